@@ -1,0 +1,97 @@
+/*
+ * board: the last result of every check; the only thing that responders and
+ * the prober share.
+ *
+ * Records are plain and are copied in and out under one lock, which is never
+ * held over a system call.  A responder asks one question and gets one copied
+ * answer, or is told to wait; the prober takes what is wanted and publishes.
+ */
+#ifndef HEALTH_BOARD_H
+#define HEALTH_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "result.h"
+
+struct board;
+
+/* How one check is to be answered; plain data, copied at creation. */
+struct board_policy {
+	int64_t max_age_ms; /* how old a result may be and still answer */
+	bool background;    /* runs by itself: waited for only until the first
+			       result is there */
+	bool startup;	    /* part of the startup latch */
+};
+
+enum board_scope {
+	BOARD_READY,   /* all checks */
+	BOARD_ONE,     /* the check `check` */
+	BOARD_STARTED, /* the first result of each startup check */
+	BOARD_LIVE     /* whatever is there; never waits */
+};
+
+struct board_question {
+	enum board_scope scope;
+	size_t check;	  /* BOARD_ONE only */
+	int64_t asked_ms; /* clock_ms() */
+};
+
+/* A consistent copy of the board. */
+struct board_view {
+	int64_t now_ms; /* when the copy was made */
+	bool started;	/* the latch */
+	bool draining;
+	bool stuck;	/* the prober has not turned for BOARD_STUCK_MS */
+	size_t n;
+	struct result *results; /* n records, room provided by the caller */
+	bool *latched;		/* n: was healthy once; room likewise */
+};
+
+#define BOARD_STUCK_MS 10000
+
+/* NULL when out of memory. */
+struct board *board_create(size_t n, const struct board_policy policies[]);
+void board_destroy(struct board *board);
+
+/*
+ * Sets who is told: wake(arg) when something became wanted, heard(arg) when
+ * a result came for which somebody waits.  Both must be safe in any thread.
+ * Call before there are other threads, each once.
+ */
+void board_on_wanted(struct board *board, void (*wake)(void *), void *arg);
+void board_on_published(struct board *board, void (*heard)(void *), void *arg);
+
+/* ---- responders; any thread ---- */
+
+/*
+ * true: the question can be answered now, and view holds the answer.
+ * false: it must wait; what is missing is marked wanted and the prober is
+ * woken; ask again, with the same asked_ms, when heard() was called.
+ */
+bool board_ask(struct board *board, const struct board_question *question,
+	       struct board_view *view);
+
+/* The answer as it stands, without waiting or wanting anything. */
+void board_look(struct board *board, struct board_view *view);
+
+/* ---- the prober ---- */
+
+/* Notes that the prober lives; call once a turn. */
+void board_beat(struct board *board);
+
+/* Calls want(arg, check) for each check that is wanted and clears the mark.
+ * want() may call board_publish(). */
+void board_take_wanted(struct board *board, void (*want)(void *arg, size_t),
+		       void *arg);
+
+void board_publish(struct board *board, size_t check,
+		   const struct result *result);
+
+void board_set_draining(struct board *board, bool draining);
+
+/* Whether the check was healthy once, or is no startup check. */
+bool board_latched(struct board *board, size_t check);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * conf: settings from an INI file or the environment into typed records.
+ *
+ * It knows no key: those stand in tables (struct conf_key), one for the
+ * program and one for each kind of check.  A table says how a value is
+ * written, its default as the user would write it, its limits, where it is
+ * stored and what one line of the manual says about it.
+ *
+ *	[section]
+ *	key = value		; a comment, after a blank
+ *	key_file = /path	; the value is the content of that file
+ *	key = ${VARIABLE}	; from the environment; unset is a mistake
+ *
+ * All mistakes are collected, each a sentence that names file, line and key;
+ * nothing stops at the first.  Used by one thread, before there are others.
+ */
+#ifndef HEALTH_CONF_H
+#define HEALTH_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum conf_type {
+	CONF_STR,      /* char *, never NULL; min and max are lengths */
+	CONF_BOOL,     /* bool; yes/no, on/off, true/false */
+	CONF_INT,      /* int64_t */
+	CONF_DURATION, /* int64_t milliseconds; 500ms, 2s, 1m, 1h, 1d */
+	CONF_SIZE,     /* int64_t bytes; 100, 4k, 10M, 1G */
+	CONF_CHOICE,   /* int, index into max = "one|two|three" */
+	CONF_LIST,     /* struct conf_list; the key may be repeated */
+};
+
+#define CONF_SECRET 1u	 /* never shown, masked wherever it turns up */
+#define CONF_URL 2u	 /* shown, but for the password and query in it */
+#define CONF_REQUIRED 4u /* leaving it out is a mistake */
+
+struct conf_list {
+	char **items; /* n strings */
+	size_t n;
+};
+
+struct conf_key {
+	const char *name;
+	enum conf_type type;
+	size_t offset;	     /* of the field in the settings record */
+	const char *dflt;    /* as the user would write it */
+	const char *min;     /* likewise; NULL: no limit */
+	const char *max;
+	unsigned flags;
+	const char *help;    /* one line */
+};
+
+#define CONF_END { .name = NULL }
+
+struct conf;	     /* everything that was read */
+struct conf_section; /* one [section] */
+
+/* NULL when out of memory. */
+struct conf *conf_create(void);
+
+/* Overwrites secrets, frees all sections and what conf_apply() allocated
+ * (settings records point into it).  NULL is allowed. */
+void conf_destroy(struct conf *conf);
+
+/*
+ * Reads a file, or a text under a name.  Mistakes of form are collected.
+ * -1 when the file cannot be read at all (that is a collected mistake, too).
+ */
+int conf_read_file(struct conf *conf, const char *path);
+void conf_read_text(struct conf *conf, const char *name, const char *text);
+
+/*
+ * Adds one value by program, from the environment: `origin` ("DATABASE_URL")
+ * stands where file and line would stand in sentences.  The section is made
+ * when there is none.  ${} is not expanded in it.  -1 when out of memory.
+ */
+int conf_set(struct conf *conf, const char *section, const char *key,
+	     const char *value, const char *origin);
+
+/* Sections in the order of the file; NULL past the end. */
+struct conf_section *conf_section_at(struct conf *conf, size_t index);
+struct conf_section *conf_section_find(struct conf *conf, const char *name);
+const char *conf_section_name(const struct conf_section *section);
+
+/* The raw value of a key, or NULL when the section does not have it. */
+const char *conf_section_get(const struct conf_section *section,
+			     const char *key);
+/* Whether the section sets the key, as `key` or as `key_file`. */
+bool conf_section_has(const struct conf_section *section, const char *key);
+
+struct conf_target {
+	const struct conf_key *keys; /* ends in CONF_END */
+	void *record;		     /* where their fields are stored */
+};
+
+/*
+ * Fills all records from the section, defaults first; a key in none of the
+ * tables is a mistake that names the nearest known key.  section may be NULL:
+ * defaults only.  Strings belong to conf.
+ */
+void conf_apply(struct conf *conf, struct conf_section *section,
+		const struct conf_target targets[], size_t n);
+
+/*
+ * Collects a mistake about a key of a section (key NULL: the section itself;
+ * section NULL: the program).  The sentence says what to write instead.
+ */
+void conf_mistake(struct conf *conf, const struct conf_section *section,
+		  const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+
+size_t conf_mistakes(const struct conf *conf);
+/* "health.conf:12: [redis] timeout: ..."; borrowed until conf_destroy(). */
+const char *conf_mistake_at(const struct conf *conf, size_t index);
+
+/*
+ * Reads a whole regular file (never a FIFO or device: those can block for
+ * ever) of at most max_bytes into *text, terminated, owned by the caller; its
+ * length to *len when len is not NULL.
+ * -1 and a reason in words for the operator otherwise.
+ */
+int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
+	       char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
+
+/* Keeps a string with conf: freed with it.  NULL when out of memory. */
+char *conf_keep(struct conf *conf, const char *text);
+
+/* Writes the keys of a table with their values in effect, secrets masked, as
+ * a configuration file would have them. */
+void conf_print(FILE *to, const struct conf_key *keys, const void *record);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * curlio: ties one CURLM (libcurl-multi(3)) to the loop.
+ *
+ * All HTTP checks share its connection cache.  Completed transfers are
+ * reported from the loop, never from inside a libcurl callback, so handles may
+ * be added, removed and freed there.
+ *
+ * Belongs to the prober thread.  libcurl is initialised at the first transfer,
+ * so a configuration without HTTP checks does not pay for it.
+ */
+#ifndef HEALTH_CURLIO_H
+#define HEALTH_CURLIO_H
+
+#include <curl/curl.h>
+
+struct curlio;
+struct loop;
+
+/* Embedded in its owner; zeroed means idle. */
+struct curlio_transfer {
+	void (*on_done)(void *arg, CURLcode code);
+	void *arg;
+	CURL *easy;  /* private to curlio.c while the transfer runs */
+	int running; /* likewise */
+};
+
+/* connections: how many warm ones to keep at most.  NULL: out of memory. */
+struct curlio *curlio_create(struct loop *loop, long connections);
+void curlio_destroy(struct curlio *curlio);
+
+/* A new handle with the settings that hold for every transfer of ours; the
+ * caller owns it.  NULL when libcurl cannot. */
+CURL *curlio_handle(struct curlio *curlio);
+
+/* Starts; -1 when libcurl refuses.  easy stays the caller's. */
+int curlio_start(struct curlio *curlio, struct curlio_transfer *transfer,
+		 CURL *easy) __attribute__((warn_unused_result));
+/* Takes the transfer out; its connection is closed unless it had ended.  Idle
+ * is allowed. */
+void curlio_cancel(struct curlio *curlio, struct curlio_transfer *transfer);
+
+#endif

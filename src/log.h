@@ -1,0 +1,30 @@
+/*
+ * log: one line per event on standard error.
+ *
+ *	2026-01-31T12:00:00.123Z health.fcgi[812] warn: check=redis code=timeout
+ *
+ * File descriptor 2 is where every web server collects what a FastCGI program
+ * has to say (Apache and lighttpd: their error log; a supervisor: its own).
+ * The line is written by one write(2) and never waited for: when descriptor 2
+ * is closed, full or stuck, the line is lost and the program goes on.
+ * Registered secrets are masked and control bytes escaped here, once for all.
+ *
+ * Any thread may call.  Nothing can fail.
+ */
+#ifndef HEALTH_LOG_H
+#define HEALTH_LOG_H
+
+enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+/* Lines above this level are dropped; the default is LOG_INFO. */
+void log_set_level(enum log_level level);
+
+void log_line(enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#define log_err(...) log_line(LOG_ERR, __VA_ARGS__)
+#define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
+#define log_info(...) log_line(LOG_INFO, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * loop: poll(2) over watched descriptors, timers, and a wake from outside.
+ *
+ * One thread owns a loop and alone may call everything here, but loop_wake()
+ * and loop_stop(), which any thread may call.  Watches and timers are embedded
+ * in their owner's record; the loop only borrows them, from the call that sets
+ * them to the call that clears them.  They may be set and cleared from inside
+ * any callback, their own included.
+ *
+ * poll(2) and not epoll(7): a library may close a descriptor and open another
+ * with the same number between two of our calls (libpq does, with
+ * sslmode=prefer); a poll set rebuilt each turn cannot go stale.
+ *
+ * Order within one turn: poll, input, one more look without waiting when a
+ * timer is due (what arrived while we were busy counts as in time), then the
+ * timers that are due.
+ */
+#ifndef HEALTH_LOOP_H
+#define HEALTH_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+
+struct loop_watch {
+	void (*on_io)(void *arg, short revents);
+	void *arg;
+	/* private to loop.c */
+	int fd;
+	short events;
+	size_t place; /* 1 + index in the loop's list; 0: not watched */
+};
+
+struct loop_timer {
+	void (*on_time)(void *arg);
+	void *arg;
+	/* private to loop.c: a sorted list, so that arming cannot fail */
+	int64_t at_ms;
+	struct loop_timer *prev, *next;
+	bool armed;
+};
+
+/* NULL when out of memory or descriptors. */
+struct loop *loop_create(void);
+void loop_destroy(struct loop *loop);
+
+/*
+ * Watches fd for events (POLLIN, POLLOUT); POLLERR, POLLHUP and POLLNVAL are
+ * always reported.  Replaces what the watch had.  With fd < 0 the watch ends.
+ * A zeroed record is a valid watch that watches nothing.
+ * -1 when out of memory, only possible when the watch was idle.
+ */
+int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
+		   short events) __attribute__((warn_unused_result));
+void loop_watch_clear(struct loop *loop, struct loop_watch *watch);
+
+/*
+ * Arms the timer for at_ms on clock_ms(); replaces what it had; fires once.
+ * A zeroed record is a valid timer that is not armed.
+ */
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms);
+void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
+static inline bool loop_timer_armed(const struct loop_timer *timer)
+{
+	return timer->armed;
+}
+
+/*
+ * Turns until loop_stop().  on_turn(arg) is called at the start of every turn;
+ * a turn comes at least every LOOP_BEAT_MS.
+ */
+#define LOOP_BEAT_MS 1000
+void loop_run(struct loop *loop, void (*on_turn)(void *arg), void *arg);
+
+/* Makes the loop turn at once.  Any thread, also a signal handler. */
+void loop_wake(struct loop *loop);
+
+/* Makes loop_run() return after the turn under way.  Any thread. */
+void loop_stop(struct loop *loop);
+
+#endif

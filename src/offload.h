@@ -1,0 +1,36 @@
+/*
+ * offload: runs what can only block in a thread of its own.
+ *
+ * A stat(2) on a dead network mount may never come back and cannot be
+ * interrupted.  The job owns everything that its thread touches, so its
+ * starter may forget it at any time: the record is freed by whoever is last.
+ *
+ * Belongs to the prober thread, except that work() runs in another thread.
+ */
+#ifndef HEALTH_OFFLOAD_H
+#define HEALTH_OFFLOAD_H
+
+#include <stddef.h>
+
+struct loop;
+struct offload;
+struct offload_job;
+
+/* NULL when out of memory. */
+struct offload *offload_create(struct loop *loop);
+/* Does not wait for jobs that are stuck: they are left behind. */
+void offload_destroy(struct offload *offload);
+
+/*
+ * Begins a job on a private copy of `data` (size bytes, plain data).
+ * work(copy) runs in the other thread; then done(arg, copy) is called from the
+ * loop, unless the job was forgotten.  NULL when no thread could be had.
+ */
+struct offload_job *offload_start(struct offload *offload, const void *data,
+				  size_t size, void (*work)(void *copy),
+				  void (*done)(void *arg, const void *copy),
+				  void *arg);
+/* done() will not be called; NULL is allowed. */
+void offload_forget(struct offload_job *job);
+
+#endif

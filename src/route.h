@@ -1,0 +1,60 @@
+/*
+ * route: from what the web server says about a request to what was asked.
+ *
+ * Pure: no I/O, no allocation, any thread.  Nothing of the path is ever
+ * echoed or logged raw: "%0d%0a" reaches us decoded from several servers.
+ */
+#ifndef HEALTH_ROUTE_H
+#define HEALTH_ROUTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The parameters of RFC 3875 that matter; borrowed; NULL when not sent. */
+struct route_request {
+	const char *method;	 /* REQUEST_METHOD */
+	const char *script_name; /* SCRIPT_NAME */
+	const char *path_info;	 /* PATH_INFO */
+	const char *remote_addr; /* REMOTE_ADDR */
+};
+
+enum route_target {
+	ROUTE_LIVE,
+	ROUTE_READY,
+	ROUTE_READY_ONE,
+	ROUTE_STARTED,
+	ROUTE_OPTIONS,	    /* 200 without a body, on a path that exists */
+	ROUTE_NOT_FOUND,    /* 404 */
+	ROUTE_NOT_ALLOWED   /* 405 */
+};
+
+struct route {
+	enum route_target target;
+	size_t check; /* ROUTE_READY_ONE only: index of the check */
+	bool head;    /* headers only */
+	bool trusted; /* the caller may be shown details */
+};
+
+/* What paths mean here; borrowed, read-only. */
+struct route_map {
+	const char *mount; /* one more mount path, or "" */
+	size_t n;
+	const char *const *names; /* of the n checks */
+	size_t n_trusted;
+	const char *const *trusted; /* "127.0.0.1", "10.0.0.0/8", "::1" */
+};
+
+/*
+ * SCRIPT_NAME and PATH_INFO are joined, since servers cut the URL at different
+ * places; repeated slashes count as one; everything up to and with the first
+ * segment that is the mount ("health", "health.fcgi", map->mount) is dropped;
+ * the rest is matched exactly.
+ */
+struct route route_find(const struct route_map *map,
+			const struct route_request *request);
+
+/* Whether text is an address or a network in CIDR notation (RFC 4632), as
+ * map->trusted must be. */
+bool route_network_valid(const char *text);
+
+#endif

@@ -1,0 +1,52 @@
+/*
+ * settings: what the program was told, from a file or from the environment.
+ *
+ * Puts together the generic reader (conf), the program's own keys ([health])
+ * and the tables of all kinds.  Used by the main thread before there are
+ * others; afterwards everything here is read-only and may be read by all.
+ */
+#ifndef HEALTH_SETTINGS_H
+#define HEALTH_SETTINGS_H
+
+#include <stdio.h>
+
+#include "check.h"
+#include "conf.h"
+
+/* [health] */
+struct settings_health {
+	char *service;		  /* "" when not named */
+	char *mount;		  /* "" or one more mount path */
+	char *drain_file;	  /* "" or: while it exists, not ready */
+	int log_level;		  /* enum log_level */
+	int64_t answer_within_ms; /* the whole answer */
+	int64_t threads;	  /* responders */
+	int64_t max_waiting;	  /* parked requests */
+	int64_t max_connections;  /* from web servers */
+	struct conf_list trusted; /* addresses that are shown details */
+};
+extern const struct conf_key settings_health_keys[];
+
+struct settings {
+	struct conf *conf;
+	char *source; /* path of the file, or "environment"; owned by conf */
+	struct settings_health health;
+	size_t n;
+	struct check_setup *checks; /* n, in the order of the file */
+};
+
+/*
+ * Reads `path`, or with NULL: $HEALTH_CONF, else health.conf beside the
+ * program, else the one in the system's configuration directory, else the
+ * usual environment variables.  Secrets are registered with text_secret().
+ * -1 when there were mistakes; they are in settings->conf, all of them, and
+ * settings->health is usable.  settings_free() in both cases.
+ */
+int settings_load(struct settings *settings, const char *path)
+	__attribute__((warn_unused_result));
+void settings_free(struct settings *settings);
+
+/* Writes the configuration in effect, secrets masked (--check-config). */
+void settings_print(const struct settings *settings, FILE *to);
+
+#endif

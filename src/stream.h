@@ -1,0 +1,76 @@
+/*
+ * stream: a non-blocking byte stream over TCP or a Unix socket, with or
+ * without TLS (OpenSSL), to the first of several addresses that answers.
+ *
+ * The protocols that bring no I/O of their own (Redis) speak on it.  TLS
+ * always verifies the chain and the host name or IP address (RFC 9525).
+ *
+ * Belongs to the prober thread; never blocks: addresses and CA file content
+ * come in ready.
+ */
+#ifndef HEALTH_STREAM_H
+#define HEALTH_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "resolve.h"
+#include "result.h"
+
+struct stream;
+struct stream_trust; /* CA certificates and TLS settings, shared by streams */
+
+/*
+ * Trust in the CAs of a PEM text, or in the system's when pem is NULL (loaded
+ * at the first use, once, shared by all).  NULL and words when the text holds
+ * no usable certificate or memory ran out.  The main thread, at start.
+ */
+struct stream_trust *stream_trust_create(const char *pem, size_t len,
+					 char *words, size_t words_size);
+void stream_trust_destroy(struct stream_trust *trust);
+
+struct stream_target {
+	const char *unix_path;	     /* not NULL: a Unix socket, rest unused */
+	const struct resolve_answer *addrs; /* borrowed during stream_open() */
+	uint16_t port;
+	struct stream_trust *trust; /* NULL: no TLS */
+	const char *host; /* verified and sent as SNI; borrowed for life */
+	int64_t try_ms;	  /* one address may take this long before the next
+			     one is tried beside it */
+};
+
+enum stream_state {
+	STREAM_PENDING, /* wait for stream_fd() and stream_events() */
+	STREAM_DONE,	/* open; or: the bytes were moved */
+	STREAM_EOF,	/* the peer closed in order */
+	STREAM_ERROR	/* see stream_code(), stream_words() */
+};
+
+/* Begins to connect.  Never NULL but for lack of memory. */
+struct stream *stream_open(const struct stream_target *target);
+void stream_close(struct stream *stream); /* NULL is allowed */
+
+/* One step towards open.  Call after stream_open() and whenever the
+ * descriptor is ready, until not STREAM_PENDING. */
+enum stream_state stream_advance(struct stream *stream);
+
+/* *moved is set with STREAM_DONE only, and is > 0 then. */
+enum stream_state stream_read(struct stream *stream, void *to, size_t size,
+			      size_t *moved);
+enum stream_state stream_write(struct stream *stream, const void *from,
+			       size_t size, size_t *moved);
+
+int stream_fd(const struct stream *stream);
+short stream_events(const struct stream *stream);
+const char *stream_step(const struct stream *stream); /* "connecting", ... */
+
+/* After STREAM_ERROR: code, our words, and what the library said (""). */
+enum result_code stream_code(const struct stream *stream);
+const char *stream_words(const struct stream *stream);
+const char *stream_detail(const struct stream *stream);
+
+/* The address that the stream is connected to, NULL for a Unix socket. */
+const struct sockaddr *stream_peer(const struct stream *stream);
+
+#endif

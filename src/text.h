@@ -1,0 +1,47 @@
+/*
+ * text: short strings that came from outside, made safe to show.
+ *
+ * Everything that a peer, a driver, a file or a web server said passes
+ * through text_clean() before it reaches a log line or a body: it is cut,
+ * control bytes are escaped and invalid UTF-8 (RFC 3629) is replaced.
+ * Registered secrets are masked by text_mask().
+ *
+ * Any thread may call, except text_secret() and text_forget_secrets(), which
+ * belong to the start and the end of the program, while it has one thread.
+ */
+#ifndef HEALTH_TEXT_H
+#define HEALTH_TEXT_H
+
+#include <stddef.h>
+
+/*
+ * Copies at most the part of `from` (len bytes, need not be terminated) that
+ * fits into `to` (size bytes, size > 0, always terminated) as valid UTF-8 on
+ * one line.  Runs of white space become one blank, the ends are trimmed, other
+ * control bytes become "\xNN".  A text that had to be cut ends in "...".
+ */
+void text_clean(char *to, size_t size, const char *from, size_t len);
+
+/*
+ * Remembers a secret, so that text_mask() can hide it; the text is copied.
+ * Texts shorter than 4 bytes are ignored: hiding them would garble every
+ * line.  Out of memory is an error: -1.
+ */
+int text_secret(const char *secret);
+
+/* Overwrites and frees all remembered secrets. */
+void text_forget_secrets(void);
+
+/*
+ * Replaces each remembered secret in `text` by asterisks, in place, the
+ * length unchanged.  A secret in percent-encoding is found as well.
+ */
+void text_mask(char *text);
+
+/*
+ * The word of `words` (NULL-terminated) that a person most likely meant by
+ * `word`, or NULL when none is near.  Borrowed from `words`.
+ */
+const char *text_nearest(const char *word, const char *const words[]);
+
+#endif
