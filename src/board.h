@@ -23,6 +23,7 @@ struct board_policy {
 	bool background;    /* runs by itself: waited for only until the first
 			       result is there */
 	bool startup;	    /* part of the startup latch */
+	bool live;	    /* part of liveness */
 };
 
 enum board_scope {
@@ -38,7 +39,10 @@ struct board_question {
 	int64_t asked_ms; /* clock_ms() */
 };
 
-/* A consistent copy of the board. */
+/*
+ * A consistent copy of what a question is about: the records of checks outside
+ * its scope (BOARD_LIVE: those that are not `live`) are left as they were.
+ */
 struct board_view {
 	int64_t now_ms; /* when the copy was made */
 	bool started;	/* the latch */
@@ -74,7 +78,8 @@ bool board_ask(struct board *board, const struct board_question *question,
 	       struct board_view *view);
 
 /* The answer as it stands, without waiting or wanting anything. */
-void board_look(struct board *board, struct board_view *view);
+void board_look(struct board *board, const struct board_question *question,
+		struct board_view *view);
 
 /* ---- the prober ---- */
 
@@ -83,8 +88,8 @@ void board_beat(struct board *board);
 
 /* Calls want(arg, check) for each check that is wanted and clears the mark.
  * want() may call board_publish(). */
-void board_take_wanted(struct board *board, void (*want)(void *arg, size_t),
-		       void *arg);
+void board_take_wanted(struct board *board,
+		       void (*want)(void *arg, size_t check), void *arg);
 
 void board_publish(struct board *board, size_t check,
 		   const struct result *result);
