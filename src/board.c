@@ -110,7 +110,8 @@ static bool board_answered(const struct board_slot *slot,
 	if (!result->ended_ms)
 		return false;
 	return slot->policy.background ||
-	       question->asked_ms - result->ended_ms <= slot->policy.max_age_ms;
+	       question->asked_us - result->ended_us <=
+		       slot->policy.max_age_ms * 1000;
 }
 
 /*

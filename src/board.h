@@ -36,7 +36,7 @@ enum board_scope {
 struct board_question {
 	enum board_scope scope;
 	size_t check;	  /* BOARD_ONE only */
-	int64_t asked_ms; /* clock_ms() */
+	int64_t asked_us; /* clock_us() */
 };
 
 /*
@@ -72,7 +72,7 @@ void board_on_published(struct board *board, void (*heard)(void *), void *arg);
 /*
  * true: the question can be answered now, and view holds the answer.
  * false: it must wait; what is missing is marked wanted and the prober is
- * woken; ask again, with the same asked_ms, when heard() was called.
+ * woken; ask again, with the same asked_us, when heard() was called.
  */
 bool board_ask(struct board *board, const struct board_question *question,
 	       struct board_view *view);

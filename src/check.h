@@ -32,6 +32,7 @@
 #include "conf.h"
 #include "result.h"
 
+struct admit;
 struct check;
 struct conn;
 struct curlio;
@@ -42,6 +43,7 @@ struct resolver;
 /* What the prober thread offers to kinds; borrowed, outlives all checks. */
 struct check_env {
 	struct loop *loop;
+	struct admit *admit;
 	struct resolver *resolver;
 	struct offload *offload;
 	struct curlio *curlio;
@@ -54,6 +56,8 @@ struct check_kind {
 	const struct conf_key *keys; /* its settings; ends in CONF_END */
 	size_t settings_size;	     /* the record these keys fill */
 	size_t conn_size;	     /* zeroed private state per connection */
+	bool open_asks;		     /* open() asks the question itself (an HTTP
+					request): never done in the background */
 
 	/*
 	 * Completes and judges the settings: conf_mistake() for what is
@@ -93,8 +97,8 @@ const char *conn_name(const struct conn *conn);
 /* Whether a fresh connection must be made, sharing nothing that is warm
  * (always so for a hedge or a renewal). */
 bool conn_is_hedge(const struct conn *conn);
-/* When the run under way must have ended, on clock_ms(); for kinds that have
- * to divide the time among several addresses. */
+/* When the opening or the run under way must have ended, on clock_ms(); for
+ * kinds that have to divide the time among several addresses. */
 int64_t conn_deadline_ms(const struct conn *conn);
 
 /* Watches fd for events on behalf of the connection; replaces the last

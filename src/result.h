@@ -47,6 +47,7 @@ struct result {
 	int32_t latency_us; /* from the start of the run to its end */
 	int64_t started_ms; /* clock_ms() when the run began */
 	int64_t ended_ms;   /* clock_ms() when it ended; 0: no run has ended */
+	int64_t ended_us;   /* the same moment on clock_us() */
 	char error[RESULT_ERROR_BYTES];	  /* "" when ok; shown to everybody */
 	char step[RESULT_STEP_BYTES];	  /* "" unless code is timeout */
 	char detail[RESULT_DETAIL_BYTES]; /* log and trusted callers only */

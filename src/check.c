@@ -1,0 +1,590 @@
+#include "config.h"
+
+#include "check.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "admit.h"
+#include "clock.h"
+#include "log.h"
+#include "loop.h"
+#include "text.h"
+
+/* A warm connection that is silent for this part of its deadline is hedged. */
+#define CHECK_HEDGE_PERCENT 40
+/* Background reconnects: first after about this, doubling up to the last. */
+#define CHECK_BACKOFF_FIRST_MS 250
+#define CHECK_BACKOFF_LAST_MS 30000
+
+/* clang-format off */
+const struct conf_key check_common_keys[] = {
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "timeout", CONF_DURATION, offsetof(struct check_common, timeout_ms),
+	  "3s", "10ms", "60s", 0,
+	  "longest time that one run may take" },
+	{ "max_age", CONF_DURATION, offsetof(struct check_common, max_age_ms),
+	  "1s", "0s", "1h", 0,
+	  "how old a result may be and still answer a probe" },
+	{ "interval", CONF_DURATION, offsetof(struct check_common, interval_ms),
+	  "0s", "0s", "1d", 0,
+	  "run in the background this often; probes never wait (0s: when asked)" },
+	{ "renew", CONF_DURATION, offsetof(struct check_common, renew_ms),
+	  "5m", "0s", "1d", 0,
+	  "age at which a warm connection is replaced by a new one (0s: never)" },
+	{ "required", CONF_BOOL, offsetof(struct check_common, required),
+	  "yes", NULL, NULL, 0,
+	  "whether its failure makes the service not ready, or only degraded" },
+	{ "startup", CONF_BOOL, offsetof(struct check_common, startup),
+	  "yes", NULL, NULL, 0,
+	  "whether it must have been healthy once before the service is started" },
+	{ "live", CONF_BOOL, offsetof(struct check_common, live),
+	  "no", NULL, NULL, 0,
+	  "whether its failure makes liveness fail (local kinds only)" },
+	CONF_END
+};
+/* clang-format on */
+
+enum conn_phase {
+	CONN_CLOSED,
+	CONN_QUEUED,  /* waits for its admission */
+	CONN_OPENING, /* the kind's open() is under way */
+	CONN_IDLE,    /* warm: may be asked */
+	CONN_ASKING,  /* the kind's ask() is under way */
+};
+
+struct conn {
+	struct check *check;
+	enum conn_phase phase;
+	void *state; /* the kind's */
+	struct loop_watch watch;
+	struct admit_ticket ticket;
+	struct loop_timer expiry; /* of an opening that no run bounds */
+	int64_t renew_at_ms; /* 0: never */
+	char detail[RESULT_DETAIL_BYTES];
+};
+
+struct check {
+	const struct check_setup *setup;
+	const struct check_kind *kind;
+	const struct check_env *env;
+	check_on_result *on_result;
+	void *arg;
+
+	/* `warm` serves the runs; the other one is a hedge or a renewal. */
+	struct conn conns[2];
+	struct conn *warm;
+
+	/* The run under way. */
+	bool running;
+	bool opened;  /* it has begun a connection of its own */
+	bool hedging; /* the second connection may be asked, too */
+	int64_t started_us;
+	struct loop_timer deadline, hedge;
+
+	/* The background: reconnect or renew. */
+	struct loop_timer upkeep;
+	unsigned failures; /* connections lost since the last answer */
+};
+
+static void check_finish(struct check *check, enum result_code code,
+			 const char *words, const char *step,
+			 const char *detail);
+
+/* ---- connections ---- */
+
+static struct conn *check_other(struct check *check)
+{
+	return check->warm == &check->conns[0] ? &check->conns[1]
+					       : &check->conns[0];
+}
+
+static void conn_drop(struct conn *conn)
+{
+	struct check *check = conn->check;
+
+	admit_leave(&conn->ticket);
+	loop_timer_clear(check->env->loop, &conn->expiry);
+	/* The watch ends before the descriptor does. */
+	loop_watch_clear(check->env->loop, &conn->watch);
+	if (conn->phase > CONN_QUEUED)
+		check->kind->close(conn);
+	conn->phase = CONN_CLOSED;
+}
+
+static void conn_on_io(void *arg, short revents)
+{
+	struct conn *conn = arg;
+	const struct check_kind *kind = conn->check->kind;
+
+	if (conn->phase != CONN_IDLE)
+		kind->on_io(conn, revents);
+	else if (kind->on_idle)
+		kind->on_idle(conn, revents);
+	else
+		conn_failed(conn, RESULT_CONNECT, "connection closed by peer");
+}
+
+static void conn_on_expiry(void *arg)
+{
+	struct conn *conn = arg;
+
+	conn_failed(conn, RESULT_TIMEOUT, "Timeout after %lldms",
+		    (long long)conn->check->setup->common.timeout_ms);
+}
+
+static int64_t check_timeout_ms(const struct check *check)
+{
+	return check->setup->common.timeout_ms;
+}
+
+/* The run's clock starts when its connection is admitted. */
+static void check_arm(struct check *check)
+{
+	int64_t now = clock_ms();
+
+	if (!check->running || loop_timer_armed(&check->deadline))
+		return;
+	loop_timer_set(check->env->loop, &check->deadline,
+		       now + check_timeout_ms(check));
+	if (check->kind->open && !check->opened)
+		loop_timer_set(check->env->loop, &check->hedge,
+			       now + check_timeout_ms(check) *
+					     CHECK_HEDGE_PERCENT / 100);
+}
+
+static void conn_on_admitted(void *arg)
+{
+	struct conn *conn = arg;
+	struct check *check = conn->check;
+
+	if (check->running && !loop_timer_armed(&check->deadline))
+		check->started_us = clock_us();
+	check_arm(check);
+	conn->phase = CONN_OPENING;
+	conn->detail[0] = '\0';
+	memset(conn->state, 0, check->kind->conn_size);
+	loop_timer_set(check->env->loop, &conn->expiry,
+		       clock_ms() + check_timeout_ms(check));
+	check->kind->open(conn);
+}
+
+static void conn_begin(struct conn *conn)
+{
+	assert(conn->phase == CONN_CLOSED);
+	conn->phase = CONN_QUEUED;
+	admit_enter(conn->check->env->admit, &conn->ticket);
+}
+
+static void conn_ask(struct conn *conn)
+{
+	conn->phase = CONN_ASKING;
+	conn->detail[0] = '\0';
+	conn->check->kind->ask(conn);
+}
+
+/* ---- the background ---- */
+
+static int64_t check_jitter(int64_t ms)
+{
+	uint32_t dice = 0;
+
+	/* Without random bytes the delay is merely not spread. */
+	if (getrandom(&dice, sizeof(dice), GRND_NONBLOCK) < 0)
+		dice = 0;
+	return ms - (int64_t)(dice % 256) * ms / 512;
+}
+
+static int64_t check_backoff_ms(const struct check *check)
+{
+	int64_t ms = CHECK_BACKOFF_FIRST_MS;
+	unsigned i;
+
+	for (i = 1; i < check->failures && ms < CHECK_BACKOFF_LAST_MS; i++)
+		ms *= 2;
+	return check_jitter(ms < CHECK_BACKOFF_LAST_MS ? ms
+						       : CHECK_BACKOFF_LAST_MS);
+}
+
+/* Arms the one background timer for what the warm connection needs next. */
+static void check_plan_upkeep(struct check *check)
+{
+	int64_t at_ms;
+
+	if (!check->kind->open || check->kind->open_asks)
+		return;
+	if (check->warm->phase == CONN_CLOSED)
+		at_ms = clock_ms() + check_backoff_ms(check);
+	else if (check->warm->phase == CONN_IDLE && check->warm->renew_at_ms)
+		at_ms = check->warm->renew_at_ms;
+	else
+		return;
+	loop_timer_set(check->env->loop, &check->upkeep, at_ms);
+}
+
+static void check_on_upkeep(void *arg)
+{
+	struct check *check = arg;
+	struct conn *other = check_other(check);
+
+	if (check->running)
+		return; /* planned again at its end */
+	if (check->warm->phase == CONN_CLOSED)
+		conn_begin(check->warm);
+	else if (check->warm->phase == CONN_IDLE &&
+		 other->phase == CONN_CLOSED)
+		conn_begin(other);
+}
+
+/* Between runs there is one connection: the newer of two that are good. */
+static void check_settle(struct check *check)
+{
+	struct conn *other = check_other(check);
+
+	if (other->phase == CONN_IDLE) {
+		conn_drop(check->warm);
+		check->warm = other;
+	}
+	check_plan_upkeep(check);
+}
+
+/* ---- the run ---- */
+
+static bool conn_busy(const struct conn *conn)
+{
+	return conn->phase == CONN_QUEUED || conn->phase == CONN_OPENING ||
+	       conn->phase == CONN_ASKING;
+}
+
+static void check_on_hedge(void *arg)
+{
+	struct check *check = arg;
+	struct conn *other = check_other(check);
+
+	check->hedging = true;
+	if (other->phase == CONN_IDLE) {
+		conn_ask(other);
+	} else if (other->phase == CONN_CLOSED) {
+		check->opened = true;
+		conn_begin(other);
+	}
+}
+
+static void check_on_deadline(void *arg)
+{
+	struct check *check = arg;
+	struct conn *other = check_other(check);
+	/* Of two, the one that was there first tells where the peer hangs. */
+	struct conn *conn = conn_busy(check->warm) ? check->warm : other;
+	char words[RESULT_ERROR_BYTES], step[RESULT_STEP_BYTES];
+	char detail[RESULT_DETAIL_BYTES];
+
+	snprintf(words, sizeof(words), "Timeout after %lldms",
+		 (long long)check_timeout_ms(check));
+	snprintf(step, sizeof(step), "%s",
+		 conn->phase > CONN_QUEUED ? check->kind->step(conn) : "");
+	snprintf(detail, sizeof(detail), "%s",
+		 conn == other ? check->warm->detail : other->detail);
+	check->failures++;
+	check_finish(check, RESULT_TIMEOUT, words, step, detail);
+}
+
+/* Ends the run: exactly one result.  Connections that are still busy with it
+ * are of no more use, their answers would come to the wrong question. */
+static void check_finish(struct check *check, enum result_code code,
+			 const char *words, const char *step,
+			 const char *detail)
+{
+	int64_t now_us = clock_us();
+	struct result result = {
+		.code = code,
+		.latency_us = (int32_t)(now_us - check->started_us),
+		.started_ms = check->started_us / 1000,
+		.ended_ms = now_us / 1000,
+		.ended_us = now_us,
+	};
+	size_t i;
+
+	assert(check->running);
+	snprintf(result.error, sizeof(result.error), "%s", words);
+	snprintf(result.step, sizeof(result.step), "%s", step);
+	snprintf(result.detail, sizeof(result.detail), "%s", detail);
+	check->running = false;
+	loop_timer_clear(check->env->loop, &check->deadline);
+	loop_timer_clear(check->env->loop, &check->hedge);
+	for (i = 0; i < 2; i++) {
+		struct conn *conn = &check->conns[i];
+
+		/* A renewal that the run did not need goes on by itself. */
+		if (conn_busy(conn) && (conn == check->warm || check->hedging))
+			conn_drop(conn);
+	}
+	check->hedging = false;
+	check_settle(check);
+	check->on_result(check->arg, &result);
+}
+
+void check_start(struct check *check)
+{
+	struct conn *warm = check->warm;
+
+	if (check->running)
+		return;
+	check->running = true;
+	check->opened = !check->kind->open;
+	check->started_us = clock_us();
+	check->conns[0].detail[0] = '\0';
+	check->conns[1].detail[0] = '\0';
+	switch (warm->phase) {
+	case CONN_IDLE:
+		check_arm(check);
+		conn_ask(warm);
+		break;
+	case CONN_OPENING: /* begun in the background: joined, and hedged */
+		check_arm(check);
+		break;
+	case CONN_QUEUED: /* its admission starts the clock */
+		break;
+	case CONN_CLOSED:
+		if (check->kind->open) {
+			check->opened = true;
+			conn_begin(warm);
+			break;
+		}
+		memset(warm->state, 0, check->kind->conn_size);
+		check_arm(check);
+		conn_ask(warm);
+		break;
+	case CONN_ASKING:
+		assert(!"asking without a run");
+	}
+}
+
+/* ---- what kinds call ---- */
+
+static void conn_opened(struct conn *conn)
+{
+	int64_t renew_ms = conn->check->setup->common.renew_ms;
+
+	admit_leave(&conn->ticket);
+	loop_timer_clear(conn->check->env->loop, &conn->expiry);
+	conn->renew_at_ms = renew_ms ? clock_ms() + check_jitter(renew_ms) : 0;
+	conn->phase = CONN_IDLE;
+}
+
+void conn_ready(struct conn *conn)
+{
+	struct check *check = conn->check;
+
+	assert(conn->phase == CONN_OPENING);
+	conn_opened(conn);
+	if (!check->running)
+		check_settle(check);
+	else if (conn == check->warm || check->hedging)
+		conn_ask(conn);
+}
+
+void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
+		   ...)
+{
+	struct check *check = conn->check;
+	char words[RESULT_ERROR_BYTES] = "", detail[RESULT_DETAIL_BYTES];
+	va_list args;
+
+	assert(conn->phase == CONN_OPENING || conn->phase == CONN_ASKING);
+	if (conn->phase == CONN_OPENING)
+		conn_opened(conn);
+	conn->phase = CONN_IDLE;
+	check->failures = 0;
+	if (!check->running) {
+		check_settle(check);
+		return;
+	}
+	if (code != RESULT_OK) {
+		va_start(args, fmt);
+		vsnprintf(words, sizeof(words), fmt, args);
+		va_end(args);
+	}
+	snprintf(detail, sizeof(detail), "%s", conn->detail);
+	/* The one that answered first is the warm one from now on. */
+	if (conn != check->warm) {
+		conn_drop(check->warm);
+		check->warm = conn;
+	}
+	check_finish(check, code, words, "", detail);
+}
+
+/* A connection failed while a run needs an answer: is there another way? */
+static bool check_goes_on(struct check *check, struct conn *failed)
+{
+	struct conn *other = failed == check->warm ? check_other(check)
+						   : check->warm;
+
+	if (conn_busy(other)) {
+		check->hedging = true; /* a renewal may be asked now */
+		return true;
+	}
+	if (other->phase == CONN_IDLE) {
+		check->warm = other;
+		conn_ask(other);
+		return true;
+	}
+	if (!check->opened) {
+		check->opened = true;
+		conn_begin(failed);
+		return true;
+	}
+	return false;
+}
+
+void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
+{
+	struct check *check = conn->check;
+	bool was_warm = conn == check->warm, was_idle;
+	char words[RESULT_ERROR_BYTES];
+	va_list args;
+
+	assert(conn->phase > CONN_QUEUED);
+	was_idle = conn->phase == CONN_IDLE;
+	va_start(args, fmt);
+	vsnprintf(words, sizeof(words), fmt, args);
+	va_end(args);
+	conn_drop(conn);
+	/* Also a warm one that was lost: a peer that takes connections only to
+	 * close them is not to be called four times a second. */
+	check->failures++;
+	if (check->running) {
+		if (!check_goes_on(check, conn))
+			check_finish(check, code, words, "", conn->detail);
+		return;
+	}
+	log_debug("check=%s %s code=%s: %s%s%s", check->setup->name,
+		  was_idle ? "warm connection lost" : "background connect",
+		  result_word(code), words, conn->detail[0] ? ": " : "",
+		  conn->detail);
+	/* A renewal that fails is no verdict, but the old connection proves
+	 * nothing any more: the next run has to log in. */
+	if (!was_warm)
+		conn_drop(check->warm);
+	check_plan_upkeep(check);
+}
+
+void *conn_state(struct conn *conn)
+{
+	return conn->state;
+}
+
+const void *conn_state_const(const struct conn *conn)
+{
+	return conn->state;
+}
+
+const void *conn_settings(const struct conn *conn)
+{
+	return conn->check->setup->settings;
+}
+
+const struct check_env *conn_env(const struct conn *conn)
+{
+	return conn->check->env;
+}
+
+const char *conn_name(const struct conn *conn)
+{
+	return conn->check->setup->name;
+}
+
+bool conn_is_hedge(const struct conn *conn)
+{
+	return conn != conn->check->warm;
+}
+
+int64_t conn_deadline_ms(const struct conn *conn)
+{
+	const struct check *check = conn->check;
+
+	return loop_timer_armed(&check->deadline) ? check->deadline.at_ms
+						  : conn->expiry.at_ms;
+}
+
+void conn_watch(struct conn *conn, int fd, short events)
+{
+	/* Without memory for the watch, the deadline ends the run. */
+	if (loop_watch_set(conn->check->env->loop, &conn->watch, fd, events))
+		log_err("check=%s out of memory", conn_name(conn));
+}
+
+void conn_detail(struct conn *conn, const char *text)
+{
+	text_clean(conn->detail, sizeof(conn->detail), text, strlen(text));
+	text_mask(conn->detail);
+}
+
+/* ---- the prober's side ---- */
+
+static int conn_init(struct conn *conn, struct check *check)
+{
+	conn->check = check;
+	conn->watch.on_io = conn_on_io;
+	conn->watch.arg = conn;
+	conn->ticket.on_admitted = conn_on_admitted;
+	conn->ticket.arg = conn;
+	conn->expiry.on_time = conn_on_expiry;
+	conn->expiry.arg = conn;
+	conn->state = calloc(1, check->kind->conn_size + 1);
+	return conn->state ? 0 : -1;
+}
+
+struct check *check_create(const struct check_setup *setup,
+			   const struct check_env *env,
+			   check_on_result *on_result, void *arg)
+{
+	struct check *check = calloc(1, sizeof(*check));
+
+	if (!check)
+		return NULL;
+	check->setup = setup;
+	check->kind = setup->kind;
+	check->env = env;
+	check->on_result = on_result;
+	check->arg = arg;
+	check->warm = &check->conns[0];
+	check->deadline.on_time = check_on_deadline;
+	check->deadline.arg = check;
+	check->hedge.on_time = check_on_hedge;
+	check->hedge.arg = check;
+	check->upkeep.on_time = check_on_upkeep;
+	check->upkeep.arg = check;
+	if (conn_init(&check->conns[0], check) ||
+	    conn_init(&check->conns[1], check)) {
+		check_destroy(check);
+		return NULL;
+	}
+	return check;
+}
+
+void check_destroy(struct check *check)
+{
+	size_t i;
+
+	if (!check)
+		return;
+	loop_timer_clear(check->env->loop, &check->deadline);
+	loop_timer_clear(check->env->loop, &check->hedge);
+	loop_timer_clear(check->env->loop, &check->upkeep);
+	for (i = 0; i < 2; i++) {
+		if (check->conns[i].check)
+			conn_drop(&check->conns[i]);
+		free(check->conns[i].state);
+	}
+	free(check);
+}
+
+bool check_running(const struct check *check)
+{
+	return check->running;
+}
