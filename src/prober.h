@@ -1,0 +1,30 @@
+/*
+ * prober: the thread that asks the dependencies.
+ *
+ * It owns the loop, every connection and every library handle but libfcgi's.
+ * At its start it runs every check once, so that connections are warm before
+ * the first probe, and goes on trying those that startup waits for.  After
+ * that it runs what is wanted (board) and what has an interval.
+ *
+ * It alone logs what checks say: a change of state once, a repeat at debug
+ * level, a recovery with the length of the outage.
+ *
+ * prober_start() and prober_stop() belong to the main thread.
+ */
+#ifndef HEALTH_PROBER_H
+#define HEALTH_PROBER_H
+
+struct board;
+struct prober;
+struct settings;
+
+/* settings and board are borrowed until prober_stop().  NULL, and a line in
+ * the log, when memory, descriptors or threads ran out. */
+struct prober *prober_start(const struct settings *settings,
+			    struct board *board);
+
+/* Runs under way end without a result.  -1 when the thread does not come to
+ * an end: it and what it holds are left behind then. */
+int prober_stop(struct prober *prober) __attribute__((warn_unused_result));
+
+#endif
