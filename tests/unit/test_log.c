@@ -1,0 +1,175 @@
+#include "log.c"
+#include "result.c"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+
+/* ---- the neighbours ---- */
+
+void text_mask(char *text)
+{
+	char *at = strstr(text, "hunter2");
+
+	if (at)
+		memset(at, '*', 7);
+}
+
+/* Cuts as the real one does, and shows that it was called. */
+void text_clean(char *to, size_t size, const char *from, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len && i + 1 < size; i++)
+		to[i] = from[i] == '\n' ? '|' : from[i];
+	to[i] = '\0';
+}
+
+/* ---- descriptor 2 as a pipe ---- */
+
+static int saved_stderr;
+static int out[2];
+
+static void pipe_open(void)
+{
+	saved_stderr = dup(STDERR_FILENO);
+	CHECK_INT(pipe2(out, O_NONBLOCK), 0);
+	/* our own end blocks, as that of a web server does */
+	CHECK_INT(fcntl(out[1], F_SETFL, 0), 0);
+	dup2(out[1], STDERR_FILENO);
+	close(out[1]);
+}
+
+static void pipe_close(void)
+{
+	dup2(saved_stderr, STDERR_FILENO);
+	close(saved_stderr);
+	if (out[0] >= 0)
+		close(out[0]);
+}
+
+static const char *said(void)
+{
+	static char text[8192];
+	ssize_t len = read(out[0], text, sizeof(text) - 1);
+
+	text[len > 0 ? len : 0] = '\0';
+	return text;
+}
+
+/* The line after its time and process, or NULL when that is not as it
+ * should be. */
+static const char *message(const char *line)
+{
+	char head[64];
+
+	snprintf(head, sizeof(head), "Z health.fcgi[%d] ", (int)getpid());
+	if (strlen(line) < 23 || line[4] != '-' || line[10] != 'T' ||
+	    line[19] != '.' || strncmp(line + 23, head, strlen(head)) != 0)
+		return NULL;
+	return line + 23 + strlen(head);
+}
+
+static void test_lines(void)
+{
+	log_warn("check=%s code=%s", "redis", "timeout");
+	CHECK_STR(message(said()), "warn: check=redis code=timeout\n");
+	log_err("one\ntwo");
+	CHECK_STR(message(said()), "error: one|two\n");
+	log_info("password hunter2");
+	CHECK_STR(message(said()), "info: password *******\n");
+	errno = ENOENT;
+	log_info("%m");
+	CHECK_STR(message(said()), "info: No such file or directory\n");
+	CHECK_INT(errno, ENOENT);
+}
+
+static void test_levels(void)
+{
+	log_debug("not shown");
+	CHECK_STR(said(), "");
+	log_set_level(LOG_DEBUG);
+	log_debug("shown");
+	CHECK_STR(message(said()), "debug: shown\n");
+	log_set_level(LOG_ERR);
+	log_warn("not shown");
+	CHECK_STR(said(), "");
+	log_err("shown");
+	CHECK_STR(message(said()), "error: shown\n");
+	log_set_level(LOG_INFO);
+}
+
+static void test_long(void)
+{
+	char text[3000];
+	const char *line;
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	memcpy(text + LOG_LINE_BYTES - 70, "hunter2", 7);
+	log_info("%s", text);
+	line = said();
+	CHECK(strlen(line) < LOG_LINE_BYTES);
+	CHECK(line[strlen(line) - 1] == '\n');
+	/* the cut goes through the secret, and shows no part of it */
+	CHECK(strstr(line, "xhun") == NULL);
+}
+
+/* A web server that does not read must not stop us. */
+static void test_full(void)
+{
+	int i, lines = 0;
+	const char *text;
+
+	for (i = 0; i < 5000; i++)
+		log_info("filling the pipe, line %d of many", i);
+	while (*(text = said()))
+		for (; *text; text++)
+			lines += *text == '\n';
+	CHECK(lines > 100);
+	CHECK(lines < 5000);
+	log_info("room again");
+	CHECK_STR(message(said()), "info: room again\n");
+}
+
+static void test_nobody_reads(void)
+{
+	signal(SIGPIPE, SIG_DFL);
+	close(out[0]);
+	out[0] = -1;
+	log_info("to nobody");
+	close(STDERR_FILENO);
+	log_info("to nothing");
+	CHECK(1);
+}
+
+static void test_result(void)
+{
+	int32_t code;
+
+	CHECK_STR(result_word(RESULT_OK), "ok");
+	CHECK_STR(result_word(RESULT_TIMEOUT), "timeout");
+	CHECK_STR(result_help(RESULT_OK), "answered as expected");
+	CHECK_STR(result_word(-1), "unknown");
+	CHECK_STR(result_word(RESULT_CODE_COUNT), "unknown");
+	CHECK_STR(result_word(INT32_MIN), "unknown");
+	for (code = 0; code < RESULT_CODE_COUNT; code++) {
+		CHECK(result_word(code)[0] != '\0');
+		CHECK(result_help(code)[0] != '\0');
+	}
+}
+
+int main(void)
+{
+	pipe_open();
+	test_lines();
+	test_levels();
+	test_long();
+	test_full();
+	test_nobody_reads();
+	pipe_close();
+	test_result();
+	return unit_report();
+}

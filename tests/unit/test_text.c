@@ -1,0 +1,183 @@
+#include "text.c"
+
+#include "unit.h"
+
+static const char *cleaned(size_t size, const char *from, size_t len)
+{
+	static char to[256];
+
+	memset(to, '#', sizeof(to));
+	text_clean(to, size, from, len);
+	CHECK(strlen(to) < size);
+	CHECK(to[size] == '#'); /* nothing is written behind the room */
+	return to;
+}
+
+#define FFFD "\xef\xbf\xbd"
+
+static const struct {
+	size_t size;
+	const char *from;
+	size_t len; /* 0: of the string */
+	const char *want;
+} clean_rows[] = {
+	{ 99, "plain", 0, "plain" },
+	{ 99, "", 0, "" },
+	{ 99, "  two \t\r\n words \n", 0, "two words" },
+	{ 99, " \n ", 0, "" },
+	{ 99, "a\x01z\x7f", 0, "a\\x01z\\x7f" },
+	{ 99, "nul\0in", 6, "nul\\x00in" },
+	{ 99, "esc\x1b[31m", 0, "esc\\x1b[31m" },
+	{ 99, "gr\xc3\xbc\xc3\x9f", 0, "gr\xc3\xbc\xc3\x9f" },
+	{ 99, "\xf0\x9f\x98\x80", 0, "\xf0\x9f\x98\x80" },
+	/* C1 controls steer terminals as well */
+	{ 99, "\xc2\x9b", 0, "\\x9b" },
+	{ 99,
+	  "a\xc2\xa0"
+	  "b\xe2\x80\xa8"
+	  "c",
+	  0, "a b c" },
+	/* right-to-left override */
+	{ 99,
+	  "a\xe2\x80\xae"
+	  "b",
+	  0, "a" FFFD "b" },
+	{ 99, "\xff", 0, FFFD },
+	{ 99, "a\xc3", 0, "a" FFFD },
+	{ 99, "\xc0\xaf", 0, FFFD FFFD },	   /* overlong */
+	{ 99, "\xe0\x80\xaf", 0, FFFD FFFD FFFD }, /* overlong */
+	{ 99, "\xed\xa0\x80", 0, FFFD FFFD FFFD }, /* surrogate */
+	{ 99, "\xf4\x90\x80\x80", 0, FFFD FFFD FFFD FFFD },
+	{ 99,
+	  "latin1 \xfc"
+	  "ber",
+	  0, "latin1 " FFFD "ber" },
+	/* the part beyond len is not looked at */
+	{ 99, "\xc3\xbc", 1, FFFD },
+	{ 6, "12345", 0, "12345" },
+	{ 6, "123456", 0, "12..." },
+	{ 6, "1234\n", 0, "1234" },
+	{ 6, "1234 \n5", 0, "12..." },
+	{ 7, "\xc3\xbc\xc3\xbc\xc3\xbc", 0, "\xc3\xbc\xc3\xbc\xc3\xbc" },
+	{ 7, "\xc3\xbc\xc3\xbc\xc3\xbcx", 0, "\xc3\xbc..." },
+	{ 7, "abc\x01z", 0, "abc..." },
+	{ 4, "abcd", 0, "..." },
+	{ 3, "abcd", 0, ".." },
+	{ 2, "ab", 0, "." },
+	{ 1, "ab", 0, "" },
+	{ 1, "", 0, "" },
+};
+
+static void test_clean(void)
+{
+	size_t i, len;
+
+	for (i = 0; i < sizeof(clean_rows) / sizeof(clean_rows[0]); i++) {
+		len = clean_rows[i].len;
+		CHECK_STR(cleaned(clean_rows[i].size, clean_rows[i].from,
+				  len ? len : strlen(clean_rows[i].from)),
+			  clean_rows[i].want);
+	}
+}
+
+/* Whatever comes in, one valid line comes out. */
+static void test_clean_garbage(void)
+{
+	unsigned seed = 1;
+	char from[40], to[32], again[32];
+	size_t round, i, size;
+
+	for (round = 0; round < 20000; round++) {
+		for (i = 0; i < sizeof(from); i++) {
+			seed = seed * 1103515245 + 12345;
+			from[i] = (char)(seed >> 16);
+		}
+		size = 1 + round % (sizeof(to) - 1);
+		text_clean(to, size, from, sizeof(from));
+		/* what is clean stays as it is */
+		text_clean(again, size, to, strlen(to));
+		if (strlen(to) >= size || strpbrk(to, "\r\n\t\x1b") ||
+		    strcmp(to, again) != 0) {
+			CHECK(!"garbage came through");
+			return;
+		}
+	}
+	CHECK(round == 20000);
+}
+
+static const char *masked(const char *text)
+{
+	static char copy[256];
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	text_mask(copy);
+	CHECK_INT(strlen(copy), strlen(text));
+	return copy;
+}
+
+static void test_mask(void)
+{
+	CHECK_STR(masked("no secret yet: hunter2"), "no secret yet: hunter2");
+	CHECK_INT(text_secret("hunter2"), 0);
+	CHECK_INT(text_secret("hunter2"), 0);
+	CHECK_INT(text_secret("abc"), 0);
+	CHECK_INT(text_secret(""), 0);
+	CHECK_INT(text_secret("p@ss w/rd"), 0);
+	CHECK_INT(text_secret("hunter2-long"), 0);
+	CHECK_INT(text_secret("longer"), 0);
+
+	CHECK_STR(masked(""), "");
+	CHECK_STR(masked("abc"), "abc");
+	CHECK_STR(masked("hunter"), "hunter");
+	CHECK_STR(masked("hunter2"), "*******");
+	CHECK_STR(masked("hunter2hunter2!"), "**************!");
+	CHECK_STR(masked("u:hunter2@h"), "u:*******@h");
+	CHECK_STR(masked("hunter2-long"), "************");
+	/* two that overlap */
+	CHECK_STR(masked("hunter2-longer."), "**************.");
+	CHECK_STR(masked("p%40ss%20w%2frd"), "***************");
+	CHECK_STR(masked("p%40ss+w%2Frd"), "*************");
+	CHECK_STR(masked("%68unter2"), "*********");
+	CHECK_STR(masked("p%4"), "p%4");
+	CHECK_STR(masked("p%"), "p%");
+	CHECK_STR(masked("p%zzss w/rd"), "p%zzss w/rd");
+
+	text_forget_secrets();
+	CHECK_STR(masked("hunter2"), "hunter2");
+	text_forget_secrets();
+}
+
+static void test_nearest(void)
+{
+	static const char *const words[] = { "interval", "max_age",  "password",
+					     "timeout",	 "password", "url",
+					     "live",	 NULL };
+	static const char *const none[] = { NULL };
+	char huge[300];
+
+	CHECK_STR(text_nearest("passwrod", words), "password");
+	CHECK_STR(text_nearest("pasword", words), "password");
+	CHECK_STR(text_nearest("Timeout", words), "timeout");
+	CHECK_STR(text_nearest("time_out", words), "timeout");
+	CHECK_STR(text_nearest("max-age", words), "max_age");
+	CHECK_STR(text_nearest("maxage", words), "max_age");
+	CHECK_STR(text_nearest("pass", words), "password");
+	CHECK_STR(text_nearest("ulr", words), "url");
+	CHECK_STR(text_nearest("lvie", words), "live");
+	CHECK(text_nearest("zebra", words) == NULL);
+	CHECK(text_nearest("x", words) == NULL);
+	CHECK(text_nearest("", words) == NULL);
+	CHECK(text_nearest("timeout", none) == NULL);
+	memset(huge, 'a', sizeof(huge) - 1);
+	huge[sizeof(huge) - 1] = '\0';
+	CHECK(text_nearest(huge, words) == NULL);
+}
+
+int main(void)
+{
+	test_clean();
+	test_clean_garbage();
+	test_mask();
+	test_nearest();
+	return unit_report();
+}
