@@ -12,7 +12,7 @@
 
 /* The parameters of RFC 3875 that matter; borrowed; NULL when not sent. */
 struct route_request {
-	const char *method;	 /* REQUEST_METHOD */
+	const char *method;	 /* REQUEST_METHOD; not sent counts as GET */
 	const char *script_name; /* SCRIPT_NAME */
 	const char *path_info;	 /* PATH_INFO */
 	const char *remote_addr; /* REMOTE_ADDR */
@@ -23,9 +23,9 @@ enum route_target {
 	ROUTE_READY,
 	ROUTE_READY_ONE,
 	ROUTE_STARTED,
-	ROUTE_OPTIONS,	    /* 200 without a body, on a path that exists */
-	ROUTE_NOT_FOUND,    /* 404 */
-	ROUTE_NOT_ALLOWED   /* 405 */
+	ROUTE_OPTIONS,	  /* 200 without a body, on a path that exists */
+	ROUTE_NOT_FOUND,  /* 404 */
+	ROUTE_NOT_ALLOWED /* 405 */
 };
 
 struct route {
@@ -38,17 +38,22 @@ struct route {
 /* What paths mean here; borrowed, read-only. */
 struct route_map {
 	const char *mount; /* one more mount path, or "" */
+	bool broken;	   /* the configuration has mistakes, so no name can
+			      be called unknown: all of them mean `ready` */
 	size_t n;
 	const char *const *names; /* of the n checks */
 	size_t n_trusted;
 	const char *const *trusted; /* "127.0.0.1", "10.0.0.0/8", "::1" */
 };
 
+/* Longer paths are not found. */
+#define ROUTE_PATH_BYTES 1024
+
 /*
  * SCRIPT_NAME and PATH_INFO are joined, since servers cut the URL at different
- * places; repeated slashes count as one; everything up to and with the first
- * segment that is the mount ("health", "health.fcgi", map->mount) is dropped;
- * the rest is matched exactly.
+ * places; repeated slashes count as one and one at the end as none; everything
+ * up to and with the first segment that is the mount ("health", "health.fcgi",
+ * map->mount) is dropped; the rest is matched exactly.
  */
 struct route route_find(const struct route_map *map,
 			const struct route_request *request);
