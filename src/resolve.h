@@ -4,9 +4,10 @@
  * The only place in the program that looks a name up: getaddrinfo(3) blocks,
  * and so do the libraries that call it.  /etc/hosts, search domains and ndots
  * are honoured (resolv.conf(5), hosts(5)); A and AAAA are asked side by side
- * and a lost AAAA answer does not hold up the other.  Numeric addresses are
- * recognised without a look-up.  Answers are kept for their TTL, within
- * bounds; failures are not kept.  A changed resolv.conf is noticed.
+ * and a lost AAAA answer does not hold up the other.  Numeric addresses
+ * and "localhost" need no look-up.  Answers are kept for their TTL, within
+ * bounds, and never longer; failures are not kept.  Two queries for one host
+ * share one look-up.  A changed resolv.conf counts from the next look-up on.
  *
  * Belongs to the prober thread; never blocks on the network.
  */
@@ -36,7 +37,7 @@ struct resolve_addr {
 struct resolve_answer {
 	enum result_code code; /* RESULT_OK, or RESULT_RESOLVE and so on */
 	char words[RESULT_ERROR_BYTES]; /* ours, when not ok */
-	size_t n;		/* 1..RESOLVE_MAX when ok, best first */
+	size_t n;			/* 1..RESOLVE_MAX when ok, best first */
 	struct resolve_addr addrs[RESOLVE_MAX];
 };
 
@@ -46,7 +47,9 @@ struct resolve_query {
 	 * answer is borrowed until it returns. */
 	void (*on_done)(void *arg, const struct resolve_answer *answer);
 	void *arg;
-	struct resolve_pending *pending; /* private to resolve.c */
+	/* private to resolve.c */
+	struct resolve_lookup *lookup; /* NULL: idle */
+	struct resolve_query *next;
 };
 
 /* NULL when out of memory. */
