@@ -14,7 +14,7 @@ struct render_input {
 	const struct verdict_rule *rules;
 	const struct board_view *view;
 	const char *service; /* "" when not named */
-	int64_t asked_ms;    /* results that ended before carry age_ms */
+	int64_t asked_us;    /* results that ended before carry age_ms */
 	bool trusted;	     /* show details */
 };
 
