@@ -1,0 +1,405 @@
+#include "verdict.c"
+
+#include "unit.h"
+
+/* A little world of four checks, all healthy a moment ago, seen at NOW. */
+#define NOW 1000000
+#define ASKED (NOW - 100)
+#define N 4
+
+static struct result results[N];
+static bool latched[N];
+static struct verdict_rule rules[N];
+static struct board_view view;
+static struct route route;
+static struct verdict_input input;
+
+static void set_result(size_t check, enum result_code code, int64_t ended_ms)
+{
+	memset(&results[check], 0, sizeof(results[check]));
+	results[check].code = code;
+	results[check].latency_us = 3210;
+	results[check].started_ms = ended_ms ? ended_ms - 3 : 0;
+	results[check].ended_ms = ended_ms;
+	results[check].ended_us = ended_ms * 1000;
+	if (code != RESULT_OK)
+		snprintf(results[check].error, sizeof(results[check].error),
+			 "HTTP 503");
+}
+
+static void world(enum route_target target)
+{
+	static const char *const names[N] = { "database", "redis", "openai",
+					      "model" };
+	size_t i;
+
+	for (i = 0; i < N; i++) {
+		rules[i] = (struct verdict_rule){ .name = names[i],
+						  .required = true,
+						  .startup = true,
+						  .max_age_ms = 1000 };
+		latched[i] = true;
+		set_result(i, RESULT_OK, NOW - 10);
+	}
+	rules[2].required = false;
+	rules[2].startup = false;
+	rules[3].live = rules[3].background = true;
+	rules[3].max_age_ms = 12000;
+	view = (struct board_view){ .now_ms = NOW,
+				    .started = true,
+				    .n = N,
+				    .results = results,
+				    .latched = latched };
+	route = (struct route){ .target = target };
+	input = (struct verdict_input){ .route = &route,
+					.rules = rules,
+					.view = &view,
+					.asked_us = (int64_t)ASKED * 1000,
+					.answer_within_ms = 4500 };
+}
+
+static void expect(int line, int http, const char *status, const char *error)
+{
+	struct verdict got = verdict_make(&input);
+
+	if (got.http != http)
+		printf("\tline %d: %d\n", line, got.http);
+	CHECK_INT(got.http, http);
+	CHECK_STR(got.status ? got.status : "", status);
+	CHECK_STR(got.error ? got.error : "", error);
+}
+
+#define EXPECT(http, status, error) expect(__LINE__, http, status, error)
+
+static size_t shown(const struct verdict *verdict)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < N; i++)
+		n += verdict_shows(verdict, rules, i);
+	return n;
+}
+
+static void test_live(void)
+{
+	struct verdict verdict;
+
+	world(ROUTE_LIVE);
+	EXPECT(200, "alive", "");
+	CHECK(verdict_make(&input).show_service);
+	CHECK_INT(shown(&(struct verdict){ .end = N }), 0);
+
+	/* Others' faults, drain and configuration do not matter. */
+	set_result(0, RESULT_REFUSED, NOW - 10);
+	set_result(1, RESULT_OK, NOW - 99999);
+	view.draining = true;
+	view.started = false;
+	input.broken = input.busy = true;
+	EXPECT(200, "alive", "");
+	CHECK_INT(results[0].code, RESULT_REFUSED);
+	CHECK_INT(results[1].code, RESULT_OK);
+
+	set_result(3, RESULT_OK, 0);
+	EXPECT(200, "alive", "");
+	input.out_of_time = true;
+	EXPECT(200, "alive", "");
+	CHECK_INT(results[3].code, RESULT_UNKNOWN);
+
+	set_result(3, RESULT_MISSING, NOW - 10);
+	verdict = verdict_make(&input);
+	CHECK_INT(verdict.http, 503);
+	CHECK_STR(verdict.status, "not_alive");
+	CHECK_INT(shown(&verdict), 1);
+	CHECK(verdict_shows(&verdict, rules, 3));
+	CHECK_STR(results[3].error, "HTTP 503");
+
+	set_result(3, RESULT_OK, NOW - 12000);
+	EXPECT(200, "alive", "");
+	set_result(3, RESULT_OK, NOW - 12001);
+	EXPECT(503, "not_alive", "");
+	CHECK_INT(results[3].code, RESULT_STALE);
+	CHECK_STR(results[3].error, "last result is 12s old");
+}
+
+static void test_live_several(void)
+{
+	struct verdict verdict;
+
+	world(ROUTE_LIVE);
+	rules[0].live = rules[0].background = true;
+	rules[0].max_age_ms = 5000;
+	set_result(0, RESULT_TIMEOUT, NOW - 5);
+	set_result(3, RESULT_OK, 0);
+	verdict = verdict_make(&input);
+	CHECK_STR(verdict.status, "not_alive");
+	CHECK_INT(shown(&verdict), 2);
+	CHECK(!verdict_shows(&verdict, rules, 1));
+	CHECK_STR(results[3].error, "not checked yet");
+
+	/* Every result is brought up to date, also behind a bad one. */
+	set_result(3, RESULT_OK, NOW - 20000);
+	EXPECT(503, "not_alive", "");
+	CHECK_INT(results[3].code, RESULT_STALE);
+
+	view.stuck = true;
+	EXPECT(503, "stuck", "");
+	CHECK(!verdict_make(&input).show_checks);
+}
+
+static void test_ready(void)
+{
+	struct verdict verdict;
+
+	world(ROUTE_READY);
+	EXPECT(200, "ready", "");
+	verdict = verdict_make(&input);
+	CHECK_INT(shown(&verdict), N);
+	CHECK(!verdict.show_waiting);
+	CHECK(!verdict.show_service);
+
+	set_result(2, RESULT_STATUS, NOW - 10);
+	EXPECT(200, "degraded", "");
+	set_result(1, RESULT_AUTH, NOW - 10);
+	EXPECT(503, "not_ready", "");
+	set_result(2, RESULT_OK, NOW - 10);
+	EXPECT(503, "not_ready", "");
+	/* An optional check behind a required one does not soften it. */
+	set_result(2, RESULT_STATUS, NOW - 10);
+	EXPECT(503, "not_ready", "");
+	verdict = verdict_make(&input);
+	CHECK_INT(shown(&verdict), N);
+
+	/* Neither the latch nor a stuck prober changes readiness. */
+	world(ROUTE_READY);
+	view.started = false;
+	view.stuck = true;
+	EXPECT(200, "ready", "");
+}
+
+static void test_ready_empty(void)
+{
+	struct verdict verdict;
+
+	world(ROUTE_READY);
+	view.n = 0;
+	EXPECT(200, "ready", "");
+	verdict = verdict_make(&input);
+	CHECK(verdict.show_checks);
+	CHECK_INT(shown(&verdict), 0);
+	input.busy = input.out_of_time = true;
+	EXPECT(200, "ready", "");
+}
+
+static void test_ready_refused(void)
+{
+	world(ROUTE_READY);
+	input.broken = true;
+	EXPECT(503, "not_ready", "configuration error, see the log");
+	CHECK(!verdict_make(&input).show_checks);
+	view.draining = true;
+	EXPECT(503, "draining", "");
+	CHECK(!verdict_make(&input).show_checks);
+}
+
+static void test_ages(void)
+{
+	world(ROUTE_READY);
+	/* The board's word counts for what runs on demand... */
+	set_result(0, RESULT_OK, NOW - 5000);
+	EXPECT(200, "ready", "");
+	/* ...but a background check may have died. */
+	set_result(3, RESULT_OK, NOW - 12000);
+	EXPECT(200, "ready", "");
+	set_result(3, RESULT_OK, NOW - 35700);
+	snprintf(results[3].step, sizeof(results[3].step), "reading");
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[3].code, RESULT_STALE);
+	CHECK_STR(results[3].error, "last result is 35s old");
+	CHECK_STR(results[3].step, "");
+	CHECK_INT(results[3].ended_ms, NOW - 35700);
+
+	world(ROUTE_READY);
+	rules[3].max_age_ms = 700;
+	set_result(3, RESULT_OK, NOW - 1500);
+	EXPECT(503, "not_ready", "");
+	CHECK_STR(results[3].error, "last result is 1500ms old");
+
+	world(ROUTE_READY);
+	set_result(3, RESULT_OK, 0);
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[3].code, RESULT_UNKNOWN);
+	CHECK_STR(results[3].error, "not checked yet");
+	CHECK_INT(results[3].latency_us, 0);
+}
+
+static void test_out_of_time(void)
+{
+	world(ROUTE_READY);
+	input.asked_us = (int64_t)(NOW - 4500) * 1000;
+	input.out_of_time = true;
+	/* Published for this question, fresh enough, and too old. */
+	set_result(0, RESULT_OK, NOW - 4000);
+	set_result(1, RESULT_OK, NOW - 5500);
+	EXPECT(200, "ready", "");
+	results[1].ended_us--;
+	snprintf(results[1].detail, sizeof(results[1].detail),
+		 "of another time");
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[0].code, RESULT_OK);
+	CHECK_INT(results[1].code, RESULT_TIMEOUT);
+	CHECK_STR(results[1].error, "No result within 4500ms");
+	CHECK_STR(results[1].detail, "");
+	CHECK_INT(results[1].latency_us, 4500000);
+	CHECK_INT(results[1].started_ms, NOW - 4500);
+	CHECK_INT(results[1].ended_ms, NOW);
+	CHECK_INT(results[1].ended_us, (int64_t)NOW * 1000);
+
+	/* A background check is not waited for once it has a result. */
+	set_result(1, RESULT_OK, NOW - 1);
+	set_result(3, RESULT_OK, NOW - 11000);
+	EXPECT(200, "ready", "");
+	set_result(3, RESULT_OK, NOW - 13000);
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[3].code, RESULT_STALE);
+	set_result(3, RESULT_OK, 0);
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[3].code, RESULT_TIMEOUT);
+
+	/* An optional one that is late only degrades. */
+	world(ROUTE_READY);
+	input.out_of_time = true;
+	set_result(2, RESULT_OK, 0);
+	EXPECT(200, "degraded", "");
+	CHECK_INT(results[2].latency_us, 100000);
+}
+
+/* Soon after boot the clock is smaller than an allowed age. */
+static void test_out_of_time_early(void)
+{
+	world(ROUTE_READY_ONE);
+	rules[0].max_age_ms = 60000;
+	view.now_ms = 5000;
+	input.asked_us = 5000999;
+	input.out_of_time = true;
+	set_result(0, RESULT_OK, 0);
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[0].code, RESULT_TIMEOUT);
+	CHECK_INT(results[0].latency_us, 0);
+	CHECK_INT(results[0].ended_us, 5000999);
+
+	set_result(0, RESULT_OK, 0);
+	view.now_ms = 5000000000;
+	input.asked_us = 1;
+	EXPECT(503, "not_ready", "");
+	CHECK_INT(results[0].latency_us, INT32_MAX);
+}
+
+static void test_busy(void)
+{
+	world(ROUTE_READY);
+	input.busy = true;
+	EXPECT(200, "ready", "");
+	set_result(0, RESULT_OK, NOW - 5500);
+	EXPECT(200, "ready", "");
+	set_result(0, RESULT_CONNECT, NOW - 5500);
+	EXPECT(503, "not_ready", "");
+	CHECK(verdict_make(&input).show_checks);
+	set_result(0, RESULT_OK, NOW - 5501);
+	EXPECT(503, "not_ready", "busy");
+	CHECK(!verdict_make(&input).show_checks);
+	set_result(0, RESULT_OK, 0);
+	EXPECT(503, "not_ready", "busy");
+
+	/* Others' age does not matter to a question about one. */
+	route.target = ROUTE_READY_ONE;
+	EXPECT(503, "not_ready", "busy");
+	route.check = 1;
+	EXPECT(200, "ready", "");
+
+	/* Startup needs nobody to wait. */
+	route.target = ROUTE_STARTED;
+	EXPECT(200, "started", "");
+	view.started = false;
+	EXPECT(503, "starting", "");
+}
+
+static void test_one(void)
+{
+	struct verdict verdict;
+
+	world(ROUTE_READY_ONE);
+	route.check = 2;
+	set_result(0, RESULT_REFUSED, NOW - 10);
+	set_result(3, RESULT_OK, NOW - 99999);
+	view.draining = true;
+	EXPECT(200, "ready", "");
+	verdict = verdict_make(&input);
+	CHECK_INT(shown(&verdict), 1);
+	CHECK(verdict_shows(&verdict, rules, 2));
+	/* The board leaves the records of other checks undefined. */
+	CHECK_INT(results[3].code, RESULT_OK);
+
+	set_result(2, RESULT_THROTTLED, NOW - 10);
+	EXPECT(503, "not_ready", "");
+	verdict = verdict_make(&input);
+	CHECK_INT(shown(&verdict), 1);
+
+	input.broken = true;
+	EXPECT(503, "not_ready", "configuration error, see the log");
+}
+
+static void test_started(void)
+{
+	struct verdict verdict;
+
+	world(ROUTE_STARTED);
+	EXPECT(200, "started", "");
+	/* A latch stays, whatever happens later. */
+	set_result(0, RESULT_REFUSED, NOW - 10);
+	view.draining = true;
+	EXPECT(200, "started", "");
+
+	view.started = false;
+	latched[1] = false;
+	input.out_of_time = true;
+	EXPECT(503, "starting", "");
+	verdict = verdict_make(&input);
+	CHECK_STR(verdict.detail, "Service is still initialising");
+	CHECK(verdict.show_waiting);
+	CHECK(!verdict.show_checks);
+
+	input.broken = true;
+	view.started = true;
+	EXPECT(503, "starting", "configuration error, see the log");
+	CHECK(!verdict_make(&input).show_waiting);
+}
+
+static void test_others(void)
+{
+	world(ROUTE_OPTIONS);
+	view.draining = view.stuck = input.broken = true;
+	EXPECT(200, "", "");
+	CHECK(verdict_make(&input).status == NULL);
+	route.target = ROUTE_NOT_FOUND;
+	EXPECT(404, "", "not found");
+	CHECK(verdict_make(&input).status == NULL);
+	route.target = ROUTE_NOT_ALLOWED;
+	EXPECT(405, "", "method not allowed");
+}
+
+int main(void)
+{
+	test_live();
+	test_live_several();
+	test_ready();
+	test_ready_empty();
+	test_ready_refused();
+	test_ages();
+	test_out_of_time();
+	test_out_of_time_early();
+	test_busy();
+	test_one();
+	test_started();
+	test_others();
+	return unit_report();
+}
