@@ -67,14 +67,18 @@ void board_destroy(struct board *board)
 
 void board_on_wanted(struct board *board, void (*wake)(void *), void *arg)
 {
+	pthread_mutex_lock(&board->lock);
 	board->wake = wake;
 	board->wake_arg = arg;
+	pthread_mutex_unlock(&board->lock);
 }
 
 void board_on_published(struct board *board, void (*heard)(void *), void *arg)
 {
+	pthread_mutex_lock(&board->lock);
 	board->heard = heard;
 	board->heard_arg = arg;
+	pthread_mutex_unlock(&board->lock);
 }
 
 static bool board_in_scope(const struct board_slot *slot, size_t place,
@@ -121,7 +125,7 @@ static bool board_answered(const struct board_slot *slot,
  * looked at once and not once for each check.
  */
 static bool board_want(struct board *board,
-		       const struct board_question *question, bool *wake)
+		       const struct board_question *question, bool *wanted)
 {
 	struct board_slot *slowest = NULL;
 	size_t i;
@@ -135,7 +139,7 @@ static bool board_want(struct board *board,
 		if (!slot->pending) {
 			slot->pending = true;
 			slot->taken = false;
-			*wake = true;
+			*wanted = true;
 		}
 		if (!slowest ||
 		    slot->result.latency_us >= slowest->result.latency_us)
@@ -189,17 +193,21 @@ static void board_copy(struct board *board,
 bool board_ask(struct board *board, const struct board_question *question,
 	       struct board_view *view)
 {
-	bool wake = false, answered;
+	bool wanted = false, answered;
+	void (*wake)(void *arg);
+	void *arg;
 
 	pthread_mutex_lock(&board->lock);
-	answered = board_want(board, question, &wake);
+	answered = board_want(board, question, &wanted);
 	if (answered)
 		board_copy(board, question, view);
-	if (wake)
+	if (wanted)
 		atomic_store(&board->wanted, true);
+	wake = board->wake;
+	arg = board->wake_arg;
 	pthread_mutex_unlock(&board->lock);
-	if (wake && board->wake)
-		board->wake(board->wake_arg);
+	if (wanted && wake)
+		wake(arg);
 	return answered;
 }
 
@@ -240,17 +248,20 @@ void board_publish(struct board *board, size_t check,
 		   const struct result *result)
 {
 	struct board_slot *slot = &board->slots[check];
-	bool awaited;
+	void (*heard)(void *arg) = NULL;
+	void *arg;
 
 	pthread_mutex_lock(&board->lock);
 	slot->result = *result;
 	slot->pending = false;
 	slot->latched = slot->latched || result_healthy(result);
-	awaited = slot->awaited;
+	if (slot->awaited)
+		heard = board->heard;
+	arg = board->heard_arg;
 	slot->awaited = false;
 	pthread_mutex_unlock(&board->lock);
-	if (awaited && board->heard)
-		board->heard(board->heard_arg);
+	if (heard)
+		heard(arg);
 }
 
 void board_set_draining(struct board *board, bool draining)

@@ -47,7 +47,7 @@ struct board_view {
 	int64_t now_ms; /* when the copy was made */
 	bool started;	/* the latch */
 	bool draining;
-	bool stuck;	/* the prober has not turned for BOARD_STUCK_MS */
+	bool stuck; /* the prober has not turned for BOARD_STUCK_MS */
 	size_t n;
 	struct result *results; /* n records, room provided by the caller */
 	bool *latched;		/* n: was healthy once; room likewise */
@@ -62,7 +62,7 @@ void board_destroy(struct board *board);
 /*
  * Sets who is told: wake(arg) when something became wanted, heard(arg) when
  * a result came for which somebody waits.  Both must be safe in any thread.
- * Call before there are other threads, each once.
+ * What is wanted before there is a wake() is found by board_take_wanted().
  */
 void board_on_wanted(struct board *board, void (*wake)(void *), void *arg);
 void board_on_published(struct board *board, void (*heard)(void *), void *arg);

@@ -64,7 +64,7 @@ struct conn {
 	struct loop_watch watch;
 	struct admit_ticket ticket;
 	struct loop_timer expiry; /* of an opening that no run bounds */
-	int64_t renew_at_ms; /* 0: never */
+	int64_t renew_at_ms;	  /* 0: never */
 	char detail[RESULT_DETAIL_BYTES];
 };
 
@@ -154,7 +154,7 @@ static void check_arm(struct check *check)
 	if (check->kind->open && !check->opened)
 		loop_timer_set(check->env->loop, &check->hedge,
 			       now + check_timeout_ms(check) *
-					     CHECK_HEDGE_PERCENT / 100);
+					       CHECK_HEDGE_PERCENT / 100);
 }
 
 static void conn_on_admitted(void *arg)
@@ -235,8 +235,7 @@ static void check_on_upkeep(void *arg)
 		return; /* planned again at its end */
 	if (check->warm->phase == CONN_CLOSED)
 		conn_begin(check->warm);
-	else if (check->warm->phase == CONN_IDLE &&
-		 other->phase == CONN_CLOSED)
+	else if (check->warm->phase == CONN_IDLE && other->phase == CONN_CLOSED)
 		conn_begin(other);
 }
 

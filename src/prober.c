@@ -30,9 +30,9 @@ struct prober_item {
 	struct prober *prober;
 	const struct check_setup *setup;
 	struct check *check;
-	struct loop_timer next;	 /* the background run */
-	int64_t retry_ms;	 /* while startup waits for it */
-	int32_t code;		 /* of the last result */
+	struct loop_timer next;	  /* the background run */
+	int64_t retry_ms;	  /* while startup waits for it */
+	int32_t code;		  /* of the last result */
 	int64_t failing_since_ms; /* 0: healthy, or nothing known */
 };
 
@@ -40,6 +40,7 @@ struct prober {
 	struct board *board;
 	struct check_env env;
 	struct drain *drain;
+	bool warm;
 	pthread_t thread;
 	size_t n;
 	struct prober_item items[];
@@ -101,7 +102,8 @@ static void prober_plan(struct prober_item *item, const struct result *result)
 	} else {
 		return;
 	}
-	loop_timer_set(prober->env.loop, &item->next, at_ms < now ? now : at_ms);
+	loop_timer_set(prober->env.loop, &item->next,
+		       at_ms < now ? now : at_ms);
 }
 
 static void prober_on_result(void *arg, const struct result *result)
@@ -134,7 +136,7 @@ static void *prober_main(void *arg)
 	struct prober *prober = arg;
 	size_t i;
 
-	for (i = 0; i < prober->n; i++)
+	for (i = 0; prober->warm && i < prober->n; i++)
 		check_start(prober->items[i].check);
 	loop_run(prober->env.loop, prober_on_turn, prober);
 	return NULL;
@@ -223,17 +225,18 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 }
 
 struct prober *prober_start(const struct settings *settings,
-			    struct board *board)
+			    struct board *board, bool warm)
 {
 	struct prober *prober;
 
-	prober = calloc(1, sizeof(*prober) +
-				   settings->n * sizeof(*prober->items));
+	prober = calloc(1,
+			sizeof(*prober) + settings->n * sizeof(*prober->items));
 	if (!prober) {
 		log_err("cannot start the prober: out of memory");
 		return NULL;
 	}
 	prober->board = board;
+	prober->warm = warm;
 	prober->n = settings->n;
 	if (prober_make(prober, settings)) {
 		log_err("cannot start the prober: "
@@ -254,7 +257,8 @@ int prober_stop(struct prober *prober)
 	until.tv_nsec += PROBER_STOP_MS * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
-	if (pthread_clockjoin_np(prober->thread, NULL, CLOCK_MONOTONIC, &until)) {
+	if (pthread_clockjoin_np(prober->thread, NULL, CLOCK_MONOTONIC,
+				 &until)) {
 		log_err("the prober does not come to an end");
 		return -1;
 	}

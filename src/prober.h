@@ -2,9 +2,9 @@
  * prober: the thread that asks the dependencies.
  *
  * It owns the loop, every connection and every library handle but libfcgi's.
- * At its start it runs every check once, so that connections are warm before
- * the first probe, and goes on trying those that startup waits for.  After
- * that it runs what is wanted (board) and what has an interval.
+ * With `warm` it runs every check once at its start, so that connections are
+ * warm before the first probe, and goes on trying those that startup waits for.
+ * After that it runs what is wanted (board) and what has an interval.
  *
  * It alone logs what checks say: a change of state once, a repeat at debug
  * level, a recovery with the length of the outage.
@@ -14,6 +14,8 @@
 #ifndef HEALTH_PROBER_H
 #define HEALTH_PROBER_H
 
+#include <stdbool.h>
+
 struct board;
 struct prober;
 struct settings;
@@ -21,7 +23,7 @@ struct settings;
 /* settings and board are borrowed until prober_stop().  NULL, and a line in
  * the log, when memory, descriptors or threads ran out. */
 struct prober *prober_start(const struct settings *settings,
-			    struct board *board);
+			    struct board *board, bool warm);
 
 /* Runs under way end without a result.  -1 when the thread does not come to
  * an end: it and what it holds are left behind then. */

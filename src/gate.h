@@ -1,0 +1,76 @@
+/*
+ * gate: the listening socket and all connections that have no whole request.
+ *
+ * Idle, kept and half-sent connections wait here and cost no thread; a
+ * connection comes out when one whole, sane request can be read from it
+ * without waiting (fcgi_scan).  All descriptors are non-blocking.
+ *
+ * gate_wait() is called by several threads at once; each gets its own event.
+ * A connection that came out belongs to the caller until he gives it back by
+ * gate_return() or gate_drop().
+ *
+ * Who is not worth waiting for: a connection that has not sent a whole request
+ * within GATE_PARTIAL_MS or in GATE_PIECES pieces, and a kept one that has been
+ * idle for GATE_IDLE_MS (longer than web servers keep theirs, so that it is
+ * they who close).  When descriptors or places run out, the oldest of those
+ * goes first, so that idle peers cannot lock out the others.
+ */
+#ifndef HEALTH_GATE_H
+#define HEALTH_GATE_H
+
+#include <stddef.h>
+
+#include "fcgi_scan.h"
+
+#define GATE_PARTIAL_MS 10000
+#define GATE_IDLE_MS 75000
+#define GATE_PIECES 64
+
+struct gate;
+struct gate_conn;
+
+enum gate_event {
+	GATE_REQUEST, /* *conn has a whole request */
+	GATE_WOKEN,   /* gate_wake() was called since somebody last got this */
+	GATE_TIMEOUT
+};
+
+/* Where a thread looks at what a peer sent; one per calling thread. */
+struct gate_buffer {
+	unsigned char bytes[FCGI_SCAN_MAX_BYTES];
+};
+
+/*
+ * listen_fd is borrowed.  allowed: comma-separated addresses that may connect
+ * over TCP (FCGI_WEB_SERVER_ADDRS of the FastCGI Specification, 3.2), or NULL
+ * for all.  NULL when memory or descriptors ran out.
+ */
+struct gate *gate_create(int listen_fd, size_t max_connections,
+			 const char *allowed);
+/* Closes all connections.  No thread may be in gate_wait(). */
+void gate_destroy(struct gate *gate);
+
+/* Waits at most timeout_ms; < 0: without limit. */
+enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
+			  int timeout_ms, struct gate_conn **conn);
+
+int gate_conn_fd(const struct gate_conn *conn);
+/* Whether more than the one request was there: the rest cannot be kept apart
+ * from it once it is read, so the connection must not be used again. */
+int gate_conn_overrun(const struct gate_conn *conn);
+
+/* The request was read to its end and answered; the next may come. */
+void gate_return(struct gate *gate, struct gate_conn *conn);
+/* The descriptor was closed by the caller. */
+void gate_drop(struct gate *gate, struct gate_conn *conn);
+
+/* Lets one thread return GATE_WOKEN.  Any thread. */
+void gate_wake(struct gate *gate);
+
+/* Takes what stands in the backlog, then no further connection.  Any thread. */
+void gate_stop_accepting(struct gate *gate);
+
+/* Connections that are open now.  Any thread. */
+size_t gate_connections(struct gate *gate);
+
+#endif

@@ -1,0 +1,40 @@
+/*
+ * listen: where requests come in.
+ *
+ * A web server or supervisor hands over a listening socket as descriptor 0
+ * (FastCGI Specification 1.0, section 2.2) or, by systemd's protocol, as
+ * descriptor 3 (sd_listen_fds(3)); or the program opens one by itself.
+ *
+ * Belongs to the main thread, at start.
+ */
+#ifndef HEALTH_LISTEN_H
+#define HEALTH_LISTEN_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct listener {
+	int fd;
+	/* Of a socket file that we made ourselves; "" otherwise. */
+	char path[108];
+	dev_t dev;
+	ino_t ino;
+};
+
+/* Takes the listening socket that was handed over; -1: there is none. */
+int listen_inherit(struct listener *listener)
+	__attribute__((warn_unused_result));
+
+/*
+ * Opens "unix:PATH", "ADDRESS:PORT", "[ADDRESS]:PORT", "localhost:PORT" or
+ * "*:PORT".  A socket file that nobody serves any more is replaced; mode is
+ * that of a new one.  -1 and a sentence for the operator otherwise.
+ */
+int listen_open(struct listener *listener, const char *where, unsigned mode,
+		char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
+
+/* Closes it and removes the socket file, unless a successor has replaced it. */
+void listen_close(struct listener *listener);
+
+#endif

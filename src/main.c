@@ -1,0 +1,362 @@
+#include "config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "board.h"
+#include "listen.h"
+#include "log.h"
+#include "prober.h"
+#include "responder.h"
+#include "settings.h"
+#include "single.h"
+#include "text.h"
+
+struct options {
+	const char *config;
+	const char *listen;
+	unsigned socket_mode;
+	const char *once; /* the probe to answer, or NULL */
+	bool check_config;
+};
+
+static const char usage[] =
+	"usage: health.fcgi [--config FILE] --listen unix:PATH|ADDRESS:PORT\n"
+	"       health.fcgi [--config FILE] --once "
+	"[live|ready|ready/NAME|started]\n"
+	"       health.fcgi [--config FILE] --check-config\n"
+	"       health.fcgi --help | --version\n"
+	"\n"
+	"Answers health probes for a web server: /health, /health/ready and\n"
+	"/health/started.  Started by a web server, as FastCGI or CGI "
+	"program,\n"
+	"it needs no option.\n"
+	"\n"
+	"  --config FILE       read this configuration (health.conf(5))\n"
+	"  --listen WHERE      serve FastCGI on this socket\n"
+	"  --socket-mode MODE  permissions of a Unix socket, octal (0660)\n"
+	"  --once [PROBE]      print one answer; exit 0 when healthy, 1 when "
+	"not\n"
+	"  --check-config      print the settings in effect, or every mistake\n"
+	"  --help              print this\n"
+	"  --version           print the version\n";
+
+/* ---- options ---- */
+
+static int options_fail(const char *what, const char *value)
+{
+	fprintf(stderr, "health.fcgi: %s%s\n\n%s", what, value, usage);
+	return EX_USAGE;
+}
+
+static int options_mode(const char *text, unsigned *mode)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 8);
+
+	if (!*text || *end || value > 0777)
+		return -1;
+	*mode = (unsigned)value;
+	return 0;
+}
+
+static bool options_probe_known(const char *probe)
+{
+	return !strcmp(probe, "live") || !strcmp(probe, "ready") ||
+	       !strcmp(probe, "started") || !strncmp(probe, "ready/", 6);
+}
+
+/* -1: go on; otherwise the exit status. */
+static int options_parse(struct options *options, int argc, char **argv)
+{
+	enum { CONFIG, LISTEN, MODE, ONCE, CHECK, HELP, VERSION_OPTION };
+	static const struct option known[] = {
+		{ "config", required_argument, NULL, CONFIG },
+		{ "listen", required_argument, NULL, LISTEN },
+		{ "socket-mode", required_argument, NULL, MODE },
+		{ "once", no_argument, NULL, ONCE },
+		{ "check-config", no_argument, NULL, CHECK },
+		{ "help", no_argument, NULL, HELP },
+		{ "version", no_argument, NULL, VERSION_OPTION },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (option) {
+		case CONFIG:
+			options->config = optarg;
+			break;
+		case LISTEN:
+			options->listen = optarg;
+			break;
+		case MODE:
+			if (options_mode(optarg, &options->socket_mode))
+				return options_fail("not an octal mode: ",
+						    optarg);
+			break;
+		case ONCE:
+			options->once = "ready";
+			break;
+		case CHECK:
+			options->check_config = true;
+			break;
+		case HELP:
+			fputs(usage, stdout);
+			return EX_OK;
+		case VERSION_OPTION:
+			puts(PACKAGE_STRING);
+			return EX_OK;
+		default:
+			fputs(usage, stderr);
+			return EX_USAGE;
+		}
+	}
+	if (options->once && optind < argc)
+		options->once = argv[optind++];
+	if (options->once && !options_probe_known(options->once))
+		return options_fail("no such probe: ", options->once);
+	if (optind < argc)
+		return options_fail("unexpected: ", argv[optind]);
+	return -1;
+}
+
+/* ---- the parts ---- */
+
+/* What every way of running needs: results and how they become answers. */
+struct base {
+	struct settings settings;
+	bool broken; /* the configuration has mistakes */
+	struct board *board;
+	struct service *service;
+};
+
+static struct board *base_board(const struct settings *settings)
+{
+	struct board_policy *policies;
+	struct board *board;
+	size_t i;
+
+	policies = calloc(settings->n + 1, sizeof(*policies));
+	if (!policies)
+		return NULL;
+	for (i = 0; i < settings->n; i++) {
+		const struct check_common *common = &settings->checks[i].common;
+
+		policies[i].max_age_ms = common->max_age_ms;
+		policies[i].background = common->interval_ms != 0;
+		policies[i].startup = common->startup;
+		policies[i].live = common->live;
+	}
+	board = board_create(settings->n, policies);
+	free(policies);
+	return board;
+}
+
+static int base_open(struct base *base)
+{
+	base->board = base_board(&base->settings);
+	if (base->board)
+		base->service = service_create(&base->settings, base->board,
+					       base->broken);
+	if (base->service)
+		return 0;
+	log_err("out of memory");
+	return -1;
+}
+
+static void base_close(struct base *base)
+{
+	service_destroy(base->service);
+	board_destroy(base->board);
+	settings_free(&base->settings);
+	text_forget_secrets();
+}
+
+static void base_report_mistakes(const struct base *base)
+{
+	size_t i;
+
+	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
+		log_err("%s", conf_mistake_at(base->settings.conf, i));
+}
+
+/* ---- ways of running ---- */
+
+static int run_check_config(struct base *base)
+{
+	size_t i;
+
+	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
+		fprintf(stderr, "%s\n",
+			conf_mistake_at(base->settings.conf, i));
+	if (base->broken)
+		return EX_CONFIG;
+	settings_print(&base->settings, stdout);
+	return fflush(stdout) ? EX_IOERR : EX_OK;
+}
+
+/* Waits for the signal that ends the program. */
+static void run_until_signal(const sigset_t *signals)
+{
+	int number = 0;
+
+	while (sigwait(signals, &number))
+		continue;
+	log_info("stopping on signal %d", number);
+}
+
+static int run_fastcgi(struct base *base, const struct listener *listener,
+		       const sigset_t *signals)
+{
+	const struct settings_health *health = &base->settings.health;
+	struct responder_options options = {
+		.listen_fd = listener->fd,
+		.threads = (size_t)health->threads,
+		.max_waiting = (size_t)health->max_waiting,
+		.max_connections = (size_t)health->max_connections,
+		.allowed = getenv("FCGI_WEB_SERVER_ADDRS"),
+	};
+	struct responder *responder;
+	struct prober *prober = NULL;
+	int status = EX_OK;
+
+	responder = responder_start(&options, base->service, base->board);
+	if (!responder)
+		return EX_OSERR;
+	/* libfcgi has put its own handler there. */
+	signal(SIGPIPE, SIG_IGN);
+	if (!base->broken)
+		prober = prober_start(&base->settings, base->board, true);
+	if (prober || base->broken)
+		run_until_signal(signals);
+	else
+		status = EX_OSERR;
+	responder_stop(responder);
+	/* A prober that is stuck is left behind with all that it holds. */
+	if (prober && prober_stop(prober))
+		_exit(status);
+	responder_destroy(responder);
+	return status;
+}
+
+static int run_listen(struct base *base, const struct options *options,
+		      const sigset_t *signals)
+{
+	struct listener listener;
+	char reason[256];
+	int status;
+
+	if (base->broken)
+		return EX_CONFIG;
+	if (listen_open(&listener, options->listen, options->socket_mode,
+			reason, sizeof(reason))) {
+		log_err("--listen: %s", reason);
+		return EX_USAGE;
+	}
+	log_info("%s listening on %s, %zu checks from %s", PACKAGE_STRING,
+		 options->listen, base->settings.n, base->settings.source);
+	status = run_fastcgi(base, &listener, signals);
+	listen_close(&listener);
+	return status;
+}
+
+static int run_inherited(struct base *base, const struct listener *listener,
+			 const sigset_t *signals)
+{
+	if (listener->fd < 0)
+		return options_fail("not started by a web server, "
+				    "and no option says what to do",
+				    "");
+	log_info("%s started by a web server, %zu checks from %s",
+		 PACKAGE_STRING, base->settings.n, base->settings.source);
+	return run_fastcgi(base, listener, signals);
+}
+
+static int run(struct base *base, const struct options *options,
+	       const struct listener *inherited, bool cgi,
+	       const sigset_t *signals)
+{
+	if (options->check_config)
+		return run_check_config(base);
+	base_report_mistakes(base);
+	if (options->once && base->broken)
+		return EX_CONFIG;
+	if (base_open(base))
+		return EX_OSERR;
+	if (cgi)
+		return single_cgi(&base->settings, base->service, base->board);
+	if (options->once)
+		return single_once(&base->settings, base->service, base->board,
+				   options->once);
+	if (options->listen)
+		return run_listen(base, options, signals);
+	return run_inherited(base, inherited, signals);
+}
+
+/* ---- start ---- */
+
+/* All threads inherit this: signals come to sigwait() in main and nowhere
+ * else.  As CGI and on the command line they do what they always do. */
+static void main_block_signals(sigset_t *signals)
+{
+	sigemptyset(signals);
+	sigaddset(signals, SIGTERM);
+	sigaddset(signals, SIGINT);
+	sigaddset(signals, SIGHUP);
+	sigaddset(signals, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+/* Web servers may open thousands of connections at once. */
+static void main_raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	/* Three busy threads do not need an arena each. */
+	mallopt(M_ARENA_MAX, 2);
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = { .socket_mode = 0660 };
+	struct base base = { .broken = false };
+	struct listener inherited;
+	sigset_t signals;
+	int status = -1;
+	bool cgi;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (listen_inherit(&inherited))
+		inherited.fd = -1;
+	/* A request by CGI: arguments may then come from the query string of
+	 * the URL (RFC 3875, 4.4) and mean nothing. */
+	cgi = inherited.fd < 0 && getenv("GATEWAY_INTERFACE") &&
+	      getenv("REQUEST_METHOD");
+	if (!cgi)
+		status = options_parse(&options, argc, argv);
+	if (status >= 0)
+		return status;
+	if (!cgi && !options.once && !options.check_config)
+		main_block_signals(&signals);
+	main_raise_limits();
+	base.broken = settings_load(&base.settings, options.config) != 0;
+	log_set_level((enum log_level)base.settings.health.log_level);
+	status = run(&base, &options, &inherited, cgi, &signals);
+	base_close(&base);
+	return status;
+}

@@ -1,0 +1,451 @@
+#include "config.h"
+
+#include "responder.h"
+
+#include <fcgiapp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "clock.h"
+#include "gate.h"
+#include "log.h"
+#include "route.h"
+
+/* A thread looks after new requests again after so many parked ones, so that
+ * liveness is never behind a thousand answers. */
+#define RESPONDER_BATCH 8
+/* While stopping, how often a thread looks whether it may end. */
+#define RESPONDER_STOP_LOOK_MS 10
+
+/* One request from its reading to its answer.  libfcgi's streams point into
+ * the FCGX_Request, so it never moves. */
+struct visit {
+	FCGX_Request request;
+	struct gate_conn *conn;
+	struct answer answer;
+	struct visit *prev, *next;
+};
+
+/* Parked requests, those that must be answered first at the front. */
+struct lot {
+	struct visit *first, *last;
+	size_t n;
+};
+
+struct responder {
+	struct responder_options options;
+	const struct service *service;
+	struct gate *gate;
+
+	pthread_mutex_t lock; /* of the lots; taken before the board's */
+	struct lot parked;    /* wait for the board */
+	struct lot heard;     /* the board has news, ask again */
+
+	atomic_bool stopping;
+	_Atomic int64_t stop_ms; /* not before */
+	size_t n_threads;
+	pthread_t threads[];
+};
+
+/* What one thread has of its own. */
+struct responder_seat {
+	struct responder *responder;
+	struct gate_buffer *buffer;
+	struct board_view *view;
+	struct visit *spare;
+};
+
+/* ---- lots ---- */
+
+static void lot_insert(struct lot *lot, struct visit *visit)
+{
+	struct visit *before = lot->last;
+
+	/* Nearly always at the end; one that is parked again is older. */
+	while (before && before->answer.until_ms > visit->answer.until_ms)
+		before = before->prev;
+	visit->prev = before;
+	visit->next = before ? before->next : lot->first;
+	if (visit->next)
+		visit->next->prev = visit;
+	else
+		lot->last = visit;
+	if (before)
+		before->next = visit;
+	else
+		lot->first = visit;
+	lot->n++;
+}
+
+static struct visit *lot_take_first(struct lot *lot)
+{
+	struct visit *visit = lot->first;
+
+	if (!visit)
+		return NULL;
+	lot->first = visit->next;
+	if (lot->first)
+		lot->first->prev = NULL;
+	else
+		lot->last = NULL;
+	lot->n--;
+	return visit;
+}
+
+/* ---- one request ---- */
+
+static struct visit *seat_visit(struct responder_seat *seat)
+{
+	struct visit *visit = seat->spare;
+
+	if (visit) {
+		seat->spare = NULL;
+		return visit;
+	}
+	visit = malloc(sizeof(*visit));
+	/* -1: libfcgi must never accept by itself. */
+	if (visit)
+		FCGX_InitRequest(&visit->request, -1, 0);
+	return visit;
+}
+
+static void seat_keep(struct responder_seat *seat, struct visit *visit)
+{
+	if (seat->spare)
+		free(visit);
+	else
+		seat->spare = visit;
+}
+
+/* Gives the connection back when it is to be kept. */
+static void visit_end(struct responder_seat *seat, struct visit *visit)
+{
+	struct responder *responder = seat->responder;
+	FCGX_Request *request = &visit->request;
+
+	if (gate_conn_overrun(visit->conn) || atomic_load(&responder->stopping))
+		request->keepConnection = 0;
+	/* Writes the end of the answer, and closes the descriptor (only closes
+	 * it, since `detached` is set) when it is not kept or had an error. */
+	FCGX_Finish_r(request);
+	if (request->ipcFd < 0)
+		gate_drop(responder->gate, visit->conn);
+	else
+		gate_return(responder->gate, visit->conn);
+	request->ipcFd = -1;
+	seat_keep(seat, visit);
+}
+
+static void visit_send(struct responder_seat *seat, struct visit *visit,
+		       struct response *response)
+{
+	const char *text = response->text;
+	size_t len = response->len;
+
+	if (!text) {
+		text = response_no_memory();
+		len = strlen(text);
+	}
+	/* The descriptor does not block: a peer that does not read its answers
+	 * loses the connection, and Finish_r sees the error. */
+	FCGX_PutStr(text, (int)len, visit->request.out);
+	free(response->text);
+	visit_end(seat, visit);
+}
+
+/*
+ * Answers the visit or parks it.  The lot is locked while the board is asked:
+ * what is published after the board said "wait" finds the visit in the lot.
+ */
+static void visit_answer_or_park(struct responder_seat *seat,
+				 struct visit *visit)
+{
+	struct responder *responder = seat->responder;
+	enum answer_how how = ANSWER_IF_KNOWN;
+	struct response response;
+	bool answered;
+
+	if (clock_ms() >= visit->answer.until_ms)
+		how = ANSWER_NOW;
+	pthread_mutex_lock(&responder->lock);
+	answered = answer_ask(responder->service, &visit->answer, how,
+			      seat->view);
+	if (!answered && responder->parked.n + responder->heard.n >=
+				 responder->options.max_waiting) {
+		how = ANSWER_BUSY;
+		answered = answer_ask(responder->service, &visit->answer, how,
+				      seat->view);
+	}
+	if (!answered)
+		lot_insert(&responder->parked, visit);
+	pthread_mutex_unlock(&responder->lock);
+	if (!answered)
+		return;
+	answer_render(responder->service, &visit->answer, how, seat->view,
+		      &response);
+	visit_send(seat, visit, &response);
+}
+
+/* Reads the request, which is there as a whole, and answers or parks it. */
+static void seat_serve_request(struct responder_seat *seat,
+			       struct gate_conn *conn)
+{
+	struct visit *visit = seat_visit(seat);
+	FCGX_Request *request;
+	char trash[1024];
+
+	if (!visit) {
+		close(gate_conn_fd(conn));
+		gate_drop(seat->responder->gate, conn);
+		return;
+	}
+	request = &visit->request;
+	visit->conn = conn;
+	request->ipcFd = gate_conn_fd(conn);
+	request->keepConnection = 1; /* or Accept_r would close it first */
+	request->detached = 1;	     /* or closing it would wait for the peer */
+	if (FCGX_Accept_r(request) != 0) {
+		/* libfcgi has closed the descriptor. */
+		gate_drop(seat->responder->gate, conn);
+		seat_keep(seat, visit);
+		return;
+	}
+	while (FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
+		continue;
+	/* Accept_r succeeds on a broken request, too. */
+	if (FCGX_GetError(request->in)) {
+		request->keepConnection = 0;
+		visit_end(seat, visit);
+		return;
+	}
+	answer_begin(seat->responder->service,
+		     &(struct route_request){
+			     FCGX_GetParam("REQUEST_METHOD", request->envp),
+			     FCGX_GetParam("SCRIPT_NAME", request->envp),
+			     FCGX_GetParam("PATH_INFO", request->envp),
+			     FCGX_GetParam("REMOTE_ADDR", request->envp),
+		     },
+		     &visit->answer);
+	visit_answer_or_park(seat, visit);
+}
+
+/* ---- parked requests ---- */
+
+/* The board has news: all parked requests are to ask again. */
+static void responder_hear(struct responder *responder)
+{
+	struct visit *visit;
+
+	pthread_mutex_lock(&responder->lock);
+	if (!responder->heard.n) {
+		responder->heard = responder->parked;
+		responder->parked = (struct lot){ NULL, NULL, 0 };
+	}
+	while ((visit = lot_take_first(&responder->parked)))
+		lot_insert(&responder->heard, visit);
+	pthread_mutex_unlock(&responder->lock);
+}
+
+static struct visit *responder_take_due(struct responder *responder)
+{
+	struct visit *visit;
+
+	pthread_mutex_lock(&responder->lock);
+	visit = lot_take_first(&responder->heard);
+	if (!visit && responder->parked.first &&
+	    responder->parked.first->answer.until_ms <= clock_ms())
+		visit = lot_take_first(&responder->parked);
+	pthread_mutex_unlock(&responder->lock);
+	return visit;
+}
+
+/* Serves some of the parked requests; returns for how long gate_wait() may
+ * wait then. */
+static int seat_serve_parked(struct responder_seat *seat)
+{
+	struct responder *responder = seat->responder;
+	struct visit *visit;
+	int64_t left;
+	int i;
+
+	for (i = 0; i < RESPONDER_BATCH; i++) {
+		visit = responder_take_due(responder);
+		if (!visit)
+			break;
+		visit_answer_or_park(seat, visit);
+	}
+	pthread_mutex_lock(&responder->lock);
+	if (responder->heard.first)
+		left = 0;
+	else if (responder->parked.first)
+		left = responder->parked.first->answer.until_ms - clock_ms();
+	else
+		left = INT32_MAX;
+	pthread_mutex_unlock(&responder->lock);
+	if (left < 0)
+		return 0;
+	if (atomic_load(&responder->stopping) && left > RESPONDER_STOP_LOOK_MS)
+		return RESPONDER_STOP_LOOK_MS;
+	return left < INT32_MAX ? (int)left : -1;
+}
+
+/* ---- threads ---- */
+
+static bool responder_may_end(struct responder *responder)
+{
+	bool empty;
+
+	if (!atomic_load(&responder->stopping))
+		return false;
+	if (!gate_connections(responder->gate))
+		return true;
+	if (clock_ms() < atomic_load(&responder->stop_ms))
+		return false;
+	pthread_mutex_lock(&responder->lock);
+	empty = !responder->parked.n && !responder->heard.n;
+	pthread_mutex_unlock(&responder->lock);
+	return empty;
+}
+
+static void *responder_main(void *arg)
+{
+	struct responder_seat *seat = arg;
+	struct responder *responder = seat->responder;
+	struct gate_conn *conn;
+	bool told = false;
+
+	while (!responder_may_end(responder)) {
+		int wait_ms = seat_serve_parked(seat);
+
+		switch (gate_wait(responder->gate, seat->buffer, wait_ms,
+				  &conn)) {
+		case GATE_REQUEST:
+			seat_serve_request(seat, conn);
+			break;
+		case GATE_WOKEN:
+			responder_hear(responder);
+			break;
+		case GATE_TIMEOUT:
+			break;
+		}
+		/* One wake is heard by one thread: pass this one on. */
+		if (!told && atomic_load(&responder->stopping)) {
+			told = true;
+			gate_wake(responder->gate);
+		}
+	}
+	free(seat->spare);
+	free(seat->view);
+	free(seat->buffer);
+	free(seat);
+	return NULL;
+}
+
+static struct responder_seat *seat_create(struct responder *responder)
+{
+	struct responder_seat *seat = calloc(1, sizeof(*seat));
+
+	if (!seat)
+		return NULL;
+	seat->responder = responder;
+	seat->buffer = malloc(sizeof(*seat->buffer));
+	seat->view = service_view(responder->service);
+	if (!seat->buffer || !seat->view) {
+		free(seat->buffer);
+		free(seat->view);
+		free(seat);
+		return NULL;
+	}
+	return seat;
+}
+
+static void responder_on_published(void *arg)
+{
+	struct responder *responder = arg;
+
+	gate_wake(responder->gate);
+}
+
+static void responder_join(struct responder *responder)
+{
+	size_t i;
+
+	for (i = 0; i < responder->n_threads; i++)
+		pthread_join(responder->threads[i], NULL);
+}
+
+void responder_destroy(struct responder *responder)
+{
+	if (!responder)
+		return;
+	gate_destroy(responder->gate);
+	pthread_mutex_destroy(&responder->lock);
+	free(responder);
+}
+
+static int responder_start_threads(struct responder *responder)
+{
+	size_t i;
+
+	for (i = 0; i < responder->options.threads; i++) {
+		struct responder_seat *seat = seat_create(responder);
+
+		if (!seat)
+			return -1;
+		if (pthread_create(&responder->threads[i], NULL, responder_main,
+				   seat)) {
+			free(seat->buffer);
+			free(seat->view);
+			free(seat);
+			return -1;
+		}
+		pthread_setname_np(responder->threads[i], "responder");
+		responder->n_threads++;
+	}
+	return 0;
+}
+
+struct responder *responder_start(const struct responder_options *options,
+				  const struct service *service,
+				  struct board *board)
+{
+	struct responder *responder;
+
+	responder = calloc(1, sizeof(*responder) +
+				      options->threads *
+					      sizeof(*responder->threads));
+	if (!responder) {
+		log_err("cannot start the responder: out of memory");
+		return NULL;
+	}
+	responder->options = *options;
+	responder->service = service;
+	pthread_mutex_init(&responder->lock, NULL);
+	responder->gate = gate_create(
+		options->listen_fd, options->max_connections, options->allowed);
+	if (responder->gate && FCGX_Init() == 0 &&
+	    responder_start_threads(responder) == 0) {
+		board_on_published(board, responder_on_published, responder);
+		/* What was published before this was not heard. */
+		gate_wake(responder->gate);
+		return responder;
+	}
+	log_err("cannot start the responder: "
+		"out of memory, descriptors or threads");
+	responder_stop(responder);
+	responder_destroy(responder);
+	return NULL;
+}
+
+void responder_stop(struct responder *responder)
+{
+	atomic_store(&responder->stop_ms, clock_ms() + RESPONDER_GRACE_MS);
+	atomic_store(&responder->stopping, true);
+	if (responder->gate)
+		gate_stop_accepting(responder->gate);
+	responder_join(responder);
+}

@@ -1,0 +1,44 @@
+/*
+ * responder: the FastCGI threads behind the gate.
+ *
+ * A thread takes a whole request from the gate, lets libfcgi read it, and
+ * answers it from the board.  It never talks to a dependency and never waits
+ * for one: a request whose answer is not there yet is parked, and whichever
+ * thread is free finishes it when the results are published or its time is up.
+ *
+ * All calls belong to the main thread.
+ */
+#ifndef HEALTH_RESPONDER_H
+#define HEALTH_RESPONDER_H
+
+#include <stddef.h>
+
+struct board;
+struct responder;
+struct service;
+
+struct responder_options {
+	int listen_fd; /* borrowed; non-blocking */
+	size_t threads;
+	size_t max_waiting;	/* parked requests */
+	size_t max_connections; /* from web servers */
+	const char *allowed;	/* see gate_create() */
+};
+
+/* NULL, and a line in the log, when memory, descriptors or threads ran out. */
+struct responder *responder_start(const struct responder_options *options,
+				  const struct service *service,
+				  struct board *board);
+
+/*
+ * Takes no further connection, answers what is there and what arrives on open
+ * connections for another RESPONDER_GRACE_MS, and returns when the last of the
+ * parked requests is answered (they have their own time limit).
+ */
+#define RESPONDER_GRACE_MS 300
+void responder_stop(struct responder *responder);
+
+/* After responder_stop(), and when nobody publishes on the board any more. */
+void responder_destroy(struct responder *responder);
+
+#endif

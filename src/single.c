@@ -1,0 +1,169 @@
+#include "config.h"
+
+#include "single.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "clock.h"
+#include "prober.h"
+#include "settings.h"
+
+struct single_ear {
+	pthread_mutex_t lock;
+	pthread_cond_t news;
+	bool heard;
+};
+
+static void single_on_published(void *arg)
+{
+	struct single_ear *ear = arg;
+
+	pthread_mutex_lock(&ear->lock);
+	ear->heard = true;
+	pthread_cond_signal(&ear->news);
+	pthread_mutex_unlock(&ear->lock);
+}
+
+/* Waits for news of the board; false when the time is up. */
+static bool single_listen(struct single_ear *ear, int64_t until_ms)
+{
+	struct timespec until = { .tv_sec = until_ms / 1000,
+				  .tv_nsec = until_ms % 1000 * 1000000 };
+	bool heard;
+
+	pthread_mutex_lock(&ear->lock);
+	while (!ear->heard && pthread_cond_timedwait(&ear->news, &ear->lock,
+						     &until) != ETIMEDOUT)
+		continue;
+	heard = ear->heard;
+	ear->heard = false;
+	pthread_mutex_unlock(&ear->lock);
+	return heard;
+}
+
+static void single_ear_init(struct single_ear *ear)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&ear->lock, NULL);
+	pthread_cond_init(&ear->news, &attr);
+	pthread_condattr_destroy(&attr);
+	ear->heard = false;
+}
+
+/*
+ * Starts the prober only when something must be asked: liveness, and a path
+ * that does not exist, open no connection.
+ */
+static int single_ask(const struct settings *settings,
+		      const struct service *service, struct board *board,
+		      const struct answer *answer, struct board_view *view,
+		      enum answer_how *how)
+{
+	struct single_ear ear;
+	struct prober *prober;
+
+	*how = ANSWER_IF_KNOWN;
+	if (answer_ask(service, answer, *how, view))
+		return 0;
+	single_ear_init(&ear);
+	board_on_published(board, single_on_published, &ear);
+	prober = prober_start(settings, board, false);
+	if (!prober)
+		return -1;
+	while (!answer_ask(service, answer, *how, view)) {
+		if (!single_listen(&ear, answer->until_ms))
+			*how = ANSWER_NOW;
+	}
+	/* The process ends now: a prober that is stuck ends with it. */
+	if (prober_stop(prober))
+		return -1;
+	return 0;
+}
+
+static int single_answer(const struct settings *settings,
+			 const struct service *service, struct board *board,
+			 const struct route_request *request,
+			 struct response *response)
+{
+	struct board_view *view = service_view(service);
+	struct answer answer;
+	enum answer_how how;
+
+	response->text = NULL;
+	response->http = 503;
+	if (!view)
+		return -1;
+	answer_begin(service, request, &answer);
+	if (single_ask(settings, service, board, &answer, view, &how) == 0)
+		answer_render(service, &answer, how, view, response);
+	free(view);
+	return response->text ? 0 : -1;
+}
+
+static int single_write(const char *text, size_t len)
+{
+	while (len) {
+		ssize_t n = write(STDOUT_FILENO, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -1;
+		text += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int single_cgi(const struct settings *settings, const struct service *service,
+	       struct board *board)
+{
+	struct route_request request = {
+		.method = getenv("REQUEST_METHOD"),
+		.script_name = getenv("SCRIPT_NAME"),
+		.path_info = getenv("PATH_INFO"),
+		.remote_addr = getenv("REMOTE_ADDR"),
+	};
+	struct response response;
+	const char *sorry = response_no_memory();
+	int status;
+
+	if (single_answer(settings, service, board, &request, &response)) {
+		single_write(sorry, strlen(sorry));
+		return 1;
+	}
+	status = single_write(response.text, response.len) ? 1 : 0;
+	free(response.text);
+	return status;
+}
+
+int single_once(const struct settings *settings, const struct service *service,
+		struct board *board, const char *probe)
+{
+	char path[1024];
+	struct route_request request = { .method = "GET",
+					 .script_name = "/health",
+					 .path_info = path,
+					 .remote_addr = "127.0.0.1" };
+	struct response response;
+	int status;
+
+	snprintf(path, sizeof(path), "/%s", probe);
+	if (single_answer(settings, service, board, &request, &response))
+		return 1;
+	status = response.http == 200 ? 0 : 1;
+	if (single_write(response.text + response.head_len,
+			 response.len - response.head_len))
+		status = 1;
+	free(response.text);
+	return status;
+}
