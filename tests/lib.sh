@@ -15,7 +15,7 @@
 # an ordinary user; as root, PostgreSQL gets its own user, since it insists.
 
 set -u
-export LC_ALL=C
+export LC_ALL=C SHUNIT_COLOR=none
 unset http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY all_proxy
 
 lib_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -105,15 +105,23 @@ lib_supervise() {
 	trap 'lib_stopped=1; [ -n "$child" ] && kill -TERM "$child"' INT TERM HUP
 
 	HEALTH_SCRATCH=$scratch timeout -k 10 "${HEALTH_TEST_LIMIT:-300}" \
-		bash "$1" &
+		bash "$1" >"$scratch/output" 2>&1 &
 	child=$!
+	tail -s 0.1 -n +1 -f --pid="$child" "$scratch/output" &
 	wait "$child"
 	status=$?
 	while ! gone "$child"; do
 		wait "$child"
 		status=$?
 	done
-	[ "$status" = 124 ] && echo "$1: ended after its time limit" >&2
+	wait
+	if [ "$status" = 124 ]; then
+		echo "$1: ended after its time limit" >&2
+	elif [ "$status" = 0 ] &&
+		! grep -qE '^Ran [1-9][0-9]* tests?[.]' "$scratch/output"; then
+		echo "$1: ended before its tests" >&2
+		status=1
+	fi
 
 	# Last started, first ended.
 	tac "$scratch/processes" >"$scratch/ending"
@@ -231,9 +239,12 @@ running() {
 stop() {
 	local pid=${lib_pids[$1]}
 
-	lib_kill "$pid" "${2:-${lib_signals[$1]}}"
-	wait "$pid" 2>/dev/null
-	ended=$?
+	# Without bash's own remark on a killed job.
+	{
+		lib_kill "$pid" "${2:-${lib_signals[$1]}}"
+		wait "$pid"
+		ended=$?
+	} 2>/dev/null
 	unset "lib_pids[$1]"
 	sed -i "/^$pid /d" "$scratch/processes"
 	if grep -qE "$lib_sanitizer" "$scratch/log/$1" 2>/dev/null; then
@@ -266,9 +277,9 @@ start_postgres() {
 		if [ "$(id -u)" = 0 ]; then
 			chown postgres: "$pg_dir" "$scratch/pg-password"
 		fi
-		lib_as_postgres "$PGBIN/initdb" -D "$pg_dir" -U app \
+		(lib_as_postgres "$PGBIN/initdb" -D "$pg_dir" -U app \
 			-A scram-sha-256 --pwfile="$scratch/pg-password" \
-			-E UTF8 --locale=C --no-sync \
+			-E UTF8 --locale=C --no-sync) \
 			>"$scratch/log/initdb" 2>&1 || return 1
 		pg_port=$(free_port)
 	fi
@@ -279,7 +290,8 @@ start_postgres() {
 	wait_for postgres_sql 'select 1'
 }
 
-# setpriv and exec, not su: the process that is started is the server itself.
+# In a subshell.  setpriv and exec, not su: the process that is started is the
+# server itself.
 lib_as_postgres() {
 	cd / || return
 	if [ "$(id -u)" = 0 ]; then
@@ -383,7 +395,7 @@ start_apache() {
 			echo "User www-data"
 			echo "Group www-data"
 		fi
-		echo "TypesConfig /etc/mime.types"
+		echo "TypesConfig /dev/null"
 		cat
 	} >"$scratch/apache.conf"
 	start apache TERM apache2 -DFOREGROUND -f "$scratch/apache.conf"

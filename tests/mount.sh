@@ -1,0 +1,227 @@
+# shellcheck shell=bash
+# The questions that every mount must answer alike.  A test file sources
+# lib.sh, defines mount_start (starts program and web server, sets $url) and
+# sources this file, then shunit2.
+
+need curl jq redis-server redis-cli postgres psql
+
+oneTimeSetUp() {
+	start_postgres || return
+	start_redis || return
+	cat >"$scratch/health.conf" <<-END
+		[health]
+		service = mounted
+
+		[database]
+		kind = postgres
+		url = $database_url
+
+		[redis]
+		kind = redis
+		url = $redis_url
+	END
+	# Servers start the program under users of their own.
+	chmod 644 "$scratch/health.conf"
+	install_health
+	mount_start || return
+	patience=20 wait_for mount_answers /health/started 200
+}
+
+# mount_answers PATH STATUS
+mount_answers() {
+	ask "$url$1"
+	[ "$status" = "$2" ]
+}
+
+suite() {
+	local name
+
+	for name in $(compgen -A function | grep ^mount_test_); do
+		suite_addTest "$name"
+	done
+}
+
+mount_test_liveness() {
+	local path
+
+	for path in /health /health/ /health/live '/health?now=1' /%68ealth; do
+		ask "$url$path"
+		assert_status 200
+		assert_whole
+		assert_json . "$(printf '%s' '{
+  "status": "alive",
+  "service": "mounted"
+}')"
+	done
+}
+
+mount_test_readiness() {
+	local path
+
+	for path in /health/ready '/health/ready?verbose=1&x=%20' \
+		/health/%72eady; do
+		ask "$url$path"
+		assert_status 200
+		assert_whole
+		assert_json .status ready
+		assert_json '.checks | keys_unsorted | join(" ")' \
+			'database redis'
+		assert_json '.checks | map(.healthy) | all' true
+		assert_json '.checks | map(.latency_ms | type) | unique[]' \
+			number
+	done
+}
+
+mount_test_one_check() {
+	local name
+
+	for name in database redis; do
+		ask "$url/health/ready/$name"
+		assert_status 200
+		assert_whole
+		assert_json .status ready
+		assert_json '.checks | keys | join(" ")' "$name"
+		assert_json ".checks.$name.healthy" true
+	done
+}
+
+mount_test_started() {
+	ask "$url/health/started"
+	assert_status 200
+	assert_whole
+	assert_json .status started
+}
+
+mount_test_unknown() {
+	local path
+
+	for path in /health/unknown /health/ready/nothing /health/live/x \
+		/health/READY /health/ready/database/x; do
+		ask "$url$path"
+		assert_status 404
+		assert_whole
+		assert_json 'keys | join(" ")' error
+	done
+	# Some servers answer this one themselves, in words of their own.
+	ask "$url/healthx"
+	assert_status 404
+	assert_header Location ''
+}
+
+mount_test_slashes() {
+	local path
+
+	for path in //health//ready /health//ready; do
+		# Where the server itself looks for one slash exactly.
+		[ "$path${mount_one_slash:-}" = //health//readyyes ] && continue
+		ask "$url$path"
+		assert_status 200
+		assert_whole
+		assert_json .status ready
+	done
+	# An encoded slash is a slash for some servers and refused by others.
+	for path in /health%2Fready /health/ready%2fdatabase; do
+		ask "$url$path"
+		assertContains "$path" ' 200 404 ' " $status "
+		assert_header Location ''
+		if [ "$status" = 200 ]; then
+			assert_json .status ready
+		fi
+	done
+}
+
+mount_test_control_characters() {
+	local path
+
+	for path in /health/%0d%0aEvil:%201 /health%0d%0aEvil:%201 \
+		/health/ready/%0d%0a%0d%0aevil /health/%00 /health/ready%0a; do
+		ask "$url$path"
+		assertContains "$path" " 400 404 ${mount_refuses_with:-} " \
+			" $status "
+		assert_header Evil ''
+		assertNotContains "$path" "$body" evil
+	done
+	assertFalse 'a control character in a log' \
+		"grep -qI $'\\r' '$scratch'/log/health"
+}
+
+mount_test_other_methods() {
+	local method
+
+	for method in POST PUT DELETE PATCH; do
+		ask "$url/health/ready" -X "$method" -d 'a=1'
+		assert_status 405
+		assert_whole
+		assert_header Allow 'GET, HEAD, OPTIONS'
+	done
+	# A large body that nobody reads does not hold the answer up.
+	head -c 100000 /dev/zero >"$scratch/large"
+	ask "$url/health" --data-binary "@$scratch/large"
+	assert_status 405
+}
+
+mount_test_options() {
+	ask "$url/health/ready" -X OPTIONS
+	assert_status 200
+	assert_header Allow 'GET, HEAD, OPTIONS'
+	assert_header Location ''
+	assertEquals '' "$body"
+}
+
+# The fields of the last answer that GET and HEAD must share.
+mount_fields() {
+	local name
+
+	echo "$status"
+	for name in Content-Type Cache-Control Content-Length Retry-After; do
+		echo "$name: $(header "$name")"
+	done
+}
+
+mount_test_head() {
+	local path get answer
+
+	for path in /health /health/started /health/unknown; do
+		ask "$url$path"
+		get=$(mount_fields)
+		ask "$url$path" -I
+		assertEquals "HEAD $path" "$get" "$(mount_fields)"
+		# curl does not look behind the header; the server must not
+		# send anything there.
+		answer=$(printf 'HEAD %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' \
+			"$path" | raw "${url##*:}" | tr -d '\r' |
+			sed '1,/^$/d')
+		assertEquals "HEAD $path: body" '' "$answer"
+	done
+}
+
+mount_test_unready_passes_unchanged() {
+	stop redis KILL
+	patience=5 wait_for mount_answers /health/ready 503
+	assert_status 503
+	assert_whole
+	assert_json .status not_ready
+	assert_json .checks.database.healthy true
+	assert_json .checks.redis.healthy false
+	assert_json .checks.redis.code refused
+	assert_json .checks.redis.error 'connection refused'
+	assertNotContains 'a password' "$body" "$redis_password"
+
+	ask "$url/health/ready/redis"
+	assert_status 503
+	assert_whole
+	ask "$url/health/ready/database"
+	assert_status 200
+	ask "$url/health"
+	assert_status 200
+	# The latch: what was started stays started, as long as the process.
+	if [ -z "${mount_forgets:-}" ]; then
+		ask "$url/health/started"
+		assert_status 200
+	fi
+
+	start_redis
+	patience=5 wait_for mount_answers /health/ready 200
+	assert_status 200
+	assert_json .checks.redis.healthy true
+}

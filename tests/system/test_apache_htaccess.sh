@@ -1,0 +1,42 @@
+#!/bin/bash
+# Apache as on shared hosting: program, configuration and apache/htaccess lie
+# in the web space, and nothing else is ours.
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+need apache2
+
+[ -e /usr/lib/apache2/modules/mod_fcgid.so ] || skip "mod_fcgid is not installed"
+
+mount_start() {
+	mkdir -p "$scratch/www"
+	cp "$health_program" "$scratch/health.conf" "$scratch/www/"
+	cp "$HEALTH_SRCDIR/apache/htaccess" "$scratch/www/.htaccess"
+	start_apache <<-END
+		LoadModule fcgid_module /usr/lib/apache2/modules/mod_fcgid.so
+		LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so
+		FcgidIPCDir "$scratch/fcgid"
+		FcgidProcessTableFile "$scratch/fcgid.table"
+		<Directory "$scratch/www">
+			AllowOverride FileInfo AuthConfig
+			Options +ExecCGI +FollowSymLinks
+			Require all granted
+		</Directory>
+	END
+}
+
+mount_test_the_configuration_is_private() {
+	ask "$url/health.conf"
+	assert_status 403
+	assertNotContains "$body" "$redis_password"
+}
+
+mount_test_the_program_by_its_own_name() {
+	ask "$url/health.fcgi/ready"
+	assert_status 200
+	assert_json .status ready
+	ask "$url/health.fcgi"
+	assert_status 200
+	assert_json .status alive
+}
+
+. "$HEALTH_SRCDIR/tests/mount.sh"
+. "$SHUNIT2"
