@@ -3,7 +3,12 @@
  * without TLS (OpenSSL), to the first of several addresses that answers.
  *
  * The protocols that bring no I/O of their own (Redis) speak on it.  TLS
- * always verifies the chain and the host name or IP address (RFC 9525).
+ * always verifies the chain and the host name or IP address (RFC 9525: by the
+ * subject's alternative names, never by its common name).
+ *
+ * While several addresses are tried side by side, stream_fd() is an epoll(7)
+ * descriptor that holds all of them and the timer for the next; so there is
+ * always one descriptor to watch, but it may be another after each call.
  *
  * Belongs to the prober thread; never blocks: addresses and CA file content
  * come in ready.
@@ -28,14 +33,23 @@ struct stream_trust; /* CA certificates and TLS settings, shared by streams */
  */
 struct stream_trust *stream_trust_create(const char *pem, size_t len,
 					 char *words, size_t words_size);
+/*
+ * Adds a certificate (with its chain) and key to show to peers that ask for
+ * one.  -1 and words when they are unusable; an encrypted key is.
+ */
+int stream_trust_identify(struct stream_trust *trust, const char *cert_pem,
+			  size_t cert_len, const char *key_pem, size_t key_len,
+			  char *words, size_t words_size)
+	__attribute__((warn_unused_result));
+/* After all its streams are closed; NULL is allowed. */
 void stream_trust_destroy(struct stream_trust *trust);
 
 struct stream_target {
-	const char *unix_path;	     /* not NULL: a Unix socket, rest unused */
+	const char *unix_path; /* not NULL: a Unix socket, rest unused */
 	const struct resolve_answer *addrs; /* borrowed during stream_open() */
 	uint16_t port;
 	struct stream_trust *trust; /* NULL: no TLS */
-	const char *host; /* verified and sent as SNI; borrowed for life */
+	const char *host; /* verified and sent as SNI; with TLS only */
 	int64_t try_ms;	  /* one address may take this long before the next
 			     one is tried beside it */
 };
@@ -70,7 +84,7 @@ enum result_code stream_code(const struct stream *stream);
 const char *stream_words(const struct stream *stream);
 const char *stream_detail(const struct stream *stream);
 
-/* The address that the stream is connected to, NULL for a Unix socket. */
+/* The address that the stream is connected to; NULL for a Unix socket. */
 const struct sockaddr *stream_peer(const struct stream *stream);
 
 #endif
