@@ -10,6 +10,11 @@
  *	key = value		; a comment, after a blank
  *	key_file = /path	; the value is the content of that file
  *	key = ${VARIABLE}	; from the environment; unset is a mistake
+ *	key = $${not}		; stands for "${not}"
+ *
+ * A line is a whole: none goes on in the next one.  The content of a key_file
+ * loses one newline at its end; its path may be relative to the folder of the
+ * configuration file.
  *
  * All mistakes are collected, each a sentence that names file, line and key;
  * nothing stops at the first.  Used by one thread, before there are others.
@@ -26,15 +31,18 @@ enum conf_type {
 	CONF_STR,      /* char *, never NULL; min and max are lengths */
 	CONF_BOOL,     /* bool; yes/no, on/off, true/false */
 	CONF_INT,      /* int64_t */
-	CONF_DURATION, /* int64_t milliseconds; 500ms, 2s, 1m, 1h, 1d */
-	CONF_SIZE,     /* int64_t bytes; 100, 4k, 10M, 1G */
+	CONF_DURATION, /* int64_t milliseconds; 0, 500ms, 2s, 1m, 1h, 1d */
+	CONF_SIZE,     /* int64_t bytes; 100, 4k, 10M, 1G (powers of 1024) */
 	CONF_CHOICE,   /* int, index into max = "one|two|three" */
-	CONF_LIST,     /* struct conf_list; the key may be repeated */
+	CONF_LIST,     /* struct conf_list; the key may be repeated, and what
+			  is given replaces the default; min and max are
+			  lengths of one item */
 };
 
 #define CONF_SECRET 1u	 /* never shown, masked wherever it turns up */
 #define CONF_URL 2u	 /* shown, but for the password and query in it */
-#define CONF_REQUIRED 4u /* leaving it out is a mistake */
+#define CONF_REQUIRED 4u /* leaving it out or empty is a mistake */
+#define CONF_WORDS 8u	 /* a list: cut at blanks and commas */
 
 struct conf_list {
 	char **items; /* n strings */
@@ -44,15 +52,18 @@ struct conf_list {
 struct conf_key {
 	const char *name;
 	enum conf_type type;
-	size_t offset;	     /* of the field in the settings record */
-	const char *dflt;    /* as the user would write it */
-	const char *min;     /* likewise; NULL: no limit */
+	size_t offset;	  /* of the field in the settings record */
+	const char *dflt; /* as the user would write it; NULL: zero, "" */
+	const char *min;  /* likewise; NULL: no limit */
 	const char *max;
 	unsigned flags;
-	const char *help;    /* one line */
+	const char *help; /* one line */
 };
 
-#define CONF_END { .name = NULL }
+#define CONF_END             \
+	{                    \
+		.name = NULL \
+	}
 
 struct conf;	     /* everything that was read */
 struct conf_section; /* one [section] */
@@ -84,7 +95,8 @@ struct conf_section *conf_section_at(struct conf *conf, size_t index);
 struct conf_section *conf_section_find(struct conf *conf, const char *name);
 const char *conf_section_name(const struct conf_section *section);
 
-/* The raw value of a key, or NULL when the section does not have it. */
+/* The text of a key with ${} expanded; NULL when the section does not set it
+ * (as `key` itself) or a mistake was found in it. */
 const char *conf_section_get(const struct conf_section *section,
 			     const char *key);
 /* Whether the section sets the key, as `key` or as `key_file`. */
@@ -98,22 +110,29 @@ struct conf_target {
 /*
  * Fills all records from the section, defaults first; a key in none of the
  * tables is a mistake that names the nearest known key.  section may be NULL:
- * defaults only.  Strings belong to conf.
+ * defaults only.  Strings belong to conf.  A value with a mistake leaves the
+ * default.  What is secret is registered with text_secret().
  */
 void conf_apply(struct conf *conf, struct conf_section *section,
 		const struct conf_target targets[], size_t n);
 
 /*
  * Collects a mistake about a key of a section (key NULL: the section itself;
- * section NULL: the program).  The sentence says what to write instead.
+ * section NULL: the program).  The sentence says what to write instead, and
+ * does not show secrets.  Only the first one about a key counts: the others
+ * would be its consequences.
  */
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* In the order of the file.  Having run out of memory is one of them. */
 size_t conf_mistakes(const struct conf *conf);
 /* "health.conf:12: [redis] timeout: ..."; borrowed until conf_destroy(). */
 const char *conf_mistake_at(const struct conf *conf, size_t index);
+
+/* Environment variables that went into secrets by ${}; NULL past the end. */
+const char *conf_secret_variable_at(const struct conf *conf, size_t index);
 
 /*
  * Reads a whole regular file (never a FIFO or device: those can block for
@@ -128,8 +147,11 @@ int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
 /* Keeps a string with conf: freed with it.  NULL when out of memory. */
 char *conf_keep(struct conf *conf, const char *text);
 
-/* Writes the keys of a table with their values in effect, secrets masked, as
- * a configuration file would have them. */
+/*
+ * Writes the keys of a table with their values in effect as a configuration
+ * file would have them, each with its line of help.  What is secret, and what
+ * no line can hold, is written as a comment.
+ */
 void conf_print(FILE *to, const struct conf_key *keys, const void *record);
 
 #endif

@@ -1,0 +1,236 @@
+#include "config.h"
+
+#include "conf_secret.h"
+
+#include "text.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Names, in a query or a connection string, of what is secret. */
+static const char *const conf_secret_names[] = {
+	"*pass",       "*password*", "*passwd*",     "*pwd*",
+	"*secret*",    "*token*",    "*api[-_]key*", "*apikey*",
+	"*accesskey*", "sig",	     "key",	     "code",
+};
+
+/* A part of a text. */
+struct conf_span {
+	size_t start, len;
+};
+
+/* A URL hides its password and the whole of its query, whose parameters may
+ * be called anything; a connection string the values of secret names. */
+#define CONF_SPANS_MAX 16
+
+struct conf_spans {
+	struct conf_span at[CONF_SPANS_MAX]; /* ascending */
+	size_t n;
+	bool last_is_query;
+};
+
+static bool conf_is_secret_name(const char *name, size_t len)
+{
+	char copy[64];
+	size_t i;
+
+	if (len >= sizeof(copy))
+		return true;
+	memcpy(copy, name, len);
+	copy[len] = '\0';
+	for (i = 0;
+	     i < sizeof(conf_secret_names) / sizeof(conf_secret_names[0]); i++)
+		if (fnmatch(conf_secret_names[i], copy, FNM_CASEFOLD) == 0)
+			return true;
+	return false;
+}
+
+static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
+{
+	struct conf_span *last;
+
+	if (len == 0)
+		return;
+	if (spans->n < CONF_SPANS_MAX) {
+		spans->at[spans->n].start = start;
+		spans->at[spans->n++].len = len;
+		return;
+	}
+	/* no room: everything up to here is one secret */
+	last = &spans->at[CONF_SPANS_MAX - 1];
+	last->len = start + len - last->start;
+}
+
+/*
+ * A password may hold "/", "?", "#" and "@" although RFC 3986 wants them
+ * encoded; so it ends at the last "@" of all.
+ */
+static void conf_url_spans(struct conf_spans *spans, const char *url)
+{
+	const char *user = strstr(url, "://") + 3;
+	const char *at = strrchr(user, '@');
+	const char *colon = strchr(user, ':');
+	const char *query = strchr(at ? at : user, '?');
+
+	if (at && colon && colon < at)
+		conf_add_span(spans, (size_t)(colon + 1 - url),
+			      (size_t)(at - colon - 1));
+	if (query) {
+		query++;
+		conf_add_span(spans, (size_t)(query - url),
+			      strcspn(query, "#"));
+		spans->last_is_query = *query && *query != '#';
+	}
+}
+
+/* The length of a value in a connection string of libpq: quoted with single
+ * quotes or up to a blank; a backslash protects what follows. */
+static size_t conf_conninfo_value(const char *value)
+{
+	bool quoted = value[0] == '\'';
+	size_t len = quoted ? 1 : 0;
+
+	while (value[len]) {
+		if (value[len] == '\\' && value[len + 1])
+			len++;
+		else if (quoted ? value[len] == '\''
+				: isspace((unsigned char)value[len]) != 0)
+			return len + quoted;
+		len++;
+	}
+	return len;
+}
+
+/* "host=db password = 'a b' user=app" */
+static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
+{
+	static const char blanks[] = " \t\r\n\v\f";
+	const char *at = text, *value;
+	size_t name_len, len;
+
+	for (;;) {
+		at += strspn(at, blanks);
+		name_len = strcspn(at, "= \t\r\n\v\f");
+		value = at + name_len + strspn(at + name_len, blanks);
+		if (*value != '=')
+			return;
+		value++;
+		value += strspn(value, blanks);
+		len = conf_conninfo_value(value);
+		if (conf_is_secret_name(at, name_len))
+			conf_add_span(spans, (size_t)(value - text), len);
+		at = value + len;
+	}
+}
+
+static struct conf_spans conf_find_spans(const char *url)
+{
+	struct conf_spans spans = { .n = 0 };
+
+	if (strstr(url, "://"))
+		conf_url_spans(&spans, url);
+	else
+		conf_conninfo_spans(&spans, url);
+	return spans;
+}
+
+bool conf_secret_in_url(const char *url)
+{
+	return conf_find_spans(url).n > 0;
+}
+
+void conf_secret_print_url(FILE *to, const char *url)
+{
+	struct conf_spans spans = conf_find_spans(url);
+	size_t i, from = 0;
+
+	for (i = 0; i < spans.n; i++) {
+		fprintf(to, "%.*s********", (int)(spans.at[i].start - from),
+			url + from);
+		from = spans.at[i].start + spans.at[i].len;
+	}
+	fputs(url + from, to);
+}
+
+/* ---- registering ---- */
+
+/* Undoes the percent-encoding, and the quoting of connection strings. */
+static void conf_decode(char *text, bool percent)
+{
+	const char *from = text;
+	char hex[3] = "";
+
+	for (; *from; from++, text++) {
+		*text = *from;
+		if (percent && *from == '%' &&
+		    isxdigit((unsigned char)from[1]) &&
+		    isxdigit((unsigned char)from[2])) {
+			memcpy(hex, from + 1, 2);
+			*text = (char)strtol(hex, NULL, 16);
+			from += 2;
+		} else if (!percent && *from == '\\' && from[1]) {
+			*text = *++from;
+		}
+	}
+	*text = '\0';
+}
+
+static int conf_register(const char *text, size_t len, bool percent)
+{
+	char *copy;
+	int bad;
+
+	if (!percent && len >= 2 && text[0] == '\'' && text[len - 1] == '\'') {
+		text++;
+		len -= 2;
+	}
+	copy = strndup(text, len);
+	if (!copy)
+		return -1;
+	conf_decode(copy, percent);
+	bad = text_secret(copy);
+	explicit_bzero(copy, strlen(copy));
+	free(copy);
+	return bad;
+}
+
+/* Of a query only what is called secret: hiding each "verify-full" in the log
+ * would garble it. */
+static int conf_register_query(const char *query, size_t len)
+{
+	const char *end = query + len, *equals;
+	size_t part;
+	int bad = 0;
+
+	for (; query < end && !bad; query += part + 1) {
+		part = strcspn(query, "&#");
+		equals = memchr(query, '=', part);
+		if (equals &&
+		    conf_is_secret_name(query, (size_t)(equals - query)))
+			bad = conf_register(equals + 1,
+					    (size_t)(query + part - equals - 1),
+					    true);
+	}
+	return bad;
+}
+
+int conf_secret_register_url(const char *url)
+{
+	struct conf_spans spans = conf_find_spans(url);
+	bool percent = strstr(url, "://") != NULL;
+	const struct conf_span *span;
+	size_t i;
+	int bad = 0;
+
+	for (i = 0; i < spans.n && !bad; i++) {
+		span = &spans.at[i];
+		if (spans.last_is_query && i == spans.n - 1)
+			bad = conf_register_query(url + span->start, span->len);
+		else
+			bad = conf_register(url + span->start, span->len,
+					    percent);
+	}
+	return bad;
+}
