@@ -27,8 +27,14 @@ struct settings_health {
 };
 extern const struct conf_key settings_health_keys[];
 
+/* The key that every check has besides check_common_keys: its kind. */
+struct settings_check {
+	char *kind;
+};
+extern const struct conf_key settings_check_keys[];
+
 struct settings {
-	struct conf *conf;
+	struct conf *conf; /* NULL: out of memory at the very start */
 	char *source; /* path of the file, or "environment"; owned by conf */
 	struct settings_health health;
 	size_t n;
@@ -38,7 +44,9 @@ struct settings {
 /*
  * Reads `path`, or with NULL: $HEALTH_CONF, else health.conf beside the
  * program, else the one in the system's configuration directory, else the
- * usual environment variables.  Secrets are registered with text_secret().
+ * usual environment variables.  Secrets are registered with text_secret(), and
+ * the environment variables they came from are emptied: /proc/PID/environ
+ * would go on showing them.
  * -1 when there were mistakes; they are in settings->conf, all of them, and
  * settings->health is usable.  settings_free() in both cases.
  */
@@ -46,7 +54,8 @@ int settings_load(struct settings *settings, const char *path)
 	__attribute__((warn_unused_result));
 void settings_free(struct settings *settings);
 
-/* Writes the configuration in effect, secrets masked (--check-config). */
+/* Writes the configuration in effect as a configuration file with comments,
+ * secrets masked (--check-config). */
 void settings_print(const struct settings *settings, FILE *to);
 
 #endif

@@ -1,0 +1,404 @@
+#include "config.h"
+
+#include "settings.h"
+
+#include "check_kinds.h"
+#include "log.h"
+#include "route.h"
+#include "settings_env.h"
+#include "text.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SETTINGS_FILE "/health.conf"
+#define SETTINGS_HEALTH "health"
+#define SETTINGS_NAME_BYTES 64
+#define SETTINGS_COMMON_MAX 32
+#define SETTINGS_KINDS_MAX 64
+#define SETTINGS_LIVE_INTERVAL_MS 5000
+#define SETTINGS_INTERVAL_MIN_MS 100
+
+/* clang-format off */
+const struct conf_key settings_health_keys[] = {
+	{ "service", CONF_STR, offsetof(struct settings_health, service),
+	  "", "0", "128", 0,
+	  "name of the service, shown in every answer" },
+	{ "mount", CONF_STR, offsetof(struct settings_health, mount),
+	  "", "0", "255", 0,
+	  "one more path, besides /health, below which requests come" },
+	{ "drain_file", CONF_STR, offsetof(struct settings_health, drain_file),
+	  "", "0", "4095", 0,
+	  "while this file exists, the service is not ready" },
+	{ "log_level", CONF_CHOICE, offsetof(struct settings_health, log_level),
+	  "info", NULL, "error|warn|info|debug", 0,
+	  "lines above this level are not logged: error, warn, info, debug" },
+	{ "answer_within", CONF_DURATION,
+	  offsetof(struct settings_health, answer_within_ms),
+	  "4500ms", "100ms", "60s", 0,
+	  "longest time until any request is answered" },
+	{ "threads", CONF_INT, offsetof(struct settings_health, threads),
+	  "2", "1", "64", 0,
+	  "threads that answer requests" },
+	{ "max_waiting", CONF_INT,
+	  offsetof(struct settings_health, max_waiting),
+	  "4096", "1", "100000", 0,
+	  "requests that may wait for a check at the same time" },
+	{ "max_connections", CONF_INT,
+	  offsetof(struct settings_health, max_connections),
+	  "10000", "1", "100000", 0,
+	  "connections that web servers may hold open" },
+	{ "trusted", CONF_LIST, offsetof(struct settings_health, trusted),
+	  "", NULL, "64", CONF_WORDS,
+	  "addresses and networks that are shown details of failures" },
+	CONF_END
+};
+
+const struct conf_key settings_check_keys[] = {
+	{ "kind", CONF_STR, offsetof(struct settings_check, kind),
+	  "", "1", "64", CONF_REQUIRED,
+	  "what is asked, and how" },
+	CONF_END
+};
+/* clang-format on */
+
+/* ---- [health] ---- */
+
+static void settings_load_health(struct settings *settings)
+{
+	struct conf *conf = settings->conf;
+	struct conf_section *section = conf_section_find(conf, SETTINGS_HEALTH);
+	struct conf_target target = { settings_health_keys, &settings->health };
+	const struct conf_list *trusted = &settings->health.trusted;
+	const char *mount;
+	size_t i;
+
+	conf_apply(conf, section, &target, 1);
+	for (i = 0; i < trusted->n; i++)
+		if (!route_network_valid(trusted->items[i]))
+			conf_mistake(conf, section, "trusted",
+				     "\"%.64s\" is neither an address nor a "
+				     "network as 10.0.0.0/8",
+				     trusted->items[i]);
+	mount = settings->health.mount;
+	if (*mount && (*mount != '/' || strpbrk(mount, " \t?#%\\")))
+		conf_mistake(conf, section, "mount",
+			     "must be a path as /status, without ?, # and %%");
+}
+
+/* ---- one check ---- */
+
+static bool settings_name_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len <= SETTINGS_NAME_BYTES &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-"
+			    "abcdefghijklmnopqrstuvwxyz0123456789") == len &&
+	       strspn(name, ".") < len; /* web servers resolve ".." */
+}
+
+/* "azure-openai, file, http" */
+static void settings_kind_names(char *to, size_t size)
+{
+	const struct check_kind *kind;
+	size_t i, len = 0;
+
+	*to = '\0';
+	for (i = 0; (kind = check_kind_at(i)) && len < size; i++)
+		len += (size_t)snprintf(to + len, size - len, "%s%s",
+					i ? ", " : "", kind->name);
+}
+
+static void settings_kind_unknown(struct conf *conf,
+				  const struct conf_section *section,
+				  const char *name)
+{
+	const char *names[SETTINGS_KINDS_MAX] = { NULL }, *nearest;
+	const struct check_kind *kind;
+	char list[200];
+	size_t i;
+
+	for (i = 0; (kind = check_kind_at(i)) && i + 1 < SETTINGS_KINDS_MAX;
+	     i++)
+		names[i] = kind->name;
+	nearest = text_nearest(name, names);
+	settings_kind_names(list, sizeof(list));
+	if (nearest)
+		conf_mistake(conf, section, "kind",
+			     "unknown kind \"%.40s\", did you mean \"%s\"?",
+			     name, nearest);
+	else
+		conf_mistake(conf, section, "kind",
+			     "unknown kind \"%.40s\", write one of: %s", name,
+			     list);
+}
+
+/* NULL: a mistake was collected. */
+static const struct check_kind *settings_find_kind(
+	struct conf *conf, const struct conf_section *section)
+{
+	const char *name = conf_section_get(section, "kind");
+	const struct check_kind *kind;
+	char list[200];
+
+	if (name && *name) {
+		kind = check_kind_find(name);
+		if (!kind)
+			settings_kind_unknown(conf, section, name);
+		return kind;
+	}
+	settings_kind_names(list, sizeof(list));
+	conf_mistake(conf, section, "kind", "must be set, to one of: %s", list);
+	return NULL;
+}
+
+/* The common keys, but with the timeout that suits the kind. */
+static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
+				 const struct check_kind *kind)
+{
+	size_t i = 0;
+
+	do {
+		assert(i < SETTINGS_COMMON_MAX);
+		keys[i] = check_common_keys[i];
+		if (keys[i].name && strcmp(keys[i].name, "timeout") == 0)
+			keys[i].dflt = kind->timeout;
+	} while (check_common_keys[i++].name);
+}
+
+/* A background result is replaced once per interval, by a run that may take
+ * up to its timeout: it cannot be younger. */
+static void settings_judge_interval(struct conf *conf,
+				    const struct conf_section *section,
+				    struct check_common *common)
+{
+	int64_t age_ms = common->interval_ms + common->timeout_ms;
+
+	if (common->interval_ms < SETTINGS_INTERVAL_MIN_MS)
+		conf_mistake(conf, section, "interval",
+			     "must be 0s or at least %dms",
+			     SETTINGS_INTERVAL_MIN_MS);
+	if (conf_section_has(section, "max_age") &&
+	    common->max_age_ms != age_ms)
+		conf_mistake(conf, section, "max_age",
+			     "is interval + timeout (%" PRId64 "ms) for a "
+			     "check with an interval; leave it out",
+			     age_ms);
+	common->max_age_ms = age_ms;
+}
+
+/* What depends on several keys. */
+static void settings_judge_common(struct conf *conf,
+				  const struct conf_section *section,
+				  struct check_common *common)
+{
+	bool has_interval = conf_section_has(section, "interval");
+
+	if (!conf_section_has(section, "startup"))
+		common->startup = common->required;
+	if (common->live && !has_interval)
+		common->interval_ms = SETTINGS_LIVE_INTERVAL_MS;
+	if (common->live && common->interval_ms == 0)
+		conf_mistake(conf, section, "interval",
+			     "must not be 0s with live = yes: liveness waits "
+			     "for nothing and needs a background result");
+	if (common->interval_ms > 0)
+		settings_judge_interval(conf, section, common);
+}
+
+/* The kind may only be asked about settings without mistakes. */
+static void settings_judge_live(struct conf *conf,
+				const struct conf_section *section,
+				const struct check_setup *setup, bool mistaken)
+{
+	const char *reason = NULL;
+
+	if (!setup->common.live)
+		return;
+	if (!setup->kind->live_refused)
+		reason = "what it asks is elsewhere, and a restart here would "
+			 "not cure it";
+	else if (!mistaken)
+		reason = setup->kind->live_refused(setup->settings);
+	if (reason)
+		conf_mistake(conf, section, "live",
+			     "must be no for this check: %s", reason);
+}
+
+static void settings_load_check(struct settings *settings,
+				struct conf_section *section)
+{
+	struct check_setup *setup = &settings->checks[settings->n];
+	struct conf_key common[SETTINGS_COMMON_MAX];
+	struct conf *conf = settings->conf;
+	struct settings_check record;
+	size_t mistakes = conf_mistakes(conf);
+
+	setup->name = conf_section_name(section);
+	if (!settings_name_valid(setup->name))
+		conf_mistake(conf, section, NULL,
+			     "the name of a check may have up to %d letters, "
+			     "figures, _, . and -",
+			     SETTINGS_NAME_BYTES);
+	setup->kind = settings_find_kind(conf, section);
+	if (!setup->kind)
+		return;
+	setup->settings = calloc(1, setup->kind->settings_size + 1);
+	if (!setup->settings) {
+		conf_mistake(conf, section, NULL, "out of memory");
+		return;
+	}
+	settings->n++;
+	settings_common_keys(common, setup->kind);
+	conf_apply(conf, section,
+		   (const struct conf_target[]){
+			   { settings_check_keys, &record },
+			   { common, &setup->common },
+			   { setup->kind->keys, setup->settings },
+		   },
+		   3);
+	settings_judge_common(conf, section, &setup->common);
+	if (setup->kind->prepare)
+		setup->kind->prepare(conf, section, setup->settings);
+	settings_judge_live(conf, section, setup,
+			    conf_mistakes(conf) > mistakes);
+}
+
+static void settings_load_checks(struct settings *settings)
+{
+	struct conf_section *section;
+	size_t i, n = 0;
+
+	while (conf_section_at(settings->conf, n))
+		n++;
+	settings->checks = calloc(n + 1, sizeof(*settings->checks));
+	if (!settings->checks) {
+		conf_mistake(settings->conf, NULL, NULL, "out of memory");
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		section = conf_section_at(settings->conf, i);
+		if (strcmp(conf_section_name(section), SETTINGS_HEALTH) != 0)
+			settings_load_check(settings, section);
+	}
+}
+
+/* ---- where the configuration is ---- */
+
+/* The file beside the program; -1 when there is none. */
+static int settings_beside(char *path, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", path, size);
+	char *slash;
+
+	if (len <= 0 || (size_t)len >= size)
+		return -1;
+	path[len] = '\0';
+	slash = strrchr(path, '/');
+	if (!slash || (size_t)(slash - path) + sizeof(SETTINGS_FILE) > size)
+		return -1;
+	memcpy(slash, SETTINGS_FILE, sizeof(SETTINGS_FILE));
+	return 0;
+}
+
+/*
+ * A file that may be there but cannot be reached counts as there: to do as if
+ * there was nothing to check would be the worst answer.
+ */
+static bool settings_exists(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 ||
+	       (errno != ENOENT && errno != ENOTDIR);
+}
+
+static void settings_read_file(struct settings *settings, const char *path)
+{
+	settings->source = conf_keep(settings->conf, path);
+	/* what is wrong with it is among the mistakes */
+	(void)conf_read_file(settings->conf, path);
+}
+
+static void settings_read(struct settings *settings, const char *path)
+{
+	const char *variable = getenv("HEALTH_CONF");
+	char beside[PATH_MAX];
+
+	if (path) {
+		settings_read_file(settings, path);
+	} else if (variable && *variable) {
+		settings_read_file(settings, variable);
+	} else if (settings_beside(beside, sizeof(beside)) == 0 &&
+		   settings_exists(beside)) {
+		settings_read_file(settings, beside);
+	} else if (settings_exists(SYSCONFDIR SETTINGS_FILE)) {
+		settings_read_file(settings, SYSCONFDIR SETTINGS_FILE);
+	} else {
+		settings->source = conf_keep(settings->conf, "environment");
+		settings_env_read(settings->conf);
+	}
+}
+
+/* ---- all of it ---- */
+
+int settings_load(struct settings *settings, const char *path)
+{
+	*settings = (struct settings){ .conf = conf_create() };
+	if (!settings->conf)
+		return -1;
+	settings_read(settings, path);
+	settings_load_health(settings);
+	settings_load_checks(settings);
+	settings_env_forget(settings->conf);
+	if (conf_mistakes(settings->conf) > 0)
+		return -1;
+	if (settings->n == 0)
+		log_warn("no check is configured (%s): the service is called "
+			 "ready without asking anybody",
+			 settings->source);
+	return 0;
+}
+
+void settings_free(struct settings *settings)
+{
+	struct check_setup *setup;
+
+	while (settings->n > 0) {
+		setup = &settings->checks[--settings->n];
+		if (setup->kind->dispose)
+			setup->kind->dispose(setup->settings);
+		free(setup->settings);
+	}
+	free(settings->checks);
+	conf_destroy(settings->conf);
+	*settings = (struct settings){ .conf = NULL };
+}
+
+void settings_print(const struct settings *settings, FILE *to)
+{
+	const struct check_setup *setup;
+	struct settings_check record;
+	char kind[SETTINGS_NAME_BYTES + 1];
+	size_t i;
+
+	fprintf(to, "# the configuration in effect; read from: %s\n\n[%s]\n",
+		settings->source, SETTINGS_HEALTH);
+	conf_print(to, settings_health_keys, &settings->health);
+	for (i = 0; i < settings->n; i++) {
+		setup = &settings->checks[i];
+		snprintf(kind, sizeof(kind), "%s", setup->kind->name);
+		record.kind = kind;
+		fprintf(to, "\n[%s]\n", setup->name);
+		conf_print(to, settings_check_keys, &record);
+		conf_print(to, check_common_keys, &setup->common);
+		conf_print(to, setup->kind->keys, setup->settings);
+	}
+}

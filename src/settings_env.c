@@ -1,0 +1,171 @@
+#include "config.h"
+
+#include "settings_env.h"
+
+#include "check_kinds.h"
+#include "log.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One variable and the key that it becomes. */
+struct settings_variable {
+	const char *section;
+	const char *kind;
+	const char *key;
+	const char *name;
+	bool secret;
+};
+
+/* clang-format off */
+static const struct settings_variable settings_variables[] = {
+	{ "database", "postgres", "url", "DATABASE_URL", true },
+	{ "redis", "redis", "url", "REDIS_URL", true },
+	{ "openai", "openai", "api_key", "OPENAI_API_KEY", true },
+	{ "openai", "openai", "base_url", "OPENAI_BASE_URL", false },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_ENDPOINT", false },
+	{ "azure_openai", "azure-openai", "api_key", "AZURE_OPENAI_API_KEY", true },
+	{ "service_bus", "servicebus", "connection_string", "AZURE_SERVICEBUS_CONNECTION_STRING", true },
+	{ "service_bus", "servicebus", "queue", "AZURE_SERVICEBUS_QUEUE", false },
+	{ "embedding_model", "model", "path", "EMBEDDING_MODEL", false },
+	{ "embedding_model", "model", "marker", "EMBEDDING_MODEL_MARKER", false },
+};
+/* clang-format on */
+
+#define SETTINGS_VARIABLES \
+	(sizeof(settings_variables) / sizeof(settings_variables[0]))
+
+/* Container platforms set variables to "" for "not set". */
+static const char *settings_env(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && *value ? value : NULL;
+}
+
+/* Adds a variable to its check, when it is set. */
+static void settings_env_add(struct conf *conf, const char *section,
+			     const char *name)
+{
+	const struct settings_variable *variable = settings_variables;
+	const char *value = settings_env(name);
+	bool bad = false;
+
+	if (!value)
+		return;
+	while (strcmp(variable->name, name) != 0)
+		variable++;
+	if (!check_kind_find(variable->kind)) {
+		log_warn("%s is set, but checks of the kind %s are not part of "
+			 "this build: ignored",
+			 name, variable->kind);
+		return;
+	}
+	if (!conf_section_find(conf, section))
+		bad = conf_set(conf, section, "kind", variable->kind, name);
+	if (!bad)
+		bad = conf_set(conf, section, variable->key, value, name);
+	if (bad)
+		log_err("%s: out of memory", name);
+}
+
+/*
+ * DATABASE_URL belongs to many frameworks and may name any database.
+ * SQLAlchemy puts the driver into the scheme ("postgresql+asyncpg://"), which
+ * libpq does not know: it is cut out.
+ */
+static void settings_env_database(struct conf *conf)
+{
+	const char *value = settings_env("DATABASE_URL");
+	const char *rest = value ? strstr(value, "://") : NULL;
+	size_t scheme = rest ? strcspn(value, "+:") : 0;
+	char *url;
+
+	if (!value)
+		return;
+	if (!rest && strchr(value, '=')) { /* "host=db dbname=app" */
+		settings_env_add(conf, "database", "DATABASE_URL");
+		return;
+	}
+	if (!((scheme == 8 && memcmp(value, "postgres", 8) == 0) ||
+	      (scheme == 10 && memcmp(value, "postgresql", 10) == 0))) {
+		log_warn("DATABASE_URL is not that of a PostgreSQL database: "
+			 "ignored");
+		return;
+	}
+	url = conf_keep(conf, value);
+	if (!url)
+		return;
+	memmove(url + scheme, rest, strlen(rest) + 1);
+	if (conf_set(conf, "database", "kind", "postgres", "DATABASE_URL") ||
+	    conf_set(conf, "database", "url", url, "DATABASE_URL"))
+		log_err("DATABASE_URL: out of memory");
+}
+
+/*
+ * The check is called `openai` whoever serves the model; only when both are
+ * set up do they need two names.  Half of Azure's two variables make a check,
+ * too: it says that its credentials are not configured.
+ */
+static void settings_env_openai(struct conf *conf)
+{
+	const char *azure = "openai";
+
+	if (settings_env("OPENAI_API_KEY")) {
+		settings_env_add(conf, "openai", "OPENAI_API_KEY");
+		settings_env_add(conf, "openai", "OPENAI_BASE_URL");
+		azure = "azure_openai";
+	}
+	settings_env_add(conf, azure, "AZURE_OPENAI_ENDPOINT");
+	settings_env_add(conf, azure, "AZURE_OPENAI_API_KEY");
+}
+
+/* A name as "BAAI/bge-small-en" says nothing about where the model is. */
+static void settings_env_model(struct conf *conf)
+{
+	const char *model = settings_env("EMBEDDING_MODEL");
+
+	if (model && (model[0] == '/' || model[0] == '.'))
+		settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL");
+	else if (model && !settings_env("EMBEDDING_MODEL_MARKER"))
+		log_warn("EMBEDDING_MODEL is a name, not a path: ignored; set "
+			 "EMBEDDING_MODEL_MARKER to the file that is written "
+			 "when the model is loaded");
+	settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL_MARKER");
+}
+
+void settings_env_read(struct conf *conf)
+{
+	settings_env_database(conf);
+	settings_env_add(conf, "redis", "REDIS_URL");
+	settings_env_openai(conf);
+	if (settings_env("AZURE_SERVICEBUS_CONNECTION_STRING")) {
+		settings_env_add(conf, "service_bus",
+				 "AZURE_SERVICEBUS_CONNECTION_STRING");
+		settings_env_add(conf, "service_bus", "AZURE_SERVICEBUS_QUEUE");
+	}
+	settings_env_model(conf);
+}
+
+/* In place, where the kernel finds it for /proc/PID/environ; the variable
+ * stays, and is empty. */
+static void settings_env_overwrite(const char *name)
+{
+	char *value = getenv(name);
+
+	if (value)
+		explicit_bzero(value, strlen(value));
+}
+
+void settings_env_forget(const struct conf *conf)
+{
+	const char *name;
+	size_t i;
+
+	for (i = 0; i < SETTINGS_VARIABLES; i++)
+		if (settings_variables[i].secret)
+			settings_env_overwrite(settings_variables[i].name);
+	for (i = 0; (name = conf_secret_variable_at(conf, i)); i++)
+		settings_env_overwrite(name);
+}
