@@ -1,0 +1,107 @@
+/*
+ * What a web server may say about a request: lines of the input are
+ * REQUEST_METHOD, SCRIPT_NAME, PATH_INFO, REMOTE_ADDR, the configured mount
+ * and a trusted network; an empty line is an empty value, a missing one means
+ * "not sent".
+ */
+#include "config.h"
+
+#include "route.h"
+
+#include <string.h>
+
+#define FUZZ_CORPUS "tests/fuzz/corpus/route"
+#include "fuzz.h"
+
+enum { METHOD, SCRIPT_NAME, PATH_INFO, REMOTE_ADDR, MOUNT, NETWORK, FIELDS };
+
+static const char *const names[] = { "database", "redis", "health" };
+
+static void fuzz_split(char *text, const char *fields[FIELDS])
+{
+	size_t i;
+
+	for (i = 0; i < FIELDS; i++)
+		fields[i] = text ? strsep(&text, "\n") : NULL;
+}
+
+static const char *fuzz_or_empty(const char *field)
+{
+	return field ? field : "";
+}
+
+static bool fuzz_control(const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if ((unsigned char)*text < 0x20 || *text == 0x7f)
+			return true;
+	}
+	return false;
+}
+
+static bool fuzz_same(const struct route *one, const struct route *other)
+{
+	return one->target == other->target && one->check == other->check &&
+	       one->trusted == other->trusted;
+}
+
+static void fuzz_properties(const struct route_map *map,
+			    const struct route_request *request,
+			    const char *joined)
+{
+	struct route route = route_find(map, request), other;
+	struct route_request changed = *request;
+
+	FUZZ_CHECK(route.target <= ROUTE_NOT_ALLOWED);
+	FUZZ_CHECK(route.check < map->n);
+	if (fuzz_control(joined) || strstr(joined, "/../") != NULL)
+		FUZZ_CHECK(route.target == ROUTE_NOT_FOUND);
+	if (route.trusted)
+		FUZZ_CHECK(route_network_valid(request->remote_addr) &&
+			   route_network_valid(map->trusted[0]));
+
+	/* Where the server cut the path does not matter. */
+	changed.script_name = NULL;
+	changed.path_info = joined;
+	other = route_find(map, &changed);
+	FUZZ_CHECK(fuzz_same(&route, &other));
+
+	/* HEAD is answered as GET is, and no other way is there. */
+	changed.method = "GET";
+	route = route_find(map, &changed);
+	changed.method = "HEAD";
+	other = route_find(map, &changed);
+	FUZZ_CHECK(fuzz_same(&route, &other) && other.head && !route.head);
+	changed.method = "OPTIONS";
+	other = route_find(map, &changed);
+	FUZZ_CHECK((route.target == ROUTE_NOT_FOUND) ==
+		   (other.target == ROUTE_NOT_FOUND));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *fields[FIELDS], *network;
+	char *text = malloc(size + 1), *joined = malloc(size + 1);
+	struct route_request request;
+	struct route_map map = { .n = 3, .names = names, .n_trusted = 1 };
+
+	if (text != NULL && joined != NULL) {
+		memcpy(text, data, size);
+		text[size] = '\0';
+		fuzz_split(text, fields);
+		request.method = fields[METHOD];
+		request.script_name = fields[SCRIPT_NAME];
+		request.path_info = fields[PATH_INFO];
+		request.remote_addr = fields[REMOTE_ADDR];
+		map.mount = fuzz_or_empty(fields[MOUNT]);
+		network = fuzz_or_empty(fields[NETWORK]);
+		map.trusted = &network;
+		snprintf(joined, size + 1, "%s%s",
+			 fuzz_or_empty(request.script_name),
+			 fuzz_or_empty(request.path_info));
+		fuzz_properties(&map, &request, joined);
+	}
+	free(text);
+	free(joined);
+	return 0;
+}
