@@ -1,0 +1,386 @@
+/*
+ * check_postgres: asks a PostgreSQL server, or a pooler before it, a question
+ * over libpq's asynchronous interface.
+ */
+#include "config.h"
+
+#include "check.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "check_kinds.h"
+#include "clock.h"
+#include "pg_open.h"
+#include "pg_parse.h"
+
+/* A login with a chain of certificates, or an answer, is far below this; libpq
+ * itself would take in whatever comes. */
+#define POSTGRES_MAX_BYTES (128 * 1024)
+#define POSTGRES_QUERY "SELECT 1"
+
+/* clang-format off */
+static const struct conf_key postgres_keys[] = {
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "url", CONF_STR, offsetof(struct postgres_settings, url),
+	  NULL, NULL, "4096", CONF_URL | CONF_REQUIRED,
+	  "the server: a postgresql:// URI or key=value pairs, as for libpq" },
+	{ "password", CONF_STR, offsetof(struct postgres_settings, password),
+	  NULL, NULL, "1024", CONF_SECRET,
+	  "instead of a password in url" },
+	{ "query", CONF_STR, offsetof(struct postgres_settings, query),
+	  POSTGRES_QUERY, "1", "4096", 0,
+	  "the question; it has to succeed" },
+	{ "expect", CONF_STR, offsetof(struct postgres_settings, expect),
+	  NULL, NULL, "1024", 0,
+	  "what the first column of the first row must be (empty: anything)" },
+	CONF_END
+};
+/* clang-format on */
+
+/* ---- settings ---- */
+
+static void postgres_prepare(struct conf *conf, struct conf_section *section,
+			     void *record)
+{
+	struct postgres_settings *settings = record;
+	const char *dbname;
+	char reason[256];
+
+	pg_environment();
+	if (!settings->url[0])
+		return;
+	settings->plan = pg_plan_create(settings->url, settings->password,
+					reason, sizeof(reason));
+	if (!settings->plan) {
+		conf_mistake(conf, section, "url", "%s", reason);
+		return;
+	}
+	/* The console of PgBouncer knows no SET LOCAL. */
+	dbname = pg_plan_value(settings->plan, "dbname");
+	settings->limited = strcmp(settings->query, POSTGRES_QUERY) != 0 &&
+			    strcmp(dbname, "pgbouncer") != 0;
+}
+
+static void postgres_dispose(void *record)
+{
+	struct postgres_settings *settings = record;
+
+	pg_plan_destroy(settings->plan);
+	settings->plan = NULL;
+}
+
+/* ---- asking ---- */
+
+/* The connection broke; what the server said before comes first. */
+static void postgres_broke(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	const char *message = PQerrorMessage(postgres->pg);
+	struct pg_failure failure = postgres->verdict;
+
+	if (failure.code == RESULT_UNKNOWN) {
+		failure = pg_words_connect(message);
+		conn_detail(conn, message);
+	}
+	conn_failed(conn, failure.code, "%s", failure.words);
+}
+
+/*
+ * Whether the server no longer plays the role that was asked for: a standby
+ * that is promoted keeps its connections and reports the change, from version
+ * 14 on.
+ */
+static bool postgres_role_lost(struct conn *conn)
+{
+	const struct postgres *postgres = conn_state(conn);
+	const char *attrs = pg_open_attrs(conn);
+	const char *standby = PQparameterStatus(postgres->pg, "in_hot_standby");
+	const char *fixed = PQparameterStatus(postgres->pg,
+					      "default_transaction_read_only");
+	bool is_standby, is_fixed;
+
+	if (!standby || !fixed)
+		return false;
+	is_standby = strcmp(standby, "on") == 0;
+	is_fixed = strcmp(fixed, "on") == 0;
+	if (strcmp(attrs, "read-write") == 0)
+		return is_standby || is_fixed;
+	if (strcmp(attrs, "read-only") == 0)
+		return !is_standby && !is_fixed;
+	if (strcmp(attrs, "primary") == 0)
+		return is_standby;
+	return strcmp(attrs, "standby") == 0 && !is_standby;
+}
+
+/* A query of the user's is stopped by the server when nobody waits for it any
+ * more; libpq's cancel request would block. */
+static int postgres_send(struct conn *conn)
+{
+	const struct postgres *postgres = conn_state(conn);
+	const struct postgres_settings *settings = conn_settings(conn);
+	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
+	char *text;
+	int sent;
+
+	if (!settings->limited)
+		return PQsendQuery(postgres->pg, settings->query);
+	if (asprintf(&text, "SET LOCAL statement_timeout = %lld; %s",
+		     (long long)(left_ms > 1 ? left_ms : 1),
+		     settings->query) < 0)
+		return 0;
+	sent = PQsendQuery(postgres->pg, text);
+	free(text);
+	return sent;
+}
+
+/* Waits for the answer, and for room to send the rest of the question. */
+static void postgres_wait(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	int left = PQflush(postgres->pg);
+
+	if (left < 0)
+		postgres_broke(conn);
+	else
+		conn_watch(conn, PQsocket(postgres->pg),
+			   left ? POLLIN | POLLOUT : POLLIN);
+}
+
+static void postgres_ask(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	struct pg_failure role;
+
+	postgres->bytes = 0;
+	postgres->answered = false;
+	postgres->matched = false;
+	if (postgres_role_lost(conn)) {
+		role = pg_words_role(pg_open_attrs(conn));
+		conn_failed(conn, role.code, "%s", role.words);
+		return;
+	}
+	if (!postgres_send(conn)) {
+		postgres_broke(conn);
+		return;
+	}
+	/* A flood of rows is seen row by row, not gathered. */
+	PQsetSingleRowMode(postgres->pg);
+	postgres_wait(conn);
+}
+
+static void postgres_judge_row(struct conn *conn, const PGresult *result)
+{
+	const struct postgres_settings *settings = conn_settings(conn);
+	struct postgres *postgres = conn_state(conn);
+
+	if (postgres->answered || !PQntuples(result) || !PQnfields(result))
+		return;
+	postgres->answered = true;
+	postgres->matched = !PQgetisnull(result, 0, 0) &&
+			    strcmp(PQgetvalue(result, 0, 0),
+				   settings->expect) == 0;
+}
+
+static void postgres_judge_error(struct conn *conn, const PGresult *result)
+{
+	struct postgres *postgres = conn_state(conn);
+	const char *message = PQresultErrorField(result,
+						 PG_DIAG_MESSAGE_PRIMARY);
+
+	if (!message)
+		message = PQresultErrorMessage(result);
+	if (postgres->verdict.code != RESULT_UNKNOWN)
+		return;
+	postgres->verdict = pg_words_query(
+		PQresultErrorField(result, PG_DIAG_SQLSTATE), message);
+	conn_detail(conn, message);
+}
+
+/* false: of no use, the connection neither. */
+static bool postgres_judge(struct conn *conn, const PGresult *result)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_SINGLE_TUPLE:
+	case PGRES_TUPLES_OK:
+		postgres_judge_row(conn, result);
+		return true;
+	case PGRES_COMMAND_OK:
+	case PGRES_EMPTY_QUERY:
+		return true;
+	case PGRES_FATAL_ERROR:
+		postgres_judge_error(conn, result);
+		return true;
+	default: /* COPY would have to be served */
+		return false;
+	}
+}
+
+/* The server is ready for the next question. */
+static void postgres_answered(struct conn *conn)
+{
+	const struct postgres_settings *settings = conn_settings(conn);
+	struct postgres *postgres = conn_state(conn);
+	struct pg_failure verdict = postgres->verdict;
+
+	if (PQstatus(postgres->pg) == CONNECTION_BAD) {
+		postgres_broke(conn);
+		return;
+	}
+	if (PQtransactionStatus(postgres->pg) != PQTRANS_IDLE) {
+		conn_failed(conn, RESULT_CONFIG,
+			    "query leaves a transaction open");
+		return;
+	}
+	postgres->verdict.code = RESULT_UNKNOWN;
+	if (verdict.code != RESULT_UNKNOWN)
+		conn_answered(conn, verdict.code, "%s", verdict.words);
+	else if (!settings->expect[0] || postgres->matched)
+		conn_answered(conn, RESULT_OK, "%s", "");
+	else
+		conn_answered(conn, RESULT_MISMATCH, "%s",
+			      postgres->answered ? "query gave another value"
+						 : "query gave no row");
+}
+
+/* Takes in what is there; true: the run has ended. */
+static bool postgres_collect(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	PGresult *result;
+	bool good;
+
+	while (!PQisBusy(postgres->pg)) {
+		result = PQgetResult(postgres->pg);
+		if (!result) {
+			conn_watch(conn, PQsocket(postgres->pg), POLLIN);
+			postgres_answered(conn);
+			return true;
+		}
+		good = postgres_judge(conn, result);
+		PQclear(result);
+		if (!good) {
+			conn_failed(conn, RESULT_CONFIG,
+				    "query must not be a COPY");
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * libpq makes room for whatever length a message claims and reads as much as
+ * there is; so what is there is counted first.
+ */
+static bool postgres_overfed(struct postgres *postgres)
+{
+	int waiting = 0;
+
+	if (ioctl(PQsocket(postgres->pg), FIONREAD, &waiting) == 0)
+		postgres->bytes += waiting;
+	return postgres->bytes > POSTGRES_MAX_BYTES;
+}
+
+static void postgres_ask_step(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	/* A TLS record may hold more than libpq reads at once, and poll(2)
+	 * does not see what OpenSSL keeps: 16 KiB against 8 KiB. */
+	int reads = PQsslInUse(postgres->pg) ? 3 : 1;
+
+	while (reads--) {
+		if (!PQconsumeInput(postgres->pg)) {
+			postgres_broke(conn);
+			return;
+		}
+		if (postgres_collect(conn))
+			return;
+	}
+	postgres_wait(conn);
+}
+
+static void postgres_on_io(struct conn *conn, short revents)
+{
+	struct postgres *postgres = conn_state(conn);
+
+	(void)revents;
+	if (postgres_overfed(postgres))
+		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
+	else if (postgres->ready)
+		postgres_ask_step(conn);
+	else
+		pg_open_step(conn);
+}
+
+/* Notices, notifications and changed parameters are taken in silently. */
+static void postgres_on_idle(struct conn *conn, short revents)
+{
+	struct postgres *postgres = conn_state(conn);
+	PGnotify *notify;
+
+	(void)revents;
+	if (postgres_overfed(postgres)) {
+		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
+		return;
+	}
+	if (!PQconsumeInput(postgres->pg)) {
+		postgres_broke(conn);
+		return;
+	}
+	while ((notify = PQnotifies(postgres->pg)))
+		PQfreemem(notify);
+	if (postgres->verdict.code != RESULT_UNKNOWN)
+		postgres_broke(conn);
+}
+
+static void postgres_close(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+
+	pg_open_drop(conn);
+	postgres->ready = false;
+}
+
+static const char *postgres_step(const struct conn *conn)
+{
+	const struct postgres *postgres = conn_state_const(conn);
+
+	if (postgres->ready)
+		return "waiting for the answer";
+	if (!postgres->pg)
+		return "resolving the host name";
+	switch (PQstatus(postgres->pg)) {
+	case CONNECTION_NEEDED:
+	case CONNECTION_STARTED:
+		return "connecting";
+	case CONNECTION_SSL_STARTUP:
+		return PQsslInUse(postgres->pg) ? "TLS handshake"
+						: "waiting for the server";
+	case CONNECTION_CHECK_WRITABLE:
+	case CONNECTION_CHECK_TARGET:
+	case CONNECTION_CHECK_STANDBY:
+		return "asking for the role of the server";
+	default:
+		return "logging in";
+	}
+}
+
+const struct check_kind check_postgres = {
+	.name = "postgres",
+	.timeout = "2s",
+	.help = "a PostgreSQL server, or a pooler before it, answers a query",
+	.keys = postgres_keys,
+	.settings_size = sizeof(struct postgres_settings),
+	.conn_size = sizeof(struct postgres),
+	.prepare = postgres_prepare,
+	.dispose = postgres_dispose,
+	.open = pg_open_begin,
+	.ask = postgres_ask,
+	.on_io = postgres_on_io,
+	.on_idle = postgres_on_idle,
+	.close = postgres_close,
+	.step = postgres_step,
+};
