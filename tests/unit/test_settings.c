@@ -1,0 +1,694 @@
+/* The system's folder, below the folder that the test works in. */
+#undef SYSCONFDIR
+#define SYSCONFDIR "etc"
+
+#include "settings.c"
+#include "settings_env.c"
+#include "check_kinds.c"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+
+/* ---- the neighbours ---- */
+
+static char logged[4096];
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	size_t len = strlen(logged);
+	va_list args;
+
+	(void)level;
+	va_start(args, fmt);
+	vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
+	va_end(args);
+	len = strlen(logged);
+	snprintf(logged + len, sizeof(logged) - len, "\n");
+}
+
+bool route_network_valid(const char *text)
+{
+	return strspn(text, "0123456789./") == strlen(text);
+}
+
+/* clang-format off */
+const struct conf_key check_common_keys[] = {
+	{ "timeout", CONF_DURATION, offsetof(struct check_common, timeout_ms), "3s", "10ms", "60s", 0, "t" },
+	{ "max_age", CONF_DURATION, offsetof(struct check_common, max_age_ms), "1s", "0s", "1h", 0, "m" },
+	{ "interval", CONF_DURATION, offsetof(struct check_common, interval_ms), "0s", "0s", "1d", 0, "i" },
+	{ "required", CONF_BOOL, offsetof(struct check_common, required), "yes", NULL, NULL, 0, "r" },
+	{ "startup", CONF_BOOL, offsetof(struct check_common, startup), "yes", NULL, NULL, 0, "s" },
+	{ "live", CONF_BOOL, offsetof(struct check_common, live), "no", NULL, NULL, 0, "l" },
+	CONF_END
+};
+
+/* One record serves all fake kinds. */
+struct fake {
+	char *url, *api_key, *endpoint, *path, *marker;
+	char *made;
+};
+
+#define FAKE(field) offsetof(struct fake, field), "", NULL, NULL
+static const struct conf_key url_keys[] = {
+	{ "url", CONF_STR, FAKE(url), CONF_REQUIRED | CONF_URL, "where" },
+	CONF_END
+};
+static const struct conf_key openai_keys[] = {
+	{ "api_key", CONF_STR, FAKE(api_key), CONF_SECRET, "the key" },
+	{ "base_url", CONF_STR, FAKE(url), CONF_URL, "where" },
+	CONF_END
+};
+static const struct conf_key azure_keys[] = {
+	{ "api_key", CONF_STR, FAKE(api_key), CONF_SECRET, "the key" },
+	{ "endpoint", CONF_STR, FAKE(endpoint), CONF_URL, "where" },
+	CONF_END
+};
+static const struct conf_key model_keys[] = {
+	{ "path", CONF_STR, FAKE(path), 0, "the file" },
+	{ "marker", CONF_STR, FAKE(marker), 0, "the other file" },
+	CONF_END
+};
+/* clang-format on */
+
+static int prepared, disposed, live_asked;
+
+static void fake_prepare(struct conf *fake_conf, struct conf_section *section,
+			 void *settings)
+{
+	struct fake *fake = settings;
+
+	prepared++;
+	fake->made = strdup("made");
+	if (fake->url && strcmp(fake->url, "bad") == 0)
+		conf_mistake(fake_conf, section, "url", "is bad");
+}
+
+static void fake_dispose(void *settings)
+{
+	struct fake *fake = settings;
+
+	disposed++;
+	free(fake->made);
+}
+
+static const char *fake_live_refused(const void *settings)
+{
+	const struct fake *fake = settings;
+
+	live_asked++;
+	CHECK_STR(fake->made, "made");
+	return fake->path && strcmp(fake->path, "/far") == 0 ? "it is far"
+							     : NULL;
+}
+
+#define KIND(word, time, table)                                                \
+	{                                                                      \
+		.name = word, .timeout = time, .keys = table,                  \
+		.settings_size = sizeof(struct fake), .prepare = fake_prepare, \
+		.dispose = fake_dispose,                                       \
+	}
+
+const struct check_kind check_azure_openai = KIND("azure-openai", "3s",
+						  azure_keys);
+const struct check_kind check_http = KIND("http", "3s", url_keys);
+const struct check_kind check_openai = KIND("openai", "3s", openai_keys);
+const struct check_kind check_postgres = KIND("postgres", "2s", url_keys);
+const struct check_kind check_redis = KIND("redis", "1s", url_keys);
+const struct check_kind check_model = {
+	.name = "model",
+	.timeout = "1500ms",
+	.keys = model_keys,
+	.settings_size = sizeof(struct fake),
+	.prepare = fake_prepare,
+	.dispose = fake_dispose,
+	.live_refused = fake_live_refused,
+};
+/* the least that a kind may have */
+static const struct conf_key no_keys[] = { CONF_END };
+const struct check_kind check_file = {
+	.name = "file",
+	.timeout = "1s",
+	.keys = no_keys,
+};
+
+/* ---- the folder that the test works in ---- */
+
+static char folder[] = "/tmp/test_settings.XXXXXX";
+
+static void put(const char *path, const char *text)
+{
+	FILE *to = fopen(path, "w");
+
+	CHECK(to != NULL);
+	if (!to)
+		return;
+	fputs(text, to);
+	fclose(to);
+}
+
+static const char *const variables[] = {
+	"HEALTH_CONF",
+	"DATABASE_URL",
+	"REDIS_URL",
+	"OPENAI_API_KEY",
+	"OPENAI_BASE_URL",
+	"AZURE_OPENAI_ENDPOINT",
+	"AZURE_OPENAI_API_KEY",
+	"AZURE_SERVICEBUS_CONNECTION_STRING",
+	"AZURE_SERVICEBUS_QUEUE",
+	"EMBEDDING_MODEL",
+	"EMBEDDING_MODEL_MARKER",
+};
+
+static void clear_environment(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		unsetenv(variables[i]);
+}
+
+static struct settings settings;
+
+static int load(const char *path)
+{
+	logged[0] = '\0';
+	prepared = disposed = live_asked = 0;
+	return settings_load(&settings, path);
+}
+
+static int load_text(const char *text)
+{
+	put("t", text);
+	return load("t");
+}
+
+static const char *mistakes(void)
+{
+	static char text[8192];
+	size_t i, len = 0;
+
+	text[0] = '\0';
+	for (i = 0; i < conf_mistakes(settings.conf); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+					i ? "\n" : "",
+					conf_mistake_at(settings.conf, i));
+	return text;
+}
+
+static const char *printed(void)
+{
+	static char text[16384];
+	FILE *to;
+
+	memset(text, 0, sizeof(text));
+	to = fmemopen(text, sizeof(text) - 1, "w");
+	settings_print(&settings, to);
+	fclose(to);
+	return text;
+}
+
+/* "database:postgres redis:redis" */
+static const char *checks(void)
+{
+	static char text[512];
+	size_t i, len = 0;
+
+	text[0] = '\0';
+	for (i = 0; i < settings.n; i++)
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%s%s:%s", i ? " " : "",
+			settings.checks[i].name, settings.checks[i].kind->name);
+	return text;
+}
+
+static const struct fake *fake_at(size_t i)
+{
+	return settings.checks[i].settings;
+}
+
+static void done(void)
+{
+	int to_dispose = prepared;
+
+	settings_free(&settings);
+	CHECK_INT(disposed, to_dispose);
+	text_forget_secrets();
+}
+
+/* ---- from a file ---- */
+
+static void test_file(void)
+{
+	const struct check_common *common;
+
+	CHECK_INT(load_text("[database]\nkind = postgres\nurl = x\n"
+			    "[health]\nservice = shop\nlog_level = debug\n"
+			    "trusted = 10.0.0.0/8 127.0.0.1\nmount = /status\n"
+			    "[cache]\nkind = redis\nurl = y\nrequired = no\n"
+			    "timeout = 300ms\n"
+			    "[heart.beat-1]\nkind = file\n"),
+		  0);
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(logged, "");
+	CHECK_STR(settings.source, "t");
+	CHECK_STR(settings.health.service, "shop");
+	CHECK_INT(settings.health.log_level, LOG_DEBUG);
+	CHECK_INT(settings.health.trusted.n, 2);
+	CHECK_STR(checks(), "database:postgres cache:redis heart.beat-1:file");
+	common = &settings.checks[0].common;
+	CHECK_INT(common->timeout_ms, 2000);
+	CHECK_INT(common->max_age_ms, 1000);
+	CHECK_INT(common->interval_ms, 0);
+	CHECK(common->required && common->startup && !common->live);
+	CHECK_STR(fake_at(0)->url, "x");
+	common = &settings.checks[1].common;
+	CHECK_INT(common->timeout_ms, 300);
+	CHECK(!common->required && !common->startup);
+	CHECK_INT(settings.checks[2].common.timeout_ms, 1000);
+	CHECK_INT(prepared, 2);
+	done();
+}
+
+static void test_health_defaults(void)
+{
+	CHECK_INT(load_text("[health]\n"), 0);
+	CHECK_STR(logged, "no check is configured (t): the service is called "
+			  "ready without asking anybody\n");
+	CHECK_STR(settings.health.service, "");
+	CHECK_STR(settings.health.mount, "");
+	CHECK_STR(settings.health.drain_file, "");
+	CHECK_INT(settings.health.log_level, LOG_INFO);
+	CHECK_INT(settings.health.answer_within_ms, 4500);
+	CHECK_INT(settings.health.threads, 2);
+	CHECK_INT(settings.health.max_waiting, 4096);
+	CHECK_INT(settings.health.max_connections, 10000);
+	CHECK_INT(settings.health.trusted.n, 0);
+	CHECK_INT(settings.n, 0);
+	done();
+}
+
+#define KINDS "azure-openai, file, http, model, openai, postgres, redis"
+
+static const struct {
+	const char *text;
+	const char *mistakes;
+} bad_rows[] = {
+	{ "[a]\nurl = x\n", "t:1: [a] kind: must be set, to one of: " KINDS },
+	{ "[a]\nkind =\n", "t:2: [a] kind: must be set, to one of: " KINDS },
+	{ "[a]\nkind = postgre\nfoo = 1\n",
+	  "t:2: [a] kind: unknown kind \"postgre\", did you mean "
+	  "\"postgres\"?" },
+	{ "[a]\nkind = zebra\n",
+	  "t:2: [a] kind: unknown kind \"zebra\", write one of: " KINDS },
+	{ "[a]\nkind = redis\n", "t:1: [a] url: must be set: where" },
+	{ "[a]\nkind = redis\nurl = bad\n", "t:3: [a] url: is bad" },
+	{ "[a]\nkind = redis\nurl = x\ntimeot = 1s\n",
+	  "t:4: [a] timeot: unknown key, did you mean \"timeout\"?" },
+	/* what prepare() says of a key with a mistake is not said twice */
+	{ "[a]\nkind = redis\nurl = ${T_UNSET}\n",
+	  "t:3: [a] url: ${T_UNSET} is not set in the environment" },
+	{ "[a b]\nkind = file\n",
+	  "t:1: [a b] the name of a check may have up to 64 letters, figures, "
+	  "_, . and -" },
+	{ "[..]\nkind = file\n",
+	  "t:1: [..] the name of a check may have up to 64 letters, figures, "
+	  "_, . and -" },
+	{ "[health]\ntrusted = 10.0.0.0/8 me\nmount = status\n",
+	  "t:2: [health] trusted: \"me\" is neither an address nor a network "
+	  "as 10.0.0.0/8\n"
+	  "t:3: [health] mount: must be a path as /status, without ?, # and "
+	  "%" },
+	{ "[health]\nlog_level = loud\nthreads = 65\nanswer_within = 5\n",
+	  "t:2: [health] log_level: \"loud\" is none of: error, warn, info, "
+	  "debug\n"
+	  "t:3: [health] threads: \"65\" must be between 1 and 64\n"
+	  "t:4: [health] answer_within: \"5\" needs a unit, write 5s or "
+	  "500ms" },
+	{ "[a]\nkind = file\nlive = yes\n",
+	  "t:3: [a] live: must be no for this check: what it asks is "
+	  "elsewhere, and a restart here would not cure it" },
+	{ "[a]\nkind = model\nlive = yes\npath = /far\n",
+	  "t:3: [a] live: must be no for this check: it is far" },
+	{ "[a]\nkind = model\nlive = yes\ninterval = 0\n",
+	  "t:4: [a] interval: must not be 0s with live = yes: liveness waits "
+	  "for nothing and needs a background result" },
+	{ "[a]\nkind = model\ninterval = 99ms\n",
+	  "t:3: [a] interval: must be 0s or at least 100ms" },
+	{ "[a]\nkind = model\ninterval = 10s\nmax_age = 10s\n",
+	  "t:4: [a] max_age: is interval + timeout (11500ms) for a check with "
+	  "an interval; leave it out" },
+	/* all of them, not the first */
+	{ "[a]\nkind = zebra\n[b]\nkind = redis\n[health]\nthreads = x\n",
+	  "t:2: [a] kind: unknown kind \"zebra\", write one of: " KINDS "\n"
+	  "t:3: [b] url: must be set: where\n"
+	  "t:6: [health] threads: \"x\" is not a whole number" },
+};
+
+static void test_mistakes(void)
+{
+	char long_name[99];
+	size_t i;
+
+	for (i = 0; i < sizeof(bad_rows) / sizeof(bad_rows[0]); i++) {
+		CHECK_INT(load_text(bad_rows[i].text), -1);
+		CHECK_STR(mistakes(), bad_rows[i].mistakes);
+		/* usable although misconfigured */
+		CHECK(settings.health.service != NULL);
+		CHECK(settings.health.answer_within_ms >= 100);
+		CHECK(strlen(printed()) > 0);
+		done();
+	}
+	/* the kind is not asked about settings that are wrong */
+	CHECK_INT(load_text("[a]\nkind = model\nlive = yes\nfoo = 1\n"), -1);
+	CHECK_INT(live_asked, 0);
+	done();
+	snprintf(long_name, sizeof(long_name), "[%064d]\nkind = file\n", 0);
+	CHECK_INT(load_text(long_name), 0);
+	done();
+	snprintf(long_name, sizeof(long_name), "[%065d]\nkind = file\n", 0);
+	CHECK_INT(load_text(long_name), -1);
+	done();
+}
+
+static void test_background(void)
+{
+	CHECK_INT(load_text("[a]\nkind = model\nlive = yes\n"
+			    "[b]\nkind = redis\nurl = x\ninterval = 10s\n"
+			    "[c]\nkind = model\nlive = yes\ninterval = 1s\n"
+			    "timeout = 100ms\nmax_age = 1100ms\n"
+			    "[d]\nkind = file\nrequired = no\nstartup = yes\n"),
+		  0);
+	CHECK_STR(mistakes(), "");
+	CHECK_INT(settings.checks[0].common.interval_ms, 5000);
+	CHECK_INT(settings.checks[0].common.max_age_ms, 6500);
+	CHECK_INT(settings.checks[1].common.max_age_ms, 11000);
+	CHECK_INT(settings.checks[2].common.interval_ms, 1000);
+	CHECK_INT(settings.checks[2].common.max_age_ms, 1100);
+	CHECK(settings.checks[3].common.startup);
+	CHECK_INT(live_asked, 2);
+	done();
+}
+
+static void test_print(void)
+{
+	static char first[16384];
+
+	CHECK_INT(load_text("[health]\nservice = shop\ntrusted = 10.0.0.1\n"
+			    "[a]\nkind = redis\nurl = redis://cache/0\n"
+			    "interval = 10s\nrequired = no\n"
+			    "[b]\nkind = model\npath = /m\nlive = on\n"),
+		  0);
+	snprintf(first, sizeof(first), "%s", printed());
+	done();
+	CHECK(strncmp(first, "# the configuration in effect; read from: t\n",
+		      44) == 0);
+	CHECK(strstr(first, "[health]\nservice         = shop  ; ") != NULL);
+	CHECK(strstr(first, "\n[a]\nkind = redis  ; ") != NULL);
+	CHECK(strstr(first, "\nmax_age  = 11s  ; ") != NULL);
+	CHECK_INT(load_text(first), 0);
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(printed(), first);
+	done();
+
+	CHECK_INT(load_text("[a]\nkind = redis\nurl = redis://:pass-1@c\n"
+			    "[b]\nkind = openai\napi_key = sk-secret\n"),
+		  0);
+	CHECK(strstr(printed(), "pass-1") == NULL);
+	CHECK(strstr(printed(), "sk-secret") == NULL);
+	CHECK(strstr(printed(), "redis://:********@c") != NULL);
+	done();
+}
+
+/* ---- where it is found ---- */
+
+static void test_sources(void)
+{
+	char beside[PATH_MAX];
+
+	CHECK_INT(settings_beside(beside, sizeof(beside)), 0);
+	if (access(beside, F_OK) == 0) {
+		printf("%s is there: not tested\n", beside);
+		return;
+	}
+	CHECK_INT(mkdir("etc", 0700), 0);
+	setenv("REDIS_URL", "redis://env", 1);
+	put("given", "[given]\nkind = file\n");
+	put("named", "[named]\nkind = file\n");
+
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(settings.source, "environment");
+	CHECK_STR(checks(), "redis:redis");
+	done();
+
+	put("etc/health.conf", "[system]\nkind = file\n");
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "system:file");
+	CHECK_STR(settings.source, "etc/health.conf");
+	done();
+
+	put(beside, "[beside]\nkind = file\n");
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "beside:file");
+	CHECK_STR(settings.source, beside);
+	done();
+
+	setenv("HEALTH_CONF", "", 1);
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "beside:file");
+	done();
+	setenv("HEALTH_CONF", "named", 1);
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "named:file");
+	done();
+	CHECK_INT(load("given"), 0);
+	CHECK_STR(checks(), "given:file");
+	done();
+	CHECK_INT(unlink(beside), 0);
+
+	/* a file that is named must be there */
+	CHECK_INT(load("gone"), -1);
+	CHECK_STR(mistakes(),
+		  "gone: cannot be opened: No such file or directory");
+	CHECK_STR(settings.health.service, "");
+	CHECK_INT(settings.n, 0);
+	done();
+	setenv("HEALTH_CONF", "gone", 1);
+	CHECK_INT(load(NULL), -1);
+	done();
+	unsetenv("HEALTH_CONF");
+
+	/* one that is found by itself and is no file is not passed over */
+	CHECK_INT(unlink("etc/health.conf"), 0);
+	CHECK_INT(mkdir("etc/health.conf", 0700), 0);
+	CHECK_INT(load(NULL), -1);
+	CHECK_STR(mistakes(), "etc/health.conf: is not a regular file");
+	done();
+	CHECK_INT(rmdir("etc/health.conf"), 0);
+	CHECK_INT(rmdir("etc"), 0);
+	CHECK_INT(unlink("given"), 0);
+	CHECK_INT(unlink("named"), 0);
+	clear_environment();
+}
+
+/* ---- from the environment ---- */
+
+#define IGNORED_MODEL                                                        \
+	"EMBEDDING_MODEL is a name, not a path: ignored; set "               \
+	"EMBEDDING_MODEL_MARKER to the file that is written when the model " \
+	"is loaded\n"
+#define IGNORED_DATABASE \
+	"DATABASE_URL is not that of a PostgreSQL database: ignored\n"
+#define NO_CHECK                                                             \
+	"no check is configured (environment): the service is called ready " \
+	"without asking anybody\n"
+
+static const struct {
+	const char *set[4][2];
+	const char *checks;
+	const char *url; /* of the first check */
+	const char *logged;
+} env_rows[] = {
+	{ { { NULL } }, "", NULL, NO_CHECK },
+	{ { { "DATABASE_URL", "" }, { "REDIS_URL", "" } }, "", NULL, NO_CHECK },
+	{ { { "DATABASE_URL", "postgres://u:pw-1@h/d" } },
+	  "database:postgres",
+	  "postgres://u:pw-1@h/d",
+	  "" },
+	{ { { "DATABASE_URL", "postgresql+asyncpg://h/d" } },
+	  "database:postgres",
+	  "postgresql://h/d",
+	  "" },
+	{ { { "DATABASE_URL", "host=h password=${x}" } },
+	  "database:postgres",
+	  "host=h password=${x}",
+	  "" },
+	{ { { "DATABASE_URL", "mysql://h/d?a=b" } },
+	  "",
+	  NULL,
+	  IGNORED_DATABASE NO_CHECK },
+	{ { { "DATABASE_URL", "sqlite.db" } },
+	  "",
+	  NULL,
+	  IGNORED_DATABASE NO_CHECK },
+	{ { { "DATABASE_URL", "postgresqlx://h" } },
+	  "",
+	  NULL,
+	  IGNORED_DATABASE NO_CHECK },
+	{ { { "OPENAI_API_KEY", "sk-1" } }, "openai:openai", "", "" },
+	{ { { "OPENAI_API_KEY", "sk-1" }, { "OPENAI_BASE_URL", "http://o" } },
+	  "openai:openai",
+	  "http://o",
+	  "" },
+	{ { { "OPENAI_BASE_URL", "http://o" } }, "", NULL, NO_CHECK },
+	{ { { "AZURE_OPENAI_ENDPOINT", "https://a" },
+	    { "AZURE_OPENAI_API_KEY", "az-1" } },
+	  "openai:azure-openai",
+	  NULL,
+	  "" },
+	{ { { "AZURE_OPENAI_API_KEY", "az-1" } },
+	  "openai:azure-openai",
+	  NULL,
+	  "" },
+	{ { { "AZURE_OPENAI_ENDPOINT", "https://a" } },
+	  "openai:azure-openai",
+	  NULL,
+	  "" },
+	{ { { "OPENAI_API_KEY", "sk-1" },
+	    { "AZURE_OPENAI_ENDPOINT", "https://a" },
+	    { "AZURE_OPENAI_API_KEY", "az-1" } },
+	  "openai:openai azure_openai:azure-openai",
+	  "",
+	  "" },
+	{ { { "AZURE_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://x" },
+	    { "REDIS_URL", "redis://h" } },
+	  "redis:redis",
+	  "redis://h",
+	  "AZURE_SERVICEBUS_CONNECTION_STRING is set, but checks of the kind "
+	  "servicebus are not part of this build: ignored\n" },
+	{ { { "AZURE_SERVICEBUS_QUEUE", "q" } }, "", NULL, NO_CHECK },
+	{ { { "EMBEDDING_MODEL", "/models/a" } },
+	  "embedding_model:model",
+	  NULL,
+	  "" },
+	{ { { "EMBEDDING_MODEL", "BAAI/bge-small-en" } },
+	  "",
+	  NULL,
+	  IGNORED_MODEL NO_CHECK },
+	{ { { "EMBEDDING_MODEL", "BAAI/bge-small-en" },
+	    { "EMBEDDING_MODEL_MARKER", "/run/loaded" } },
+	  "embedding_model:model",
+	  NULL,
+	  "" },
+	/* in this order */
+	{ { { "EMBEDDING_MODEL", "/m" },
+	    { "OPENAI_API_KEY", "sk-1" },
+	    { "REDIS_URL", "redis://h" },
+	    { "DATABASE_URL", "postgres://h" } },
+	  "database:postgres redis:redis openai:openai embedding_model:model",
+	  "postgres://h",
+	  "" },
+};
+
+static void test_environment(void)
+{
+	size_t i, j;
+
+	for (i = 0; i < sizeof(env_rows) / sizeof(env_rows[0]); i++) {
+		clear_environment();
+		for (j = 0; j < 4 && env_rows[i].set[j][0]; j++)
+			setenv(env_rows[i].set[j][0], env_rows[i].set[j][1], 1);
+		CHECK_INT(load(NULL), 0);
+		CHECK_STR(mistakes(), "");
+		CHECK_STR(checks(), env_rows[i].checks);
+		CHECK_STR(logged, env_rows[i].logged);
+		if (env_rows[i].url)
+			CHECK_STR(fake_at(0)->url, env_rows[i].url);
+		done();
+	}
+	clear_environment();
+}
+
+static void test_environment_keys(void)
+{
+	setenv("AZURE_OPENAI_ENDPOINT", "https://a", 1);
+	setenv("AZURE_OPENAI_API_KEY", "az-1", 1);
+	setenv("EMBEDDING_MODEL", "./m", 1);
+	setenv("EMBEDDING_MODEL_MARKER", "/run/loaded", 1);
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(fake_at(0)->endpoint, "https://a");
+	CHECK_STR(fake_at(0)->api_key, "az-1");
+	CHECK_STR(fake_at(1)->path, "./m");
+	CHECK_STR(fake_at(1)->marker, "/run/loaded");
+	done();
+	clear_environment();
+	setenv("REDIS_URL", "bad", 1);
+	CHECK_INT(load(NULL), -1);
+	CHECK_STR(mistakes(), "REDIS_URL: [redis] url: is bad");
+	done();
+	clear_environment();
+}
+
+/* What was secret is gone from the environment, the rest is not. */
+static void test_forget(void)
+{
+	char *in_place;
+
+	setenv("T_KEY", "sk-from-variable", 1);
+	setenv("T_NAME", "shop", 1);
+	setenv("OPENAI_API_KEY", "sk-unused", 1);
+	in_place = getenv("T_KEY");
+	CHECK_INT(load_text("[health]\nservice = ${T_NAME}\n"
+			    "[a]\nkind = openai\napi_key = ${T_KEY}\n"
+			    "[b]\nkind = openai\napi_key = ${T_KEY}\n"),
+		  0);
+	CHECK_STR(fake_at(0)->api_key, "sk-from-variable");
+	CHECK_STR(fake_at(1)->api_key, "sk-from-variable");
+	CHECK_STR(in_place, "");
+	CHECK(memcmp(in_place, "\0\0\0\0\0\0\0\0", 8) == 0);
+	CHECK_STR(getenv("T_NAME"), "shop");
+	CHECK_STR(getenv("OPENAI_API_KEY"), "");
+	done();
+	clear_environment();
+}
+
+static void test_kinds(void)
+{
+	const struct check_kind *kind;
+	size_t i;
+
+	for (i = 0; (kind = check_kind_at(i)); i++) {
+		CHECK(check_kind_find(kind->name) == kind);
+		if (i > 0)
+			CHECK(strcmp(check_kind_at(i - 1)->name, kind->name) <
+			      0);
+	}
+	CHECK_INT(i, 7);
+	CHECK(check_kind_find("") == NULL);
+	CHECK(check_kind_find("Redis") == NULL);
+	CHECK(check_kind_at((size_t)-1) == NULL);
+}
+
+int main(void)
+{
+	CHECK(mkdtemp(folder) != NULL);
+	CHECK_INT(chdir(folder), 0);
+	unsetenv("T_UNSET");
+	clear_environment();
+	test_file();
+	test_health_defaults();
+	test_mistakes();
+	test_background();
+	test_print();
+	test_environment();
+	test_environment_keys();
+	test_sources();
+	test_forget();
+	test_kinds();
+	unlink("t");
+	CHECK_INT(chdir("/"), 0);
+	CHECK_INT(rmdir(folder), 0);
+	return unit_report();
+}
