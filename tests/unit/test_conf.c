@@ -610,11 +610,14 @@ static void test_files(void)
 		conf_slurp("/dev/zero", 7, &text, NULL, reason, sizeof(reason)),
 		-1);
 	CHECK_STR(reason, "is not a regular file");
-	CHECK_INT(conf_slurp("/proc/self/status", 65536, &text, &len, reason,
-			     sizeof(reason)),
-		  0);
-	CHECK(len > 100);
-	free(text);
+	/* its size is said to be 0 */
+	if (access("/proc/self/status", R_OK) == 0) {
+		CHECK_INT(conf_slurp("/proc/self/status", 65536, &text, &len,
+				     reason, sizeof(reason)),
+			  0);
+		CHECK(len > 100);
+		free(text);
+	}
 }
 
 static void remove_folder(void)

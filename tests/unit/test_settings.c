@@ -428,9 +428,9 @@ static void test_sources(void)
 {
 	char beside[PATH_MAX];
 
-	CHECK_INT(settings_beside(beside, sizeof(beside)), 0);
-	if (access(beside, F_OK) == 0) {
-		printf("%s is there: not tested\n", beside);
+	if (settings_beside(beside, sizeof(beside)) != 0 ||
+	    access(beside, F_OK) == 0) {
+		printf("no /proc, or a file beside the test: not tested\n");
 		return;
 	}
 	CHECK_INT(mkdir("etc", 0700), 0);
