@@ -1,0 +1,159 @@
+#!/bin/bash
+# Includes go downwards only, so that there can be no circle, and each library
+# stays in its room.
+#
+# A row of the table is a layer and a module (its .c and .h).  More names in a
+# row are files of that module's own: among each other they include what they
+# like (headers without a circle), and nobody else includes their headers.
+
+cd "$(dirname "$0")/../.." || exit 1
+
+layers='
+0 clock
+0 text
+0 result
+0 route
+0 listen
+0 fcgi_scan
+1 log
+1 loop
+1 conf conf_apply conf_expand conf_print conf_read conf_secret conf_slurp conf_store conf_value
+1 board
+2 admit
+2 offload
+2 resolve
+2 curlio
+2 gate
+2 verdict
+3 check
+3 stream
+3 drain
+3 render
+4 http_ask
+4 check_kinds
+5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
+5 check_redis redis_url
+5 check_http
+5 check_openai
+5 check_model
+5 check_file
+6 settings settings_env
+7 prober
+7 answer
+8 responder
+8 single
+9 main
+'
+
+# What a library's headers begin with, and the files that may include them.
+fences='
+fcgi responder.c
+fastcgi.h responder.c
+libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
+hiredis/ check_redis.c
+ares resolve.c
+openssl/ stream.c http_ask.c pg_tls.c
+curl/ curlio.c curlio.h http_ask.c http_ask.h check_http.c check_openai.c
+cjson/ render.c http_ask.c check_http.c
+ini.h conf_read.c
+'
+
+bad=$(awk -v layers="$layers" -v fences="$fences" '
+function complain(text)
+{
+	printf "%s:%d: %s\n", FILENAME, FNR, text
+}
+
+function stem(file)
+{
+	sub(/^.*\//, "", file)
+	sub(/\.[ch]$/, "", file)
+	return file
+}
+
+function look_local(header,	name)
+{
+	name = stem(header)
+	if (!(name in layer)) {
+		complain(header " has no layer: give it a row in tests/lint/layers.sh")
+	} else if (room[name] == room[me]) {
+		return
+	} else if (room[name] != name) {
+		complain(header " belongs to " room[name] " alone")
+	} else if (layer[name] >= layer[me]) {
+		complain("includes " header ", layer " layer[name] \
+			", from layer " layer[me])
+	}
+}
+
+function look_library(header,	i, base)
+{
+	base = FILENAME
+	sub(/^.*\//, "", base)
+	for (i = 1; i <= n_fences; i++) {
+		if (index(header, fence[i]) == 1 && \
+		    !((i, base) in allowed)) {
+			complain("<" header "> is fenced in: see tests/lint/layers.sh")
+			return
+		}
+	}
+}
+
+BEGIN {
+	n = split(layers, rows, "\n")
+	for (i = 1; i <= n; i++) {
+		m = split(rows[i], words, " ")
+		for (j = 2; j <= m; j++) {
+			layer[words[j]] = words[1]
+			room[words[j]] = words[2]
+		}
+	}
+	n = split(fences, rows, "\n")
+	for (i = 1; i <= n; i++) {
+		m = split(rows[i], words, " ")
+		if (m == 0)
+			continue
+		fence[++n_fences] = words[1]
+		for (j = 2; j <= m; j++)
+			allowed[n_fences, words[j]] = 1
+	}
+	for (i = 1; i < ARGC; i++)
+		ours[stem(ARGV[i]) ".h"] = 1
+}
+
+FNR == 1 {
+	me = stem(FILENAME)
+	if (!(me in layer)) {
+		complain("has no layer: give it a row in tests/lint/layers.sh")
+		nextfile
+	}
+}
+
+/^[ \t]*#[ \t]*include[ \t]*[<"]/ {
+	header = $0
+	sub(/^[^<"]*[<"]/, "", header)
+	sub(/[>"].*$/, "", header)
+	if (header == "config.h")
+		next
+	if (header in ours)
+		look_local(header)
+	else if ($0 ~ /include[ \t]*"/)
+		complain("there is no src/" header)
+	else
+		look_library(header)
+}
+' src/*.[ch])
+
+# tsort(1) names the members of a circle.
+circle=$(
+	for header in src/*.h; do
+		sed -n 's/^#[ \t]*include[ \t]*"\(.*\)".*/\1/p' "$header" |
+			sed "s|^|${header#src/} |"
+	done | tsort 2>&1 >/dev/null
+)
+[ -z "$circle" ] || bad="$bad
+src: headers include each other in a circle:
+$circle"
+
+[ -z "$bad" ] || printf '%s\n' "$bad"
+[ -z "$bad" ]
