@@ -5,10 +5,12 @@
 #include "text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -57,21 +59,45 @@ static size_t log_head(char *line, size_t size, enum log_level level)
 }
 
 /*
- * Descriptor 2 is often a pipe shared with the web server and all its other
- * programs.  O_NONBLOCK belongs to the open file description, hence to all
- * of them, and must not be set; but a pipe for which poll(2) reports POLLOUT
- * takes PIPE_BUF bytes at once (pipe(7)).  POLLERR is a pipe without a
- * reader: writing would raise SIGPIPE.
+ * Descriptor 2 is often shared with the web server and all its other programs.
+ * O_NONBLOCK belongs to the open file description, hence to all of them, and
+ * must not be set.  A pipe for which poll(2) reports POLLOUT takes PIPE_BUF
+ * bytes at once (pipe(7)); POLLERR is a pipe without a reader: writing would
+ * raise SIGPIPE.
  */
+static bool log_has_room(int fd)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLOUT };
+
+	return poll(&ready, 1, 0) == 1 && ready.revents == POLLOUT;
+}
+
+/*
+ * A terminal reports POLLOUT when there is room for one byte, and the rest of
+ * the line waits for whoever reads the other side (a container's log driver
+ * that hangs).  Opened once more it has a description of our own.
+ */
+static int log_open_terminal(void)
+{
+	if (!isatty(STDERR_FILENO))
+		return -1;
+	return open("/proc/self/fd/2",
+		    O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+}
+
 static void log_write(const char *line, size_t len)
 {
-	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
 	ssize_t ignored;
+	int terminal;
 
 	pthread_mutex_lock(&log_lock);
-	if (poll(&ready, 1, 0) == 1 && ready.revents == POLLOUT) {
-		ignored = write(STDERR_FILENO, line, len);
+	if (log_has_room(STDERR_FILENO)) {
+		terminal = log_open_terminal();
+		ignored = write(terminal >= 0 ? terminal : STDERR_FILENO, line,
+				len);
 		(void)ignored;
+		if (terminal >= 0)
+			close(terminal);
 	}
 	pthread_mutex_unlock(&log_lock);
 }

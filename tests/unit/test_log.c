@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <termios.h>
 
 /* ---- the neighbours ---- */
 
@@ -134,6 +135,39 @@ static void test_full(void)
 	CHECK_STR(message(said()), "info: room again\n");
 }
 
+/* A terminal that is stopped, or whose other side is not read. */
+static void test_terminal(void)
+{
+	int pipe_end = dup(STDERR_FILENO), i;
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK), slave = -1;
+	char text[8192];
+	ssize_t len;
+
+	if (master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0)
+		slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	if (slave < 0) {
+		printf("no terminal: not tested\n");
+		return;
+	}
+	dup2(slave, STDERR_FILENO);
+	CHECK_INT(tcflow(slave, TCOOFF), 0);
+	log_info("to a stopped terminal");
+	CHECK_INT(read(master, text, sizeof(text)), -1);
+	CHECK_INT(tcflow(slave, TCOON), 0);
+	for (i = 0; i < 5000; i++)
+		log_info("filling the terminal, line %d of many", i);
+	len = read(master, text, sizeof(text) - 1);
+	text[len > 0 ? len : 0] = '\0';
+	CHECK(strstr(text, "info: filling the terminal, line 0 of many"));
+	CHECK(!strstr(text, "stopped"));
+	/* what others write there waits as before */
+	CHECK_INT(fcntl(slave, F_GETFL) & O_NONBLOCK, 0);
+	dup2(pipe_end, STDERR_FILENO);
+	close(pipe_end);
+	close(slave);
+	close(master);
+}
+
 static void test_nobody_reads(void)
 {
 	signal(SIGPIPE, SIG_DFL);
@@ -168,6 +202,7 @@ int main(void)
 	test_levels();
 	test_long();
 	test_full();
+	test_terminal();
 	test_nobody_reads();
 	pipe_close();
 	test_result();
