@@ -1,0 +1,105 @@
+/*
+ * http_ask: one HTTP question on a conn, asked with libcurl; what the kinds
+ * that speak HTTP (http, openai, azure-openai) have in common.
+ *
+ * A question is part of the kind's settings, complete after prepare() and
+ * read-only from then on.  The state of asking it (struct http_ask) is what
+ * such a kind has per connection.
+ *
+ * Connecting, TLS, one request and the whole answer are one transfer, so
+ * open() asks, too, always on a connection of its own; ask() repeats the
+ * question on one that libcurl has kept warm.  Names are looked up by resolve
+ * alone and given to libcurl, whose own resolver would block the thread.
+ *
+ * http_question_*(): the main thread, before there is a prober; the rest
+ * belongs to the prober thread.
+ */
+#ifndef HEALTH_HTTP_ASK_H
+#define HEALTH_HTTP_ASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "check.h"
+#include "curlio.h"
+#include "resolve.h"
+
+struct http_answer {
+	long status;
+	const char *body; /* terminated; borrowed during judge() */
+	size_t len;
+	bool cut; /* the body was longer than max_body */
+};
+
+struct http_question {
+	/* Set by the kind; strings are borrowed from its settings. */
+	bool head;	       /* HEAD instead of GET */
+	bool follow;	       /* follow redirects that stay on the same host */
+	const char *unix_path; /* NULL: TCP */
+	const char *user;      /* NULL: no basic authentication */
+	const char *password;
+	size_t max_body;
+	/* Looks at a whole answer and ends in conn_answered(). */
+	void (*judge)(struct conn *conn, const struct http_answer *answer);
+
+	/* Set by the functions below and owned. */
+	char *url;
+	char *host;  /* to look up, a proxy's if there is one; NULL: numeric */
+	char *place; /* host and port as CURLOPT_RESOLVE wants them */
+	bool loopback; /* that host is this machine */
+	char *proxy;   /* NULL: none */
+	struct curl_slist *headers;
+	char *ca;
+	size_t ca_len;
+};
+
+/*
+ * Each completes the question and returns NULL, or says in words (static)
+ * what is wrong with the value.
+ */
+const char *http_question_url(struct http_question *question, const char *url);
+/* `http://host:port`; after http_question_url(). */
+const char *http_question_proxy(struct http_question *question,
+				const char *url);
+/* "Name: value" */
+const char *http_question_header(struct http_question *question,
+				 const char *line);
+/* Reads the CA certificates of a file; -1 and words in reason. */
+int http_question_ca(struct http_question *question, const char *path,
+		     char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
+void http_question_dispose(struct http_question *question);
+
+/* State per connection; private to http_ask.c; zeroed: closed. */
+struct http_ask {
+	struct conn *conn;
+	const struct http_question *question;
+	CURL *easy;
+	struct curlio_transfer transfer;
+	struct resolve_query query;
+	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
+	bool resolving;
+	bool fresh; /* on a connection of its own */
+	bool heard; /* something of the answer was read */
+	bool whole_header;
+	bool too_big; /* its header was too long */
+	int redirects;
+	size_t header_len;
+	struct http_answer answer;
+	char *body; /* answer.len bytes of body_room */
+	size_t body_room;
+	char error[CURL_ERROR_SIZE]; /* what libcurl said */
+};
+
+/* The functions of struct check_kind; conn_state() is a struct http_ask. */
+void http_ask_open(struct conn *conn, const struct http_question *question);
+void http_ask_again(struct conn *conn);
+void http_ask_close(struct conn *conn);
+const char *http_ask_step(const struct conn *conn);
+
+/* Ends in conn_answered() with the code and words of an HTTP status that is
+ * not the expected one. */
+void http_ask_refuse(struct conn *conn, const struct http_answer *answer);
+
+#endif

@@ -1,0 +1,971 @@
+#include "config.h"
+
+#include "check_http.c"
+#include "curlio.c"
+#include "http_ask.c"
+#include "loop.c"
+
+#include "unit.h"
+
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdarg.h>
+#include <sys/un.h>
+
+/* ---- the neighbours ---- */
+
+struct conn {
+	struct http_settings *settings;
+	struct http_ask state;
+	struct check_env env;
+	bool hedge;
+	int ended; /* times that answered or failed was called */
+	bool answered;
+	enum result_code code;
+	char words[RESULT_ERROR_BYTES];
+	char detail[512];
+	int64_t within_ms;
+};
+
+struct conf_section {
+	const char *has;
+};
+
+static struct loop *loop;
+static struct curlio *curlio;
+static int mistakes;
+static char mistake[256], mistake_key[32];
+static char secrets[512];
+static int looked_up, preferred;
+static struct resolve_query *look_up; /* under way */
+static struct resolve_answer addresses;
+static bool cached;
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+int text_secret(const char *secret)
+{
+	size_t len = strlen(secrets);
+
+	snprintf(secrets + len, sizeof(secrets) - len, "<%s>", secret);
+	return 0;
+}
+
+void conf_mistake(struct conf *conf, const struct conf_section *section,
+		  const char *key, const char *fmt, ...)
+{
+	va_list args;
+
+	(void)conf;
+	(void)section;
+	snprintf(mistake_key, sizeof(mistake_key), "%s", key ? key : "");
+	va_start(args, fmt);
+	vsnprintf(mistake, sizeof(mistake), fmt, args);
+	va_end(args);
+	mistakes++;
+}
+
+bool conf_section_has(const struct conf_section *section, const char *key)
+{
+	return section->has && strcmp(section->has, key) == 0;
+}
+
+int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
+	       char *reason, size_t reason_size)
+{
+	(void)max_bytes;
+	if (strcmp(path, "/missing") == 0) {
+		snprintf(reason, reason_size, "no such file");
+		return -1;
+	}
+	*text = strdup("not a certificate");
+	*len = strlen(*text);
+	return 0;
+}
+
+const struct resolve_answer *resolve_cached(struct resolver *resolver,
+					    const char *host)
+{
+	(void)resolver;
+	(void)host;
+	return cached ? &addresses : NULL;
+}
+
+void resolve_start(struct resolver *resolver, struct resolve_query *query,
+		   const char *host)
+{
+	(void)resolver;
+	(void)host;
+	looked_up++;
+	look_up = query;
+}
+
+void resolve_cancel(struct resolver *resolver, struct resolve_query *query)
+{
+	(void)resolver;
+	CHECK(look_up == query);
+	look_up = NULL;
+}
+
+void resolve_prefer(struct resolver *resolver, const char *host,
+		    const struct sockaddr *address)
+{
+	(void)resolver;
+	CHECK_STR(host, "health.test");
+	CHECK_INT(address->sa_family, AF_INET);
+	preferred++;
+}
+
+/* Nothing here may look a name up behind our back. */
+int getaddrinfo(const char *node, const char *service,
+		const struct addrinfo *hints, struct addrinfo **found)
+{
+	(void)node;
+	(void)service;
+	(void)hints;
+	(void)found;
+	CHECK(!"getaddrinfo() was called");
+	return EAI_FAIL;
+}
+
+void *conn_state(struct conn *conn)
+{
+	return &conn->state;
+}
+
+const void *conn_state_const(const struct conn *conn)
+{
+	return &conn->state;
+}
+
+const void *conn_settings(const struct conn *conn)
+{
+	return conn->settings;
+}
+
+const struct check_env *conn_env(const struct conn *conn)
+{
+	return &conn->env;
+}
+
+bool conn_is_hedge(const struct conn *conn)
+{
+	return conn->hedge;
+}
+
+int64_t conn_deadline_ms(const struct conn *conn)
+{
+	return clock_ms() + conn->within_ms;
+}
+
+void conn_detail(struct conn *conn, const char *text)
+{
+	snprintf(conn->detail, sizeof(conn->detail), "%s", text);
+}
+
+__attribute__((format(printf, 4, 0))) static void conn_end(
+	struct conn *conn, bool answered, enum result_code code,
+	const char *fmt, va_list args)
+{
+	conn->ended++;
+	conn->answered = answered;
+	conn->code = code;
+	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
+	loop_stop(loop);
+}
+
+void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
+		   ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	conn_end(conn, true, code, fmt, args);
+	va_end(args);
+}
+
+/* As the engine does, the connection is closed inside. */
+void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	conn_end(conn, false, code, fmt, args);
+	va_end(args);
+	check_http.close(conn);
+}
+
+/* ---- a server that says what it is told to ---- */
+
+struct server {
+	struct loop_watch listening, talking;
+	int listener, fd;
+	int port;
+	const char *answer; /* NULL: accepts and is silent */
+	bool close_after;
+	bool close_at_once;
+	int connections, requests;
+	char request[4096];
+	size_t request_len;
+};
+
+static void server_hang_up(struct server *server)
+{
+	loop_watch_clear(loop, &server->talking);
+	if (server->fd >= 0)
+		close(server->fd);
+	server->fd = -1;
+	server->request_len = 0;
+}
+
+static void server_on_io(void *arg, short revents)
+{
+	struct server *server = arg;
+	char *to = server->request + server->request_len;
+	ssize_t n = read(server->fd, to,
+			 sizeof(server->request) - 1 - server->request_len);
+
+	(void)revents;
+	if (n <= 0) {
+		server_hang_up(server);
+		return;
+	}
+	server->request_len += (size_t)n;
+	server->request[server->request_len] = '\0';
+	if (!strstr(server->request, "\r\n\r\n"))
+		return;
+	server->request_len = 0;
+	server->requests++;
+	if (!server->answer)
+		return;
+	n = (ssize_t)strlen(server->answer);
+	CHECK(send(server->fd, server->answer, (size_t)n, MSG_NOSIGNAL) == n);
+	if (server->close_after)
+		server_hang_up(server);
+}
+
+static void server_on_connection(void *arg, short revents)
+{
+	struct server *server = arg;
+
+	(void)revents;
+	server_hang_up(server);
+	server->fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+	server->connections++;
+	if (server->close_at_once)
+		server_hang_up(server);
+	else
+		CHECK(!loop_watch_set(loop, &server->talking, server->fd,
+				      POLLIN));
+}
+
+static void server_begin(struct server *server, const struct sockaddr *addr,
+			 socklen_t len)
+{
+	server->listener = socket(
+		addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	CHECK(!bind(server->listener, addr, len));
+	CHECK(!listen(server->listener, 8));
+	server->fd = -1;
+	server->listening.on_io = server_on_connection;
+	server->listening.arg = server;
+	server->talking.on_io = server_on_io;
+	server->talking.arg = server;
+	CHECK(!loop_watch_set(loop, &server->listening, server->listener,
+			      POLLIN));
+}
+
+static void server_begin_tcp(struct server *server)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	socklen_t len = sizeof(in);
+
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	server_begin(server, (struct sockaddr *)&in, len);
+	getsockname(server->listener, (struct sockaddr *)&in, &len);
+	server->port = ntohs(in.sin_port);
+}
+
+static void server_end(struct server *server)
+{
+	server_hang_up(server);
+	loop_watch_clear(loop, &server->listening);
+	close(server->listener);
+}
+
+/* ---- running ---- */
+
+static struct http_settings settings;
+static struct conf_section section;
+static char url[128];
+
+static char empty[] = "", status_200[] = "200";
+
+/* Settings as conf would leave them. */
+static void settings_reset(const char *host, int port, const char *path)
+{
+	if (settings.url)
+		check_http.dispose(&settings);
+	snprintf(url, sizeof(url), "http://%s:%d%s", host, port, path);
+	settings = (struct http_settings){
+		.url = url,
+		.socket = empty,
+		.status = status_200,
+		.user = empty,
+		.password = empty,
+		.bearer = empty,
+		.contains = empty,
+		.json = empty,
+		.equals = empty,
+		.ca_file = empty,
+		.proxy = empty,
+		.max_body = 65536,
+	};
+	section.has = NULL;
+	mistakes = 0;
+	secrets[0] = mistake[0] = mistake_key[0] = '\0';
+}
+
+static void prepare(void)
+{
+	check_http.prepare(NULL, &section, &settings);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* A guard against hanging, not a part of what is tested. */
+static void on_guard(void *arg)
+{
+	(void)arg;
+	CHECK(!"the transfer did not end");
+	loop_stop(loop);
+}
+
+static void turn(struct conn *conn)
+{
+	struct loop_timer guard = { .on_time = on_guard };
+
+	loop_timer_set(loop, &guard, clock_ms() + 10000);
+	atomic_store(&loop->stopped, false);
+	if (!conn || !conn->ended)
+		loop_run(loop, nothing, NULL);
+	loop_timer_clear(loop, &guard);
+	if (conn)
+		CHECK_INT(conn->ended, 1);
+}
+
+static void conn_reset(struct conn *conn)
+{
+	*conn = (struct conn){
+		.settings = &settings,
+		.env = { .loop = loop, .curlio = curlio },
+		.within_ms = 3000,
+	};
+}
+
+static void conn_open(struct conn *conn)
+{
+	conn_reset(conn);
+	check_http.open(conn);
+	turn(conn);
+}
+
+static void conn_again(struct conn *conn)
+{
+	conn->ended = 0;
+	check_http.ask(conn);
+	turn(conn);
+}
+
+/* One question with the settings as they are; closed at its end. */
+static void ask_once(struct conn *conn)
+{
+	prepare();
+	CHECK_INT(mistakes, 0);
+	conn_open(conn);
+	check_http.close(conn);
+	check_http.close(conn);
+}
+
+#define ANSWER(status, body) "HTTP/1.1 " status "\r\nContent-Length: " body
+
+static struct server server;
+
+static void ask_path(struct conn *conn, const char *answer)
+{
+	settings_reset("127.0.0.1", server.port, "/x");
+	server.answer = answer;
+	ask_once(conn);
+}
+
+/* ---- tests ---- */
+
+static void test_statuses(void)
+{
+	static const struct {
+		const char *answer;
+		enum result_code code;
+		const char *words;
+	} rows[] = {
+		{ ANSWER("200 OK", "2\r\n\r\nok"), RESULT_OK, "" },
+		{ ANSWER("204 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 204" },
+		{ ANSWER("401 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 401" },
+		{ ANSWER("403 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 403" },
+		{ ANSWER("404 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 404" },
+		{ ANSWER("429 No", "0\r\n\r\n"), RESULT_THROTTLED, "HTTP 429" },
+		{ ANSWER("500 No", "0\r\n\r\n"), RESULT_UPSTREAM, "HTTP 500" },
+		{ ANSWER("503 No", "3\r\n\r\nwhy"), RESULT_UPSTREAM,
+		  "HTTP 503" },
+		{ "HTTP/1.1 302 F\r\nContent-Length: 0\r\n"
+		  "Location: /y\r\n\r\n",
+		  RESULT_STATUS, "HTTP 302" },
+	};
+	struct conn conn;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ask_path(&conn, rows[i].answer);
+		CHECK(conn.answered);
+		CHECK_INT(conn.code, rows[i].code);
+		CHECK_STR(conn.words, rows[i].words);
+	}
+	ask_path(&conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			"2\r\nok\r\n0\r\nTrailer: x\r\n\r\n");
+	CHECK_INT(conn.code, RESULT_OK);
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.status = (char[]){ "200-299 , 404,503" };
+	server.answer = ANSWER("404 No", "0\r\n\r\n");
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+}
+
+static void test_broken_answers(void)
+{
+	struct conn conn;
+
+	server.close_after = true;
+	ask_path(&conn, ANSWER("200 OK", "20\r\n\r\nhalf"));
+	CHECK(!conn.answered);
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	CHECK_STR(conn.words,
+		  "connection closed before the answer was complete");
+	ask_path(&conn, "HTTP/1.1 200 OK\r\nContent-Le");
+	CHECK(!conn.answered);
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	ask_path(&conn, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n");
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	ask_path(&conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			"2\r\nok\r\n");
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	ask_path(&conn, "");
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	ask_path(&conn, "SSH-2.0-OpenSSH_9.2\r\n");
+	CHECK(!conn.answered);
+	CHECK_INT(conn.code, RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer is not HTTP");
+	server.close_after = false;
+	server.close_at_once = true;
+	ask_path(&conn, NULL);
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	server.close_at_once = false;
+}
+
+static void test_endless_header(void)
+{
+	size_t size = HTTP_HEADER_MAX_BYTES + 4096, len;
+	char *answer = malloc(size + 64);
+	struct conn conn;
+
+	len = (size_t)snprintf(answer, 32, "HTTP/1.1 200 OK\r\n");
+	while (len < size)
+		len += (size_t)snprintf(answer + len, 32, "X-Pad: %019zu\r\n",
+					len);
+	ask_path(&conn, answer);
+	CHECK(!conn.answered);
+	CHECK_INT(conn.code, RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "header of the answer is too long");
+	free(answer);
+}
+
+static void test_body_cap(void)
+{
+	struct conn conn;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.max_body = 4;
+	server.answer = ANSWER("200 OK", "10\r\n\r\n0123456789");
+	ask_once(&conn);
+	CHECK(conn.answered);
+	CHECK_INT(conn.code, RESULT_OK);
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.max_body = 4;
+	settings.contains = (char[]){ "0123" };
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.max_body = 4;
+	settings.contains = (char[]){ "4567" };
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_MISMATCH);
+	CHECK_STR(conn.words, "text not found in the first max_body bytes");
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.max_body = 4;
+	settings.json = (char[]){ "a" };
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_MISMATCH);
+	CHECK_STR(conn.words, "answer is longer than max_body");
+}
+
+static enum result_code ask_json(struct conn *conn, const char *path,
+				 const char *equals, const char *body)
+{
+	char answer[256], path_copy[64], equals_copy[64];
+
+	snprintf(answer, sizeof(answer),
+		 "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+		 strlen(body), body);
+	snprintf(path_copy, sizeof(path_copy), "%s", path);
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.json = path_copy;
+	if (equals) {
+		snprintf(equals_copy, sizeof(equals_copy), "%s", equals);
+		settings.equals = equals_copy;
+		section.has = "equals";
+	}
+	server.answer = answer;
+	ask_once(conn);
+	return conn->code;
+}
+
+static void test_json(void)
+{
+	static const char body[] =
+		"{\"a\":{\"b\":[{\"c\":\"up\"},7]},\"t\":true,\"n\":null}";
+	struct conn conn;
+
+	CHECK_INT(ask_json(&conn, "a.b[0].c", NULL, body), RESULT_OK);
+	CHECK_INT(ask_json(&conn, "a.b[0].c", "up", body), RESULT_OK);
+	CHECK_INT(ask_json(&conn, "a.b[1]", "7", body), RESULT_OK);
+	CHECK_INT(ask_json(&conn, "t", "true", body), RESULT_OK);
+	CHECK_INT(ask_json(&conn, "[1]", "2", "[1,2]"), RESULT_OK);
+	CHECK_INT(ask_json(&conn, "a.b[0].c", "down", body), RESULT_MISMATCH);
+	CHECK_STR(conn.words, "another value in the answer");
+	CHECK_STR(conn.detail, "up");
+	CHECK_INT(ask_json(&conn, "a.b[0].c", "", body), RESULT_MISMATCH);
+	CHECK_INT(ask_json(&conn, "a.b[2]", NULL, body), RESULT_MISMATCH);
+	CHECK_STR(conn.words, "no such value in the answer");
+	CHECK_INT(ask_json(&conn, "a[0]", NULL, body), RESULT_MISMATCH);
+	CHECK_INT(ask_json(&conn, "n", NULL, body), RESULT_MISMATCH);
+	CHECK_INT(ask_json(&conn, "A", NULL, body), RESULT_MISMATCH);
+	CHECK_INT(ask_json(&conn, "a", NULL, "<html>"), RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer is not JSON");
+	CHECK_INT(ask_json(&conn, "a", NULL, ""), RESULT_PROTOCOL);
+}
+
+static void test_request(void)
+{
+	char header[] = "X-Api-Key: s3cret-1", none[] = "X-None:";
+	char *headers[] = { header, none };
+	struct conn conn;
+
+	settings_reset("127.0.0.1", server.port, "/path?q=1");
+	settings.headers = (struct conf_list){ headers, 2 };
+	settings.bearer = (char[]){ "t0ken" };
+	server.answer = ANSWER("200 OK", "0\r\n\r\n");
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(strstr(server.request, "GET /path?q=1 HTTP/1.1\r\n"));
+	CHECK(strstr(server.request, "X-Api-Key: s3cret-1\r\n"));
+	CHECK(strstr(server.request, "X-None:\r\n"));
+	CHECK(strstr(server.request, "Authorization: Bearer t0ken\r\n"));
+	CHECK(strstr(server.request, "User-Agent: health.fcgi\r\n"));
+	CHECK_STR(secrets, "<s3cret-1>");
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.method = HTTP_HEAD;
+	settings.user = (char[]){ "u" };
+	settings.password = (char[]){ "p" };
+	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n";
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(strstr(server.request, "HEAD / HTTP/1.1\r\n"));
+	CHECK(strstr(server.request, "Authorization: Basic dTpw\r\n"));
+}
+
+static void test_warm(void)
+{
+	struct conn conn, hedge;
+	int before;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
+	prepare();
+	before = server.connections;
+	conn_open(&conn);
+	CHECK_INT(server.connections, before + 1);
+	conn_again(&conn);
+	conn_again(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(server.connections, before + 1);
+
+	/* The peer closed it in between: libcurl calls again by itself. */
+	server_hang_up(&server);
+	conn_again(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(server.connections, before + 2);
+
+	/* A second one shares nothing with the first. */
+	conn_open(&hedge);
+	CHECK_INT(server.connections, before + 3);
+	check_http.close(&hedge);
+	check_http.close(&conn);
+}
+
+static void on_silence(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+}
+
+static void test_silence(void)
+{
+	struct loop_timer soon = { .on_time = on_silence };
+	struct conn conn;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	server.answer = NULL;
+	prepare();
+	conn_reset(&conn);
+	check_http.open(&conn);
+	CHECK_STR(check_http.step(&conn), "connecting");
+	loop_timer_set(loop, &soon, clock_ms() + 50);
+	turn(NULL);
+	CHECK_INT(conn.ended, 0);
+	CHECK_STR(check_http.step(&conn), "waiting for the answer");
+	check_http.close(&conn);
+	CHECK_INT(conn.ended, 0);
+
+	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+	conn_reset(&conn);
+	check_http.open(&conn);
+	loop_timer_set(loop, &soon, clock_ms() + 50);
+	turn(NULL);
+	CHECK_INT(conn.ended, 0);
+	CHECK_STR(check_http.step(&conn), "reading the answer");
+	check_http.close(&conn);
+	check_http.close(&conn);
+	CHECK_INT(conn.ended, 0);
+}
+
+static void test_redirects(void)
+{
+	char answer[256];
+	struct conn conn;
+	int before = server.requests;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.follow = true;
+	server.answer = "HTTP/1.1 302 F\r\nContent-Length: 0\r\n"
+			"Location: /again\r\n\r\n";
+	ask_once(&conn);
+	CHECK(conn.answered);
+	CHECK_INT(conn.code, RESULT_STATUS);
+	CHECK_STR(conn.words, "too many redirects");
+	CHECK_INT(server.requests, before + 1 + HTTP_REDIRECTS_MAX);
+	CHECK(strstr(server.request, "GET /again HTTP/1.1\r\n"));
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.follow = true;
+	before = server.requests;
+	snprintf(answer, sizeof(answer),
+		 "HTTP/1.1 301 F\r\nContent-Length: 0\r\n"
+		 "Location: http://elsewhere.test:%d/\r\n\r\n",
+		 server.port);
+	server.answer = answer;
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_STATUS);
+	CHECK_STR(conn.words, "redirect to another host, port or scheme");
+	CHECK_INT(server.requests, before + 1);
+}
+
+static void test_refused(void)
+{
+	struct server gone = { 0 };
+	struct conn conn;
+
+	server_begin_tcp(&gone);
+	server_end(&gone);
+	settings_reset("127.0.0.1", gone.port, "/");
+	ask_once(&conn);
+	CHECK(!conn.answered);
+	CHECK_INT(conn.code, RESULT_REFUSED);
+	CHECK_STR(conn.words, "connection refused");
+
+	settings_reset("localhost", 80, "/");
+	settings.socket = (char[]){ "/nonexistent/health.sock" };
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	CHECK_STR(conn.words, "socket does not exist");
+}
+
+static void test_unix_socket(void)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct server local = { .answer = ANSWER("200 OK", "0\r\n\r\n") };
+	char folder[] = "/tmp/health-http-XXXXXX";
+	struct conn conn;
+
+	CHECK(mkdtemp(folder));
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", folder);
+	server_begin(&local, (struct sockaddr *)&un, sizeof(un));
+	settings_reset("php.test", 80, "/ping");
+	settings.socket = un.sun_path;
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(strstr(local.request, "Host: php.test"));
+	CHECK_INT(looked_up, 0);
+	CHECK(!check_http.live_refused(&settings));
+	server_end(&local);
+	unlink(un.sun_path);
+	rmdir(folder);
+}
+
+static void answer_look_up(enum result_code code)
+{
+	struct resolve_query *query = look_up;
+
+	look_up = NULL;
+	addresses.code = code;
+	addresses.n = code == RESULT_OK;
+	addresses.addrs[0].sa.sa_family = AF_INET;
+	snprintf(addresses.addrs[0].text, sizeof(addresses.addrs[0].text),
+		 "127.0.0.1");
+	snprintf(addresses.words, sizeof(addresses.words), "no such host");
+	query->on_done(query->arg, &addresses);
+}
+
+static void test_names(void)
+{
+	struct conn conn;
+
+	settings_reset("health.test", server.port, "/");
+	server.answer = ANSWER("200 OK", "0\r\n\r\n");
+	prepare();
+	conn_reset(&conn);
+	check_http.open(&conn);
+	CHECK_INT(looked_up, 1);
+	CHECK_STR(check_http.step(&conn), "resolving");
+	answer_look_up(RESULT_OK);
+	turn(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(preferred, 1);
+
+	/* Warm: nothing is looked up, with or without a known address. */
+	conn_again(&conn);
+	cached = true;
+	conn_again(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(looked_up, 1);
+	check_http.close(&conn);
+	cached = false;
+
+	conn_reset(&conn);
+	check_http.open(&conn);
+	answer_look_up(RESULT_RESOLVE);
+	CHECK_INT(conn.ended, 1);
+	CHECK_INT(conn.code, RESULT_RESOLVE);
+	CHECK_STR(conn.words, "no such host");
+
+	/* Closed while the look-up is under way: it is taken back. */
+	conn_reset(&conn);
+	check_http.open(&conn);
+	CHECK(look_up);
+	check_http.close(&conn);
+	CHECK(!look_up);
+}
+
+static void test_resolver_is_refused(void)
+{
+	struct conn conn;
+
+	/* libcurl is given no address: it must not look for one itself. */
+	settings_reset("unknown.test", server.port, "/");
+	prepare();
+	conn_reset(&conn);
+	conn.state.conn = &conn;
+	conn.state.question = &settings.question;
+	CHECK(!http_ask_begin(&conn.state));
+	CHECK(!http_ask_rewind(&conn.state, true));
+	http_ask_start(&conn.state);
+	turn(&conn);
+	CHECK_INT(conn.code, RESULT_RESOLVE);
+}
+
+static void mistake_in(const char *key)
+{
+	prepare();
+	CHECK_INT(mistakes, 1);
+	CHECK_STR(mistake_key, key);
+	CHECK(mistake[0]);
+}
+
+static void test_mistakes(void)
+{
+	static const char *const urls[] = {
+		"example.org/",
+		"ftp://example.org/",
+		"http://",
+		"http://a b/",
+		"http://example.org:99999/",
+		"http://example.org./",
+		"http://[::1/",
+	};
+	static const char *const statuses[] = {
+		"20",	   "2000", "200-",   "300-200", "200,,404",
+		"200;404", "600",  "99-100", "ok!"
+	};
+	static const char *const paths[] = { ".a", "a.",    "a..b",
+					     "a[", "a[x]",  "a[]",
+					     "a]", "a[0]b", "a.[0]" };
+	static const char *const headers[] = { "no colon", ": value", "A b: c",
+					       "A: b\r\nC: d", "A: b\nC: d" };
+	static const char *const proxies[] = { "http://proxy", "proxy:3128",
+					       "socks5://proxy:1080",
+					       "http://:3128" };
+	char text[64], *item = text;
+	size_t i;
+
+#define EACH(texts)                                                     \
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]) &&             \
+		    snprintf(text, sizeof(text), "%s", texts[i]) > 0 && \
+		    (settings_reset("a", 1, "/"), 1);                   \
+	     i++)
+	EACH(urls)
+	{
+		settings.url = text;
+		mistake_in("url");
+	}
+	EACH(statuses)
+	{
+		settings.status = text;
+		mistake_in("status");
+	}
+	EACH(paths)
+	{
+		settings.json = text;
+		mistake_in("json");
+	}
+	EACH(headers)
+	{
+		settings.headers = (struct conf_list){ &item, 1 };
+		mistake_in("header");
+	}
+	EACH(proxies)
+	{
+		settings.proxy = text;
+		mistake_in("proxy");
+	}
+#undef EACH
+	settings_reset("a", 1, "/");
+	section.has = "equals";
+	mistake_in("equals");
+	settings_reset("a", 1, "/");
+	settings.method = HTTP_HEAD;
+	settings.contains = (char[]){ "x" };
+	mistake_in("method");
+	settings_reset("a", 1, "/");
+	settings.ca_file = (char[]){ "/missing" };
+	mistake_in("ca_file");
+	settings_reset("a", 1, "/");
+	settings.ca_file = (char[]){ "/no/certificate" };
+	mistake_in("ca_file");
+	settings_reset("a", 1, "/");
+	settings.user = (char[]){ "u" };
+	settings.bearer = (char[]){ "b" };
+	mistake_in("bearer");
+}
+
+static void test_live(void)
+{
+	static const char *const local[] = { "127.0.0.1", "127.9.9.9", "[::1]",
+					     "localhost", "LOCALHOST" };
+	static const char *const remote[] = { "10.0.0.1", "[::2]",
+					      "localhost.example.org",
+					      "example.org" };
+	size_t i;
+
+	for (i = 0; i < sizeof(local) / sizeof(local[0]); i++) {
+		settings_reset(local[i], 80, "/");
+		prepare();
+		CHECK(!check_http.live_refused(&settings));
+	}
+	for (i = 0; i < sizeof(remote) / sizeof(remote[0]); i++) {
+		settings_reset(remote[i], 80, "/");
+		prepare();
+		CHECK(check_http.live_refused(&settings));
+	}
+	/* A proxy on this machine leads to others. */
+	settings_reset("example.org", 80, "/");
+	settings.proxy = (char[]){ "http://127.0.0.1:3128" };
+	prepare();
+	CHECK_INT(mistakes, 0);
+	CHECK(check_http.live_refused(&settings));
+}
+
+static void test_proxy(void)
+{
+	char proxy[64];
+	struct conn conn;
+
+	settings_reset("far.test", 80, "/x");
+	snprintf(proxy, sizeof(proxy), "http://u:pw@127.0.0.1:%d", server.port);
+	settings.proxy = proxy;
+	server.answer = ANSWER("200 OK", "0\r\n\r\n");
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(strstr(server.request, "GET http://far.test/x HTTP/1.1\r\n"));
+	CHECK(strstr(server.request, "Proxy-Authorization: Basic"));
+}
+
+int main(void)
+{
+	/* The environment's proxy must not be used. */
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+	loop = loop_create();
+	curlio = curlio_create(loop, 8);
+	server_begin_tcp(&server);
+
+	test_statuses();
+	test_broken_answers();
+	test_endless_header();
+	test_body_cap();
+	test_json();
+	test_request();
+	test_warm();
+	test_silence();
+	test_redirects();
+	test_refused();
+	test_unix_socket();
+	test_names();
+	test_resolver_is_refused();
+	test_mistakes();
+	test_live();
+	test_proxy();
+
+	server_end(&server);
+	check_http.dispose(&settings);
+	curlio_destroy(curlio);
+	loop_destroy(loop);
+	return unit_report();
+}
