@@ -809,7 +809,8 @@ enum stream_state stream_read(struct stream *stream, void *to, size_t size,
 	ssize_t got;
 	int returned;
 
-	if (stream->failed)
+	/* When a write has failed there may still be something to read. */
+	if (stream->failed && (stream->fd < 0 || stream->trust))
 		return STREAM_ERROR;
 	assert(stream->fd >= 0 && size > 0);
 	if (stream->trust) {

@@ -69,7 +69,8 @@ void stream_close(struct stream *stream); /* NULL is allowed */
  * descriptor is ready, until not STREAM_PENDING. */
 enum stream_state stream_advance(struct stream *stream);
 
-/* *moved is set with STREAM_DONE only, and is > 0 then. */
+/* *moved is set with STREAM_DONE only, and is > 0 then.  Without TLS, what the
+ * peer said before it closed can be read although a write failed. */
 enum stream_state stream_read(struct stream *stream, void *to, size_t size,
 			      size_t *moved);
 enum stream_state stream_write(struct stream *stream, const void *from,

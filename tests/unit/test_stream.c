@@ -357,8 +357,38 @@ static void test_broken(struct stream_trust *trust, const struct party *party)
 	CHECK_INT(state, STREAM_ERROR);
 	CHECK_INT(stream_code(stream), RESULT_CONNECT);
 	CHECK(strncmp(stream_words(stream), "connection ", 11) == 0);
-	CHECK_INT(stream_read(stream, text, sizeof(text), &moved),
-		  STREAM_ERROR);
+	if (trust)
+		CHECK_INT(stream_read(stream, text, sizeof(text), &moved),
+			  STREAM_ERROR);
+	stream_close(stream);
+	server_close(&server);
+}
+
+/* What the peer said before it closed, not having read what it was sent. */
+static void test_last_words(void)
+{
+	struct server server = { .port = 0 };
+	enum stream_state state = STREAM_DONE;
+	struct stream *stream;
+	char text[16];
+	size_t moved;
+	int i;
+
+	server_open(&server);
+	stream = open_one(&server, NULL, "redis.test");
+	CHECK_INT(drive(stream, &server), STREAM_DONE);
+	while (server.fd < 0)
+		server_step(&server);
+	CHECK_INT(send(server.fd, "no!", 3, 0), 3);
+	close(server.fd);
+	server.fd = -1;
+	for (i = 0; i < 1000 && state != STREAM_ERROR; i++)
+		state = stream_write(stream, "question", 8, &moved);
+	CHECK_INT(state, STREAM_ERROR);
+	CHECK_INT(stream_read(stream, text, sizeof(text), &moved), STREAM_DONE);
+	CHECK_INT(moved, 3);
+	CHECK(stream_read(stream, text, sizeof(text), &moved) !=
+	      STREAM_PENDING);
 	stream_close(stream);
 	server_close(&server);
 }
@@ -718,6 +748,7 @@ int main(void)
 	test_system_trust();
 	trust = trust_in(&ca);
 	test_broken(NULL, NULL);
+	test_last_words();
 	test_broken(trust, &server_good);
 	stream_trust_destroy(trust);
 	CHECK_INT(open_fds(), fds);
