@@ -102,6 +102,7 @@ lib_supervise() {
 	chmod 755 "$scratch"
 	mkdir "$scratch/log"
 	: >"$scratch/processes"
+	: >"$scratch/output"
 	trap 'lib_stopped=1; [ -n "$child" ] && kill -TERM "$child"' INT TERM HUP
 
 	HEALTH_SCRATCH=$scratch timeout -k 10 "${HEALTH_TEST_LIMIT:-300}" \
@@ -330,10 +331,10 @@ redis_command() {
 # start_health [OPTION...]: on the Unix socket $health_socket.
 health_socket=$scratch/health.sock
 start_health() {
-	start health TERM "$HEALTH" --listen "unix:$health_socket" "$@"
-	wait_for [ -S "$health_socket" ] || return 1
 	# The web servers of a test run under users of their own.
-	chmod 666 "$health_socket"
+	start health TERM "$HEALTH" --listen "unix:$health_socket" \
+		--socket-mode 666 "$@"
+	wait_for [ -S "$health_socket" ]
 }
 
 # install_health: a copy that servers under other users may run, whatever the
