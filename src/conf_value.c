@@ -138,7 +138,7 @@ static int conf_read_bool(const char *text, int64_t *value,
 
 	for (i = 0; i < sizeof(spelled) / sizeof(spelled[0]); i++) {
 		if (strcasecmp(text, spelled[i]) == 0) {
-			*value = i % 2;
+			*value = (int64_t)(i % 2);
 			return 0;
 		}
 	}

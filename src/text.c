@@ -108,7 +108,7 @@ void text_clean(char *to, size_t size, const char *from, size_t len)
 	struct text_out out = { .to = to, .size = size };
 	bool gap = false, room = true;
 	size_t i, bytes;
-	uint32_t c;
+	uint32_t c = 0;
 
 	for (i = 0; i < len && room; i += bytes ? bytes : 1) {
 		bytes = text_decode((const unsigned char *)from + i, len - i,
@@ -236,7 +236,7 @@ static char text_fold(char c)
 {
 	if (c >= 'A' && c <= 'Z')
 		return (char)(c - 'A' + 'a');
-	return c == '-' ? '_' : c;
+	return (char)(c == '-' ? '_' : c);
 }
 
 static size_t text_least(size_t a, size_t b)
