@@ -7,7 +7,7 @@
 #include <string.h>
 
 /*
- * Appends text to the path of len bytes in `path`, each run of slashes as one.
+ * Appends text to the path of len > 0 bytes, each run of slashes as one.
  * false when it does not fit or holds a control byte.
  */
 static bool route_append(char path[ROUTE_PATH_BYTES + 1], size_t *len,
@@ -18,7 +18,7 @@ static bool route_append(char path[ROUTE_PATH_BYTES + 1], size_t *len,
 
 		if (byte < 0x20 || byte == 0x7f)
 			return false;
-		if (byte == '/' && *len > 0 && path[*len - 1] == '/')
+		if (byte == '/' && path[*len - 1] == '/')
 			continue;
 		if (*len == ROUTE_PATH_BYTES)
 			return false;
@@ -50,10 +50,10 @@ static bool route_climbs(const char *path)
 static bool route_join(char path[ROUTE_PATH_BYTES + 1], const char *head,
 		       const char *tail)
 {
-	size_t len = 0;
+	size_t len = 1;
 
-	if (!route_append(path, &len, "/") || !route_append(path, &len, head) ||
-	    !route_append(path, &len, tail))
+	path[0] = '/';
+	if (!route_append(path, &len, head) || !route_append(path, &len, tail))
 		return false;
 	if (path[len - 1] == '/')
 		len--;
