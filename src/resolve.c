@@ -673,12 +673,15 @@ struct resolver *resolver_create(struct loop *loop)
 
 void resolver_destroy(struct resolver *resolver)
 {
+	struct resolve_lookup *lookup;
 	struct resolve_kept *kept;
 
 	if (!resolver)
 		return;
-	while (resolver->lookups)
-		resolve_free(resolver->lookups);
+	while ((lookup = resolver->lookups)) {
+		resolver->lookups = lookup->next;
+		resolve_free(lookup);
+	}
 	resolve_channel_close(&resolver->spare);
 	while ((kept = resolver->kept)) {
 		resolver->kept = kept->next;
