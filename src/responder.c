@@ -316,7 +316,6 @@ static void *responder_main(void *arg)
 	struct responder_seat *seat = arg;
 	struct responder *responder = seat->responder;
 	struct gate_conn *conn;
-	bool told = false;
 
 	while (!responder_may_end(responder)) {
 		int wait_ms = seat_serve_parked(seat);
@@ -332,12 +331,10 @@ static void *responder_main(void *arg)
 		case GATE_TIMEOUT:
 			break;
 		}
-		/* One wake is heard by one thread: pass this one on. */
-		if (!told && atomic_load(&responder->stopping)) {
-			told = true;
-			gate_wake(responder->gate);
-		}
 	}
+	/* One wake is heard by one thread, maybe by this one twice.  Who has
+	 * ended hears no more: this one reaches a thread that still sleeps. */
+	gate_wake(responder->gate);
 	free(seat->spare);
 	free(seat->view);
 	free(seat->buffer);
