@@ -109,7 +109,8 @@ struct conf_target {
 
 /*
  * Fills all records from the section, defaults first; a key in none of the
- * tables is a mistake that names the nearest known key.  section may be NULL:
+ * tables is a mistake that names the nearest known key.  A key in two tables
+ * means the later one; the other keeps its default.  section may be NULL:
  * defaults only.  Strings belong to conf.  A value with a mistake leaves the
  * default.  What is secret is registered with text_secret().
  */

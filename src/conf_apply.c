@@ -25,13 +25,14 @@ struct conf_apply {
 
 /* ---- which key is meant ---- */
 
+/* Later tables hide keys of earlier ones. */
 static const struct conf_key *conf_find_row(const struct conf_apply *apply,
 					    const char *name, size_t len)
 {
 	const struct conf_key *key;
 	size_t i;
 
-	for (i = 0; i < apply->n; i++)
+	for (i = apply->n; i-- > 0;)
 		for (key = apply->targets[i].keys; key->name; key++)
 			if (strlen(key->name) == len &&
 			    memcmp(key->name, name, len) == 0)

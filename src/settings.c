@@ -173,10 +173,22 @@ static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
 	} while (check_common_keys[i++].name);
 }
 
+/* Whether the kind has a key of this name, which hides a common one: the
+ * `max_age` of a file is that of what it looks at. */
+static bool settings_kind_hides(const struct check_kind *kind, const char *name)
+{
+	const struct conf_key *key = kind->keys;
+
+	while (key->name && strcmp(key->name, name) != 0)
+		key++;
+	return key->name != NULL;
+}
+
 /* A background result is replaced once per interval, by a run that may take
  * up to its timeout: it cannot be younger. */
 static void settings_judge_interval(struct conf *conf,
 				    const struct conf_section *section,
+				    const struct check_kind *kind,
 				    struct check_common *common)
 {
 	int64_t age_ms = common->interval_ms + common->timeout_ms;
@@ -186,6 +198,7 @@ static void settings_judge_interval(struct conf *conf,
 			     "must be 0s or at least %dms",
 			     SETTINGS_INTERVAL_MIN_MS);
 	if (conf_section_has(section, "max_age") &&
+	    !settings_kind_hides(kind, "max_age") &&
 	    common->max_age_ms != age_ms)
 		conf_mistake(conf, section, "max_age",
 			     "is interval + timeout (%" PRId64 "ms) for a "
@@ -197,6 +210,7 @@ static void settings_judge_interval(struct conf *conf,
 /* What depends on several keys. */
 static void settings_judge_common(struct conf *conf,
 				  const struct conf_section *section,
+				  const struct check_kind *kind,
 				  struct check_common *common)
 {
 	bool has_interval = conf_section_has(section, "interval");
@@ -210,7 +224,7 @@ static void settings_judge_common(struct conf *conf,
 			     "must not be 0s with live = yes: liveness waits "
 			     "for nothing and needs a background result");
 	if (common->interval_ms > 0)
-		settings_judge_interval(conf, section, common);
+		settings_judge_interval(conf, section, kind, common);
 }
 
 /* The kind may only be asked about settings without mistakes. */
@@ -264,7 +278,7 @@ static void settings_load_check(struct settings *settings,
 			   { setup->kind->keys, setup->settings },
 		   },
 		   3);
-	settings_judge_common(conf, section, &setup->common);
+	settings_judge_common(conf, section, setup->kind, &setup->common);
 	if (setup->kind->prepare)
 		setup->kind->prepare(conf, section, setup->settings);
 	settings_judge_live(conf, section, setup,
@@ -382,23 +396,32 @@ void settings_free(struct settings *settings)
 	*settings = (struct settings){ .conf = NULL };
 }
 
+static void settings_print_check(const struct check_setup *setup, FILE *to)
+{
+	struct conf_key common[SETTINGS_COMMON_MAX] = { CONF_END };
+	struct settings_check record;
+	const struct conf_key *key;
+	char kind[SETTINGS_NAME_BYTES + 1];
+	size_t n = 0;
+
+	snprintf(kind, sizeof(kind), "%s", setup->kind->name);
+	record.kind = kind;
+	for (key = check_common_keys; key->name; key++)
+		if (!settings_kind_hides(setup->kind, key->name))
+			common[n++] = *key;
+	fprintf(to, "\n[%s]\n", setup->name);
+	conf_print(to, settings_check_keys, &record);
+	conf_print(to, common, &setup->common);
+	conf_print(to, setup->kind->keys, setup->settings);
+}
+
 void settings_print(const struct settings *settings, FILE *to)
 {
-	const struct check_setup *setup;
-	struct settings_check record;
-	char kind[SETTINGS_NAME_BYTES + 1];
 	size_t i;
 
 	fprintf(to, "# the configuration in effect; read from: %s\n\n[%s]\n",
 		settings->source, SETTINGS_HEALTH);
 	conf_print(to, settings_health_keys, &settings->health);
-	for (i = 0; i < settings->n; i++) {
-		setup = &settings->checks[i];
-		snprintf(kind, sizeof(kind), "%s", setup->kind->name);
-		record.kind = kind;
-		fprintf(to, "\n[%s]\n", setup->name);
-		conf_print(to, settings_check_keys, &record);
-		conf_print(to, check_common_keys, &setup->common);
-		conf_print(to, setup->kind->keys, setup->settings);
-	}
+	for (i = 0; i < settings->n; i++)
+		settings_print_check(&settings->checks[i], to);
 }

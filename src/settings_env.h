@@ -16,8 +16,8 @@
 void settings_env_read(struct conf *conf);
 
 /*
- * Overwrites the values of all variables that held secrets: those read by
- * settings_env_read() and those that conf expanded for secret keys.
+ * Overwrites the values of all variables that hold secrets: those known here,
+ * used or not, and those that conf expanded for secret keys.
  */
 void settings_env_forget(const struct conf *conf);
 

@@ -125,12 +125,20 @@ const struct check_kind check_model = {
 	.dispose = fake_dispose,
 	.live_refused = fake_live_refused,
 };
-/* the least that a kind may have */
-static const struct conf_key no_keys[] = { CONF_END };
+/* the least that a kind may have, but for a key that hides a common one */
+struct fake_file {
+	int64_t max_age_ms;
+};
+static const struct conf_key file_keys[] = {
+	{ "max_age", CONF_DURATION, offsetof(struct fake_file, max_age_ms),
+	  "0s", NULL, NULL, 0, "of the file" },
+	CONF_END
+};
 const struct check_kind check_file = {
 	.name = "file",
 	.timeout = "1s",
-	.keys = no_keys,
+	.keys = file_keys,
+	.settings_size = sizeof(struct fake_file),
 };
 
 /* ---- the folder that the test works in ---- */
@@ -390,6 +398,34 @@ static void test_background(void)
 	CHECK(settings.checks[3].common.startup);
 	CHECK_INT(live_asked, 2);
 	done();
+}
+
+/* The kind's own key is meant, and the common one keeps its default. */
+static void test_hidden(void)
+{
+	static char first[16384];
+	const struct fake_file *file;
+	size_t i;
+
+	CHECK_INT(load_text("[a]\nkind = file\nmax_age = 26h\n"
+			    "[b]\nkind = file\nmax_age = 5m\n"
+			    "interval = 10s\n"),
+		  0);
+	CHECK_STR(mistakes(), "");
+	file = settings.checks[0].settings;
+	CHECK_INT(file->max_age_ms, 26 * 3600000);
+	CHECK_INT(settings.checks[0].common.max_age_ms, 1000);
+	file = settings.checks[1].settings;
+	CHECK_INT(file->max_age_ms, 300000);
+	CHECK_INT(settings.checks[1].common.max_age_ms, 11000);
+	snprintf(first, sizeof(first), "%s", printed());
+	done();
+	for (i = 0; i < 2; i++) {
+		CHECK_INT(load_text(first), 0);
+		CHECK_STR(mistakes(), "");
+		CHECK_STR(printed(), first);
+		done();
+	}
 }
 
 static void test_print(void)
@@ -681,6 +717,7 @@ int main(void)
 	test_health_defaults();
 	test_mistakes();
 	test_background();
+	test_hidden();
 	test_print();
 	test_environment();
 	test_environment_keys();
