@@ -237,8 +237,8 @@ static void settings_judge_live(struct conf *conf,
 	if (!setup->common.live)
 		return;
 	if (!setup->kind->live_refused)
-		reason = "what it asks is elsewhere, and a restart here would "
-			 "not cure it";
+		reason = "a fault of what it asks would restart every replica "
+			 "of this service";
 	else if (!mistaken)
 		reason = setup->kind->live_refused(setup->settings);
 	if (reason)

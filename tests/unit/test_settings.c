@@ -336,8 +336,8 @@ static const struct {
 	  "t:4: [health] answer_within: \"5\" needs a unit, write 5s or "
 	  "500ms" },
 	{ "[a]\nkind = file\nlive = yes\n",
-	  "t:3: [a] live: must be no for this check: what it asks is "
-	  "elsewhere, and a restart here would not cure it" },
+	  "t:3: [a] live: must be no for this check: a fault of what it asks "
+	  "would restart every replica of this service" },
 	{ "[a]\nkind = model\nlive = yes\npath = /far\n",
 	  "t:3: [a] live: must be no for this check: it is far" },
 	{ "[a]\nkind = model\nlive = yes\ninterval = 0\n",
