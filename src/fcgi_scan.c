@@ -90,6 +90,17 @@ static bool fcgi_pairs_complete(const struct fcgi_pairs *pairs)
 	return !pairs->lengths && !pairs->missing && !pairs->skip;
 }
 
+/*
+ * libfcgi forgets the padding of BEGIN and of a record that ends a stream: it
+ * reads these bytes as records of the next one (SetReaderType() in fcgiapp.c),
+ * so whatever is refused here could hide in them.  No web server pads them.
+ */
+static bool fcgi_padding_good(const struct fcgi_record *record)
+{
+	return !record->padding ||
+	       (record->content && record->type != FCGI_BEGIN);
+}
+
 static bool fcgi_begin_good(const struct fcgi_record *record)
 {
 	const unsigned char *body = record->body;
@@ -112,7 +123,8 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 		if (at == 0 && record.type == FCGI_ABORT)
 			expected = FCGI_ABORT;
 		/* An unknown type or version is not worth waiting for. */
-		if (record.type != expected || (at && record.id != id))
+		if (record.type != expected || (at && record.id != id) ||
+		    !fcgi_padding_good(&record))
 			return FCGI_SCAN_BAD;
 		end = at + FCGI_HEADER_BYTES + record.content + record.padding;
 		if (end > FCGI_SCAN_MAX_BYTES)
