@@ -24,7 +24,8 @@ void offload_destroy(struct offload *offload);
 /*
  * Begins a job on a private copy of `data` (size bytes, plain data).
  * work(copy) runs in the other thread; then done(arg, copy) is called from the
- * loop, unless the job was forgotten.  NULL when no thread could be had.
+ * loop, unless the job was forgotten.  NULL when no thread could be had.  The
+ * job is gone when done() is called, and with offload_destroy().
  */
 struct offload_job *offload_start(struct offload *offload, const void *data,
 				  size_t size, void (*work)(void *copy),
@@ -32,5 +33,29 @@ struct offload_job *offload_start(struct offload *offload, const void *data,
 				  void *arg);
 /* done() will not be called; NULL is allowed. */
 void offload_forget(struct offload_job *job);
+
+/*
+ * A lane has one job at a time, however often it is asked: a mount that stays
+ * dead for hours costs one stuck thread and not one for each run.  Embedded in
+ * its owner, which must outlive the loop's last turn; zeroed means idle.
+ */
+struct offload_lane {
+	/* private to offload.c */
+	struct offload_job *job; /* under way, perhaps stuck */
+	void (*done)(void *arg, const void *copy); /* NULL: nobody waits */
+	void *arg;
+};
+
+/*
+ * As offload_start(); but when the lane has a job, that one is joined: data
+ * and work must be the same each time.  Who asked before is not answered any
+ * more.  -1 when no thread could be had.
+ */
+int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
+		     const void *data, size_t size, void (*work)(void *copy),
+		     void (*done)(void *arg, const void *copy), void *arg)
+	__attribute__((warn_unused_result));
+/* Who asked with arg does not wait any more; the job goes on. */
+void offload_lane_leave(struct offload_lane *lane, const void *arg);
 
 #endif

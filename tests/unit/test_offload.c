@@ -1,0 +1,287 @@
+#include "config.h"
+
+#include "loop.c"
+#include "offload.c"
+
+#include "unit.h"
+
+#include "clock.h"
+
+struct numbers {
+	int in, out;
+	int gate; /* work() reads a byte from it first; -1: it does not */
+	bool signals_blocked;
+};
+
+static struct loop *loop;
+static struct offload *offload;
+static int called, last_out;
+static bool last_blocked;
+static void *last_arg;
+static struct offload_job *to_forget;
+
+static void work(void *copy)
+{
+	struct numbers *numbers = copy;
+	sigset_t blocked;
+	char byte;
+
+	if (numbers->gate >= 0 && read(numbers->gate, &byte, 1) < 0)
+		return;
+	pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+	numbers->signals_blocked = sigismember(&blocked, SIGTERM) == 1 &&
+				   sigismember(&blocked, SIGCHLD) == 1;
+	numbers->out = numbers->in + 1;
+}
+
+static void done(void *arg, const void *copy)
+{
+	const struct numbers *numbers = copy;
+
+	called++;
+	last_out = numbers->out;
+	last_blocked = numbers->signals_blocked;
+	last_arg = arg;
+	offload_forget(to_forget);
+	to_forget = NULL;
+	loop_stop(loop);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void on_time(void *arg)
+{
+	bool *late = arg;
+
+	*late = true;
+	loop_stop(loop);
+}
+
+/* Turns until a done() or so many ms; true: it was a done(). */
+static bool turn(int within_ms)
+{
+	bool late = false;
+	struct loop_timer timer = { .on_time = on_time, .arg = &late };
+
+	loop_timer_set(loop, &timer, clock_ms() + within_ms);
+	atomic_store(&loop->stopped, false);
+	loop_run(loop, nothing, NULL);
+	loop_timer_clear(loop, &timer);
+	return !late;
+}
+
+static struct offload_job *start(int in, int gate)
+{
+	struct numbers numbers = { .in = in, .gate = gate };
+	struct offload_job *job = offload_start(
+		offload, &numbers, sizeof(numbers), work, done, &called);
+
+	/* What the job works on is its own copy. */
+	memset(&numbers, 0, sizeof(numbers));
+	CHECK(job);
+	return job;
+}
+
+static void begin(void)
+{
+	loop = loop_create();
+	offload = offload_create(loop);
+	called = 0;
+}
+
+static void end(void)
+{
+	offload_destroy(offload);
+	loop_destroy(loop);
+}
+
+static void test_job(void)
+{
+	begin();
+	start(41, -1);
+	CHECK(turn(10000));
+	CHECK_INT(called, 1);
+	CHECK_INT(last_out, 42);
+	CHECK(last_arg == &called);
+	CHECK(last_blocked);
+	end();
+}
+
+static void test_many(void)
+{
+	int i;
+
+	begin();
+	for (i = 0; i < 50; i++)
+		start(i, -1);
+	while (called < 50 && turn(10000))
+		continue;
+	CHECK_INT(called, 50);
+	end();
+}
+
+static void open_gate(int gate)
+{
+	CHECK(write(gate, "x", 1) == 1);
+}
+
+/* Waits until all threads but so many users are gone. */
+static void wait_users(struct offload_shared *shared, size_t n)
+{
+	pthread_mutex_lock(&shared->lock);
+	while (shared->users > n) {
+		pthread_mutex_unlock(&shared->lock);
+		sched_yield();
+		pthread_mutex_lock(&shared->lock);
+	}
+	pthread_mutex_unlock(&shared->lock);
+}
+
+static void test_forget(void)
+{
+	int gate[2];
+	struct offload_job *job;
+
+	begin();
+	offload_forget(NULL);
+	CHECK(!pipe(gate));
+	job = start(1, gate[0]); /* forgotten while it works */
+	offload_forget(job);
+	open_gate(gate[1]);
+	wait_users(offload->shared, 1);
+	CHECK(!turn(20));
+	CHECK_INT(called, 0);
+	close(gate[0]);
+	close(gate[1]);
+	end();
+}
+
+/* Waits until so many jobs are finished and not yet handed out. */
+static void wait_finished(size_t n)
+{
+	struct pollfd ready = { offload->shared->fd, POLLIN, 0 };
+	size_t finished = 0;
+
+	while (finished < n) {
+		struct offload_job *job;
+
+		CHECK(poll(&ready, 1, 10000) == 1);
+		finished = 0;
+		pthread_mutex_lock(&offload->shared->lock);
+		for (job = offload->shared->first; job; job = job->next)
+			finished++;
+		pthread_mutex_unlock(&offload->shared->lock);
+	}
+}
+
+static void test_forget_finished(void)
+{
+	struct offload_job *job;
+
+	begin();
+	job = start(1, -1);
+	wait_finished(1);
+	offload_forget(job);
+	CHECK(!turn(20));
+	CHECK_INT(called, 0);
+	/* The list is whole: the next job is handed out. */
+	start(2, -1);
+	CHECK(turn(10000));
+	CHECK_INT(last_out, 3);
+	end();
+}
+
+/* Two are finished, and the first one's done() forgets the second. */
+static void test_forget_from_done(void)
+{
+	begin();
+	start(1, -1);
+	wait_finished(1);
+	to_forget = start(2, -1);
+	wait_finished(2);
+	CHECK(turn(10000));
+	CHECK(!turn(20));
+	CHECK_INT(called, 1);
+	CHECK_INT(last_out, 2);
+	end();
+}
+
+static void test_destroy(void)
+{
+	struct offload_shared *shared;
+	int gate[2];
+
+	/* With one finished and one stuck: neither is waited for. */
+	begin();
+	CHECK(!pipe(gate));
+	start(1, -1);
+	wait_finished(1);
+	start(2, gate[0]);
+	shared = offload->shared;
+	pthread_mutex_lock(&shared->lock);
+	shared->users++; /* to see the stuck one end */
+	pthread_mutex_unlock(&shared->lock);
+	end();
+	CHECK_INT(called, 0);
+	open_gate(gate[1]);
+	wait_users(shared, 1);
+	pthread_mutex_lock(&shared->lock);
+	CHECK(!shared->first);
+	offload_release(shared);
+	CHECK_INT(called, 0);
+	close(gate[0]);
+	close(gate[1]);
+}
+
+static void test_lane(void)
+{
+	struct offload_lane lane = { 0 };
+	struct numbers numbers = { .in = 1 };
+	struct offload_job *job;
+	int gate[2], first, second;
+
+	begin();
+	CHECK(!pipe(gate));
+	numbers.gate = gate[0];
+	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
+				done, &first));
+	job = lane.job;
+	/* The first gives up; the stuck job is joined by the second. */
+	offload_lane_leave(&lane, &first);
+	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
+				done, &second));
+	CHECK(lane.job == job);
+	offload_lane_leave(&lane, &first); /* is not the one who waits */
+	open_gate(gate[1]);
+	CHECK(turn(10000));
+	CHECK_INT(called, 1);
+	CHECK(last_arg == &second);
+	CHECK(!lane.job);
+
+	/* Nobody waits any more. */
+	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
+				done, &first));
+	offload_lane_leave(&lane, &first);
+	open_gate(gate[1]);
+	CHECK(!turn(50));
+	CHECK_INT(called, 1);
+	CHECK(!lane.job);
+	close(gate[0]);
+	close(gate[1]);
+	end();
+}
+
+int main(void)
+{
+	test_job();
+	test_many();
+	test_forget();
+	test_forget_finished();
+	test_forget_from_done();
+	test_destroy();
+	test_lane();
+	return unit_report();
+}
