@@ -1,0 +1,361 @@
+#include "config.h"
+
+#include "check_kinds.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "offload.h"
+
+/* Linux gives no process a higher number (PID_MAX_LIMIT): what a marker says
+ * beyond that is a time or the like. */
+#define MODEL_PID_MAX (4 * 1024 * 1024)
+
+struct model_settings {
+	char *path;
+	char *marker;
+	char *mapped;
+	struct offload_lane *lane; /* made by model_prepare() */
+};
+
+/* The whole of one look, so that its thread needs nothing else: a stuck one
+ * outlives the settings. */
+struct model_job {
+	char path[PATH_MAX];
+	char marker[PATH_MAX];
+	char mapped[PATH_MAX];
+	/* the result */
+	enum result_code code;
+	char words[RESULT_ERROR_BYTES];
+	char detail[RESULT_DETAIL_BYTES];
+};
+
+#define FIELD(name) offsetof(struct model_settings, name)
+
+/* clang-format off */
+static const struct conf_key model_keys[] = {
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "path", CONF_STR, FIELD(path), "", "0", "4095", 0,
+	  "the model file: must exist and not be empty" },
+	{ "marker", CONF_STR, FIELD(marker), "", "0", "4095", 0,
+	  "a file written when the model is loaded; a pid in it must be alive" },
+	{ "mapped", CONF_STR, FIELD(mapped), "", "0", "4095", 0,
+	  "a model file that the process of the marker must have mapped" },
+	CONF_END
+};
+/* clang-format on */
+
+/* ---- in the other thread ---- */
+
+/* All steps say whether to go on. */
+__attribute__((format(printf, 3, 4))) static bool model_end(
+	struct model_job *job, enum result_code code, const char *fmt, ...)
+{
+	va_list args;
+
+	job->code = code;
+	va_start(args, fmt);
+	vsnprintf(job->words, sizeof(job->words), fmt, args);
+	va_end(args);
+	return false;
+}
+
+static bool model_end_errno(struct model_job *job, const char *missing,
+			    const char *what)
+{
+	int error = errno;
+
+	snprintf(job->detail, sizeof(job->detail), "%m");
+	if (error == ENOENT || error == ENOTDIR)
+		return model_end(job, RESULT_MISSING, "%s", missing);
+	if (error == EACCES || error == EPERM)
+		return model_end(job, RESULT_INTERNAL, "%s: permission denied",
+				 what);
+	return model_end(job, RESULT_INTERNAL, "%s cannot be read", what);
+}
+
+static bool model_look_at_file(struct model_job *job, const char *path,
+			       struct stat *status)
+{
+	if (stat(path, status))
+		return model_end_errno(job, "model file does not exist",
+				       "model file");
+	if (!S_ISREG(status->st_mode))
+		return model_end(job, RESULT_MISMATCH,
+				 "model is not a regular file");
+	if (status->st_size == 0)
+		return model_end(job, RESULT_MISMATCH, "model file is empty");
+	return true;
+}
+
+/* Up to size - 1 bytes of a small file, terminated. */
+static ssize_t model_read(const char *path, char *to, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -1;
+	do {
+		n = read(fd, to, size - 1);
+	} while (n < 0 && errno == EINTR);
+	close(fd);
+	to[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+/* The number that the text begins with; 0: there is none that can be a pid. */
+static pid_t model_parse_pid(const char *text)
+{
+	const char *from = text + strspn(text, " \t\r\n");
+	size_t digits = strspn(from, "0123456789");
+	long pid;
+
+	if (digits == 0 || digits > 9)
+		return 0;
+	if (from[digits] && !isspace((unsigned char)from[digits]))
+		return 0;
+	pid = strtol(from, NULL, 10);
+	return pid <= MODEL_PID_MAX ? (pid_t)pid : 0;
+}
+
+/* *pid is 0 when the marker holds none. */
+static bool model_read_marker(struct model_job *job, pid_t *pid)
+{
+	struct stat status;
+	char text[64];
+
+	*pid = 0;
+	if (stat(job->marker, &status))
+		return model_end_errno(
+			job, "not loaded yet: marker file does not exist",
+			"marker file");
+	if (!S_ISREG(status.st_mode))
+		return model_end(job, RESULT_MISMATCH,
+				 "marker is not a regular file");
+	if (model_read(job->marker, text, sizeof(text)) < 0)
+		return model_end_errno(
+			job, "not loaded yet: marker file does not exist",
+			"marker file");
+	*pid = model_parse_pid(text);
+	return true;
+}
+
+/* The state letter of /proc/PID/stat; the name before it, in parentheses, may
+ * hold anything.  0: not known (proc(5) may be mounted with hidepid). */
+static char model_process_state(pid_t pid)
+{
+	char path[64], text[512];
+	const char *end;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (model_read(path, text, sizeof(text)) < 0)
+		return 0;
+	end = strrchr(text, ')');
+	return end && end[1] == ' ' ? end[2] : 0;
+}
+
+static bool model_process_lives(struct model_job *job, pid_t pid)
+{
+	char state;
+
+	/* EPERM: somebody else's, but there. */
+	if (kill(pid, 0) && errno == ESRCH)
+		return model_end(job, RESULT_MISSING,
+				 "process %d of the marker is gone", (int)pid);
+	state = model_process_state(pid);
+	if (state == 'Z' || state == 'X')
+		return model_end(job, RESULT_MISSING, "process %d is a zombie",
+				 (int)pid);
+	return true;
+}
+
+/*
+ * Whether a line of /proc/PID/maps is about the file.  On overlayfs and btrfs
+ * stat(2) tells another device, on overlayfs perhaps another inode than the
+ * map does: the path counts there, and a file that was replaced since has
+ * " (deleted)" behind it.
+ */
+static bool model_line_is(const char *line, const struct stat *status,
+			  const char *real_path)
+{
+	unsigned device_major, device_minor;
+	unsigned long long inode;
+	int path_at = 0;
+
+	if (sscanf(line, "%*s %*s %*s %x:%x %llu %n", &device_major,
+		   &device_minor, &inode, &path_at) < 3 ||
+	    inode == 0)
+		return false;
+	if (inode == status->st_ino && device_major == major(status->st_dev) &&
+	    device_minor == minor(status->st_dev))
+		return true;
+	return path_at && strcmp(line + path_at, real_path) == 0;
+}
+
+static bool model_find_in_maps(FILE *maps, const struct stat *status,
+			       const char *real_path)
+{
+	char *line = NULL;
+	size_t room = 0;
+	bool found = false;
+	ssize_t len;
+
+	while (!found && (len = getline(&line, &room, maps)) > 0) {
+		if (line[len - 1] == '\n')
+			line[len - 1] = '\0';
+		found = model_line_is(line, status, real_path);
+	}
+	free(line);
+	return found;
+}
+
+static bool model_is_mapped(struct model_job *job, pid_t pid,
+			    const struct stat *status)
+{
+	char path[64], real_path[PATH_MAX];
+	FILE *maps;
+	bool found, broken;
+
+	if (!realpath(job->mapped, real_path))
+		return model_end_errno(job, "model file does not exist",
+				       "model file");
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return model_end_errno(job, "process of the marker is gone",
+				       "memory map of the process");
+	found = model_find_in_maps(maps, status, real_path);
+	/* Another user's map may be opened and then not be read. */
+	broken = ferror(maps);
+	fclose(maps);
+	if (found)
+		return true;
+	if (broken)
+		return model_end(job, RESULT_INTERNAL,
+				 "memory map of process %d cannot be read",
+				 (int)pid);
+	return model_end(job, RESULT_MISMATCH,
+			 "model file is not mapped by process %d", (int)pid);
+}
+
+static bool model_look(struct model_job *job)
+{
+	struct stat status;
+	pid_t pid = 0;
+
+	if (job->path[0] && !model_look_at_file(job, job->path, &status))
+		return false;
+	if (job->marker[0] && !model_read_marker(job, &pid))
+		return false;
+	if (pid && !model_process_lives(job, pid))
+		return false;
+	if (!job->mapped[0])
+		return true;
+	if (!pid)
+		return model_end(job, RESULT_MISMATCH,
+				 "marker file holds no process id");
+	return model_look_at_file(job, job->mapped, &status) &&
+	       model_is_mapped(job, pid, &status);
+}
+
+static void model_work(void *copy)
+{
+	struct model_job *job = copy;
+
+	if (model_look(job))
+		job->code = RESULT_OK;
+}
+
+/* ---- in the prober's ---- */
+
+static void model_prepare(struct conf *conf, struct conf_section *section,
+			  void *record)
+{
+	struct model_settings *settings = record;
+
+	settings->lane = calloc(1, sizeof(*settings->lane));
+	if (!settings->lane)
+		conf_mistake(conf, section, NULL, "out of memory");
+	if (!settings->path[0] && !settings->marker[0] && !settings->mapped[0])
+		conf_mistake(conf, section, NULL,
+			     "needs `path`, `marker`, or both and `mapped`");
+	if (settings->mapped[0] && !settings->marker[0])
+		conf_mistake(conf, section, "mapped",
+			     "needs `marker`, a file with the id of the "
+			     "process that maps it");
+}
+
+static void model_dispose(void *record)
+{
+	struct model_settings *settings = record;
+
+	free(settings->lane);
+}
+
+static const char *model_live_refused(const void *record)
+{
+	(void)record;
+	return NULL;
+}
+
+static void model_on_done(void *arg, const void *copy)
+{
+	struct conn *conn = arg;
+	const struct model_job *job = copy;
+
+	if (job->detail[0])
+		conn_detail(conn, job->detail);
+	conn_answered(conn, job->code, "%s", job->words);
+}
+
+static void model_ask(struct conn *conn)
+{
+	const struct model_settings *settings = conn_settings(conn);
+	struct model_job job = { .code = RESULT_INTERNAL };
+
+	snprintf(job.path, sizeof(job.path), "%s", settings->path);
+	snprintf(job.marker, sizeof(job.marker), "%s", settings->marker);
+	snprintf(job.mapped, sizeof(job.mapped), "%s", settings->mapped);
+	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &job,
+			     sizeof(job), model_work, model_on_done, conn))
+		conn_failed(conn, RESULT_INTERNAL, "no thread could be had");
+}
+
+static void model_close(struct conn *conn)
+{
+	const struct model_settings *settings = conn_settings(conn);
+
+	offload_lane_leave(settings->lane, conn);
+}
+
+static const char *model_step(const struct conn *conn)
+{
+	(void)conn;
+	return "waiting for the file system";
+}
+
+const struct check_kind check_model = {
+	.name = "model",
+	.timeout = "1s",
+	.help = "looks whether a local model is loaded by its process",
+	.keys = model_keys,
+	.settings_size = sizeof(struct model_settings),
+	.prepare = model_prepare,
+	.dispose = model_dispose,
+	.live_refused = model_live_refused,
+	.ask = model_ask,
+	.close = model_close,
+	.step = model_step,
+};

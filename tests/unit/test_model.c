@@ -1,0 +1,321 @@
+#include "config.h"
+
+#include "check_model.c"
+
+#include "unit.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+/* ---- the neighbours ---- */
+
+struct conn {
+	struct model_settings *settings;
+	struct check_env env;
+	int ended;
+	enum result_code code;
+	char words[RESULT_ERROR_BYTES];
+};
+
+static int mistakes;
+static char mistake_key[32];
+
+int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
+		     const void *data, size_t size, void (*work)(void *copy),
+		     void (*done)(void *arg, const void *copy), void *arg)
+{
+	void *copy = malloc(size);
+
+	(void)offload;
+	CHECK(lane && copy);
+	if (!copy)
+		return -1;
+	memcpy(copy, data, size);
+	work(copy);
+	done(arg, copy);
+	free(copy);
+	return 0;
+}
+
+void offload_lane_leave(struct offload_lane *lane, const void *arg)
+{
+	CHECK(lane && arg);
+}
+
+void conf_mistake(struct conf *conf, const struct conf_section *section,
+		  const char *key, const char *fmt, ...)
+{
+	(void)conf;
+	(void)section;
+	(void)fmt;
+	snprintf(mistake_key, sizeof(mistake_key), "%s", key ? key : "");
+	mistakes++;
+}
+
+const void *conn_settings(const struct conn *conn)
+{
+	return conn->settings;
+}
+
+const struct check_env *conn_env(const struct conn *conn)
+{
+	return &conn->env;
+}
+
+void conn_detail(struct conn *conn, const char *text)
+{
+	(void)conn;
+	CHECK(text[0]);
+}
+
+void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
+		   ...)
+{
+	va_list args;
+
+	conn->ended++;
+	conn->code = code;
+	va_start(args, fmt);
+	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
+	va_end(args);
+}
+
+void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
+{
+	(void)conn;
+	(void)code;
+	(void)fmt;
+	CHECK(!"a local check has no connection that could fail");
+}
+
+/* ---- files ---- */
+
+static char folder[] = "/tmp/health-model-XXXXXX";
+static char path[64], marker[64], mapped[64], empty[] = "";
+static struct model_settings settings;
+
+static void file_write(const char *to, const char *text)
+{
+	FILE *file = fopen(to, "w");
+
+	CHECK(file && fputs(text, file) >= 0);
+	CHECK(file && !fclose(file));
+}
+
+static void marker_write(pid_t pid)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%d\n", (int)pid);
+	file_write(marker, text);
+}
+
+static void expect(enum result_code code, const char *words)
+{
+	struct conn conn = { .settings = &settings };
+
+	check_model.ask(&conn);
+	CHECK_INT(conn.ended, 1);
+	CHECK_INT(conn.code, code);
+	CHECK_STR(conn.words, words);
+	check_model.close(&conn);
+}
+
+static void settings_reset(char *new_path, char *new_marker, char *new_mapped)
+{
+	check_model.dispose(&settings);
+	settings = (struct model_settings){ .path = new_path,
+					    .marker = new_marker,
+					    .mapped = new_mapped };
+	mistakes = 0;
+	check_model.prepare(NULL, NULL, &settings);
+}
+
+/* ---- tests ---- */
+
+static void test_path(void)
+{
+	settings_reset(path, empty, empty);
+	CHECK_INT(mistakes, 0);
+	expect(RESULT_MISSING, "model file does not exist");
+	file_write(path, "");
+	expect(RESULT_MISMATCH, "model file is empty");
+	file_write(path, "weights");
+	expect(RESULT_OK, "");
+	settings.path = folder;
+	expect(RESULT_MISMATCH, "model is not a regular file");
+}
+
+static void test_marker(void)
+{
+	settings_reset(empty, marker, empty);
+	CHECK_INT(mistakes, 0);
+	expect(RESULT_MISSING, "not loaded yet: marker file does not exist");
+	file_write(marker, "");
+	expect(RESULT_OK, "");
+	file_write(marker, "loaded\n");
+	expect(RESULT_OK, "");
+	marker_write(getpid());
+	expect(RESULT_OK, "");
+	unlink(marker);
+	CHECK(!mkfifo(marker, 0600));
+	expect(RESULT_MISMATCH, "marker is not a regular file");
+	unlink(marker);
+}
+
+static void test_pids(void)
+{
+	CHECK_INT(model_parse_pid("123"), 123);
+	CHECK_INT(model_parse_pid("  123\n"), 123);
+	CHECK_INT(model_parse_pid("123 2026-01-01"), 123);
+	CHECK_INT(model_parse_pid(""), 0);
+	CHECK_INT(model_parse_pid("0"), 0);
+	CHECK_INT(model_parse_pid("-1"), 0);
+	CHECK_INT(model_parse_pid("2026-01-01"), 0);
+	CHECK_INT(model_parse_pid("123abc"), 0);
+	CHECK_INT(model_parse_pid("1769860800"), 0); /* a time */
+	CHECK_INT(model_parse_pid("99999999999999999999"), 0);
+}
+
+/* A child that ends when it is told to. */
+static pid_t child_begin(int *tell)
+{
+	int ends[2];
+	char byte;
+	pid_t pid;
+
+	CHECK(!pipe(ends));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0) {
+		close(ends[1]);
+		_exit(read(ends[0], &byte, 1) < 0);
+	}
+	close(ends[0]);
+	*tell = ends[1];
+	return pid;
+}
+
+static void test_process(void)
+{
+	char words[64];
+	siginfo_t info;
+	int tell;
+	pid_t pid = child_begin(&tell);
+
+	settings_reset(empty, marker, empty);
+	marker_write(pid);
+	expect(RESULT_OK, "");
+	close(tell);
+	CHECK(!waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT));
+	snprintf(words, sizeof(words), "process %d is a zombie", (int)pid);
+	expect(RESULT_MISSING, words);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	snprintf(words, sizeof(words), "process %d of the marker is gone",
+		 (int)pid);
+	expect(RESULT_MISSING, words);
+}
+
+static void test_mapped(void)
+{
+	char words[128], linked[80];
+	void *map;
+	int fd;
+
+	settings_reset(empty, marker, mapped);
+	CHECK_INT(mistakes, 0);
+	file_write(marker, "loaded");
+	expect(RESULT_MISMATCH, "marker file holds no process id");
+	marker_write(getpid());
+	expect(RESULT_MISSING, "model file does not exist");
+	file_write(mapped, "weights");
+	snprintf(words, sizeof(words), "model file is not mapped by process %d",
+		 (int)getpid());
+	expect(RESULT_MISMATCH, words);
+
+	fd = open(mapped, O_RDONLY | O_CLOEXEC);
+	map = mmap(NULL, 7, PROT_READ, MAP_PRIVATE, fd, 0);
+	CHECK(map != MAP_FAILED);
+	close(fd);
+	expect(RESULT_OK, "");
+	snprintf(linked, sizeof(linked), "%s/link", folder);
+	CHECK(!symlink(mapped, linked));
+	settings.mapped = linked;
+	expect(RESULT_OK, "");
+
+	/* Another file in its place is not the one that is mapped. */
+	snprintf(words, sizeof(words), "%s.new", mapped);
+	file_write(words, "weights2");
+	CHECK(!rename(words, mapped));
+	snprintf(words, sizeof(words), "model file is not mapped by process %d",
+		 (int)getpid());
+	expect(RESULT_MISMATCH, words);
+	munmap(map, 7);
+	unlink(linked);
+}
+
+static void test_lines(void)
+{
+	struct stat status = { .st_dev = makedev(8, 0x11), .st_ino = 42 };
+	static const char name[] = "/m/a b";
+
+	CHECK(model_line_is("7f-80 r--p 0000 08:11 42    /m/other", &status,
+			    name));
+	CHECK(!model_line_is("7f-80 r--p 0000 08:11 43   /m/other", &status,
+			     name));
+	CHECK(!model_line_is("7f-80 r--p 0000 08:12 42   /m/other", &status,
+			     name));
+	CHECK(model_line_is("7f-80 r--p 0000 00:30 7     /m/a b", &status,
+			    name));
+	CHECK(!model_line_is("7f-80 r--p 0000 00:30 7    /m/a b (deleted)",
+			     &status, name));
+	CHECK(!model_line_is("7f-80 rw-p 0000 00:00 0 ", &status, name));
+	CHECK(!model_line_is("7f-80 rw-p 0000 00:00 0    [heap]", &status,
+			     name));
+	CHECK(!model_line_is("", &status, name));
+}
+
+static void test_all_together(void)
+{
+	settings_reset(path, marker, empty);
+	file_write(path, "weights");
+	file_write(marker, "");
+	expect(RESULT_OK, "");
+	unlink(path);
+	expect(RESULT_MISSING, "model file does not exist");
+	file_write(path, "weights");
+	unlink(marker);
+	expect(RESULT_MISSING, "not loaded yet: marker file does not exist");
+}
+
+static void test_mistakes(void)
+{
+	settings_reset(empty, empty, empty);
+	CHECK_INT(mistakes, 1);
+	settings_reset(path, empty, mapped);
+	CHECK_INT(mistakes, 1);
+	CHECK_STR(mistake_key, "mapped");
+	CHECK(!check_model.live_refused(&settings));
+}
+
+int main(void)
+{
+	CHECK(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/path", folder);
+	snprintf(marker, sizeof(marker), "%s/marker", folder);
+	snprintf(mapped, sizeof(mapped), "%s/mapped", folder);
+	test_path();
+	test_marker();
+	test_pids();
+	test_process();
+	test_mapped();
+	test_lines();
+	test_all_together();
+	test_mistakes();
+	unlink(path);
+	unlink(marker);
+	unlink(mapped);
+	rmdir(folder);
+	check_model.dispose(&settings);
+	return unit_report();
+}
