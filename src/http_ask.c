@@ -15,7 +15,7 @@
 
 #define HTTP_REDIRECTS_MAX 3
 #define HTTP_HEADER_MAX_BYTES 65536
-#define HTTP_CA_MAX_BYTES (4 * 1024 * 1024)
+#define HTTP_CA_MAX_BYTES (1024 * 1024)
 
 /* ---- the question ---- */
 
@@ -195,7 +195,7 @@ int http_question_ca(struct http_question *question, const char *path,
 	if (strstr(question->ca, "-----BEGIN CERTIFICATE-----") ||
 	    strstr(question->ca, "-----BEGIN TRUSTED CERTIFICATE-----"))
 		return 0;
-	snprintf(reason, reason_size, "%s: no PEM certificate in it", path);
+	snprintf(reason, reason_size, "has no PEM certificate in it");
 	return -1;
 }
 
