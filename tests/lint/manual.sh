@@ -7,7 +7,9 @@
 #	{ "config", required_argument, ...	option, in src/main.c
 #	X(TIMEOUT, "timeout", ...		code, in src/result.h
 #
-# A paragraph is an item (.It) of the manual with the word in its head.
+# A paragraph is an item (.It) of the manual with the word in its head.  Keys of
+# a kind stand below the heading (.Ss) of that kind, since several kinds have
+# keys of the same name, and all others elsewhere.
 
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -27,24 +29,29 @@ for file in "$conf_manual" "$program_manual" "$sample"; do
 done
 [ "$failed" = 0 ] || exit 1
 
-# The words in the heads of all items, one a line, "SECTION<tab>WORD": options
-# as "--name", punctuation taken off.
+# The literal words in the heads of all items, "section<tab>word" with the
+# section's heading (".ss postgres"); options as "--name".
 items()
 {
-	sed 's/\\-/-/g; s/\\&//g; s/\\_/_/g' "$1" | awk '
+	sed 's/\\-/-/g; s/\\&//g' "$1" | awk '
 	/^\.S[hs] / {
 		section = tolower($0)
 	}
 	/^\.It / {
+		macro = ""
 		for (i = 2; i <= NF; i++) {
-			word = $i
-			if ($(i - 1) == "Fl") {
-				if (word == "Fl")
-					continue
-				word = ($(i - 2) == "Fl" ? "--" : "-") word
+			if ($i == "Fl" && macro == "Fl") {
+				long = 1
+			} else if ($i ~ /^[A-Z][a-z]$/) {
+				macro = $i
+				long = 0
+			} else if (macro ~ /^(Ic|Sy|Cm|Li|Fl)$/) {
+				word = $i
+				if (macro == "Fl")
+					word = (long ? "--" : "-") word
+				gsub(/^[",]+|[",=]+$/, "", word)
+				print section "\t" word
 			}
-			gsub(/^[",]+|[",=]+$/, "", word)
-			print section "\t" word
 		}
 	}'
 }
@@ -66,7 +73,7 @@ keys()
 		if ($0 ~ /^[ \t]*CONF_[A-Z]/)
 			print where "\t" name
 		waiting = 0
-	}' src/*.c
+	}' "$@"
 }
 
 kinds()
@@ -121,14 +128,32 @@ program_items=$(items "$program_manual")
 code_items=$(printf '%s\n%s\n' "$conf_items" "$program_items" |
 	grep -i '^\.S[hs][^	]*code')
 
-require key "$conf_manual" "$conf_items" < <(keys)
-require kind "$conf_manual" "$conf_items" < <(kinds)
+# How the items of kinds begin: all of them, or those of one source file.
+headings()
+{
+	kinds | grep "^${1-}" | sed 's/^.*	\(.*\)/.ss \1	/'
+}
+
+common_items=$(grep -Fv -f <(headings) <<<"$conf_items")
+for file in src/*.c; do
+	found=$(keys "$file")
+	[ -n "$found" ] || continue
+	heading=$(headings "$file:")
+	if [ -z "$heading" ]; then
+		require key "$conf_manual" "$common_items" <<<"$found"
+	else
+		require key "$conf_manual below its kind" \
+			"$(grep -F -e "$heading" <<<"$conf_items")" \
+			<<<"$found"
+	fi
+done
+require kind "$conf_manual" "$common_items" < <(kinds)
 require option "$program_manual" "$program_items" < <(options)
 require code "a section on codes of the manual" "$code_items" < <(codes)
 
 while IFS=$'\t' read -r place key; do
 	grep -Eq "^[#;[:space:]]*${key}(_file)?[[:space:]]*=" "$sample" ||
 		complain "$place: key \"$key\" is not in $sample"
-done < <(keys)
+done < <(keys src/*.c)
 
 exit "$failed"
