@@ -62,6 +62,7 @@ struct service *service_create(const struct settings *settings,
 	service->broken = broken;
 	service->map = (struct route_map){
 		.mount = settings->health.mount,
+		.broken = broken,
 		.n = n,
 		.names = service->names,
 		.n_trusted = settings->health.trusted.n,

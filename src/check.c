@@ -28,7 +28,7 @@ const struct conf_key check_common_keys[] = {
 	  "3s", "10ms", "60s", 0,
 	  "longest time that one run may take" },
 	{ "max_age", CONF_DURATION, offsetof(struct check_common, max_age_ms),
-	  "1s", "0s", "1h", 0,
+	  "1s", "0s", "2d", 0,
 	  "how old a result may be and still answer a probe" },
 	{ "interval", CONF_DURATION, offsetof(struct check_common, interval_ms),
 	  "0s", "0s", "1d", 0,
