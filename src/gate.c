@@ -150,8 +150,12 @@ static void gate_free_place(struct gate *gate, struct gate_conn *conn)
 
 static void gate_close(struct gate *gate, struct gate_conn *conn)
 {
-	close(conn->fd);
+	int fd = conn->fd;
+
+	/* The other way round, another thread could still find it in a list
+	 * and shut down whoever got the same number meanwhile. */
 	gate_drop(gate, conn);
+	close(fd);
 }
 
 /* Ends the connection of a peer that owes us something.  The close is left to
