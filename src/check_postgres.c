@@ -10,17 +10,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "check_kinds.h"
 #include "clock.h"
 #include "pg_open.h"
 #include "pg_parse.h"
+#include "pg_tls.h"
 
-/* A login with a chain of certificates, or an answer, is far below this; libpq
- * itself would take in whatever comes. */
-#define POSTGRES_MAX_BYTES (128 * 1024)
 #define POSTGRES_QUERY "SELECT 1"
+/* The server's limit comes after ours, which has the better words. */
+#define POSTGRES_GRACE_MS 100
 
 /* clang-format off */
 static const struct conf_key postgres_keys[] = {
@@ -51,6 +50,7 @@ static void postgres_prepare(struct conf *conf, struct conf_section *section,
 	char reason[256];
 
 	pg_environment();
+	pg_tls_listen();
 	if (!settings->url[0])
 		return;
 	settings->plan = pg_plan_create(settings->url, settings->password,
@@ -97,7 +97,7 @@ static void postgres_broke(struct conn *conn)
 static bool postgres_role_lost(struct conn *conn)
 {
 	const struct postgres *postgres = conn_state(conn);
-	const char *attrs = pg_open_attrs(conn);
+	const char *attrs = postgres->attrs;
 	const char *standby = PQparameterStatus(postgres->pg, "in_hot_standby");
 	const char *fixed = PQparameterStatus(postgres->pg,
 					      "default_transaction_read_only");
@@ -123,14 +123,14 @@ static int postgres_send(struct conn *conn)
 	const struct postgres *postgres = conn_state(conn);
 	const struct postgres_settings *settings = conn_settings(conn);
 	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
+	int64_t limit_ms = (left_ms > 0 ? left_ms : 0) + POSTGRES_GRACE_MS;
 	char *text;
 	int sent;
 
 	if (!settings->limited)
 		return PQsendQuery(postgres->pg, settings->query);
 	if (asprintf(&text, "SET LOCAL statement_timeout = %lld; %s",
-		     (long long)(left_ms > 1 ? left_ms : 1),
-		     settings->query) < 0)
+		     (long long)limit_ms, settings->query) < 0)
 		return 0;
 	sent = PQsendQuery(postgres->pg, text);
 	free(text);
@@ -159,7 +159,7 @@ static void postgres_ask(struct conn *conn)
 	postgres->answered = false;
 	postgres->matched = false;
 	if (postgres_role_lost(conn)) {
-		role = pg_words_role(pg_open_attrs(conn));
+		role = pg_words_role(postgres->attrs);
 		conn_failed(conn, role.code, "%s", role.words);
 		return;
 	}
@@ -271,19 +271,6 @@ static bool postgres_collect(struct conn *conn)
 	return false;
 }
 
-/*
- * libpq makes room for whatever length a message claims and reads as much as
- * there is; so what is there is counted first.
- */
-static bool postgres_overfed(struct postgres *postgres)
-{
-	int waiting = 0;
-
-	if (ioctl(PQsocket(postgres->pg), FIONREAD, &waiting) == 0)
-		postgres->bytes += waiting;
-	return postgres->bytes > POSTGRES_MAX_BYTES;
-}
-
 static void postgres_ask_step(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
@@ -307,12 +294,10 @@ static void postgres_on_io(struct conn *conn, short revents)
 	struct postgres *postgres = conn_state(conn);
 
 	(void)revents;
-	if (postgres_overfed(postgres))
+	if (pg_overfed(postgres->pg, &postgres->bytes))
 		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
-	else if (postgres->ready)
-		postgres_ask_step(conn);
 	else
-		pg_open_step(conn);
+		postgres_ask_step(conn);
 }
 
 /* Notices, notifications and changed parameters are taken in silently. */
@@ -322,7 +307,7 @@ static void postgres_on_idle(struct conn *conn, short revents)
 	PGnotify *notify;
 
 	(void)revents;
-	if (postgres_overfed(postgres)) {
+	if (pg_overfed(postgres->pg, &postgres->bytes)) {
 		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
 		return;
 	}
@@ -336,36 +321,11 @@ static void postgres_on_idle(struct conn *conn, short revents)
 		postgres_broke(conn);
 }
 
-static void postgres_close(struct conn *conn)
-{
-	struct postgres *postgres = conn_state(conn);
-
-	pg_open_drop(conn);
-	postgres->ready = false;
-}
-
 static const char *postgres_step(const struct conn *conn)
 {
 	const struct postgres *postgres = conn_state_const(conn);
 
-	if (postgres->ready)
-		return "waiting for the answer";
-	if (!postgres->pg)
-		return "resolving the host name";
-	switch (PQstatus(postgres->pg)) {
-	case CONNECTION_NEEDED:
-	case CONNECTION_STARTED:
-		return "connecting";
-	case CONNECTION_SSL_STARTUP:
-		return PQsslInUse(postgres->pg) ? "TLS handshake"
-						: "waiting for the server";
-	case CONNECTION_CHECK_WRITABLE:
-	case CONNECTION_CHECK_TARGET:
-	case CONNECTION_CHECK_STANDBY:
-		return "asking for the role of the server";
-	default:
-		return "logging in";
-	}
+	return postgres->pg ? "waiting for the answer" : pg_open_step(postgres);
 }
 
 const struct check_kind check_postgres = {
@@ -381,6 +341,6 @@ const struct check_kind check_postgres = {
 	.ask = postgres_ask,
 	.on_io = postgres_on_io,
 	.on_idle = postgres_on_idle,
-	.close = postgres_close,
+	.close = pg_open_drop,
 	.step = postgres_step,
 };

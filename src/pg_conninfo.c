@@ -2,6 +2,7 @@
 
 #include "pg_conninfo.h"
 
+#include <arpa/inet.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,20 @@ static bool pg_port_good(const char *port)
 	       number >= 1 && number <= 65535;
 }
 
+static bool pg_hostaddr_good(const char *hostaddr)
+{
+	char plain[INET6_ADDRSTRLEN];
+	unsigned char addr[sizeof(struct in6_addr)];
+	size_t len = strcspn(hostaddr, "%"); /* a scope follows */
+
+	if (len >= sizeof(plain))
+		return false;
+	memcpy(plain, hostaddr, len);
+	plain[len] = '\0';
+	return inet_pton(AF_INET, plain, addr) == 1 ||
+	       inet_pton(AF_INET6, plain, addr) == 1;
+}
+
 static bool pg_plan_target(struct pg_plan *plan, size_t index,
 			   struct pg_reason reason)
 {
@@ -100,7 +115,12 @@ static bool pg_plan_target(struct pg_plan *plan, size_t index,
 	if (!pg_port_good(target->port))
 		return pg_refuse(reason,
 				 "has a port that is not a number from 1 to "
-				 "65535");
+				 "65535; in a password, write @ : / as %%40 "
+				 "%%3A %%2F");
+	if (target->hostaddr && !pg_hostaddr_good(target->hostaddr))
+		return pg_refuse(reason,
+				 "has a hostaddr that is not numeric; write "
+				 "host for a name");
 	return true;
 }
 

@@ -5,10 +5,20 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "check.h"
 #include "clock.h"
 #include "pg_tls.h"
+
+/* A login with a chain of certificates is far below this. */
+#define PG_MAX_BYTES (128 * 1024)
+
+/* Within one call libpq reads on for as long as the peer keeps up, 100 MB in
+ * 0.8 s; with a small window the peer does not. */
+#define PG_RECEIVE_BYTES (16 * 1024)
+
+static void pg_open_advance(struct conn *conn);
 
 static struct pg_plan *pg_open_plan(const struct conn *conn)
 {
@@ -17,31 +27,27 @@ static struct pg_plan *pg_open_plan(const struct conn *conn)
 	return settings->plan;
 }
 
-/* ---- where to ---- */
-
-static void pg_open_advance(struct conn *conn);
-
-const char *pg_open_attrs(struct conn *conn)
+bool pg_overfed(PGconn *pg, int64_t *bytes)
 {
-	const struct postgres *postgres = conn_state(conn);
+	int waiting = 0;
 
-	return postgres->second_pass ? "any" : pg_open_plan(conn)->attrs;
+	if (ioctl(PQsocket(pg), FIONREAD, &waiting) == 0)
+		*bytes += waiting;
+	return *bytes > PG_MAX_BYTES;
 }
+
+/* ---- what went wrong ---- */
 
 /* Keeps the failure that tells most: a server that said something counts more
  * than one that was not reached, else the first one. */
-static void pg_open_note(struct conn *conn, struct pg_failure failure,
-			 const char *message)
+static void pg_open_note(struct postgres *postgres,
+			 const struct pg_failure *failure, const char *message)
 {
-	struct postgres *postgres = conn_state(conn);
-
-	if (failure.code == RESULT_MISMATCH)
-		failure = pg_words_role(pg_open_attrs(conn));
 	if (postgres->failure.code != RESULT_UNKNOWN &&
 	    (pg_words_reached(postgres->failure.code) ||
-	     !pg_words_reached(failure.code)))
+	     !pg_words_reached(failure->code)))
 		return;
-	postgres->failure = failure;
+	postgres->failure = *failure;
 	snprintf(postgres->detail, sizeof(postgres->detail), "%.*s",
 		 (int)pg_words_detail_len(message), message);
 }
@@ -49,72 +55,269 @@ static void pg_open_note(struct conn *conn, struct pg_failure failure,
 static void pg_open_give_up(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
+	struct pg_failure failure = postgres->failure;
 
 	conn_detail(conn, postgres->detail);
-	conn_failed(conn, postgres->failure.code, "%s",
-		    postgres->failure.words);
+	conn_failed(conn, failure.code, "%s", failure.words);
+}
+
+/* Something failed and was noted: the next, unless the answer was final. */
+static void pg_open_next(struct conn *conn, enum result_code code)
+{
+	struct postgres *postgres = conn_state(conn);
+
+	if (!pg_words_try_next(code))
+		pg_open_give_up(conn);
+	else if (!postgres->resolving)
+		pg_open_advance(conn);
+}
+
+/* ---- one address ---- */
+
+/* While idle, an error that ends the connection comes as a notice. */
+static void pg_open_on_notice(void *arg, const PGresult *notice)
+{
+	struct postgres *postgres = arg;
+	const char *severity = PQresultErrorField(
+		notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (severity &&
+	    (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+		postgres->verdict = pg_words_query(
+			PQresultErrorField(notice, PG_DIAG_SQLSTATE),
+			PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+static bool pg_open_is_resolved(const struct pg_target *target)
+{
+	return !target->hostaddr && !pg_target_is_socket(target);
+}
+
+static PGconn *pg_open_connect(const struct pg_plan *plan,
+			       const struct pg_attempt *attempt,
+			       const char *hostaddr)
+{
+	const struct pg_target *target = &plan->targets[attempt->target];
+	const char *keywords[PG_PARAMS_MAX], *values[PG_PARAMS_MAX];
+	size_t n = plan->n_params;
+
+	memcpy(keywords, plan->keywords, n * sizeof(*keywords));
+	memcpy(values, plan->values, n * sizeof(*values));
+	/* libpq takes a value of NULL as not given. */
+	keywords[n] = "host"; /* for verification and the password file */
+	values[n++] = target->host;
+	keywords[n] = "hostaddr";
+	values[n++] = hostaddr;
+	keywords[n] = "port";
+	values[n++] = target->port;
+	keywords[n] = "target_session_attrs";
+	values[n++] = attempt->attrs;
+	keywords[n] = NULL;
+	return PQconnectStartParams(keywords, values, 0);
+}
+
+static void pg_open_end(struct pg_attempt *attempt)
+{
+	if (!attempt->pg)
+		return;
+	loop_watch_clear(conn_env(attempt->conn)->loop, &attempt->watch);
+	PQfinish(attempt->pg); /* never waits, in whatever state */
+	attempt->pg = NULL;
 }
 
 void pg_open_drop(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
+	size_t i;
 
 	loop_timer_clear(conn_env(conn)->loop, &postgres->patience);
 	resolve_cancel(conn_env(conn)->resolver, &postgres->query);
-	conn_watch(conn, -1, 0);
-	pg_tls_release(postgres->tls);
-	PQfinish(postgres->pg); /* never waits, in whatever state */
-	postgres->tls = NULL;
-	postgres->pg = NULL;
 	postgres->resolving = false;
+	for (i = 0; i < PG_ATTEMPTS_MAX; i++)
+		pg_open_end(&postgres->attempts[i]);
+	conn_watch(conn, -1, 0);
+	PQfinish(postgres->pg);
+	postgres->pg = NULL;
 }
 
-/* The present attempt failed: the next one, unless its answer was final. */
-static void pg_open_next(struct conn *conn, struct pg_failure failure,
-			 const char *message)
+static void pg_open_succeeded(struct pg_attempt *attempt)
 {
+	struct conn *conn = attempt->conn;
 	struct postgres *postgres = conn_state(conn);
+	struct pg_plan *plan = pg_open_plan(conn);
+	const struct pg_target *target = &plan->targets[attempt->target];
+	PGconn *pg = attempt->pg;
 
-	pg_open_note(conn, failure, message);
+	plan->first = attempt->target;
+	if (pg_open_is_resolved(target))
+		resolve_prefer(conn_env(conn)->resolver, target->host,
+			       (const struct sockaddr *)&attempt->addr);
+	loop_watch_clear(conn_env(conn)->loop, &attempt->watch);
+	attempt->pg = NULL;
 	pg_open_drop(conn);
-	if (postgres->found.n)
-		postgres->address++;
-	if (pg_words_try_next(failure.code))
-		pg_open_advance(conn);
-	else
-		pg_open_give_up(conn);
+	postgres->pg = pg;
+	postgres->attrs = attempt->attrs;
+	PQsetnonblocking(pg, 1);
+	conn_watch(conn, PQsocket(pg), POLLIN);
+	conn_ready(conn);
 }
+
+static void pg_open_failed(struct pg_attempt *attempt)
+{
+	struct conn *conn = attempt->conn;
+	const char *message = PQerrorMessage(attempt->pg);
+	struct pg_failure failure = pg_words_connect(message);
+	const char *reason;
+
+	reason = pg_tls_reason();
+	if (reason && strstr(message, "certificate verify failed"))
+		snprintf(failure.words, sizeof(failure.words), "TLS: %s",
+			 reason);
+	if (failure.code == RESULT_MISMATCH)
+		failure = pg_words_role(attempt->attrs);
+	pg_open_note(conn_state(conn), &failure, message);
+	pg_open_end(attempt);
+	pg_open_next(conn, failure.code);
+}
+
+static void pg_open_watch(struct pg_attempt *attempt, short events)
+{
+	static const int room = PG_RECEIVE_BYTES;
+
+	setsockopt(PQsocket(attempt->pg), SOL_SOCKET, SO_RCVBUF, &room,
+		   sizeof(room));
+	/* Without memory for the watch, the deadline ends the attempt. */
+	if (loop_watch_set(conn_env(attempt->conn)->loop, &attempt->watch,
+			   PQsocket(attempt->pg), events))
+		conn_detail(attempt->conn, "out of memory");
+}
+
+static void pg_open_on_io(void *arg, short revents)
+{
+	static const struct pg_failure too_long = { RESULT_PROTOCOL,
+						    "answer too long" };
+	struct pg_attempt *attempt = arg;
+	PostgresPollingStatusType state;
+
+	(void)revents;
+	if (pg_overfed(attempt->pg, &attempt->bytes)) {
+		pg_open_note(conn_state(attempt->conn), &too_long, "");
+		pg_open_end(attempt);
+		pg_open_next(attempt->conn, too_long.code);
+		return;
+	}
+	pg_tls_forget();
+	state = PQconnectPoll(attempt->pg);
+	switch (state) {
+	case PGRES_POLLING_READING: /* the socket may be another one now */
+		pg_open_watch(attempt, POLLIN);
+		break;
+	case PGRES_POLLING_WRITING:
+		pg_open_watch(attempt, POLLOUT);
+		break;
+	case PGRES_POLLING_OK:
+		pg_open_succeeded(attempt);
+		break;
+	default:
+		pg_open_failed(attempt);
+		break;
+	}
+}
+
+/* The numeric address for libpq; NULL for a socket. */
+static const char *pg_open_hostaddr(const struct pg_target *target,
+				    const struct resolve_addr *addr, char *text,
+				    size_t size)
+{
+	if (!pg_open_is_resolved(target))
+		return target->hostaddr;
+	if (addr->sa.sa_family == AF_INET6 && addr->in6.sin6_scope_id)
+		snprintf(text, size, "%s%%%u", addr->text,
+			 (unsigned)addr->in6.sin6_scope_id);
+	else
+		snprintf(text, size, "%s", addr->text);
+	return text;
+}
+
+/* Dials the next address; false: it failed at once. */
+static bool pg_open_dial(struct conn *conn)
+{
+	static const struct pg_failure memory = { RESULT_INTERNAL,
+						  "out of memory" };
+	struct postgres *postgres = conn_state(conn);
+	const struct pg_plan *plan = pg_open_plan(conn);
+	struct pg_attempt *attempt =
+		&postgres->attempts[postgres->attempted++ % PG_ATTEMPTS_MAX];
+	const struct resolve_addr *addr =
+		&postgres->found.addrs[postgres->address++];
+	char text[INET6_ADDRSTRLEN + 16];
+	struct pg_failure failure;
+
+	pg_open_end(attempt);
+	memset(attempt, 0, sizeof(*attempt));
+	attempt->conn = conn;
+	attempt->watch.on_io = pg_open_on_io;
+	attempt->watch.arg = attempt;
+	attempt->target = postgres->target;
+	memcpy(&attempt->addr, &addr->sa, addr->len);
+	attempt->attrs = postgres->second_pass ? "any" : plan->attrs;
+	attempt->pg = pg_open_connect(
+		plan, attempt,
+		pg_open_hostaddr(&plan->targets[attempt->target], addr, text,
+				 sizeof(text)));
+	if (attempt->pg && PQstatus(attempt->pg) != CONNECTION_BAD) {
+		/* Must be set before something fails. */
+		PQsetErrorVerbosity(attempt->pg, PQERRORS_VERBOSE);
+		PQsetNoticeReceiver(attempt->pg, pg_open_on_notice, postgres);
+		pg_open_watch(attempt, POLLOUT);
+		return true;
+	}
+	failure = attempt->pg ? pg_words_connect(PQerrorMessage(attempt->pg))
+			      : memory;
+	pg_open_note(postgres, &failure, PQerrorMessage(attempt->pg));
+	pg_open_end(attempt);
+	return false;
+}
+
+/* ---- where to ---- */
 
 static void pg_open_on_patience(void *arg)
 {
 	static const struct pg_failure silent = { RESULT_TIMEOUT,
 						  "no answer in time" };
 	struct conn *conn = arg;
+	struct postgres *postgres = conn_state(conn);
 
-	pg_open_next(conn, silent, "");
+	/* Attempts go on; a name is not looked up beside others. */
+	if (postgres->resolving) {
+		pg_open_note(postgres, &silent, "");
+		resolve_cancel(conn_env(conn)->resolver, &postgres->query);
+		postgres->resolving = false;
+	}
+	pg_open_advance(conn);
 }
 
-/* Divides what is left of the time among the addresses that are left; the
- * last one may use it up, the deadline is the check's. */
+/* Divides what is left of the time among what was just begun and all that
+ * could still be; the last may use it up: the deadline is the check's. */
 static void pg_open_be_patient(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
 	const struct pg_plan *plan = pg_open_plan(conn);
+	struct loop *loop = conn_env(conn)->loop;
 	int64_t now_ms = clock_ms();
 	int64_t left_ms = conn_deadline_ms(conn) - now_ms;
-	int64_t left = (int64_t)(plan->n - postgres->begun);
+	size_t left = plan->n - postgres->begun;
 
-	left += postgres->resolving
-			? 1
-			: (int64_t)(postgres->found.n - postgres->address);
+	left += postgres->found.n - postgres->address;
 	if (plan->prefer && !postgres->second_pass)
-		left += (int64_t)plan->n;
-	if (left < 2)
+		left += plan->n;
+	loop_timer_clear(loop, &postgres->patience);
+	if (left == 0)
 		return;
 	postgres->patience.on_time = pg_open_on_patience;
 	postgres->patience.arg = conn;
-	loop_timer_set(conn_env(conn)->loop, &postgres->patience,
-		       now_ms + left_ms / left);
+	loop_timer_set(loop, &postgres->patience,
+		       now_ms + left_ms / (int64_t)(left + 1));
 }
 
 /* Turns to the next host; the one that answered last comes first. */
@@ -142,14 +345,14 @@ static void pg_open_on_found(void *arg, const struct resolve_answer *answer)
 	struct pg_failure failure = { .code = answer->code };
 
 	postgres->resolving = false;
-	loop_timer_clear(conn_env(conn)->loop, &postgres->patience);
 	if (answer->code == RESULT_OK) {
 		postgres->found = *answer;
 		pg_open_advance(conn);
 		return;
 	}
 	snprintf(failure.words, sizeof(failure.words), "%s", answer->words);
-	pg_open_next(conn, failure, "");
+	pg_open_note(postgres, &failure, "");
+	pg_open_next(conn, failure.code);
 }
 
 /* Finds the addresses of the present host; false: later. */
@@ -161,7 +364,7 @@ static bool pg_open_resolve(struct conn *conn)
 	struct resolver *resolver = conn_env(conn)->resolver;
 	const struct resolve_answer *answer;
 
-	if (target->hostaddr || pg_target_is_socket(target)) {
+	if (!pg_open_is_resolved(target)) {
 		postgres->found.n = 1;
 		return true;
 	}
@@ -171,99 +374,24 @@ static bool pg_open_resolve(struct conn *conn)
 		return true;
 	}
 	postgres->resolving = true;
-	pg_open_be_patient(conn);
 	postgres->query.on_done = pg_open_on_found;
 	postgres->query.arg = conn;
 	resolve_start(resolver, &postgres->query, target->host);
 	return false;
 }
 
-/* ---- one address ---- */
-
-/* While idle, an error that ends the connection comes as a notice. */
-static void pg_open_on_notice(void *arg, const PGresult *notice)
+static bool pg_open_is_trying(const struct postgres *postgres)
 {
-	struct postgres *postgres = arg;
-	const char *severity = PQresultErrorField(
-		notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+	size_t i;
 
-	if (severity &&
-	    (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
-		postgres->verdict = pg_words_query(
-			PQresultErrorField(notice, PG_DIAG_SQLSTATE),
-			PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY));
-}
-
-static const char *pg_open_hostaddr(struct conn *conn, char *text, size_t size)
-{
-	const struct postgres *postgres = conn_state(conn);
-	const struct pg_target *target =
-		&pg_open_plan(conn)->targets[postgres->target];
-	const struct resolve_addr *addr =
-		&postgres->found.addrs[postgres->address];
-
-	if (target->hostaddr || pg_target_is_socket(target))
-		return target->hostaddr;
-	if (addr->sa.sa_family == AF_INET6 && addr->in6.sin6_scope_id)
-		snprintf(text, size, "%s%%%u", addr->text,
-			 (unsigned)addr->in6.sin6_scope_id);
-	else
-		snprintf(text, size, "%s", addr->text);
-	return text;
-}
-
-static PGconn *pg_open_start(struct conn *conn)
-{
-	const struct postgres *postgres = conn_state(conn);
-	const struct pg_plan *plan = pg_open_plan(conn);
-	const struct pg_target *target = &plan->targets[postgres->target];
-	const char *keywords[PG_PARAMS_MAX], *values[PG_PARAMS_MAX];
-	char hostaddr[INET6_ADDRSTRLEN + 16];
-	size_t n = plan->n_params;
-
-	memcpy(keywords, plan->keywords, n * sizeof(*keywords));
-	memcpy(values, plan->values, n * sizeof(*values));
-	/* libpq takes a value of NULL as not given. */
-	keywords[n] = "host"; /* for verification and the password file */
-	values[n++] = target->host;
-	keywords[n] = "hostaddr";
-	values[n++] = pg_open_hostaddr(conn, hostaddr, sizeof(hostaddr));
-	keywords[n] = "port";
-	values[n++] = target->port;
-	keywords[n] = "target_session_attrs";
-	values[n++] = pg_open_attrs(conn);
-	keywords[n] = NULL;
-	return PQconnectStartParams(keywords, values, 0);
-}
-
-/* Dials the present address; false: it failed at once. */
-static bool pg_open_dial(struct conn *conn)
-{
-	static const struct pg_failure memory = { RESULT_INTERNAL,
-						  "out of memory" };
-	struct postgres *postgres = conn_state(conn);
-	const char *message;
-
-	postgres->bytes = 0;
-	postgres->pg = pg_open_start(conn);
-	if (postgres->pg && PQstatus(postgres->pg) != CONNECTION_BAD) {
-		/* Must be set before something fails. */
-		PQsetErrorVerbosity(postgres->pg, PQERRORS_VERBOSE);
-		PQsetNoticeReceiver(postgres->pg, pg_open_on_notice, postgres);
-		conn_watch(conn, PQsocket(postgres->pg), POLLOUT);
-		pg_open_be_patient(conn);
-		return true;
-	}
-	message = PQerrorMessage(postgres->pg);
-	pg_open_note(conn, postgres->pg ? pg_words_connect(message) : memory,
-		     message);
-	pg_open_drop(conn);
-	postgres->address++;
+	for (i = 0; i < PG_ATTEMPTS_MAX; i++)
+		if (postgres->attempts[i].pg)
+			return true;
 	return false;
 }
 
-/* Goes on to what can be tried next, until something has to be waited for or
- * there is nothing left. */
+/* Begins what can be tried next, until something has to be waited for or there
+ * is nothing left. */
 static void pg_open_advance(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
@@ -271,14 +399,18 @@ static void pg_open_advance(struct conn *conn)
 	for (;;) {
 		if (postgres->address < postgres->found.n) {
 			if (pg_open_dial(conn))
-				return;
+				break;
 		} else if (!pg_open_next_target(conn)) {
-			pg_open_give_up(conn);
-			return;
+			if (!pg_open_is_trying(postgres)) {
+				pg_open_give_up(conn);
+				return;
+			}
+			break;
 		} else if (!pg_open_resolve(conn)) {
-			return;
+			break;
 		}
 	}
+	pg_open_be_patient(conn);
 }
 
 void pg_open_begin(struct conn *conn)
@@ -286,66 +418,29 @@ void pg_open_begin(struct conn *conn)
 	pg_open_advance(conn);
 }
 
-static void pg_open_done(struct conn *conn)
+const char *pg_open_step(const struct postgres *postgres)
 {
-	struct postgres *postgres = conn_state(conn);
-	struct pg_plan *plan = pg_open_plan(conn);
-	const struct pg_target *target = &plan->targets[postgres->target];
+	const PGconn *pg = NULL;
+	size_t i;
 
-	plan->first = postgres->target;
-	if (!target->hostaddr && !pg_target_is_socket(target))
-		resolve_prefer(conn_env(conn)->resolver, target->host,
-			       &postgres->found.addrs[postgres->address].sa);
-	loop_timer_clear(conn_env(conn)->loop, &postgres->patience);
-	pg_tls_release(postgres->tls);
-	postgres->tls = NULL;
-	postgres->ready = true;
-	PQsetnonblocking(postgres->pg, 1);
-	conn_watch(conn, PQsocket(postgres->pg), POLLIN);
-	conn_ready(conn);
-}
-
-static void pg_open_failed(struct conn *conn)
-{
-	struct postgres *postgres = conn_state(conn);
-	const char *message = PQerrorMessage(postgres->pg);
-	struct pg_failure failure = pg_words_connect(message);
-	char kept[PG_DETAIL_BYTES];
-	const char *reason;
-
-	if (postgres->tls && strstr(message, "certificate verify failed")) {
-		reason = pg_tls_reason(postgres->tls);
-		if (reason)
-			snprintf(failure.words, sizeof(failure.words),
-				 "TLS: %s", reason);
-	}
-	/* The message ends with the connection. */
-	snprintf(kept, sizeof(kept), "%s", message);
-	pg_open_next(conn, failure, kept);
-}
-
-void pg_open_step(struct conn *conn)
-{
-	struct postgres *postgres = conn_state(conn);
-	PostgresPollingStatusType state = PQconnectPoll(postgres->pg);
-	void *ssl;
-
-	/* With sslmode=prefer there may be a second attempt, without TLS. */
-	ssl = postgres->tls ? NULL : PQsslStruct(postgres->pg, "OpenSSL");
-	if (ssl)
-		postgres->tls = pg_tls_hold(ssl);
-	switch (state) {
-	case PGRES_POLLING_READING:
-		conn_watch(conn, PQsocket(postgres->pg), POLLIN);
-		break;
-	case PGRES_POLLING_WRITING:
-		conn_watch(conn, PQsocket(postgres->pg), POLLOUT);
-		break;
-	case PGRES_POLLING_OK:
-		pg_open_done(conn);
-		break;
+	/* Before the first round of the ring all later places are empty. */
+	for (i = 0; i < PG_ATTEMPTS_MAX && !pg; i++)
+		pg = postgres->attempts[(postgres->attempted + i) %
+					PG_ATTEMPTS_MAX]
+			     .pg;
+	if (!pg)
+		return "resolving the host name";
+	switch (PQstatus(pg)) {
+	case CONNECTION_NEEDED:
+	case CONNECTION_STARTED:
+		return "connecting";
+	case CONNECTION_SSL_STARTUP:
+		return "TLS handshake";
+	case CONNECTION_CHECK_WRITABLE:
+	case CONNECTION_CHECK_TARGET:
+	case CONNECTION_CHECK_STANDBY:
+		return "asking for the role of the server";
 	default:
-		pg_open_failed(conn);
-		break;
+		return "logging in";
 	}
 }

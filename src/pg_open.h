@@ -2,9 +2,11 @@
  * pg_open: from a plan to a connection that is logged in.
  *
  * libpq knows one numeric address per PGconn and never looks a name up; which
- * host and address come next, and how long each may take, is decided here,
- * since libpq's asynchronous interface ignores connect_timeout and would never
- * leave a host that is silent.
+ * host and address come next, and when, is decided here, since libpq's
+ * asynchronous interface ignores connect_timeout and would never leave a host
+ * that is silent.  The time is divided among the addresses: one that is silent
+ * for its share is not given up, but the next one is tried beside it, and the
+ * first to let us in is taken (as in RFC 8305).
  *
  * Belongs to the prober thread; never blocks.
  */
@@ -13,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
 #include "loop.h"
 #include "pg_conninfo.h"
@@ -22,6 +25,7 @@
 struct conn;
 
 #define PG_DETAIL_BYTES 256
+#define PG_ATTEMPTS_MAX 4
 
 struct postgres_settings {
 	char *url;
@@ -32,21 +36,33 @@ struct postgres_settings {
 	bool limited;	      /* the query gets a statement_timeout */
 };
 
+/* One address that is being tried. */
+struct pg_attempt {
+	struct conn *conn;
+	PGconn *pg; /* NULL: none */
+	struct loop_watch watch;
+	size_t target;
+	struct sockaddr_storage addr; /* of a host that was resolved */
+	const char *attrs;	      /* the role that it has to play */
+	int64_t bytes;
+};
+
 struct postgres {
-	PGconn *pg;
-	bool ready;
-	int64_t bytes; /* read since the opening or the question began */
+	PGconn *pg;	   /* NULL: not yet ready */
+	const char *attrs; /* the role that its server has to play */
+	int64_t bytes;	   /* read since the question began */
 
 	/* Opening: the walk over hosts and their addresses. */
 	size_t begun;	  /* hosts of this pass, the present one included */
 	size_t target;	  /* the present host */
 	bool second_pass; /* any role will do */
-	size_t address;	  /* the present one in found */
+	size_t address;	  /* the next one in found */
 	bool resolving;
 	struct resolve_query query;
 	struct resolve_answer found;
-	struct loop_timer patience; /* with the present address */
-	void *tls;
+	struct loop_timer patience; /* before the next one is tried, too */
+	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
+	size_t attempted;
 	struct pg_failure failure; /* the most telling one so far */
 	char detail[PG_DETAIL_BYTES];
 
@@ -56,17 +72,20 @@ struct postgres {
 	bool matched;
 };
 
-/* Begins; ends in conn_ready() or conn_failed(), now or from pg_open_step(), a
- * timer or the resolver. */
+/* Begins; ends in conn_ready() or conn_failed(), now or later from the loop. */
 void pg_open_begin(struct conn *conn);
-
-/* The watched descriptor is ready; not after conn_ready(). */
-void pg_open_step(struct conn *conn);
 
 /* Drops whatever there is, at any step; also twice. */
 void pg_open_drop(struct conn *conn);
 
-/* The role that the present server has to play. */
-const char *pg_open_attrs(struct conn *conn);
+/* What the oldest attempt is waiting for. */
+const char *pg_open_step(const struct postgres *postgres);
+
+/*
+ * Counts what is there to be read; true: more than any login or answer needs.
+ * libpq makes room for whatever length a message claims, and reads as much as
+ * there is.
+ */
+bool pg_overfed(PGconn *pg, int64_t *bytes);
 
 #endif

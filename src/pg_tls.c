@@ -2,23 +2,38 @@
 
 #include "pg_tls.h"
 
+#include <stdbool.h>
+
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-void *pg_tls_hold(void *ssl)
+static _Thread_local long pg_tls_result = X509_V_OK;
+
+static void pg_tls_on_free(void *ssl, void *data, CRYPTO_EX_DATA *all,
+			   int index, long number, void *pointer)
 {
-	return SSL_up_ref(ssl) == 1 ? ssl : NULL;
+	(void)data, (void)all, (void)index, (void)number, (void)pointer;
+	pg_tls_result = SSL_get_verify_result(ssl);
 }
 
-void pg_tls_release(void *ssl)
+void pg_tls_listen(void)
 {
-	SSL_free(ssl);
+	static bool listening;
+
+	/* Without memory for it the reason is not told. */
+	if (!listening)
+		listening = SSL_get_ex_new_index(0, NULL, NULL, NULL,
+						 pg_tls_on_free) >= 0;
 }
 
-const char *pg_tls_reason(void *ssl)
+void pg_tls_forget(void)
 {
-	long reason = SSL_get_verify_result(ssl);
+	pg_tls_result = X509_V_OK;
+}
 
-	return reason == X509_V_OK ? NULL
-				   : X509_verify_cert_error_string(reason);
+const char *pg_tls_reason(void)
+{
+	return pg_tls_result == X509_V_OK
+		       ? NULL
+		       : X509_verify_cert_error_string(pg_tls_result);
 }

@@ -1,21 +1,23 @@
 /*
  * pg_tls: why a certificate was not accepted.
  *
- * libpq reports "certificate verify failed" without the reason and frees its
- * SSL object before we see the failure.  A reference of our own, taken while
- * the handshake is under way, outlives it and still knows.
- *
- * Belongs to the prober thread.
+ * libpq reports "certificate verify failed" without the reason, and by the
+ * time we see the failure it has freed the SSL object that knew, often one
+ * that was made in the same call.  OpenSSL lets us look at each SSL object
+ * when it is freed.
  */
 #ifndef HEALTH_PG_TLS_H
 #define HEALTH_PG_TLS_H
 
-/* Takes a reference; ssl is what PQsslStruct(conn, "OpenSSL") gave. */
-void *pg_tls_hold(void *ssl);
-void pg_tls_release(void *ssl); /* NULL is allowed */
+/* From now on; once or more often.  The main thread, before there are others.
+ */
+void pg_tls_listen(void);
 
-/* "certificate has expired"; NULL when the certificate was not at fault.
- * Static. */
-const char *pg_tls_reason(void *ssl);
+/* Forgets what was heard in this thread. */
+void pg_tls_forget(void);
+
+/* "certificate has expired": of the SSL object that was freed last in this
+ * thread since pg_tls_forget(), or NULL.  Static. */
+const char *pg_tls_reason(void);
 
 #endif

@@ -100,6 +100,7 @@ static const struct pg_phrase pg_client[] = {
 	{ "uthentication",            RESULT_AUTH, "authentication failed" },
 	{ "SCRAM",                    RESULT_AUTH, "authentication failed" },
 	{ "channel binding",          RESULT_AUTH, "authentication failed" },
+	{ "GSSAPI",                   RESULT_AUTH, "authentication failed" },
 	{ "Connection refused",       RESULT_REFUSED, "connection refused" },
 	{ "No such file",             RESULT_REFUSED,
 	  "no server at the Unix socket" },
