@@ -498,8 +498,9 @@ static void http_ask_not_trusted(struct http_ask *ask)
 	long why = X509_V_OK;
 
 	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &why);
-	/* A chain that is good for another name. */
-	if (why == X509_V_OK)
+	/* libcurl looks at the name before it fetches what was found of the
+	 * chain, and has "unspecified" there until then. */
+	if (why == X509_V_OK || why == X509_V_ERR_UNSPECIFIED)
 		conn_failed(ask->conn, RESULT_TLS,
 			    "TLS: certificate is for another host");
 	else
@@ -712,11 +713,12 @@ const char *http_ask_step(const struct conn *conn)
 		return "resolving";
 	if (ask->heard)
 		return "reading the answer";
-	if (!ask->easy || !http_ask_reached(ask, CURLINFO_CONNECT_TIME_T))
-		return "connecting";
-	if (!http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))
-		return "TLS handshake";
-	return "waiting for the answer";
+	if (ask->easy && http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))
+		return "waiting for the answer";
+	/* libcurl 7.88 counts both as one. */
+	if (strncasecmp(ask->question->url, "https:", 6) == 0)
+		return "connecting or TLS handshake";
+	return "connecting";
 }
 
 void http_ask_refuse(struct conn *conn, const struct http_answer *answer)
