@@ -40,6 +40,7 @@ struct gate_conn {
 	bool watched;	     /* epoll knows it */
 	bool busy;	     /* some thread has it */
 	bool again;	     /* an event came meanwhile */
+	bool ended;	     /* no more will come: the peer or we ended it */
 	bool overrun;
 	unsigned pieces; /* of the request that is not whole yet */
 	int64_t since_ms;
@@ -132,6 +133,7 @@ static struct gate_conn *gate_take_place(struct gate *gate, int fd)
 	conn->watched = false;
 	conn->busy = true;
 	conn->again = false;
+	conn->ended = false;
 	conn->pieces = 0;
 	gate->open++;
 	gate_enlist(conn, &gate->partial);
@@ -289,7 +291,8 @@ static int gate_watch(struct gate *gate, struct gate_conn *conn)
 /* ---- requests ---- */
 
 /* The connection of an event, when no other thread has it. */
-static struct gate_conn *gate_take(struct gate *gate, uint64_t data)
+static struct gate_conn *gate_take(struct gate *gate, uint64_t data,
+				   uint32_t events)
 {
 	uint32_t place = (uint32_t)data, generation = (uint32_t)(data >> 32);
 	struct gate_conn *conn = NULL;
@@ -298,6 +301,8 @@ static struct gate_conn *gate_take(struct gate *gate, uint64_t data)
 	if (place < gate->room &&
 	    gate->conns[place]->generation == generation) {
 		conn = gate->conns[place];
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			conn->ended = true;
 		if (conn->busy) {
 			conn->again = true;
 			conn = NULL;
@@ -321,23 +326,40 @@ static struct gate_conn *gate_take_ready(struct gate *gate)
 	return conn;
 }
 
-/* Lets go of a connection without a whole request.  false: more came while we
- * looked, look again. */
-static bool gate_let_go(struct gate *gate, struct gate_conn *conn, bool pieces)
+/* What came of looking at a connection that the caller holds. */
+enum gate_sight {
+	GATE_WHOLE,	/* a whole request */
+	GATE_NOTHING,	/* nothing, more must come */
+	GATE_BEGINNING, /* the beginning of a request, more must come */
+	GATE_CHANGED,	/* look again */
+	GATE_LEFT,	/* let go of: it is no longer the caller's */
+	GATE_END	/* to be closed */
+};
+
+/*
+ * Lets go of a connection without a whole request.  Its end is known from
+ * events alone: while there are bytes, peeking shows these and never the end
+ * of the stream behind them.
+ */
+static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
+				   bool begun)
 {
-	bool again;
+	enum gate_sight sight = GATE_LEFT;
 
 	pthread_mutex_lock(&gate->lock);
-	again = conn->again;
+	if (conn->again)
+		sight = GATE_CHANGED;
+	else if (conn->ended)
+		sight = GATE_END;
 	conn->again = false;
-	conn->busy = again;
+	conn->busy = sight != GATE_LEFT;
 	/* The time for a request runs from its first byte. */
-	if (pieces && conn->list == &gate->idle) {
+	if (begun && conn->list == &gate->idle) {
 		gate_unlist(conn);
 		gate_enlist(conn, &gate->partial);
 	}
 	pthread_mutex_unlock(&gate->lock);
-	return !again;
+	return sight;
 }
 
 /* Throws away bytes that were peeked at before. */
@@ -348,53 +370,59 @@ static bool gate_skip(struct gate_conn *conn, struct gate_buffer *buffer,
 	       (ssize_t)length;
 }
 
+static enum gate_sight gate_look(struct gate_conn *conn,
+				 struct gate_buffer *buffer)
+{
+	size_t length = 0;
+	ssize_t n;
+
+	do
+		n = recv(conn->fd, buffer->bytes, sizeof(buffer->bytes),
+			 MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return GATE_NOTHING;
+	if (n <= 0)
+		return GATE_END;
+	switch (fcgi_scan(buffer->bytes, (size_t)n, &length)) {
+	case FCGI_SCAN_WHOLE:
+		conn->overrun = (size_t)n > length;
+		return GATE_WHOLE;
+	case FCGI_SCAN_SKIP:
+		return gate_skip(conn, buffer, length) ? GATE_CHANGED
+						       : GATE_END;
+	case FCGI_SCAN_PARTIAL:
+		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_BEGINNING;
+	case FCGI_SCAN_BAD:
+		break;
+	}
+	return GATE_END;
+}
+
 /* True when the connection, held by the caller, has a whole request.  If not,
  * it was let go or closed. */
 static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 			 struct gate_conn *conn)
 {
-	size_t length = 0;
-	ssize_t n;
+	enum gate_sight sight;
 
-	for (;;) {
-		n = recv(conn->fd, buffer->bytes, sizeof(buffer->bytes),
-			 MSG_PEEK | MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			if (gate_watch(gate, conn))
-				break;
-			if (gate_let_go(gate, conn, false))
-				return false;
-			continue;
-		}
-		if (n <= 0)
-			break;
-		switch (fcgi_scan(buffer->bytes, (size_t)n, &length)) {
-		case FCGI_SCAN_WHOLE:
-			conn->overrun = (size_t)n > length;
-			pthread_mutex_lock(&gate->lock);
-			gate_unlist(conn);
-			pthread_mutex_unlock(&gate->lock);
-			return true;
-		case FCGI_SCAN_SKIP:
-			if (gate_skip(conn, buffer, length))
-				continue;
-			break;
-		case FCGI_SCAN_PARTIAL:
-			if (++conn->pieces > GATE_PIECES ||
-			    gate_watch(gate, conn))
-				break;
-			if (gate_let_go(gate, conn, true))
-				return false;
-			continue;
-		case FCGI_SCAN_BAD:
-			break;
-		}
-		break;
+	do {
+		sight = gate_look(conn, buffer);
+		if ((sight == GATE_NOTHING || sight == GATE_BEGINNING) &&
+		    gate_watch(gate, conn))
+			sight = GATE_END;
+		else if (sight == GATE_NOTHING || sight == GATE_BEGINNING)
+			sight = gate_let_go(gate, conn,
+					    sight == GATE_BEGINNING);
+	} while (sight == GATE_CHANGED);
+	if (sight == GATE_END) {
+		gate_close(gate, conn);
+	} else if (sight == GATE_WHOLE) {
+		pthread_mutex_lock(&gate->lock);
+		gate_unlist(conn);
+		pthread_mutex_unlock(&gate->lock);
 	}
-	gate_close(gate, conn);
-	return false;
+	return sight == GATE_WHOLE;
 }
 
 /* ---- waiting ---- */
@@ -444,13 +472,14 @@ static int gate_nap_ms(struct gate *gate, int64_t until_ms)
 }
 
 /* The connection that an event is about, held by the caller, or NULL. */
-static struct gate_conn *gate_on_event(struct gate *gate, uint64_t data)
+static struct gate_conn *gate_on_event(struct gate *gate,
+				       const struct epoll_event *event)
 {
 	struct gate_conn *conn;
 	bool resting;
 
-	if (data != GATE_LISTEN)
-		return gate_take(gate, data);
+	if (event->data.u64 != GATE_LISTEN)
+		return gate_take(gate, event->data.u64, event->events);
 	conn = gate_accept(gate);
 	pthread_mutex_lock(&gate->lock);
 	resting = gate->resting;
@@ -479,7 +508,7 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 				continue;
 			if (event.data.u64 == GATE_WAKE)
 				return GATE_WOKEN;
-			*conn = gate_on_event(gate, event.data.u64);
+			*conn = gate_on_event(gate, &event);
 		}
 		if (*conn && gate_examine(gate, buffer, *conn))
 			return GATE_REQUEST;
@@ -511,7 +540,7 @@ void gate_return(struct gate *gate, struct gate_conn *conn)
 	 * there; one that was watched has noted it in `again`. */
 	pthread_mutex_lock(&gate->lock);
 	gate_enlist(conn, &gate->idle);
-	if (!conn->watched)
+	if (!conn->watched || conn->ended)
 		conn->again = true;
 	if (conn->again)
 		gate_make_ready(gate, conn);
