@@ -389,8 +389,11 @@ static enum gate_sight gate_look(struct gate_conn *conn,
 		conn->overrun = (size_t)n > length;
 		return GATE_WHOLE;
 	case FCGI_SCAN_SKIP:
-		return gate_skip(conn, buffer, length) ? GATE_CHANGED
-						       : GATE_END;
+		/* Counted: who sends nothing else would keep us here. */
+		if (++conn->pieces <= GATE_PIECES &&
+		    gate_skip(conn, buffer, length))
+			return GATE_CHANGED;
+		break;
 	case FCGI_SCAN_PARTIAL:
 		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_BEGINNING;
 	case FCGI_SCAN_BAD:
