@@ -505,16 +505,17 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 					   gate_nap_ms(gate, until_ms));
 
 			gate_keep_house(gate);
-			if (n <= 0 && clock_ms() >= until_ms)
-				return GATE_TIMEOUT;
-			if (n <= 0)
-				continue;
-			if (event.data.u64 == GATE_WAKE)
+			if (n > 0 && event.data.u64 == GATE_WAKE)
 				return GATE_WOKEN;
-			*conn = gate_on_event(gate, &event);
+			if (n > 0)
+				*conn = gate_on_event(gate, &event);
 		}
 		if (*conn && gate_examine(gate, buffer, *conn))
 			return GATE_REQUEST;
+		/* Also when there are events without end: the caller has
+		 * other things to do. */
+		if (clock_ms() >= until_ms)
+			return GATE_TIMEOUT;
 	}
 }
 
