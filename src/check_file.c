@@ -83,20 +83,29 @@ static void file_end_errno(struct file_job *job)
 /* "7m12s": two units are enough. */
 static void file_format_age(char *to, size_t size, int64_t ms)
 {
-	int64_t s = ms / 1000;
+	static const struct {
+		int64_t s, of_next;
+		const char *unit, *next_unit;
+	} steps[] = {
+		{ 86400, 3600, "d", "h" },
+		{ 3600, 60, "h", "m" },
+		{ 60, 1, "m", "s" },
+		{ 1, 0, "s", "" },
+	};
+	int64_t s = ms / 1000, rest = 0;
+	size_t i = 0;
 
-	if (ms < 1000)
+	if (s == 0) {
 		snprintf(to, size, "%" PRId64 "ms", ms);
-	else if (s < 60)
-		snprintf(to, size, "%" PRId64 "s", s);
-	else if (s < 3600)
-		snprintf(to, size, "%" PRId64 "m%" PRId64 "s", s / 60, s % 60);
-	else if (s < 86400)
-		snprintf(to, size, "%" PRId64 "h%" PRId64 "m", s / 3600,
-			 s / 60 % 60);
-	else
-		snprintf(to, size, "%" PRId64 "d%" PRId64 "h", s / 86400,
-			 s / 3600 % 24);
+		return;
+	}
+	while (s < steps[i].s)
+		i++;
+	if (steps[i].of_next)
+		rest = s % steps[i].s / steps[i].of_next;
+	snprintf(to, size,
+		 rest ? "%" PRId64 "%s%" PRId64 "%s" : "%" PRId64 "%s",
+		 s / steps[i].s, steps[i].unit, rest, steps[i].next_unit);
 }
 
 /*

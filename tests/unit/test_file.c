@@ -169,7 +169,7 @@ static void test_age(void)
 	file_touch(432);
 	ask();
 	CHECK_INT(conn.code, RESULT_STALE);
-	CHECK(strncmp(conn.words, "older than 5m0s: 7m1", 20) == 0);
+	CHECK(strncmp(conn.words, "older than 5m: 7m1", 18) == 0);
 	/* A little ahead is another clock; far ahead is a mistake. */
 	file_touch(-200);
 	expect(RESULT_OK, "");
@@ -187,7 +187,7 @@ static void test_ages_in_words(void)
 	} rows[] = {
 		{ 0, "0ms" },		{ 999, "999ms" },
 		{ 1000, "1s" },		{ 59999, "59s" },
-		{ 432000, "7m12s" },	{ 3600000, "1h0m" },
+		{ 432000, "7m12s" },	{ 3600000, "1h" },
 		{ 86399000, "23h59m" }, { 180000000, "2d2h" },
 	};
 	char words[32];
