@@ -19,8 +19,12 @@
 #include "clock.h"
 #include "log.h"
 
-/* How long accepting rests when there is no room and nobody to send away. */
+/* How long accepting rests when there is no room and nobody to send away, and
+ * when there was somebody, until he is gone. */
 #define GATE_REST_MS 50
+#define GATE_REST_SHORT_MS 1
+/* The request of a new connection may be under way for so long. */
+#define GATE_FRESH_MS 100
 /* How often the log says so. */
 #define GATE_WARN_MS 10000
 
@@ -212,13 +216,13 @@ static void gate_make_room(struct gate *gate)
 {
 	int64_t now = clock_ms();
 	size_t open;
-	bool warn;
+	bool warn, sent;
 
 	pthread_mutex_lock(&gate->lock);
-	if (!gate_send_away(&gate->partial, now))
-		gate_send_away(&gate->idle, now);
+	sent = gate_send_away(&gate->partial, now - GATE_FRESH_MS) ||
+	       gate_send_away(&gate->idle, now);
 	gate->resting = true;
-	gate->rest_until_ms = now + GATE_REST_MS;
+	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
 	warn = now - gate->warned_ms >= GATE_WARN_MS;
 	if (warn)
 		gate->warned_ms = now;
