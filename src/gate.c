@@ -192,22 +192,28 @@ static bool gate_allowed(const struct gate *gate,
 {
 	char text[INET6_ADDRSTRLEN] = "";
 	const struct sockaddr_in *in = (const void *)peer;
-	const struct sockaddr_in6 *in6 = (const void *)peer;
+	const struct in6_addr *in6 =
+		&((const struct sockaddr_in6 *)peer)->sin6_addr;
 	const char *at = gate->allowed;
 	size_t len;
 
+	/* Empty means everybody, as it does to libfcgi; and a Unix socket has
+	 * file permissions. */
+	if (!at || !*at ||
+	    (peer->ss_family != AF_INET && peer->ss_family != AF_INET6))
+		return true;
 	if (peer->ss_family == AF_INET)
 		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-	else if (peer->ss_family == AF_INET6)
-		inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+	else if (IN6_IS_ADDR_V4MAPPED(in6))
+		inet_ntop(AF_INET, &in6->s6_addr[12], text, sizeof(text));
 	else
-		return true; /* a Unix socket has file permissions */
-	for (; at && *at; at += len + (at[len] == ',')) {
+		inet_ntop(AF_INET6, in6, text, sizeof(text));
+	for (; *at; at += len + (at[len] == ',')) {
 		len = strcspn(at, ",");
 		if (len == strlen(text) && !strncmp(at, text, len))
 			return true;
 	}
-	return !gate->allowed;
+	return false;
 }
 
 /* No room: somebody idle has to go.  When nobody can, accepting rests a
