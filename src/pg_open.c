@@ -421,7 +421,7 @@ void pg_open_begin(struct conn *conn)
 
 const char *pg_open_step(const struct postgres *postgres)
 {
-	const PGconn *pg = NULL;
+	PGconn *pg = NULL;
 	size_t i;
 
 	/* Before the first round of the ring all later places are empty. */
@@ -436,7 +436,8 @@ const char *pg_open_step(const struct postgres *postgres)
 	case CONNECTION_STARTED:
 		return "connecting";
 	case CONNECTION_SSL_STARTUP:
-		return "TLS handshake";
+		/* Begins with asking whether the server speaks TLS at all. */
+		return PQsslInUse(pg) ? "TLS handshake" : "logging in";
 	case CONNECTION_CHECK_WRITABLE:
 	case CONNECTION_CHECK_TARGET:
 	case CONNECTION_CHECK_STANDBY:
