@@ -238,7 +238,16 @@ static void gate_make_room(struct gate *gate)
 		log_warn("no room for another connection, %zu are open", open);
 }
 
-/* One connection off the backlog, held by the caller; NULL: none. */
+static void gate_rest(struct gate *gate)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->resting = true;
+	gate->rest_until_ms = clock_ms() + GATE_REST_MS;
+	pthread_mutex_unlock(&gate->lock);
+}
+
+/* One connection off the backlog, held by the caller; NULL: none, and errno
+ * is EACCES when there may be others. */
 static struct gate_conn *gate_accept(struct gate *gate)
 {
 	struct sockaddr_storage peer;
@@ -252,6 +261,7 @@ static struct gate_conn *gate_accept(struct gate *gate)
 	pthread_mutex_unlock(&gate->lock);
 	if (full) {
 		gate_make_room(gate);
+		errno = ENFILE;
 		return NULL;
 	}
 	do
@@ -259,13 +269,19 @@ static struct gate_conn *gate_accept(struct gate *gate)
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 	while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 	if (fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM)
+		int why = errno;
+
+		if (why == EMFILE || why == ENFILE || why == ENOBUFS ||
+		    why == ENOMEM)
 			gate_make_room(gate);
+		else if (why != EAGAIN)
+			gate_rest(gate);
+		errno = why;
 		return NULL;
 	}
 	if (!gate_allowed(gate, &peer)) {
 		close(fd);
+		errno = EACCES;
 		return NULL;
 	}
 	if (peer.ss_family != AF_UNIX)
@@ -273,8 +289,10 @@ static struct gate_conn *gate_accept(struct gate *gate)
 	pthread_mutex_lock(&gate->lock);
 	conn = gate_take_place(gate, fd);
 	pthread_mutex_unlock(&gate->lock);
-	if (!conn)
+	if (!conn) {
 		close(fd);
+		errno = ENOMEM;
+	}
 	return conn;
 }
 
@@ -494,6 +512,10 @@ static struct gate_conn *gate_on_event(struct gate *gate,
 	if (event->data.u64 != GATE_LISTEN)
 		return gate_take(gate, event->data.u64, event->events);
 	conn = gate_accept(gate);
+	/* Somebody who shares the listening socket has shut it down: it is
+	 * ready for ever, though there is nothing to accept. */
+	if (event->events & (EPOLLHUP | EPOLLERR))
+		gate_rest(gate);
 	pthread_mutex_lock(&gate->lock);
 	resting = gate->resting;
 	pthread_mutex_unlock(&gate->lock);
@@ -585,11 +607,14 @@ void gate_stop_accepting(struct gate *gate)
 	struct gate_conn *conn;
 
 	epoll_ctl(gate->epoll_fd, EPOLL_CTL_DEL, gate->listen_fd, NULL);
-	while ((conn = gate_accept(gate))) {
-		pthread_mutex_lock(&gate->lock);
-		gate_make_ready(gate, conn);
-		pthread_mutex_unlock(&gate->lock);
-	}
+	do {
+		conn = gate_accept(gate);
+		if (conn) {
+			pthread_mutex_lock(&gate->lock);
+			gate_make_ready(gate, conn);
+			pthread_mutex_unlock(&gate->lock);
+		}
+	} while (conn || errno == EACCES);
 	gate_wake(gate);
 }
 

@@ -1,0 +1,926 @@
+/*
+ * The gate over real sockets and epoll, with a clock of our own: whoever must
+ * wait does so without us.
+ */
+#define HEALTH_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t now_ms = 1000000;
+static bool now_runs; /* where threads wait for each other */
+
+static inline int64_t clock_ms(void)
+{
+	struct timespec now = { 0, 0 };
+
+	if (now_runs)
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	return now_ms + (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int test_close(int fd);
+#define close(fd) test_close(fd)
+#include "gate.c"
+#undef close
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "fcgi_scan.c"
+#include "unit.h"
+
+static int lines_logged;
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+	lines_logged++;
+}
+
+/* ---- a listener, a gate and clients ---- */
+
+static struct sockaddr_storage address;
+static socklen_t address_len;
+static int listener;
+static struct gate *gate;
+static struct gate_buffer buffer;
+
+/* A connection that may still be shut down must not be closed: by then, the
+ * number may be that of another descriptor. */
+static int test_close(int fd)
+{
+	size_t i;
+
+	if (!gate)
+		return close(fd);
+	pthread_mutex_lock(&gate->lock);
+	for (i = 0; i < gate->room; i++)
+		CHECK(gate->conns[i]->fd != fd || !gate->conns[i]->list);
+	pthread_mutex_unlock(&gate->lock);
+	return close(fd);
+}
+
+static void open_listener(int family)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)&address;
+
+	memset(&address, 0, sizeof(address));
+	address.ss_family = (sa_family_t)family;
+	/* A Unix socket without a path gets an abstract name (unix(7)). */
+	address_len = sizeof(sa_family_t);
+	if (family == AF_INET) {
+		in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		address_len = sizeof(*in);
+	}
+	listener = socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK(bind(listener, (struct sockaddr *)&address, address_len) == 0);
+	CHECK(listen(listener, 128) == 0);
+	address_len = sizeof(address);
+	getsockname(listener, (struct sockaddr *)&address, &address_len);
+}
+
+static void open_gate(int family, size_t max, const char *allowed)
+{
+	open_listener(family);
+	gate = gate_create(listener, max, allowed);
+	CHECK(gate != NULL);
+}
+
+static void close_gate(void)
+{
+	struct gate *closed = gate;
+
+	gate = NULL;
+	gate_destroy(closed);
+	close(listener);
+}
+
+static int client(void)
+{
+	int fd = socket(address.ss_family, SOCK_STREAM, 0);
+
+	if (connect(fd, (struct sockaddr *)&address, address_len)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static const char request[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0"
+			      "\1\4\0\1\0\x04\0\0\1\1ab"
+			      "\1\4\0\1\0\0\0\0"
+			      "\1\5\0\1\0\0\0\0";
+#define REQUEST_BYTES (sizeof(request) - 1)
+static const char aborted[] = "\1\2\0\1\0\0\0\0";
+#define ABORTED_BYTES (sizeof(aborted) - 1)
+
+static void tell(int fd, const char *bytes, size_t n)
+{
+	CHECK(send(fd, bytes, n, MSG_NOSIGNAL) == (ssize_t)n);
+}
+
+/* Whether the gate has ended the connection. */
+static bool ended(int fd)
+{
+	char byte;
+	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+
+	return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
+/* Lets the gate do all that can be done without waiting; the connection with
+ * a request, or NULL. */
+static struct gate_conn *turn(void)
+{
+	struct gate_conn *conn;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (gate_wait(gate, &buffer, 0, &conn) == GATE_REQUEST)
+			return conn;
+	}
+	return NULL;
+}
+
+/* Over loopback TCP, what was sent may be a moment under way. */
+static struct gate_conn *wait_request(void)
+{
+	struct gate_conn *conn = NULL;
+	int i;
+
+	for (i = 0; i < 1000 && !conn; i++) {
+		conn = turn();
+		if (!conn)
+			poll(NULL, 0, 1);
+	}
+	return conn;
+}
+
+static void take_request(struct gate_conn *conn)
+{
+	char bytes[REQUEST_BYTES];
+
+	CHECK(conn && recv(gate_conn_fd(conn), bytes, sizeof(bytes), 0) ==
+			      (ssize_t)sizeof(bytes));
+}
+
+static void drop(struct gate_conn *conn)
+{
+	int fd = gate_conn_fd(conn);
+
+	close(fd);
+	gate_drop(gate, conn);
+}
+
+/* ---- requests ---- */
+
+static void test_request(void)
+{
+	struct gate_conn *conn;
+	int fd, i;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 1);
+	for (i = 0; i < 5; i++) {
+		tell(fd, request, REQUEST_BYTES);
+		conn = turn();
+		CHECK(conn && !gate_conn_overrun(conn));
+		take_request(conn);
+		/* It is ours: nobody else gets it. */
+		CHECK(turn() == NULL);
+		gate_return(gate, conn);
+		CHECK(turn() == NULL);
+	}
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	drop(conn);
+	CHECK(ended(fd));
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	close_gate();
+}
+
+/* The next request comes before the connection is given back. */
+static void test_next_while_busy(void)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	take_request(conn);
+	tell(fd, request, REQUEST_BYTES);
+	CHECK(turn() == NULL);
+	gate_return(gate, conn);
+	conn = turn();
+	take_request(conn);
+	gate_return(gate, conn);
+	/* Now it is watched; the same once more. */
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	take_request(conn);
+	tell(fd, request, REQUEST_BYTES);
+	CHECK(turn() == NULL);
+	gate_return(gate, conn);
+	take_request(turn());
+	close(fd);
+	close_gate();
+}
+
+static void test_overrun(void)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, request, REQUEST_BYTES);
+	tell(fd, request, 1);
+	conn = turn();
+	CHECK(conn && gate_conn_overrun(conn));
+	drop(conn);
+	close(fd);
+	close_gate();
+}
+
+static void test_byte_by_byte(void)
+{
+	struct gate_conn *conn;
+	size_t i;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	for (i = 0; i < REQUEST_BYTES; i++) {
+		CHECK(turn() == NULL);
+		tell(fd, request + i, 1);
+	}
+	conn = turn();
+	take_request(conn);
+	gate_return(gate, conn);
+	/* The pieces of one request do not count for the next. */
+	for (i = 0; i < REQUEST_BYTES; i++) {
+		CHECK(turn() == NULL);
+		tell(fd, request + i, 1);
+	}
+	CHECK(turn() != NULL);
+	close(fd);
+	close_gate();
+}
+
+static void test_trickle(void)
+{
+	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\xff\0\0\0";
+	int fd, i;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, head, sizeof(head) - 1);
+	for (i = 0; i < 2 * GATE_PIECES && !ended(fd); i++) {
+		CHECK(turn() == NULL);
+		send(fd, "", 1, MSG_NOSIGNAL);
+	}
+	CHECK(ended(fd));
+	CHECK(i > GATE_PIECES / 2);
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	close_gate();
+}
+
+static void test_garbage(void)
+{
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, "GET /health HTTP/1.0\r\n\r\n", 24);
+	CHECK(turn() == NULL);
+	CHECK(ended(fd));
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	close_gate();
+}
+
+/* As large as it may be, in segments, and read by nobody meanwhile. */
+static void test_large(int family)
+{
+	static char body[FCGI_SCAN_MAX_BYTES - 40];
+	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\0\0\0\0"
+		      "\1\5\0\1\0\0\0\0";
+	struct gate_conn *conn;
+	int fd;
+
+	head[sizeof(head) - 5] = (char)(sizeof(body) >> 8);
+	head[sizeof(head) - 4] = (char)sizeof(body);
+	open_gate(family, 10, NULL);
+	fd = client();
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	tell(fd, head, sizeof(head) - 1);
+	CHECK(turn() == NULL);
+	tell(fd, body, sizeof(body));
+	tell(fd, "\1\5\0\1\0\0\0", 8);
+	conn = wait_request();
+	CHECK(conn && !gate_conn_overrun(conn));
+	close(fd);
+	close_gate();
+}
+
+/* A web server takes back a request that was answered meanwhile. */
+static void test_abort(void)
+{
+	struct gate_conn *conn;
+	int fd, i;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	for (i = 0; i < 2 * GATE_PIECES; i++) {
+		tell(fd, request, REQUEST_BYTES);
+		conn = turn();
+		take_request(conn);
+		tell(fd, aborted, ABORTED_BYTES);
+		gate_return(gate, conn);
+		CHECK(turn() == NULL);
+	}
+	tell(fd, aborted, ABORTED_BYTES);
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	CHECK(conn && !gate_conn_overrun(conn));
+	take_request(conn);
+	close(fd);
+	close_gate();
+}
+
+/* Who sends nothing else must not keep a thread busy. */
+static void test_abort_flood(void)
+{
+	static char flood[32 * 1024];
+	int fd;
+	size_t i;
+
+	for (i = 0; i < sizeof(flood); i += ABORTED_BYTES)
+		memcpy(flood + i, aborted, ABORTED_BYTES);
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, flood, sizeof(flood));
+	CHECK(turn() == NULL);
+	CHECK(ended(fd));
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	close_gate();
+}
+
+/* ---- who goes away ---- */
+
+static void test_end(void)
+{
+	int silent, half, late, family;
+	struct gate_conn *conn;
+
+	for (family = AF_UNIX; family;
+	     family = family == AF_UNIX ? AF_INET : 0) {
+		open_gate(family, 10, NULL);
+		silent = client();
+		half = client();
+		late = client();
+		tell(half, request, 20);
+		tell(late, request, 20);
+		CHECK(turn() == NULL);
+		CHECK_INT(gate_connections(gate), 3);
+		close(silent);
+		close(half);
+		/* This one only says that it will send no more. */
+		tell(late, request + 20, REQUEST_BYTES - 20);
+		shutdown(late, SHUT_WR);
+		conn = wait_request();
+		CHECK(conn != NULL);
+		drop(conn);
+		poll(NULL, 0, 10);
+		CHECK(turn() == NULL);
+		CHECK_INT(gate_connections(gate), 0);
+
+		/* Half a request and the end, before we look at all. */
+		half = client();
+		tell(half, request, 20);
+		close(half);
+		poll(NULL, 0, 10);
+		CHECK(turn() == NULL);
+		CHECK_INT(gate_connections(gate), 0);
+		close(late);
+		close_gate();
+	}
+}
+
+static void test_slow_peers(void)
+{
+	int silent, half, kept, family;
+	struct gate_conn *conn;
+
+	for (family = AF_UNIX; family;
+	     family = family == AF_UNIX ? AF_INET : 0) {
+		open_gate(family, 10, NULL);
+		kept = client();
+		tell(kept, request, REQUEST_BYTES);
+		conn = wait_request();
+		take_request(conn);
+		gate_return(gate, conn);
+		silent = client();
+		half = client();
+		tell(half, request, 20);
+		CHECK(turn() == NULL);
+		CHECK_INT(gate_connections(gate), 3);
+		now_ms += GATE_PARTIAL_MS - 1;
+		CHECK(turn() == NULL);
+		CHECK_INT(gate_connections(gate), 3);
+		now_ms += 1;
+		CHECK(turn() == NULL);
+		CHECK(ended(silent));
+		CHECK(ended(half));
+		CHECK_INT(gate_connections(gate), 1);
+
+		/* The time of a request runs from its first byte. */
+		now_ms += GATE_IDLE_MS - GATE_PARTIAL_MS - 1;
+		tell(kept, request, 20);
+		poll(NULL, 0, 5);
+		CHECK(turn() == NULL);
+		now_ms += GATE_PARTIAL_MS - 1;
+		CHECK(turn() == NULL);
+		CHECK(!ended(kept));
+		now_ms += 1;
+		CHECK(turn() == NULL);
+		CHECK(ended(kept));
+		CHECK_INT(gate_connections(gate), 0);
+		close(kept);
+		close(silent);
+		close(half);
+		close_gate();
+	}
+}
+
+static void test_idle(void)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	take_request(conn);
+	/* While it is answered, time does not matter. */
+	now_ms += 10 * GATE_IDLE_MS;
+	CHECK(turn() == NULL);
+	gate_return(gate, conn);
+	CHECK(turn() == NULL);
+	now_ms += GATE_IDLE_MS - 1;
+	CHECK(turn() == NULL);
+	CHECK(!ended(fd));
+	now_ms += 1;
+	CHECK(turn() == NULL);
+	CHECK(ended(fd));
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	close_gate();
+}
+
+static int kept_client(void)
+{
+	int fd = client();
+	struct gate_conn *conn;
+
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	take_request(conn);
+	gate_return(gate, conn);
+	CHECK(turn() == NULL);
+	return fd;
+}
+
+static void test_no_room(void)
+{
+	int old, young, fresh, late, i;
+	struct gate_conn *conn;
+
+	open_gate(AF_UNIX, 3, NULL);
+	old = kept_client();
+	now_ms++;
+	young = kept_client();
+	now_ms++;
+	/* Just here, its request is under way: not to be sent away for the
+	 * next one while others idle. */
+	fresh = client();
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 3);
+	late = client();
+	tell(late, request, REQUEST_BYTES);
+	for (conn = NULL, i = 0; i < 10 && !conn; i++) {
+		conn = turn();
+		now_ms++;
+	}
+	CHECK(conn != NULL); /* and this within ten milliseconds */
+	CHECK(ended(old));
+	CHECK(!ended(young));
+	CHECK(!ended(fresh));
+	CHECK_INT(gate_connections(gate), 3);
+	CHECK_INT(lines_logged, 1);
+	take_request(conn);
+	gate_return(gate, conn);
+
+	/* Who has been silent for long goes before those that idle. */
+	now_ms += 1000;
+	close(old);
+	old = client();
+	tell(old, request, REQUEST_BYTES);
+	for (conn = NULL, i = 0; i < 10 && !conn; i++) {
+		conn = turn();
+		now_ms++;
+	}
+	CHECK(conn != NULL);
+	CHECK(ended(fresh));
+	CHECK(!ended(young));
+	CHECK_INT(gate_connections(gate), 3);
+
+	close(old);
+	close(young);
+	close(fresh);
+	close(late);
+	close_gate();
+}
+
+/* All are being answered: the next one waits in the backlog. */
+static void test_all_busy(void)
+{
+	struct gate_conn *conn, *other;
+	int fd, late;
+
+	open_gate(AF_UNIX, 1, NULL);
+	fd = client();
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	take_request(conn);
+	late = client();
+	tell(late, request, REQUEST_BYTES);
+	CHECK(turn() == NULL);
+	now_ms += 1000;
+	CHECK(turn() == NULL);
+	CHECK(!ended(late));
+	CHECK(!ended(fd));
+	drop(conn);
+	now_ms += GATE_REST_MS;
+	other = turn();
+	CHECK(other != NULL);
+	take_request(other);
+	close(fd);
+	close(late);
+	close_gate();
+}
+
+static int child_descriptors(void)
+{
+	struct rlimit limit = { 0, 0 };
+	int kept, late, lowest, i, hold[64];
+	struct gate_conn *conn = NULL;
+
+	open_gate(AF_UNIX, 100, NULL);
+	kept = kept_client();
+	late = client();
+	tell(late, request, REQUEST_BYTES);
+	lowest = dup(0);
+	close(lowest);
+	limit.rlim_cur = limit.rlim_max = (rlim_t)lowest;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	for (i = 0; i < 64 && (hold[i] = dup(0)) >= 0; i++)
+		continue;
+	for (i = 0; i < 10 && !conn; i++) {
+		conn = turn();
+		now_ms++;
+	}
+	CHECK(conn != NULL);
+	CHECK(ended(kept));
+	CHECK_INT(lines_logged, 1);
+	return unit_failed;
+}
+
+static void test_no_descriptors(void)
+{
+	pid_t child;
+	int status = -1;
+
+	fflush(stdout);
+	lines_logged = 0;
+	child = fork();
+	if (child == 0) {
+		unit_failed = 0;
+		status = child_descriptors();
+		fflush(stdout);
+		_exit(status != 0);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK_INT(status, 0);
+}
+
+/* ---- who may come ---- */
+
+static bool lets_in(int family, const char *allowed)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(family, 10, allowed);
+	fd = client();
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	close(fd);
+	close_gate();
+	return conn != NULL;
+}
+
+static void test_allowed(void)
+{
+	CHECK(lets_in(AF_INET, NULL));
+	CHECK(lets_in(AF_INET, "")); /* as libfcgi takes it */
+	CHECK(lets_in(AF_INET, "127.0.0.1"));
+	CHECK(lets_in(AF_INET, "10.0.0.1,127.0.0.1"));
+	CHECK(lets_in(AF_INET, "127.0.0.1,10.0.0.1"));
+	CHECK(!lets_in(AF_INET, "10.0.0.1"));
+	CHECK(!lets_in(AF_INET, "127.0.0.11"));
+	CHECK(!lets_in(AF_INET, "127.0.0.1x,27.0.0.1"));
+	CHECK(lets_in(AF_UNIX, "10.0.0.1"));
+}
+
+static void test_mapped(void)
+{
+	struct sockaddr_storage peer = { .ss_family = AF_INET6 };
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&peer;
+
+	/* What a socket that listens on [::] says of IPv4 (ipv6(7)). */
+	inet_pton(AF_INET6, "::ffff:127.0.0.1", &in6->sin6_addr);
+	open_gate(AF_UNIX, 10, "127.0.0.1,::1");
+	CHECK(gate_allowed(gate, &peer));
+	inet_pton(AF_INET6, "::1", &in6->sin6_addr);
+	CHECK(gate_allowed(gate, &peer));
+	inet_pton(AF_INET6, "::2", &in6->sin6_addr);
+	CHECK(!gate_allowed(gate, &peer));
+	close_gate();
+}
+
+/* ---- stop, wake, time ---- */
+
+static void test_stop_accepting(void)
+{
+	struct gate_conn *conn;
+	int fds[5], i, after, got = 0;
+
+	open_gate(AF_INET, 10, "127.0.0.1");
+	for (i = 0; i < 5; i++) {
+		fds[i] = client();
+		tell(fds[i], request, REQUEST_BYTES);
+	}
+	gate_stop_accepting(gate);
+	while (got < 5 && (conn = wait_request())) {
+		take_request(conn);
+		drop(conn);
+		got++;
+	}
+	CHECK_INT(got, 5);
+	after = client();
+	tell(after, request, REQUEST_BYTES);
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	for (i = 0; i < 5; i++)
+		close(fds[i]);
+	close(after);
+	close_gate();
+}
+
+/* One that may not come in stands before others in the backlog. */
+static void test_stop_behind_stranger(void)
+{
+	struct sockaddr_in strange = { .sin_family = AF_INET };
+	struct gate_conn *conn;
+	int stranger, fd;
+
+	open_gate(AF_INET, 10, "127.0.0.1");
+	stranger = socket(AF_INET, SOCK_STREAM, 0);
+	strange.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+	CHECK(bind(stranger, (struct sockaddr *)&strange, sizeof(strange)) ==
+	      0);
+	CHECK(connect(stranger, (struct sockaddr *)&address, address_len) == 0);
+	fd = client();
+	tell(fd, request, REQUEST_BYTES);
+	gate_stop_accepting(gate);
+	conn = wait_request();
+	CHECK(conn != NULL);
+	close(stranger);
+	close(fd);
+	close_gate();
+}
+
+static void test_wake(void)
+{
+	struct gate_conn *conn;
+
+	open_gate(AF_UNIX, 10, NULL);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	gate_wake(gate);
+	gate_wake(gate);
+	CHECK_INT(gate_wait(gate, &buffer, -1, &conn), GATE_WOKEN);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	gate_wake(gate);
+	CHECK_INT(gate_wait(gate, &buffer, -1, &conn), GATE_WOKEN);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	close_gate();
+}
+
+/* However much comes that is worth nothing, time that is up is said. */
+static void test_time_under_flood(void)
+{
+	struct gate_conn *conn;
+	int fds[20], i, gone = 0;
+
+	open_gate(AF_UNIX, 100, NULL);
+	for (i = 0; i < 20; i++) {
+		fds[i] = client();
+		tell(fds[i], "garbage!", 8);
+	}
+	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	for (i = 0; i < 20; i++)
+		gone += ended(fds[i]);
+	CHECK(gone <= 1);
+	CHECK(turn() == NULL);
+	for (i = 0; i < 20; i++) {
+		CHECK(ended(fds[i]));
+		close(fds[i]);
+	}
+	close_gate();
+}
+
+/* A listening socket that somebody has shut down must not make us spin. */
+static void test_listener_broken(int family)
+{
+	open_gate(family, 10, NULL);
+	shutdown(listener, SHUT_RDWR);
+	CHECK(turn() == NULL);
+	CHECK(gate->resting);
+	close_gate();
+}
+
+/* A record is used again: events for its former owner mean nothing. */
+static void test_old_event(void)
+{
+	struct gate_conn *conn;
+	uint64_t event;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	CHECK(turn() == NULL);
+	conn = gate->partial.first;
+	event = (uint64_t)conn->generation << 32 | conn->place;
+	CHECK(gate_take(gate, event, EPOLLIN) == conn);
+	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
+	drop(conn);
+	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
+	close(fd);
+	fd = client();
+	CHECK(turn() == NULL);
+	CHECK(gate->partial.first == conn);
+	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
+	CHECK(gate_take(gate, 0xffff, EPOLLIN) == NULL);
+	close(fd);
+	close_gate();
+}
+
+/* ---- threads ---- */
+
+#define CLIENTS 8
+#define ROUNDS 300
+
+static atomic_int served, stopping;
+
+static void *serve(void *arg)
+{
+	struct gate_buffer *mine = malloc(sizeof(*mine));
+	char bytes[REQUEST_BYTES];
+	struct gate_conn *conn;
+
+	(void)arg;
+	while (!atomic_load(&stopping)) {
+		if (gate_wait(gate, mine, 20, &conn) != GATE_REQUEST)
+			continue;
+		if (recv(gate_conn_fd(conn), bytes, sizeof(bytes), 0) !=
+			    (ssize_t)sizeof(bytes) ||
+		    send(gate_conn_fd(conn), "y", 1, MSG_NOSIGNAL) != 1) {
+			int fd = gate_conn_fd(conn);
+
+			gate_drop(gate, conn);
+			close(fd);
+			continue;
+		}
+		atomic_fetch_add(&served, 1);
+		gate_return(gate, conn);
+	}
+	free(mine);
+	return NULL;
+}
+
+/* Asks in one piece or two, on a kept connection or a new one. */
+static void *ask(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	intptr_t bad = 0;
+	int fd = -1, i;
+	char byte;
+
+	for (i = 0; i < ROUNDS; i++) {
+		size_t cut = (size_t)rand_r(&seed) % REQUEST_BYTES;
+
+		if (fd < 0)
+			fd = client();
+		if (cut)
+			send(fd, request, cut, MSG_NOSIGNAL);
+		if (cut % 7 == 1) { /* and is gone */
+			close(fd);
+			fd = client();
+			cut = 0;
+		}
+		send(fd, request + cut, REQUEST_BYTES - cut, MSG_NOSIGNAL);
+		bad += recv(fd, &byte, 1, 0) != 1;
+		if (cut % 3 == 0) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	if (fd >= 0)
+		close(fd);
+	return (void *)bad;
+}
+
+static void test_threads(void)
+{
+	pthread_t servers[2], clients[CLIENTS];
+	intptr_t i, bad = 0;
+	void *result;
+
+	now_runs = true;
+	open_gate(AF_UNIX, 100, NULL);
+	for (i = 0; i < 2; i++)
+		pthread_create(&servers[i], NULL, serve, NULL);
+	for (i = 0; i < CLIENTS; i++)
+		pthread_create(&clients[i], NULL, ask, (void *)(i + 1));
+	for (i = 0; i < CLIENTS; i++) {
+		pthread_join(clients[i], &result);
+		bad += (intptr_t)result;
+	}
+	atomic_store(&stopping, 1);
+	for (i = 0; i < 2; i++)
+		pthread_join(servers[i], NULL);
+	CHECK_INT(bad, 0);
+	CHECK_INT(served, CLIENTS * ROUNDS);
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	close_gate();
+}
+
+int main(void)
+{
+	test_request();
+	test_next_while_busy();
+	test_overrun();
+	test_byte_by_byte();
+	test_trickle();
+	test_garbage();
+	test_large(AF_UNIX);
+	test_large(AF_INET);
+	test_abort();
+	test_abort_flood();
+	test_end();
+	test_slow_peers();
+	test_idle();
+	test_no_room();
+	test_all_busy();
+	test_no_descriptors();
+	test_allowed();
+	test_mapped();
+	test_stop_accepting();
+	test_stop_behind_stranger();
+	test_wake();
+	test_time_under_flood();
+	test_listener_broken(AF_UNIX);
+	test_listener_broken(AF_INET);
+	test_old_event();
+	test_threads();
+	return unit_report();
+}
