@@ -441,8 +441,12 @@ struct responder *responder_start(const struct responder_options *options,
 void responder_stop(struct responder *responder)
 {
 	atomic_store(&responder->stop_ms, clock_ms() + RESPONDER_GRACE_MS);
-	atomic_store(&responder->stopping, true);
+	/* The backlog first: threads that are to stop end when no connection
+	 * is left. */
 	if (responder->gate)
 		gate_stop_accepting(responder->gate);
+	atomic_store(&responder->stopping, true);
+	if (responder->gate)
+		gate_wake(responder->gate);
 	responder_join(responder);
 }
