@@ -32,11 +32,7 @@ static void service_set_rule(struct verdict_rule *rule,
 	rule->startup = common->startup;
 	rule->live = common->live;
 	rule->background = common->interval_ms != 0;
-	/* A background result is replaced once per interval, and the run that
-	 * replaces it takes up to its timeout. */
-	rule->max_age_ms = rule->background
-				   ? common->interval_ms + common->timeout_ms
-				   : common->max_age_ms;
+	rule->max_age_ms = common->max_age_ms;
 }
 
 struct service *service_create(const struct settings *settings,
@@ -94,8 +90,12 @@ struct board_view *service_view(const struct service *service)
 	return view;
 }
 
-static enum board_scope answer_scope(enum route_target target)
+static enum board_scope answer_scope(const struct service *service,
+				     enum route_target target)
 {
+	/* Without a configuration nobody is asked, and nobody waits. */
+	if (service->broken)
+		return BOARD_LIVE;
 	switch (target) {
 	case ROUTE_READY:
 		return BOARD_READY;
@@ -116,7 +116,7 @@ void answer_begin(const struct service *service,
 		  const struct route_request *request, struct answer *answer)
 {
 	answer->route = route_find(&service->map, request);
-	answer->question.scope = answer_scope(answer->route.target);
+	answer->question.scope = answer_scope(service, answer->route.target);
 	answer->question.check = answer->route.check;
 	answer->question.asked_us = clock_us();
 	answer->until_ms = answer->question.asked_us / 1000 +

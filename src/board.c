@@ -106,14 +106,12 @@ static bool board_answered(const struct board_slot *slot,
 	case BOARD_LIVE:
 		return true;
 	case BOARD_STARTED:
-		return slot->latched || result->ended_ms != 0;
+		return slot->latched || result->ended_us != 0;
 	case BOARD_READY:
 	case BOARD_ONE:
 		break;
 	}
-	if (!result->ended_ms)
-		return false;
-	return slot->policy.background ||
+	return result->ended_us != 0 &&
 	       question->asked_us - result->ended_us <=
 		       slot->policy.max_age_ms * 1000;
 }

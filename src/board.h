@@ -19,9 +19,8 @@ struct board;
 
 /* How one check is to be answered; plain data, copied at creation. */
 struct board_policy {
-	int64_t max_age_ms; /* how old a result may be and still answer */
-	bool background;    /* runs by itself: waited for only until the first
-			       result is there */
+	int64_t max_age_ms; /* how old a result may be and still answer; one
+			       that runs by itself is so never waited for */
 	bool startup;	    /* part of the startup latch */
 	bool live;	    /* part of liveness */
 };

@@ -302,8 +302,6 @@ static void check_finish(struct check *check, enum result_code code,
 	struct result result = {
 		.code = code,
 		.latency_us = (int32_t)(now_us - check->started_us),
-		.started_ms = check->started_us / 1000,
-		.ended_ms = now_us / 1000,
 		.ended_us = now_us,
 	};
 	size_t i;

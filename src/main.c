@@ -154,7 +154,6 @@ static struct board *base_board(const struct settings *settings)
 		const struct check_common *common = &settings->checks[i].common;
 
 		policies[i].max_age_ms = common->max_age_ms;
-		policies[i].background = common->interval_ms != 0;
 		policies[i].startup = common->startup;
 		policies[i].live = common->live;
 	}

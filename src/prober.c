@@ -33,7 +33,7 @@ struct prober_item {
 	struct loop_timer next;	  /* the background run */
 	int64_t retry_ms;	  /* while startup waits for it */
 	int32_t code;		  /* of the last result */
-	int64_t failing_since_ms; /* 0: healthy, or nothing known */
+	int64_t failing_since_us; /* 0: healthy, or nothing known */
 };
 
 struct prober {
@@ -60,14 +60,14 @@ static void prober_log(struct prober_item *item, const struct result *result)
 			 result->error, result->step[0] ? ", " : "",
 			 result->step, result->detail[0] ? ": " : "",
 			 result->detail);
-		if (!item->failing_since_ms)
-			item->failing_since_ms = result->started_ms;
-	} else if (item->failing_since_ms) {
+		if (!item->failing_since_us)
+			item->failing_since_us = result->ended_us;
+	} else if (item->failing_since_us) {
 		log_info("check=%s code=ok ms=%.1f: healthy again after %.1fs",
 			 item->setup->name, ms,
-			 (double)(result->ended_ms - item->failing_since_ms) /
-				 1000.0);
-		item->failing_since_ms = 0;
+			 (double)(result->ended_us - item->failing_since_us) /
+				 1e6);
+		item->failing_since_us = 0;
 	} else {
 		log_line(changed ? LOG_INFO : LOG_DEBUG,
 			 "check=%s code=ok ms=%.1f", item->setup->name, ms);
@@ -93,7 +93,8 @@ static void prober_plan(struct prober_item *item, const struct result *result)
 	int64_t now = clock_ms(), at_ms;
 
 	if (common->interval_ms) {
-		at_ms = result->started_ms + common->interval_ms;
+		at_ms = (result->ended_us - result->latency_us) / 1000 +
+			common->interval_ms;
 	} else if (!board_latched(prober->board, place)) {
 		at_ms = now + item->retry_ms;
 		item->retry_ms *= 2;

@@ -47,10 +47,11 @@ static bool render_latency(cJSON *object, int32_t latency_us)
 static bool render_times(const struct render_input *input, cJSON *object,
 			 const struct result *result)
 {
-	double age_ms = (double)(input->view->now_ms - result->ended_ms);
+	double age_ms = (double)(input->view->now_ms -
+				 result->ended_us / 1000);
 
 	/* No run has ended: there is nothing to tell the time of. */
-	if (result->ended_ms == 0)
+	if (result->ended_us == 0)
 		return true;
 	if (!render_latency(object, result->latency_us))
 		return false;

@@ -11,31 +11,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RESULT_CODES(X)                                                        \
-	X(UNKNOWN, "unknown", "no run has ended yet")                          \
-	X(OK, "ok", "answered as expected")                                    \
-	X(TIMEOUT, "timeout", "no answer before the deadline")                 \
-	X(STALE, "stale", "the last result is older than allowed")             \
-	X(RESOLVE, "resolve", "the host name could not be resolved")           \
-	X(CONNECT, "connect", "no connection could be made, or it broke")      \
-	X(REFUSED, "refused", "the peer refused the connection")               \
-	X(TLS, "tls", "the TLS handshake or the certificate failed")           \
-	X(AUTH, "auth", "the peer refused the credentials or the access")      \
-	X(PROTOCOL, "protocol", "the answer was not understood")               \
-	X(BUSY, "busy", "the peer is up but does not serve now")               \
-	X(THROTTLED, "throttled", "the peer limits the rate of questions")     \
-	X(UPSTREAM, "upstream", "the peer reports an error of its own")        \
-	X(STATUS, "status", "an HTTP status other than the expected")          \
-	X(MISMATCH, "mismatch", "an answer other than the expected")           \
-	X(MISSING, "missing", "what was looked for does not exist")            \
-	X(CONFIG, "config", "the check is not configured completely")          \
+#define RESULT_CODES(X)                                                    \
+	X(UNKNOWN, "unknown", "no run has ended yet")                      \
+	X(OK, "ok", "answered as expected")                                \
+	X(TIMEOUT, "timeout", "no answer before the deadline")             \
+	X(STALE, "stale", "the last result is older than allowed")         \
+	X(RESOLVE, "resolve", "the host name could not be resolved")       \
+	X(CONNECT, "connect", "no connection could be made, or it broke")  \
+	X(REFUSED, "refused", "the peer refused the connection")           \
+	X(TLS, "tls", "the TLS handshake or the certificate failed")       \
+	X(AUTH, "auth", "the peer refused the credentials or the access")  \
+	X(PROTOCOL, "protocol", "the answer was not understood")           \
+	X(BUSY, "busy", "the peer is up but does not serve now")           \
+	X(THROTTLED, "throttled", "the peer limits the rate of questions") \
+	X(UPSTREAM, "upstream", "the peer reports an error of its own")    \
+	X(STATUS, "status", "an HTTP status other than the expected")      \
+	X(MISMATCH, "mismatch", "an answer other than the expected")       \
+	X(MISSING, "missing", "what was looked for does not exist")        \
+	X(CONFIG, "config", "the check is not configured completely")      \
 	X(INTERNAL, "internal", "this program could not run the check")
 
 enum result_code {
 #define X(name, word, help) RESULT_##name,
 	RESULT_CODES(X)
 #undef X
-	RESULT_CODE_COUNT
+		RESULT_CODE_COUNT
 };
 
 #define RESULT_ERROR_BYTES 96	/* our own words */
@@ -45,9 +45,7 @@ enum result_code {
 struct result {
 	int32_t code;	    /* enum result_code */
 	int32_t latency_us; /* from the start of the run to its end */
-	int64_t started_ms; /* clock_ms() when the run began */
-	int64_t ended_ms;   /* clock_ms() when it ended; 0: no run has ended */
-	int64_t ended_us;   /* the same moment on clock_us() */
+	int64_t ended_us;   /* clock_us() then; 0: no run has ended */
 	char error[RESULT_ERROR_BYTES];	  /* "" when ok; shown to everybody */
 	char step[RESULT_STEP_BYTES];	  /* "" unless code is timeout */
 	char detail[RESULT_DETAIL_BYTES]; /* log and trusted callers only */

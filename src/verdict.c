@@ -21,7 +21,7 @@ static struct verdict verdict_say(int http, const char *status,
 
 static bool verdict_came(const struct result *result)
 {
-	return result->ended_ms != 0;
+	return result->ended_us != 0;
 }
 
 /* Whether the board would have waited for another result. */
@@ -29,9 +29,7 @@ static bool verdict_late(const struct verdict_input *input,
 			 const struct verdict_rule *rule,
 			 const struct result *result)
 {
-	if (!verdict_came(result))
-		return true;
-	return !rule->background &&
+	return !verdict_came(result) ||
 	       input->asked_us - result->ended_us > rule->max_age_ms * 1000;
 }
 
@@ -49,8 +47,6 @@ static void verdict_timeout(const struct verdict_input *input,
 	result->code = RESULT_TIMEOUT;
 	result->latency_us = waited_us < INT32_MAX ? (int32_t)waited_us
 						   : INT32_MAX;
-	result->started_ms = input->asked_us / 1000;
-	result->ended_ms = now_us / 1000;
 	result->ended_us = now_us;
 	snprintf(result->error, sizeof(result->error),
 		 "No result within %" PRId64 "ms", input->answer_within_ms);
@@ -63,8 +59,11 @@ static void verdict_unknown(struct result *result)
 	snprintf(result->error, sizeof(result->error), "not checked yet");
 }
 
-static void verdict_stale(struct result *result, int64_t age_ms)
+/* A background check was not run again in time: old green is no green. */
+static void verdict_stale(const struct verdict_input *input,
+			  struct result *result)
 {
+	int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
 	bool seconds = age_ms >= 10000;
 
 	result->code = RESULT_STALE;
@@ -79,14 +78,14 @@ static bool verdict_judge(const struct verdict_input *input, size_t check)
 {
 	const struct verdict_rule *rule = &input->rules[check];
 	struct result *result = &input->view->results[check];
-	int64_t age_ms = input->view->now_ms - result->ended_ms;
+	bool late = input->out_of_time && verdict_late(input, rule, result);
 
-	if (input->out_of_time && verdict_late(input, rule, result))
+	if (late && rule->background && verdict_came(result))
+		verdict_stale(input, result);
+	else if (late)
 		verdict_timeout(input, result);
 	else if (!verdict_came(result))
 		verdict_unknown(result);
-	else if (rule->background && age_ms > rule->max_age_ms)
-		verdict_stale(result, age_ms);
 	return result_healthy(result);
 }
 
@@ -98,7 +97,7 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 
 	for (i = first; i < end; i++) {
 		const struct result *result = &input->view->results[i];
-		int64_t age_ms = input->view->now_ms - result->ended_ms;
+		int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
 
 		if (!verdict_came(result) ||
 		    age_ms > input->rules[i].max_age_ms +
@@ -110,7 +109,9 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 
 /*
  * Only what is known to be wrong: a check without a result may be one that
- * has just begun, and a restart would let it begin again.
+ * has just begun, and a restart would let it begin again.  A result that is
+ * old (we were suspended, say) says the same as it did; that we ourselves
+ * hang is what `stuck` is for.
  */
 static struct verdict verdict_live(const struct verdict_input *input)
 {
@@ -118,13 +119,15 @@ static struct verdict verdict_live(const struct verdict_input *input)
 	bool alive = true;
 	size_t i;
 
-	if (input->view->stuck)
+	/* With a broken configuration there is no prober that could be. */
+	if (input->view->stuck && !input->broken)
 		return verdict_say(503, "stuck", NULL);
 	for (i = 0; i < input->view->n; i++) {
 		if (!input->rules[i].live)
 			continue;
 		if (verdict_came(&input->view->results[i]))
-			alive = verdict_judge(input, i) && alive;
+			alive = result_healthy(&input->view->results[i]) &&
+				alive;
 		else
 			verdict_unknown(&input->view->results[i]);
 	}
