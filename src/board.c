@@ -11,10 +11,12 @@
 struct board_slot {
 	struct board_policy policy;
 	struct result result;
-	bool pending; /* wanted since the last publication */
-	bool taken;   /* and the prober knows */
-	bool awaited; /* a question waits for this very result */
-	bool latched; /* healthy once */
+	bool pending;		  /* wanted since the last publication */
+	bool taken;		  /* and the prober knows */
+	bool awaited;		  /* a question waits for this very result: */
+	bool awaited_alone;	  /* one that may need no other */
+	int64_t awaited_since_us; /* when the first of them was asked */
+	bool latched;		  /* healthy once */
 };
 
 struct board {
@@ -111,9 +113,19 @@ static bool board_answered(const struct board_slot *slot,
 	case BOARD_ONE:
 		break;
 	}
-	return result->ended_us != 0 &&
-	       question->asked_us - result->ended_us <=
-		       slot->policy.max_age_ms * 1000;
+	return result->ended_us != 0 && question->asked_us - result->ended_us <=
+						slot->policy.max_age_ms * 1000;
+}
+
+/* Lets the question wait for the result of this very check. */
+static void board_await(struct board_slot *slot,
+			const struct board_question *question)
+{
+	if (!slot->awaited || question->asked_us < slot->awaited_since_us)
+		slot->awaited_since_us = question->asked_us;
+	slot->awaited = true;
+	if (question->scope != BOARD_READY)
+		slot->awaited_alone = true;
 }
 
 /*
@@ -144,7 +156,7 @@ static bool board_want(struct board *board,
 			slowest = slot;
 	}
 	if (slowest)
-		slowest->awaited = true;
+		board_await(slowest, question);
 	return slowest == NULL;
 }
 
@@ -242,6 +254,32 @@ void board_take_wanted(struct board *board,
 	}
 }
 
+/*
+ * Whether those who wait for this slot, whose result has come, are to hear of
+ * it.  Those who asked for everything need not while another result is
+ * missing: they wait for that one from now on.  What is missing for the first
+ * who asked is missing for all who asked later.
+ */
+static bool board_hear(struct board *board, struct board_slot *slot)
+{
+	const struct board_question first = {
+		.scope = BOARD_READY, .asked_us = slot->awaited_since_us
+	};
+	bool awaited = slot->awaited, alone = slot->awaited_alone;
+	size_t i;
+
+	slot->awaited = slot->awaited_alone = false;
+	if (!awaited || alone)
+		return awaited;
+	for (i = 0; i < board->n; i++) {
+		if (!board_answered(&board->slots[i], &first)) {
+			board_await(&board->slots[i], &first);
+			return false;
+		}
+	}
+	return true;
+}
+
 void board_publish(struct board *board, size_t check,
 		   const struct result *result)
 {
@@ -253,10 +291,9 @@ void board_publish(struct board *board, size_t check,
 	slot->result = *result;
 	slot->pending = false;
 	slot->latched = slot->latched || result_healthy(result);
-	if (slot->awaited)
+	if (board_hear(board, slot))
 		heard = board->heard;
 	arg = board->heard_arg;
-	slot->awaited = false;
 	pthread_mutex_unlock(&board->lock);
 	if (heard)
 		heard(arg);

@@ -20,7 +20,9 @@ struct curlio {
 	struct loop *loop;
 	long connections;
 	CURLM *multi; /* NULL until the first handle is wanted */
+	int running;  /* transfers started and not yet reported or cancelled */
 	struct loop_timer timer;
+	struct loop_timer ended; /* reports what ended while it was started */
 };
 
 /* What libcurl wants to know of one socket. */
@@ -76,6 +78,11 @@ static void curlio_on_io(void *arg, short revents)
 	if (revents & POLLNVAL)
 		what |= CURL_CSELECT_ERR;
 	curlio_act(sock->curlio, sock->fd, what);
+}
+
+static void curlio_on_ended(void *arg)
+{
+	curlio_report(arg);
 }
 
 static void curlio_on_time(void *arg)
@@ -155,6 +162,8 @@ struct curlio *curlio_create(struct loop *loop, long connections)
 	curlio->connections = connections;
 	curlio->timer.on_time = curlio_on_time;
 	curlio->timer.arg = curlio;
+	curlio->ended.on_time = curlio_on_ended;
+	curlio->ended.arg = curlio;
 	return curlio;
 }
 
@@ -167,6 +176,7 @@ void curlio_destroy(struct curlio *curlio)
 		curl_global_cleanup();
 	}
 	loop_timer_clear(curlio->loop, &curlio->timer);
+	loop_timer_clear(curlio->loop, &curlio->ended);
 	free(curlio);
 }
 
@@ -236,12 +246,21 @@ CURL *curlio_handle(struct curlio *curlio)
 int curlio_start(struct curlio *curlio, struct curlio_transfer *transfer,
 		 CURL *easy)
 {
+	int running;
+
 	assert(!transfer->running);
 	if (curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer) ||
 	    curl_multi_add_handle(curlio->multi, easy))
 		return -1;
 	transfer->easy = easy;
 	transfer->running = 1;
+	curlio->running++;
+	/* At once, so that the question leaves together with those of other
+	 * checks; the timer that libcurl asks for would come a turn later. */
+	curl_multi_socket_action(curlio->multi, CURL_SOCKET_TIMEOUT, 0,
+				 &running);
+	if (running < curlio->running)
+		loop_timer_set(curlio->loop, &curlio->ended, clock_ms());
 	return 0;
 }
 
@@ -250,5 +269,6 @@ void curlio_cancel(struct curlio *curlio, struct curlio_transfer *transfer)
 	if (!transfer->running)
 		return;
 	transfer->running = 0;
+	curlio->running--;
 	curl_multi_remove_handle(curlio->multi, transfer->easy);
 }
