@@ -45,7 +45,8 @@ struct file_job {
 /* clang-format off */
 static const struct conf_key file_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
-	{ "path", CONF_STR, FIELD(path), "", "1", "4095", CONF_REQUIRED,
+	{ "path", CONF_STR, FIELD(path), "", "1", "4095",
+	  CONF_REQUIRED | CONF_PATH,
 	  "the file that must exist" },
 	{ "max_age", CONF_DURATION, FIELD(max_age_ms), "0s", "0s", "365d", 0,
 	  "longest time since it was last written (0s: any)" },

@@ -46,11 +46,11 @@ struct model_job {
 /* clang-format off */
 static const struct conf_key model_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
-	{ "path", CONF_STR, FIELD(path), "", "0", "4095", 0,
+	{ "path", CONF_STR, FIELD(path), "", "0", "4095", CONF_PATH,
 	  "the model file: must exist and not be empty" },
-	{ "marker", CONF_STR, FIELD(marker), "", "0", "4095", 0,
+	{ "marker", CONF_STR, FIELD(marker), "", "0", "4095", CONF_PATH,
 	  "a file written when the model is loaded; a pid in it must be alive" },
-	{ "mapped", CONF_STR, FIELD(mapped), "", "0", "4095", 0,
+	{ "mapped", CONF_STR, FIELD(mapped), "", "0", "4095", CONF_PATH,
 	  "a model file that the process of the marker must have mapped" },
 	CONF_END
 };

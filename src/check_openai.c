@@ -48,7 +48,7 @@ struct openai_azure {
 #define OPENAI_COMMON_KEYS                                                     \
 	{ "api_key", CONF_STR, COMMON(api_key), "", "0", "1024", CONF_SECRET,  \
 	  "the key; without it the check is unhealthy" },                      \
-	{ "ca_file", CONF_STR, COMMON(ca_file), "", "0", "4095", 0,            \
+	{ "ca_file", CONF_STR, COMMON(ca_file), "", "0", "4095", CONF_PATH,    \
 	  "PEM file of the CAs to trust instead of the system's" },            \
 	{ "proxy", CONF_STR, COMMON(proxy), "", "0", "1024", CONF_URL,         \
 	  "HTTP proxy, http://HOST:PORT; the environment's is never used" }

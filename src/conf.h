@@ -43,6 +43,7 @@ enum conf_type {
 #define CONF_URL 2u	 /* shown, but for the password and query in it */
 #define CONF_REQUIRED 4u /* leaving it out or empty is a mistake */
 #define CONF_WORDS 8u	 /* a list: cut at blanks and commas */
+#define CONF_PATH 16u	 /* counts from the folder of the configuration file */
 
 struct conf_list {
 	char **items; /* n strings */

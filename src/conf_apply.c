@@ -14,6 +14,8 @@
 #define CONF_FILE_SUFFIX "_file"
 #define CONF_WORD_ENDS " \t\r\n,"
 #define CONF_NAMES_MAX 256
+/* More than any system call takes, so that a path is refused, not cut. */
+#define CONF_PATH_BYTES 8192
 
 /* One call of conf_apply(). */
 struct conf_apply {
@@ -261,14 +263,14 @@ static const char *conf_store(struct conf *conf, const struct conf_key *key,
 
 /* The path as it stands, or from the folder of the configuration file. */
 static void conf_file_path(char *to, size_t size,
-			   const struct conf_entry *entry)
+			   const struct conf_entry *entry, const char *path)
 {
 	const char *slash = entry->line ? strrchr(entry->origin, '/') : NULL;
 	int folder = 0;
 
-	if (entry->value[0] != '/' && slash)
+	if (path[0] != '/' && slash)
 		folder = (int)(slash + 1 - entry->origin);
-	snprintf(to, size, "%.*s%s", folder, entry->origin, entry->value);
+	snprintf(to, size, "%.*s%s", folder, entry->origin, path);
 }
 
 /* The content of the file that an entry names, owned by the caller; NULL: a
@@ -277,11 +279,11 @@ static char *conf_read_value_file(struct conf *conf,
 				  const struct conf_place *place,
 				  const struct conf_entry *entry)
 {
-	char path[4096], reason[128];
+	char path[CONF_PATH_BYTES], reason[128];
 	char *text;
 	size_t len;
 
-	conf_file_path(path, sizeof(path), entry);
+	conf_file_path(path, sizeof(path), entry, entry->value);
 	if (conf_slurp(path, CONF_VALUE_BYTES, &text, &len, reason,
 		       sizeof(reason)) != 0) {
 		conf_collect(conf, place, "%.200s %s", path, reason);
@@ -308,6 +310,7 @@ static void conf_apply_entry(const struct conf_apply *apply,
 	struct conf_place place = conf_place_of(apply->section, entry,
 						key->name);
 	char *content = NULL, called[64], words[200];
+	char path[CONF_PATH_BYTES];
 	const char *text = entry->value;
 
 	if (!text)
@@ -317,6 +320,10 @@ static void conf_apply_entry(const struct conf_apply *apply,
 		if (!content)
 			return;
 		text = content;
+	}
+	if (key->flags & CONF_PATH && *text) {
+		conf_file_path(path, sizeof(path), entry, text);
+		text = path;
 	}
 	conf_keep_secret(apply->conf, key, text);
 	if (key->flags & (CONF_SECRET | CONF_URL) && entry->line)

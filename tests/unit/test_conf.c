@@ -19,6 +19,7 @@ struct all {
 	char *password;
 	char *url;
 	char *ca_file;
+	char *path;
 	bool on;
 	int64_t count;
 	int64_t delta;
@@ -37,6 +38,7 @@ static const struct conf_key keys[] = {
 	{ "password", CONF_STR, offsetof(struct all, password), "", "0", "1024", CONF_SECRET, "never shown" },
 	{ "url", CONF_STR, offsetof(struct all, url), "", "0", "2048", CONF_URL, "where" },
 	{ "ca_file", CONF_STR, offsetof(struct all, ca_file), NULL, NULL, NULL, 0, "a path" },
+	{ "path", CONF_STR, offsetof(struct all, path), "", NULL, "4095", CONF_PATH, "a path from the folder of the file" },
 	{ "on", CONF_BOOL, offsetof(struct all, on), "yes", NULL, NULL, 0, "on or off" },
 	{ "count", CONF_INT, offsetof(struct all, count), "2", "1", "64", 0, "how many" },
 	{ "delta", CONF_INT, offsetof(struct all, delta), "-5", NULL, NULL, 0, "may be negative" },
@@ -563,6 +565,15 @@ static void test_value_files(void)
 	/* a key that itself ends in _file */
 	apply_here("[s]\nca_file = secret\n");
 	CHECK_STR(all.ca_file, "secret");
+
+	/* paths, which are not read */
+	apply_here("[s]\npath = a/b\n");
+	CHECK_STR(mistakes_here(), "");
+	CHECK_STR(all.path, in_folder("a/b"));
+	apply_here("[s]\npath = /a/b\n");
+	CHECK_STR(all.path, "/a/b");
+	apply_here("[s]\npath =\n");
+	CHECK_STR(all.path, "");
 
 	apply_here("[s]\npassword_file = gone\nurl_file = fifo\n"
 		   "name_file = empty\nca_file_file = nul\n"
