@@ -1,0 +1,185 @@
+# shellcheck shell=bash
+# What the tests of single kinds share: the program asked without a web server
+# in between, peers that misbehave, certificates.  Read behind lib.sh.
+
+fake=$HEALTH_BUILDDIR/tests/fake
+for deps_name in peer fcgi_client; do
+	[ -x "$fake/$deps_name" ] && continue
+	echo "not built: $fake/$deps_name" >&2
+	exit 99
+done
+
+# ---- our program
+
+# serve [OPTION...]: (re)starts it with the configuration on standard input.
+# log_here is where its log begins, for logged.
+serve() {
+	cat >"$scratch/health.conf"
+	! running health || stop health
+	log_here=$(stat -c %s "$scratch/log/health" 2>/dev/null || echo 0)
+	start_health --config "$scratch/health.conf" "$@"
+}
+
+# new_log: prints what it has logged since it was started
+new_log() {
+	tail -c "+$((log_here + 1))" "$scratch/log/health"
+}
+
+# logged TEXT
+logged() {
+	new_log | grep -qF -- "$1"
+}
+
+# probe PATH [OPTION of fcgi_client...]: asks; sets what ask sets, and $took_ms
+# and the figures $answers, $s200, $s503, $failed, $first_ms and $last_ms.
+probe() {
+	local path=$1 figure
+
+	shift
+	asked="${*:+$* }$path"
+	"$fake/fcgi_client" "$@" "$health_socket" "$path" \
+		>"$scratch/answer" 2>"$scratch/figures"
+	sed -n '/^\r*$/q;p' "$scratch/answer" >"$head"
+	sed '1,/^\r*$/d' "$scratch/answer" >"$scratch/body"
+	body=$(cat "$scratch/body")
+	answers=0 s200=0 s503=0 failed=0 first_ms=-1 last_ms=-1
+	while read -r figure; do
+		case $figure in
+		*=*) declare -g "$figure" ;;
+		*) echo "$asked: $figure" >&2 ;;
+		esac
+	done < <(tr ' ' '\n' <"$scratch/figures")
+	took_ms=$last_ms
+	status=$(header Status)
+	status=${status:-200}
+	status=${status%% *}
+	[ "$answers" -gt 0 ] || status=000
+}
+
+# answers PATH STATUS: for wait_for
+answers() {
+	probe "$1"
+	[ "$status" = "$2" ]
+}
+
+# check_says NAME CODE: for wait_for; asks the check alone
+check_says() {
+	probe "/health/ready/$1"
+	[ "$(json ".checks.\"$1\" | .code // \"ok\"")" = "$2" ]
+}
+
+# assert_healthy NAME: in the last body
+assert_healthy() {
+	assertEquals "$asked: $1 in $body" true \
+		"$(json ".checks.\"$1\".healthy")"
+}
+
+# assert_failed NAME CODE [ERROR]: in the last body
+assert_failed() {
+	assertEquals "$asked: $1 in $body" "false $2" \
+		"$(json ".checks.\"$1\" | \"\\(.healthy) \\(.code)\"")"
+	[ -z "${3:-}" ] || assertEquals "$asked: $1 in $body" "$3" \
+		"$(json ".checks.\"$1\".error")"
+}
+
+# assert_took FROM TO: milliseconds.  Lower limits are exact; upper ones leave
+# room for a machine that does other things, too.
+assert_took() {
+	assertTrue "$asked took $took_ms ms, expected $1 to $2" \
+		"[ $took_ms -ge $1 ] && [ $took_ms -le $2 ]"
+}
+
+# assert_lively: liveness is answered, and at once
+assert_lively() {
+	probe /health/live
+	assert_status 200
+	assert_took 0 200
+}
+
+# assert_no_secret SECRET...: neither in the last body nor anywhere in the log
+assert_no_secret() {
+	local secret
+
+	for secret in "$@"; do
+		assertNotContains "$asked: a secret in the body" \
+			"$body" "$secret"
+		assertFalse "$secret stands in the log" \
+			"grep -qF -- '$secret' '$scratch/log/health'"
+	done
+}
+
+# pass_ms MS: lets results grow old; for nothing that can be waited for
+pass_ms() {
+	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
+}
+
+# ---- peers that misbehave (tests/fake/peer.c)
+
+# start_peer NAME: with the steps on standard input; sets $peer_port.  Its log
+# is log/NAME.
+start_peer() {
+	cat >"$scratch/$1.steps"
+	peer_port=$(free_port)
+	start "$1" TERM "$fake/peer" "$peer_port" "$scratch/$1.steps"
+	wait_for listening "$peer_port"
+}
+
+# start_hole NAME: nobody there even says no
+start_hole() {
+	peer_port=$(free_port)
+	start "$1" TERM "$fake/peer" "$peer_port"
+	wait_for hole_dug "$peer_port"
+}
+
+hole_dug() {
+	# listening, and one connection that nobody accepts
+	grep -q "$(printf ':%04X [0-9A-F:]* 0A 00000000:00000001 ' "$1")" \
+		/proc/net/tcp
+}
+
+# peer_count NAME WHAT: how many of its log lines begin so
+peer_count() {
+	grep -c "^$2" "$scratch/log/$1"
+}
+
+# ---- certificates
+
+# make_certificates: $tls/ca.pem, and of this CA good (localhost, 127.0.0.1),
+# other (for another host) and expired, each .pem and .key; stranger.pem is
+# another CA.
+make_certificates() {
+	tls=$scratch/tls
+	mkdir "$tls"
+	{
+		deps_ca ca && deps_ca stranger &&
+			deps_certificate good localhost -days 2 &&
+			deps_certificate other other.example -days 2 &&
+			{
+				deps_certificate expired localhost -days -1 ||
+					deps_certificate expired localhost \
+						-not_before 20200101000000Z \
+						-not_after 20200102000000Z
+			} && chmod 644 "$tls"/*
+	} >"$scratch/log/openssl" 2>&1
+}
+
+deps_ca() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+		-keyout "$tls/$1.key" -out "$tls/$1.pem" -subj "/CN=$1" \
+		-days 2
+}
+
+# deps_certificate NAME HOST VALIDITY...
+deps_certificate() {
+	local name=$1 host=$2 address=
+
+	shift 2
+	[ "$host" = localhost ] && address=,IP:127.0.0.1
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+		-keyout "$tls/$name.key" -out "$tls/$name.csr" \
+		-subj "/CN=$host" &&
+		openssl x509 -req -in "$tls/$name.csr" -CA "$tls/ca.pem" \
+			-CAkey "$tls/ca.key" -CAcreateserial "$@" \
+			-extfile <(echo "subjectAltName=DNS:$host$address") \
+			-out "$tls/$name.pem"
+}
