@@ -1,0 +1,741 @@
+#!/bin/bash
+# The kind postgres, on a real server: what is healthy, what is not and why,
+# and what must not be mistaken for a failure.
+# shellcheck disable=SC2119,SC2120,SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
+need postgres psql jq openssl pg_basebackup
+
+oneTimeSetUp() {
+	make_certificates || return
+	start_postgres || return
+	postgres_sql "alter system set log_statement = 'all'" &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null || return
+	postgres_sql "create role limited login connection limit 0 password '$pg_password'"
+	postgres_sql 'create role other login'
+	echo here >"$scratch/marker"
+}
+
+# What nearly every test asks: the server, and something beside it that stays
+# healthy.  Questions are not shared.
+serve_server() {
+	serve <<-END
+		[database]
+		kind = postgres
+		url = $database_url
+		timeout = 500ms
+		max_age = 0s
+		$*
+		[beside]
+		kind = file
+		path = $scratch/marker
+		max_age = 0s
+	END
+	wait_for check_says database ok
+}
+
+# The server processes of our connections.
+backends() {
+	postgres_sql "select pid from pg_stat_activity
+		where application_name = 'health.fcgi'"
+}
+
+backends_are() {
+	[ "$(backends | wc -l)" = "$1" ]
+}
+
+test_healthy() {
+	local refused
+
+	refused=$(free_port)
+	serve <<-END
+		[uri]
+		kind = postgres
+		url = $database_url
+		[driver]
+		kind = postgres
+		url = ${database_url/postgresql:/postgresql+asyncpg:}
+		[key]
+		kind = postgres
+		url = postgres://app@localhost:$pg_port/postgres
+		password = $pg_password
+		[words]
+		kind = postgres
+		url = host=127.0.0.1 port=$pg_port user=app dbname=postgres
+		password_file = pg-password
+		[socket]
+		kind = postgres
+		url = host=$pg_dir port=$pg_port user=app dbname=postgres
+		password = $pg_password
+		[second_host]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$refused,127.0.0.1:$pg_port/postgres
+		password = $pg_password
+		[writable]
+		kind = postgres
+		url = $database_url?target_session_attrs=read-write
+		[query]
+		kind = postgres
+		url = $database_url
+		query = select count(*) from pg_database where datname = 'postgres'
+		expect = 1
+		[no_rows]
+		kind = postgres
+		url = $database_url
+		query = select 1 where false
+	END
+	probe /health/ready
+	assert_status 200
+	assert_whole
+	assert_json .status ready
+	assert_json '.checks | keys_unsorted | join(" ")' \
+		'uri driver key words socket second_host writable query no_rows'
+	assert_json '.checks | map(.healthy) | all' true
+	assert_no_secret "$pg_password" pg%2Bword%2F1
+	probe /health/started
+	assert_status 200
+}
+
+# Each of them fails, all in one answer, and each for its own reason.
+test_unhealthy() {
+	local refused http closes resets name code words
+
+	refused=$(free_port)
+	start_peer http <<-'END'
+		read
+		send HTTP/1.1 400 Bad Request\r\n\r\n
+	END
+	http=$peer_port
+	start_peer closes <<-'END'
+		read
+	END
+	closes=$peer_port
+	start_peer resets <<-'END'
+		read
+		reset
+	END
+	resets=$peer_port
+	serve <<-END
+		[refused]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$refused/postgres
+		password = Secret-refused
+		[password]
+		kind = postgres
+		url = postgresql://app:Secret-wrong@127.0.0.1:$pg_port/postgres
+		[no_password]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pg_port/postgres
+		[user]
+		kind = postgres
+		url = postgresql://nobody_here:Secret-user@127.0.0.1:$pg_port/postgres
+		[missing]
+		kind = postgres
+		url = ${database_url%/*}/nothing_here
+		[no_tls]
+		kind = postgres
+		url = $database_url?sslmode=require
+		[http]
+		kind = postgres
+		url = postgresql://app:Secret-http@127.0.0.1:$http/postgres
+		[closes]
+		kind = postgres
+		url = postgresql://app:Secret-closes@127.0.0.1:$closes/postgres
+		[resets]
+		kind = postgres
+		url = postgresql://app:Secret-resets@127.0.0.1:$resets/postgres
+		[no_socket]
+		kind = postgres
+		url = host=$scratch/nowhere user=app
+		[unknown_host]
+		kind = postgres
+		url = postgresql://app:Secret-host@unknown.invalid/postgres
+		timeout = 5s
+		[limit]
+		kind = postgres
+		url = postgresql://limited@127.0.0.1:$pg_port/postgres
+		password = $pg_password
+		[value]
+		kind = postgres
+		url = $database_url
+		query = select 2
+		expect = 1
+		[no_value]
+		kind = postgres
+		url = $database_url
+		query = select 1 where false
+		expect = 1
+		[bad_query]
+		kind = postgres
+		url = $database_url
+		query = select nonsense
+		[slow_query]
+		kind = postgres
+		url = $database_url
+		query = select pg_sleep(30)
+		timeout = 500ms
+		[forbidden]
+		kind = postgres
+		url = $database_url
+		query = set local role other; select * from pg_authid
+		[standby]
+		kind = postgres
+		url = $database_url?target_session_attrs=standby
+	END
+	probe /health/ready
+	assert_status 503
+	assert_whole
+	assert_json .status not_ready
+	while IFS='|' read -r name code words; do
+		assert_failed "$name" "$code" "$words"
+	done <<-END
+		refused|refused|connection refused
+		password|auth|authentication failed
+		no_password|auth|no password given
+		user|auth|authentication failed
+		missing|missing|database does not exist
+		no_tls|tls|TLS: not supported by the server
+		http|protocol|not a PostgreSQL server
+		closes|connect|server closed the connection
+		resets|connect|server closed the connection
+		no_socket|refused|no server at the Unix socket
+		limit|busy|too many connections
+		value|mismatch|query gave another value
+		no_value|mismatch|query gave no row
+		bad_query|upstream|query failed (SQLSTATE 42703)
+		forbidden|auth|permission denied
+		standby|mismatch|no server is a standby
+	END
+	assert_json '.checks.slow_query.code' timeout
+	assert_json '[.checks[].healthy] | any' false
+	assert_json '.checks.unknown_host.code | . == "resolve" or . == "timeout"' \
+		true
+	assert_no_secret Secret- "$pg_password"
+	assertNotContains 'a host in the body' "$body" 127.0.0.1
+	# For those who are trusted, and in the log, there is more to read.
+	assertTrue 'the log names the failure' \
+		"logged 'check=password code=auth'"
+	probe /health/started
+	assert_status 503
+	assert_json .status starting
+	assert_lively
+	stop closes
+	stop resets
+	stop http
+}
+
+# A question that takes too long does not go on without us.
+test_slow_query_is_stopped() {
+	serve <<-END
+		[database]
+		kind = postgres
+		url = $database_url
+		query = select pg_sleep(30)
+		timeout = 300ms
+		max_age = 0s
+	END
+	wait_for check_says database timeout
+	probe /health/ready
+	assert_status 503
+	assert_failed database timeout
+	assert_took 290 700
+	stop health
+	assertTrue 'the query still runs' "wait_for backends_are 0"
+}
+
+test_restarted_server() {
+	serve_server
+	stop postgres INT
+	wait_for check_says database refused
+	probe /health/ready
+	assert_status 503
+	assert_failed database refused 'connection refused'
+	assert_healthy beside
+	assert_lively
+	start_postgres || return
+	probe /health/ready
+	assert_status 200
+
+	# Nobody asked while it was away: not even one failure is seen.
+	pass_ms 100
+	stop postgres KILL
+	start_postgres || return
+	probe /health/ready
+	assert_status 200
+	assert_healthy database
+	assertEquals 'failures after the one that was seen' 1 \
+		"$(new_log | grep -c 'warn: check=database')"
+}
+
+test_terminated_connections() {
+	serve_server 'renew = 0s'
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		postgres_sql "select pg_terminate_backend(pid)
+			from pg_stat_activity
+			where application_name = 'health.fcgi'" >/dev/null
+		probe /health/ready
+		assert_status 200
+		assert_took 0 400
+	done
+	for _ in 1 2 3; do
+		# shellcheck disable=SC2046
+		kill -KILL $(backends) 2>/dev/null
+		wait_for postgres_sql 'select 1'
+		probe /health/ready
+		assert_status 200
+	done
+	assertFalse 'a failure in the log' "logged 'warn: check='"
+	assertTrue 'one connection' 'wait_for backends_are 1'
+}
+
+test_frozen_server() {
+	serve_server
+	freeze postgres
+	probe /health/ready
+	assert_status 503
+	assert_took 490 750
+	assert_failed database timeout 'Timeout after 500ms'
+	assert_json '.checks.database.step | length > 0' true
+	assert_json '.checks.database.latency_ms >= 490' true
+	assert_healthy beside
+	assert_lively
+	# No connection is left from before.
+	probe /health/ready
+	assert_status 503
+	assert_took 490 750
+	assert_failed database timeout
+	thaw postgres
+	probe /health/ready
+	assert_status 200
+	assertTrue 'one connection' 'wait_for backends_are 1'
+}
+
+# One server process hangs, others would do: the second connection answers.
+test_frozen_connection_is_hedged() {
+	local pid
+
+	serve_server
+	pid=$(backends)
+	kill -STOP "$pid"
+	probe /health/ready
+	assert_status 200
+	assert_took 190 480
+	kill -CONT "$pid"
+	assertTrue 'one connection' 'wait_for backends_are 1'
+	probe /health/ready
+	assert_status 200
+	assert_took 0 150
+	assertFalse 'a failure in the log' "logged 'warn: check='"
+}
+
+# Who is connected is served, nobody can log in: renewal finds it out.
+test_frozen_logins_are_noticed() {
+	serve_server 'renew = 200ms'
+	kill -STOP "$(pid_of postgres)"
+	assertTrue 'noticed' 'wait_for check_says database timeout'
+	kill -CONT "$(pid_of postgres)"
+	assertTrue 'healthy again' 'wait_for check_says database ok'
+}
+
+test_connections_are_renewed() {
+	serve_server 'renew = 100ms'
+	first=$(backends)
+	another() {
+		local now
+
+		now=$(backends)
+		[ -n "$now" ] && [ "$now" != "$first" ]
+	}
+	assertTrue 'another connection' 'wait_for another'
+	assertTrue 'one connection' 'wait_for backends_are 1'
+	probe /health/ready
+	assert_status 200
+}
+
+# Wherever the server stops in the middle of what it says, the deadline holds.
+test_stalls_anywhere() {
+	local bytes names=''
+
+	{
+		for bytes in 1 5 9 20 40 100 200 300 400; do
+			start_peer "stall$bytes" <<-END
+				relay $pg_port $bytes
+				silent
+			END
+			names+="stall$bytes "
+			cat <<-END
+				[stall$bytes]
+				kind = postgres
+				url = postgresql://app@127.0.0.1:$peer_port/postgres
+				password = $pg_password
+				timeout = 600ms
+				max_age = 0s
+			END
+		done
+	} >"$scratch/stalls"
+	serve <"$scratch/stalls"
+	probe /health/ready
+	assert_status 503
+	# Cold log-ins wait for each other: four at a time.
+	assert_took 590 2500
+	for bytes in 1 5 9 20 40 100 200 300; do
+		assert_failed "stall$bytes" timeout 'Timeout after 600ms'
+	done
+	assert_lively
+	stop health
+	for bytes in $names; do
+		stop "$bytes"
+	done
+	assertTrue 'no connection is left' 'wait_for backends_are 0'
+}
+
+test_peers_that_never_end() {
+	start_peer silent <<-'END'
+		silent
+	END
+	silent=$peer_port
+	start_peer drip <<-END
+		read
+		drip RNNNNNNNNNNNNNNNNN
+	END
+	drip=$peer_port
+	# AuthenticationOk, and then notices for ever.
+	start_peer flood <<-'END'
+		read
+		send N
+		read
+		send R\x00\x00\x00\x08\x00\x00\x00\x00
+		flood N\x00\x00\x00\x10SNOTICE\x00Mx\x00\x00
+	END
+	flood=$peer_port
+	start_hole hole
+	serve <<-END
+		[silent]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$silent/postgres
+		timeout = 500ms
+		[drip]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$drip/postgres?sslmode=disable
+		timeout = 500ms
+		[flood]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$flood/postgres
+		timeout = 500ms
+		[hole]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$peer_port/postgres
+		timeout = 500ms
+		[behind_hole]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$peer_port,127.0.0.1:$pg_port/postgres
+		password = $pg_password
+		[behind_silence]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$silent,127.0.0.1:$pg_port/postgres
+		password = $pg_password
+	END
+	probe /health/ready
+	assert_status 503
+	assert_took 490 2500
+	assert_failed silent timeout 'Timeout after 500ms'
+	assert_failed drip timeout 'Timeout after 500ms'
+	assert_failed hole timeout 'Timeout after 500ms'
+	assert_json .checks.hole.step connecting
+	assert_json '.checks.flood.code | . == "protocol" or . == "timeout"' \
+		true
+	assert_healthy behind_hole
+	assert_healthy behind_silence
+	assert_lively
+	# The one that answered comes first from now on.
+	pass_ms 1100
+	probe /health/ready/behind_hole
+	assert_status 200
+	assert_took 0 300
+	stop health
+	stop silent
+	stop drip
+	stop flood
+	stop hole
+}
+
+# One question each round, however many ask, over one connection.
+test_questions_and_connections() {
+	local round
+
+	serve <<-END
+		[database]
+		kind = postgres
+		url = $database_url
+		query = select 1 as counted from pg_sleep(0.05)
+		max_age = 500ms
+	END
+	wait_for check_says database ok
+	: >"$scratch/log/postgres"
+	for round in 1 2 3 4 5; do
+		pass_ms 600
+		probe /health/ready -n 64
+		assertEquals "round $round" "64 0" "$s200 $failed"
+		assertEquals 'connections' 1 "$(backends | wc -l)"
+	done
+	assertEquals 'questions' 5 \
+		"$(grep -c 'LOG: .*as counted' "$scratch/log/postgres")"
+}
+
+# use_certificate NAME: the server shows it from now on
+use_certificate() {
+	install -m 600 "$tls/$1.key" "$pg_dir/server.key"
+	install -m 644 "$tls/$1.pem" "$pg_dir/server.crt"
+	if [ "$(id -u)" = 0 ]; then
+		chown postgres: "$pg_dir"/server.*
+	fi
+	postgres_sql 'alter system set ssl = on' &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null &&
+		wait_for uses_certificate "$1"
+}
+
+uses_certificate() {
+	openssl s_client -starttls postgres -connect "127.0.0.1:$pg_port" \
+		</dev/null 2>/dev/null | openssl x509 -noout -fingerprint |
+		grep -qFx "$(openssl x509 -noout -fingerprint -in "$tls/$1.pem")"
+}
+
+serve_tls() {
+	serve <<-END
+		[name]
+		kind = postgres
+		url = postgresql://app@localhost:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem
+		password = $pg_password
+		[address]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem
+		password = $pg_password
+		[wrong_name]
+		kind = postgres
+		url = postgresql://app@another.example:$pg_port/postgres?hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert=$tls/ca.pem
+		password = $pg_password
+		[stranger]
+		kind = postgres
+		url = postgresql://app@localhost:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/stranger.pem
+		password = $pg_password
+		[unverified]
+		kind = postgres
+		url = postgresql://app@localhost:$pg_port/postgres?sslmode=require
+		password = $pg_password
+	END
+	probe /health/ready
+}
+
+test_tls() {
+	assertTrue 'certificate' 'use_certificate good' || return
+	serve_tls
+	assert_healthy name
+	assert_healthy address
+	assert_healthy unverified
+	assert_failed wrong_name tls 'TLS: certificate is for another host'
+	assert_failed stranger tls
+
+	assertTrue 'certificate' 'use_certificate other' || return
+	serve_tls
+	assert_failed name tls 'TLS: certificate is for another host'
+	assert_failed address tls 'TLS: certificate is for another host'
+	assert_failed stranger tls
+
+	assertTrue 'certificate' 'use_certificate expired' || return
+	serve_tls
+	assert_failed name tls
+	assertContains 'it says that it expired' \
+		"$(json .checks.name.error)" expired
+	assert_healthy unverified
+	assert_no_secret "$pg_password"
+
+	# Frozen with TLS on top of it.
+	use_certificate good
+	serve_server
+	freeze postgres
+	probe /health/ready
+	assert_status 503
+	assert_took 490 750
+	assert_failed database timeout
+	thaw postgres
+	probe /health/ready
+	assert_status 200
+	postgres_sql 'alter system reset ssl' &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null
+}
+
+test_standby() {
+	local standby_dir=$scratch/standby
+
+	standby_port=$(free_port)
+	mkdir -m 700 "$standby_dir"
+	if [ "$(id -u)" = 0 ]; then
+		chown postgres: "$standby_dir"
+	fi
+	(
+		export PGPASSWORD=$pg_password
+		lib_as_postgres pg_basebackup -h 127.0.0.1 -p "$pg_port" \
+			-U app -D "$standby_dir" -R -X stream -c fast
+	) >"$scratch/log/basebackup" 2>&1
+	start_standby() {
+		start standby INT lib_as_postgres "$PGBIN/postgres" \
+			-D "$standby_dir" -p "$standby_port" -k "$pg_dir" \
+			-c listen_addresses=127.0.0.1 -c fsync=off \
+			-c shared_buffers=16MB -c max_connections=60 "$@"
+	}
+	start_standby -c hot_standby=off
+	both=postgresql://app@127.0.0.1:$standby_port,127.0.0.1:$pg_port/postgres
+	alone=postgresql://app@127.0.0.1:$standby_port/postgres
+	serve <<-END
+		[any]
+		kind = postgres
+		url = $alone
+		password = $pg_password
+		max_age = 0s
+		[standby]
+		kind = postgres
+		url = $alone?target_session_attrs=standby
+		password = $pg_password
+		max_age = 0s
+		[alone]
+		kind = postgres
+		url = $alone?target_session_attrs=read-write
+		password = $pg_password
+		max_age = 0s
+		[both]
+		kind = postgres
+		url = $both?target_session_attrs=read-write
+		password = $pg_password
+		max_age = 0s
+		[prefer]
+		kind = postgres
+		url = $both?target_session_attrs=prefer-standby
+		password = $pg_password
+		max_age = 0s
+	END
+	assertTrue 'takes nobody' 'patience=20 wait_for check_says any busy'
+	assert_failed any busy 'the database system does not accept connections'
+	stop standby
+	start_standby
+	assertTrue 'takes us' 'patience=20 wait_for check_says any ok'
+	probe /health/ready
+	assert_status 503
+	assert_healthy standby
+	assert_healthy both
+	assert_healthy prefer
+	assert_failed alone mismatch 'no server is writable'
+
+	# It becomes the primary: what was wrong is right, and the other way
+	# round, also on connections that were open all the time.
+	PGPASSWORD=$pg_password psql -X -q -h 127.0.0.1 -p "$standby_port" \
+		-U app -d postgres -c 'select pg_promote()' >/dev/null
+	assertTrue 'promoted' 'wait_for check_says alone ok'
+	assertTrue 'no standby' 'wait_for check_says standby mismatch'
+	stop standby
+}
+
+test_starting_up() {
+	# What the server says before it takes anybody, as it really says it.
+	start_peer starting <<-'END'
+		read
+		send N
+		read
+		send E\x00\x00\x00\x40SFATAL\x00VFATAL\x00C57P03\x00Mthe database system is starting up\x00R\x00\x00
+	END
+	serve <<-END
+		[database]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$peer_port/postgres
+	END
+	probe /health/ready
+	assert_status 503
+	assert_failed database busy 'the database system is starting up'
+	stop health
+	stop starting
+}
+
+test_pooler() {
+	local pooler_port
+
+	if ! command -v pgbouncer >/dev/null; then
+		startSkipping
+		assertTrue 'pgbouncer is not installed' true
+		endSkipping
+		return
+	fi
+	pooler_port=$(free_port)
+	cat >"$scratch/pgbouncer.ini" <<-END
+		[databases]
+		postgres = host=127.0.0.1 port=$pg_port
+		[pgbouncer]
+		listen_addr = 127.0.0.1
+		listen_port = $pooler_port
+		unix_socket_dir =
+		auth_type = plain
+		auth_file = $scratch/pgbouncer.users
+		pool_mode = transaction
+		server_login_retry = 0
+	END
+	echo "\"app\" \"$pg_password\"" >"$scratch/pgbouncer.users"
+	chmod 644 "$scratch"/pgbouncer.*
+	start_pooler() {
+		start pgbouncer INT lib_as_postgres pgbouncer -q \
+			"$scratch/pgbouncer.ini"
+		wait_for listening "$pooler_port"
+	}
+	start_pooler
+	serve <<-END
+		[database]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres
+		password = $pg_password
+		max_age = 0s
+		[query]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres
+		password = $pg_password
+		max_age = 0s
+		query = select 1 + 1
+		expect = 2
+		[missing]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/nothing
+		password = $pg_password
+		required = no
+		[password]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres
+		password = Secret-wrong
+		required = no
+	END
+	probe /health/ready
+	assert_status 200
+	assert_json .status degraded
+	assert_healthy database
+	assert_healthy query
+	assert_failed missing missing 'database does not exist'
+	assert_failed password auth 'authentication failed'
+
+	# The pooler is started again: no failure.
+	stop pgbouncer
+	start_pooler
+	probe /health/ready
+	assert_status 200
+
+	# The server behind it is started again: no failure, either.
+	stop postgres INT
+	start_postgres
+	probe /health/ready
+	assert_status 200
+	stop postgres INT
+	probe /health/ready
+	assert_status 503
+	assert_json '.checks.database.healthy' false
+	assert_lively
+	start_postgres
+	assertTrue 'healthy again' 'wait_for check_says database ok'
+	stop health
+	stop pgbouncer
+}
+
+. "$SHUNIT2"
