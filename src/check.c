@@ -432,6 +432,8 @@ static bool check_goes_on(struct check *check, struct conn *failed)
 	}
 	if (!check->opened) {
 		check->opened = true;
+		/* Once: a fresh connection is not hedged. */
+		loop_timer_clear(check->env->loop, &check->hedge);
 		conn_begin(failed);
 		return true;
 	}
