@@ -215,6 +215,8 @@ static void check_plan_upkeep(struct check *check)
 {
 	int64_t at_ms;
 
+	/* What was planned for a connection that is gone holds no more. */
+	loop_timer_clear(check->env->loop, &check->upkeep);
 	if (!check->kind->open || check->kind->open_asks)
 		return;
 	if (check->warm->phase == CONN_CLOSED)
