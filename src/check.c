@@ -173,6 +173,12 @@ static void conn_on_admitted(void *arg)
 	check->kind->open(conn);
 }
 
+static bool conn_busy(const struct conn *conn)
+{
+	return conn->phase == CONN_QUEUED || conn->phase == CONN_OPENING ||
+	       conn->phase == CONN_ASKING;
+}
+
 static void conn_begin(struct conn *conn)
 {
 	assert(conn->phase == CONN_CLOSED);
@@ -241,12 +247,14 @@ static void check_on_upkeep(void *arg)
 		conn_begin(other);
 }
 
-/* Between runs there is one connection: the newer of two that are good. */
+/* Between runs there is one connection: the newer of two that are good, or the
+ * one on its way when the other is gone. */
 static void check_settle(struct check *check)
 {
 	struct conn *other = check_other(check);
 
-	if (other->phase == CONN_IDLE) {
+	if (other->phase == CONN_IDLE ||
+	    (check->warm->phase == CONN_CLOSED && conn_busy(other))) {
 		conn_drop(check->warm);
 		check->warm = other;
 	}
@@ -254,12 +262,6 @@ static void check_settle(struct check *check)
 }
 
 /* ---- the run ---- */
-
-static bool conn_busy(const struct conn *conn)
-{
-	return conn->phase == CONN_QUEUED || conn->phase == CONN_OPENING ||
-	       conn->phase == CONN_ASKING;
-}
 
 static void check_on_hedge(void *arg)
 {
@@ -471,7 +473,7 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	 * nothing any more: the next run has to log in. */
 	if (!was_warm)
 		conn_drop(check->warm);
-	check_plan_upkeep(check);
+	check_settle(check);
 }
 
 void *conn_state(struct conn *conn)
