@@ -302,10 +302,12 @@ static void check_finish(struct check *check, enum result_code code,
 			 const char *words, const char *step,
 			 const char *detail)
 {
-	int64_t now_us = clock_us();
+	int64_t now_us = clock_us(), took_us = now_us - check->started_us;
 	struct result result = {
 		.code = code,
-		.latency_us = (int32_t)(now_us - check->started_us),
+		/* Longer only when we were stopped ourselves (SIGSTOP). */
+		.latency_us = took_us < INT32_MAX ? (int32_t)took_us
+						  : INT32_MAX,
 		.ended_us = now_us,
 	};
 	size_t i;
