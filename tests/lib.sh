@@ -106,7 +106,7 @@ lib_supervise() {
 	trap 'lib_stopped=1; [ -n "$child" ] && kill -TERM "$child"' INT TERM HUP
 
 	HEALTH_SCRATCH=$scratch timeout -k 10 "${HEALTH_TEST_LIMIT:-300}" \
-		bash "$1" >"$scratch/output" 2>&1 &
+		bash "$(realpath "$1")" >"$scratch/output" 2>&1 &
 	child=$!
 	tail -s 0.1 -n +1 -f --pid="$child" "$scratch/output" &
 	wait "$child"
