@@ -259,6 +259,10 @@ void board_take_wanted(struct board *board,
  * it.  Those who asked for everything need not while another result is
  * missing: they wait for that one from now on.  What is missing for the first
  * who asked is missing for all who asked later.
+ *
+ * A result made just before a question may be published just after it: it does
+ * not answer the question, yet it took the mark.  Nobody works on another one
+ * then, and those who wait have to ask again.
  */
 static bool board_hear(struct board *board, struct board_slot *slot)
 {
@@ -273,6 +277,8 @@ static bool board_hear(struct board *board, struct board_slot *slot)
 		return awaited;
 	for (i = 0; i < board->n; i++) {
 		if (!board_answered(&board->slots[i], &first)) {
+			if (!board->slots[i].pending)
+				return true;
 			board_await(&board->slots[i], &first);
 			return false;
 		}

@@ -1,0 +1,579 @@
+/*
+ * The board under a clock of our own, then under many threads.
+ */
+#define HEALTH_CLOCK_H
+
+#include <stdint.h>
+
+static _Atomic int64_t fake_us;
+
+static inline int64_t clock_us(void)
+{
+	return fake_us;
+}
+
+static inline int64_t clock_ms(void)
+{
+	return fake_us / 1000;
+}
+
+#include "board.c"
+
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "unit.h"
+
+#define MAX 8
+#define NOW 5000000000
+
+static struct board *board;
+static struct result results[MAX];
+static bool latched[MAX];
+static struct board_view view = { .results = results, .latched = latched };
+static int wakes, heards;
+
+static void on_wake(void *arg)
+{
+	CHECK(arg == &wakes);
+	wakes++;
+}
+
+static void on_heard(void *arg)
+{
+	CHECK(arg == &heards);
+	heards++;
+}
+
+static void world(size_t n, int64_t max_age_ms)
+{
+	struct board_policy policies[MAX] = { { 0 } };
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		policies[i].max_age_ms = max_age_ms;
+		policies[i].startup = i != 2;
+		policies[i].live = i == 1;
+	}
+	fake_us = NOW;
+	wakes = heards = 0;
+	memset(results, 0, sizeof(results));
+	board = board_create(n, policies);
+	board_on_wanted(board, on_wake, &wakes);
+	board_on_published(board, on_heard, &heards);
+}
+
+static bool ask_at(enum board_scope scope, size_t check, int64_t asked_us)
+{
+	struct board_question question = { .scope = scope,
+					   .check = check,
+					   .asked_us = asked_us };
+
+	return board_ask(board, &question, &view);
+}
+
+static bool ask(enum board_scope scope)
+{
+	return ask_at(scope, 0, fake_us);
+}
+
+static void publish_at(size_t check, enum result_code code, int64_t ended_us,
+		       int32_t latency_us)
+{
+	struct result result = { .code = code,
+				 .latency_us = latency_us,
+				 .ended_us = ended_us };
+
+	board_publish(board, check, &result);
+}
+
+static void publish(size_t check, enum result_code code)
+{
+	publish_at(check, code, fake_us, 100);
+}
+
+static unsigned taken;
+
+static void want(void *arg, size_t check)
+{
+	CHECK(arg == &taken);
+	CHECK(!(taken & 1u << check));
+	taken |= 1u << check;
+}
+
+/* Which checks are wanted and were not taken yet, as bits. */
+static unsigned take(void)
+{
+	taken = 0;
+	board_take_wanted(board, want, &taken);
+	return taken;
+}
+
+/* ---- freshness ---- */
+
+static void test_first(void)
+{
+	world(2, 1000);
+	CHECK(!ask(BOARD_READY));
+	CHECK_INT(wakes, 1);
+	CHECK_INT(take(), 3);
+	CHECK_INT(take(), 0);
+	publish(0, RESULT_OK);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	publish(1, RESULT_TIMEOUT);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(view.n, 2);
+	CHECK_INT(results[0].code, RESULT_OK);
+	CHECK_INT(results[1].code, RESULT_TIMEOUT);
+	CHECK_INT(view.now_ms, NOW / 1000);
+	CHECK_INT(wakes, 1);
+	CHECK_INT(take(), 0);
+	board_destroy(board);
+}
+
+static void test_max_age(void)
+{
+	world(1, 1000);
+	publish(0, RESULT_OK);
+	fake_us += 1000000;
+	CHECK(ask(BOARD_READY));
+	fake_us += 1;
+	CHECK(!ask(BOARD_READY));
+	CHECK_INT(take(), 1);
+	/* The question counts, not when it is looked at again. */
+	CHECK(ask_at(BOARD_READY, 0, NOW + 1000000));
+	fake_us += 600000000;
+	CHECK(ask_at(BOARD_READY, 0, NOW + 1000000));
+	board_destroy(board);
+}
+
+/* Nothing older than the question: to the microsecond. */
+static void test_max_age_zero(void)
+{
+	world(1, 0);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	fake_us = NOW + 1;
+	publish(0, RESULT_OK);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(ask_at(BOARD_READY, 0, NOW + 1));
+	CHECK(!ask_at(BOARD_READY, 0, NOW + 2));
+	CHECK_INT(take(), 1);
+	board_destroy(board);
+}
+
+/* A run under way is joined: one question to the dependency for all. */
+static void test_join(void)
+{
+	int i;
+
+	world(1, 0);
+	for (i = 0; i < 1000; i++)
+		CHECK(!ask_at(BOARD_READY, 0, NOW + i));
+	CHECK_INT(wakes, 1);
+	CHECK_INT(take(), 1);
+	for (i = 0; i < 1000; i++)
+		CHECK(!ask_at(BOARD_READY, 0, NOW + 1000 + i));
+	CHECK_INT(wakes, 1);
+	CHECK_INT(take(), 0);
+	fake_us = NOW + 5000;
+	publish(0, RESULT_OK);
+	CHECK_INT(heards, 1);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(ask_at(BOARD_READY, 0, NOW + 1999));
+	CHECK_INT(take(), 0);
+	board_destroy(board);
+}
+
+/*
+ * A result that was made before the question and is published after it: it
+ * answers nobody, and nobody may be forgotten for it.
+ */
+static void test_crossing(void)
+{
+	world(1, 0);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(take(), 1);
+	publish_at(0, RESULT_OK, NOW - 1, 100);
+	CHECK_INT(heards, 1);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(wakes, 2);
+	CHECK_INT(take(), 1);
+	publish_at(0, RESULT_OK, NOW + 1, 100);
+	CHECK_INT(heards, 2);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	board_destroy(board);
+
+	/* Likewise when another one is waited for at the time. */
+	world(2, 0);
+	publish_at(0, RESULT_OK, NOW - 5000, 1000);
+	publish_at(1, RESULT_OK, NOW - 5000, 10);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(take(), 3);
+	publish_at(1, RESULT_OK, NOW - 1, 10);
+	publish_at(0, RESULT_OK, NOW + 1000, 1000);
+	CHECK_INT(heards, 1);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(take(), 2);
+	publish_at(1, RESULT_OK, NOW + 2000, 10);
+	CHECK_INT(heards, 2);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	board_destroy(board);
+}
+
+/* ---- scopes ---- */
+
+static void test_one(void)
+{
+	world(3, 0);
+	CHECK(!ask_at(BOARD_ONE, 1, NOW));
+	CHECK_INT(take(), 2);
+	memset(results, 7, sizeof(results));
+	publish(1, RESULT_OK);
+	CHECK_INT(heards, 1);
+	CHECK(ask_at(BOARD_ONE, 1, NOW));
+	CHECK_INT(results[1].code, RESULT_OK);
+	CHECK_INT(results[0].code, 0x07070707); /* left as it was */
+	CHECK_INT(take(), 0);
+	board_destroy(board);
+}
+
+static void test_started(void)
+{
+	world(3, 1000);
+	CHECK(!board_latched(board, 0));
+	CHECK(board_latched(board, 2)); /* no startup check */
+	CHECK(!ask(BOARD_STARTED));
+	CHECK_INT(take(), 3);
+	/* The first result is waited for, whatever it says. */
+	publish(0, RESULT_REFUSED);
+	publish(1, RESULT_OK);
+	CHECK(ask(BOARD_STARTED));
+	CHECK(!view.started);
+	CHECK(!latched[0]);
+	CHECK(latched[1]);
+	fake_us += 100000000;
+	CHECK(ask(BOARD_STARTED));
+	CHECK_INT(take(), 0);
+	publish(0, RESULT_OK);
+	CHECK(board_latched(board, 0));
+	CHECK(ask(BOARD_STARTED));
+	CHECK(view.started);
+	/* Once and for all. */
+	publish(0, RESULT_REFUSED);
+	publish(1, RESULT_REFUSED);
+	CHECK(ask(BOARD_STARTED));
+	CHECK(view.started);
+	board_destroy(board);
+}
+
+static void test_live(void)
+{
+	world(3, 0);
+	CHECK(ask(BOARD_LIVE));
+	publish(1, RESULT_MISSING);
+	fake_us += 1000000000;
+	CHECK(ask(BOARD_LIVE));
+	CHECK_INT(results[1].code, RESULT_MISSING);
+	CHECK_INT(take(), 0);
+	CHECK_INT(wakes, 0);
+	board_destroy(board);
+}
+
+static void test_look(void)
+{
+	struct board_question question = { .scope = BOARD_READY,
+					   .asked_us = NOW };
+
+	world(2, 0);
+	board_look(board, &question, &view);
+	CHECK_INT(results[0].ended_us, 0);
+	CHECK_INT(take(), 0);
+	CHECK_INT(wakes, 0);
+	publish(0, RESULT_OK);
+	board_look(board, &question, &view);
+	CHECK_INT(results[0].ended_us, NOW);
+	CHECK(!view.draining);
+	board_set_draining(board, true);
+	board_look(board, &question, &view);
+	CHECK(view.draining);
+	board_set_draining(board, false);
+	board_look(board, &question, &view);
+	CHECK(!view.draining);
+	board_destroy(board);
+}
+
+static void test_nothing(void)
+{
+	world(0, 0);
+	CHECK(ask(BOARD_READY));
+	CHECK(ask(BOARD_STARTED));
+	CHECK(view.started);
+	CHECK(ask(BOARD_LIVE));
+	CHECK_INT(take(), 0);
+	board_destroy(board);
+	board_destroy(NULL);
+}
+
+/* ---- who is told ---- */
+
+static void test_heard(void)
+{
+	/* Nobody waits: nobody is told. */
+	world(3, 0);
+	publish(0, RESULT_OK);
+	publish(1, RESULT_OK);
+	CHECK_INT(heards, 0);
+
+	/* For everything: told once, when the last one is there. */
+	fake_us += 10;
+	CHECK(!ask_at(BOARD_READY, 0, NOW + 10));
+	CHECK(!ask_at(BOARD_READY, 0, NOW + 10));
+	fake_us += 10;
+	publish(2, RESULT_OK);
+	CHECK_INT(heards, 0);
+	publish(0, RESULT_OK);
+	CHECK_INT(heards, 0);
+	publish(1, RESULT_OK);
+	CHECK_INT(heards, 1);
+	CHECK(ask_at(BOARD_READY, 0, NOW + 10));
+	publish(1, RESULT_OK);
+	CHECK_INT(heards, 1);
+
+	/* For one: told when it is there, whatever else is missing. */
+	fake_us += 10;
+	CHECK(!ask_at(BOARD_READY, 0, fake_us));
+	CHECK(!ask_at(BOARD_ONE, 0, fake_us));
+	publish(0, RESULT_OK);
+	CHECK_INT(heards, 2);
+	/* All that waited ask again, and only what is missing is awaited. */
+	CHECK(!ask_at(BOARD_READY, 0, fake_us));
+	publish(2, RESULT_OK);
+	publish(1, RESULT_OK);
+	CHECK_INT(heards, 3);
+	CHECK(ask_at(BOARD_READY, 0, fake_us));
+	board_destroy(board);
+}
+
+/* Later questions need newer results than the first that waits. */
+static void test_heard_later(void)
+{
+	world(2, 0);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(take(), 3);
+	publish_at(0, RESULT_OK, NOW + 10, 10);
+	CHECK(!ask_at(BOARD_READY, 0, NOW + 20));
+	CHECK_INT(take(), 1);
+	publish_at(1, RESULT_OK, NOW + 30, 10);
+	/* The first has all it needs. */
+	CHECK_INT(heards, 1);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(BOARD_READY, 0, NOW + 20));
+	publish_at(0, RESULT_OK, NOW + 40, 10);
+	CHECK_INT(heards, 2);
+	CHECK(ask_at(BOARD_READY, 0, NOW + 20));
+	board_destroy(board);
+}
+
+static void test_no_ears(void)
+{
+	world(1, 0);
+	board_on_wanted(board, NULL, NULL);
+	board_on_published(board, NULL, NULL);
+	CHECK(!ask(BOARD_READY));
+	publish(0, RESULT_OK);
+	fake_us++;
+	/* Found by who comes later. */
+	CHECK(!ask(BOARD_READY));
+	board_on_wanted(board, on_wake, &wakes);
+	CHECK_INT(take(), 1);
+	board_destroy(board);
+}
+
+static void want_and_publish(void *arg, size_t check)
+{
+	(void)arg;
+	publish(check, RESULT_OK);
+}
+
+static void test_publish_inside(void)
+{
+	world(3, 0);
+	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	board_take_wanted(board, want_and_publish, NULL);
+	CHECK_INT(heards, 1);
+	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK_INT(take(), 0);
+	board_destroy(board);
+}
+
+/* ---- stuck ---- */
+
+static bool stuck(void)
+{
+	CHECK(ask(BOARD_LIVE));
+	return view.stuck;
+}
+
+static void test_stuck(void)
+{
+	world(1, 0);
+	fake_us += (BOARD_STUCK_MS - 1) * 1000;
+	CHECK(!stuck());
+	board_beat(board);
+	fake_us += BOARD_STUCK_MS * 1000;
+	/* Only suspected: maybe we slept as well. */
+	CHECK(!stuck());
+	fake_us += 999000;
+	CHECK(!stuck());
+	fake_us += 1000;
+	CHECK(stuck());
+	CHECK(stuck());
+	board_beat(board);
+	CHECK(!stuck());
+	/* Another time, another suspicion. */
+	fake_us += BOARD_STUCK_MS * 1000;
+	CHECK(!stuck());
+	board_beat(board);
+	fake_us += 3600000000;
+	CHECK(!stuck());
+	board_beat(board);
+	CHECK(!stuck());
+	/* Asked every ten seconds, it takes two of them. */
+	fake_us += 10000000;
+	CHECK(!stuck());
+	fake_us += 10000000;
+	CHECK(stuck());
+	board_destroy(board);
+}
+
+/* ---- threads ---- */
+
+#define ASKERS 6
+#define ROUNDS 2000
+
+static pthread_mutex_t ear_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ear = PTHREAD_COND_INITIALIZER;
+static pthread_mutex_t work_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static int news, work_to_do, asking;
+static long lost;
+
+static void wake_prober(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&work_lock);
+	work_to_do = 1;
+	pthread_cond_signal(&work);
+	pthread_mutex_unlock(&work_lock);
+}
+
+static void wake_askers(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&ear_lock);
+	news++;
+	pthread_cond_broadcast(&ear);
+	pthread_mutex_unlock(&ear_lock);
+}
+
+static void *asker(void *arg)
+{
+	unsigned seed = (unsigned)(uintptr_t)arg;
+	struct result mine[4];
+	bool mine_latched[4];
+	struct board_view look = { .results = mine, .latched = mine_latched };
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		struct board_question question = {
+			.scope = rand_r(&seed) % 3 ? BOARD_READY : BOARD_ONE,
+			.check = (size_t)rand_r(&seed) % 4,
+			.asked_us = clock_us(),
+		};
+		struct timespec until;
+		int seen, missed = 0;
+
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 20;
+		/* What is published after the board said "wait" is heard. */
+		pthread_mutex_lock(&ear_lock);
+		while (!missed && !board_ask(board, &question, &look)) {
+			seen = news;
+			while (!missed && news == seen)
+				missed = pthread_cond_timedwait(&ear, &ear_lock,
+								&until) != 0;
+		}
+		lost += missed;
+		pthread_mutex_unlock(&ear_lock);
+		if (missed)
+			break;
+	}
+	pthread_mutex_lock(&work_lock);
+	asking--;
+	pthread_cond_signal(&work);
+	pthread_mutex_unlock(&work_lock);
+	return NULL;
+}
+
+static void want_slowly(void *arg, size_t check)
+{
+	unsigned *seed = arg;
+	int64_t ended_us = clock_us();
+
+	/* A moment between the end of a run and its publication. */
+	fake_us += 1 + rand_r(seed) % 3;
+	if (rand_r(seed) % 4 == 0)
+		sched_yield();
+	publish_at(check, RESULT_OK, ended_us, rand_r(seed) % 1000);
+}
+
+static void test_threads(void)
+{
+	pthread_t askers[ASKERS];
+	unsigned seed = 1;
+	intptr_t i;
+
+	world(4, 0);
+	board_on_wanted(board, wake_prober, NULL);
+	board_on_published(board, wake_askers, NULL);
+	asking = ASKERS;
+	for (i = 0; i < ASKERS; i++)
+		pthread_create(&askers[i], NULL, asker, (void *)(i + 1));
+	pthread_mutex_lock(&work_lock);
+	while (asking) {
+		while (!work_to_do && asking)
+			pthread_cond_wait(&work, &work_lock);
+		work_to_do = 0;
+		pthread_mutex_unlock(&work_lock);
+		board_beat(board);
+		board_take_wanted(board, want_slowly, &seed);
+		pthread_mutex_lock(&work_lock);
+	}
+	pthread_mutex_unlock(&work_lock);
+	for (i = 0; i < ASKERS; i++)
+		pthread_join(askers[i], NULL);
+	CHECK_INT(lost, 0);
+	board_destroy(board);
+}
+
+int main(void)
+{
+	test_first();
+	test_max_age();
+	test_max_age_zero();
+	test_join();
+	test_crossing();
+	test_one();
+	test_started();
+	test_live();
+	test_look();
+	test_nothing();
+	test_heard();
+	test_heard_later();
+	test_no_ears();
+	test_publish_inside();
+	test_stuck();
+	test_threads();
+	return unit_report();
+}
