@@ -26,7 +26,7 @@ layers='
 2 gate
 2 verdict
 3 check
-3 stream
+3 stream stream_bio stream_race stream_tls stream_trust stream_words
 3 drain
 3 render
 4 http_ask
@@ -52,7 +52,7 @@ fastcgi.h responder.c
 libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ check_redis.c
 ares resolve.c
-openssl/ stream.c http_ask.c pg_tls.c
+openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_ask.c pg_tls.c
 curl/ curlio.c curlio.h http_ask.c http_ask.h check_http.c check_openai.c
 cjson/ render.c http_ask.c check_http.c
 ini.h conf_read.c

@@ -1,5 +1,10 @@
 #include "config.h"
 
+#include "stream_bio.c"
+#include "stream_words.c"
+#include "stream_trust.c"
+#include "stream_tls.c"
+#include "stream_race.c"
 #include "stream.c"
 
 #include "unit.h"
@@ -409,14 +414,41 @@ static void test_refused(void)
 /* Which of several errors is told. */
 static void test_note(void)
 {
-	struct stream stream = { .connect_errno = 0 };
+	struct stream_race race = { .error = 0 };
 
-	stream_note(&stream, ENETUNREACH);
-	CHECK_INT(stream.connect_errno, ENETUNREACH);
-	stream_note(&stream, ECONNREFUSED);
-	CHECK_INT(stream.connect_errno, ECONNREFUSED);
-	stream_note(&stream, EHOSTUNREACH);
-	CHECK_INT(stream.connect_errno, ECONNREFUSED);
+	stream_race_note(&race, ENETUNREACH);
+	CHECK_INT(race.error, ENETUNREACH);
+	stream_race_note(&race, ECONNREFUSED);
+	CHECK_INT(race.error, ECONNREFUSED);
+	stream_race_note(&race, EHOSTUNREACH);
+	CHECK_INT(race.error, ECONNREFUSED);
+}
+
+static void test_words(void)
+{
+	struct stream_failure failure = stream_words_errno(ECONNREFUSED);
+
+	CHECK_INT(failure.code, RESULT_REFUSED);
+	CHECK_STR(failure.words, "connection refused");
+	CHECK_STR(failure.detail, "Connection refused");
+	failure = stream_words_errno(ELOOP);
+	CHECK_INT(failure.code, RESULT_CONNECT);
+	CHECK_STR(failure.words, "connection failed");
+	CHECK(*failure.detail);
+	failure = stream_words_verify(X509_V_ERR_PATH_LENGTH_EXCEEDED);
+	CHECK_INT(failure.code, RESULT_TLS);
+	CHECK_STR(failure.words, "TLS: certificate is not valid");
+	CHECK(*failure.detail);
+	failure = stream_words_library(
+		ERR_PACK(ERR_LIB_SSL, 0, SSL_R_HTTP_REQUEST), "otherwise");
+	CHECK_STR(failure.words, "TLS: peer does not speak TLS");
+	/* The reasons of other parts of the library have the same numbers. */
+	failure = stream_words_library(
+		ERR_PACK(ERR_LIB_X509, 0, SSL_R_HTTP_REQUEST), "otherwise");
+	CHECK_STR(failure.words, "otherwise");
+	failure = stream_words_library(0, "otherwise");
+	CHECK_STR(failure.words, "otherwise");
+	CHECK_STR(failure.detail, "");
 }
 
 static void test_second_address(void)
@@ -703,18 +735,18 @@ static void test_system_trust(void)
 	first = stream_trust_create(NULL, 0, words, sizeof(words));
 	second = stream_trust_create(NULL, 0, words, sizeof(words));
 	CHECK(first && second);
-	CHECK(!stream_system.cas);
+	CHECK(!stream_trust_system.cas);
 	server_open(&server);
 	expect_error(open_one(&server, first, "redis.test"), &server,
 		     RESULT_TLS, "TLS: certificate is not trusted");
 	server_close(&server);
-	CHECK_INT(stream_system.users, 1);
+	CHECK_INT(stream_trust_system.users, 1);
 	CHECK(stream_trust_ready(second) && stream_trust_ready(second));
-	CHECK_INT(stream_system.users, 2);
+	CHECK_INT(stream_trust_system.users, 2);
 	stream_trust_destroy(first);
-	CHECK(stream_system.cas);
+	CHECK(stream_trust_system.cas);
 	stream_trust_destroy(second);
-	CHECK(!stream_system.cas);
+	CHECK(!stream_trust_system.cas);
 }
 
 static int open_fds(void)
@@ -735,6 +767,7 @@ int main(void)
 	test_plain();
 	test_refused();
 	test_note();
+	test_words();
 	test_second_address();
 	test_black_hole();
 	test_unix();
