@@ -2,6 +2,8 @@
  * The gate over real sockets and epoll, with a clock of our own: whoever must
  * wait does so without us.
  */
+#include "config.h"
+
 #define HEALTH_CLOCK_H
 
 #include <stdbool.h>
