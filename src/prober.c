@@ -220,9 +220,13 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 		if (!prober->drain)
 			return -1;
 	}
+	if (pthread_create(&prober->thread, NULL, prober_main, prober))
+		return -1;
+	/* Not before: responders would go on waking a loop that is gone.  What
+	 * became wanted meanwhile is found by this wake. */
 	board_on_wanted(prober->board, prober_wake, prober->env.loop);
-	return pthread_create(&prober->thread, NULL, prober_main, prober) ? -1
-									  : 0;
+	loop_wake(prober->env.loop);
+	return 0;
 }
 
 struct prober *prober_start(const struct settings *settings,
