@@ -12,15 +12,19 @@ done
 # ---- our program
 
 # serve [OPTION...]: (re)starts it with the configuration on standard input.
-# log_here is where its log begins, for logged.
+# Not behind a pipe: it would be started by a subshell.
 serve() {
 	cat >"$scratch/health.conf"
 	! running health || stop health
-	log_here=$(stat -c %s "$scratch/log/health" 2>/dev/null || echo 0)
+	mark_log
 	start_health --config "$scratch/health.conf" "$@"
 }
 
-# new_log: prints what it has logged since it was started
+# mark_log: what is logged from now on is what new_log prints
+mark_log() {
+	log_here=$(stat -c %s "$scratch/log/health" 2>/dev/null || echo 0)
+}
+
 new_log() {
 	tail -c "+$((log_here + 1))" "$scratch/log/health"
 }
@@ -33,7 +37,7 @@ logged() {
 # probe PATH [OPTION of fcgi_client...]: asks; sets what ask sets, and $took_ms
 # and the figures $answers, $s200, $s503, $failed, $first_ms and $last_ms.
 probe() {
-	local path=$1 figure
+	local path=$1
 
 	shift
 	asked="${*:+$* }$path"
@@ -42,18 +46,22 @@ probe() {
 	sed -n '/^\r*$/q;p' "$scratch/answer" >"$head"
 	sed '1,/^\r*$/d' "$scratch/answer" >"$scratch/body"
 	body=$(cat "$scratch/body")
-	answers=0 s200=0 s503=0 failed=0 first_ms=-1 last_ms=-1
-	while read -r figure; do
-		case $figure in
-		*=*) declare -g "$figure" ;;
-		*) echo "$asked: $figure" >&2 ;;
-		esac
-	done < <(tr ' ' '\n' <"$scratch/figures")
+	read_figures "$scratch/figures"
 	took_ms=$last_ms
 	status=$(header Status)
 	status=${status:-200}
 	status=${status%% *}
 	[ "$answers" -gt 0 ] || status=000
+}
+
+# read_figures FILE: what fcgi_client says at its end
+read_figures() {
+	local figure
+
+	answers=0 s200=0 s503=0 failed=0 first_ms=-1 last_ms=-1
+	while read -r figure; do
+		declare -g "$figure"
+	done < <(grep -a '^answers=' "$1" | tr ' ' '\n')
 }
 
 # answers PATH STATUS: for wait_for
@@ -70,16 +78,16 @@ check_says() {
 
 # assert_healthy NAME: in the last body
 assert_healthy() {
-	assertEquals "$asked: $1 in $body" true \
+	assertEquals "$asked: $1 is $(json ".checks.\"$1\" | tojson")" true \
 		"$(json ".checks.\"$1\".healthy")"
 }
 
 # assert_failed NAME CODE [ERROR]: in the last body
 assert_failed() {
-	assertEquals "$asked: $1 in $body" "false $2" \
-		"$(json ".checks.\"$1\" | \"\\(.healthy) \\(.code)\"")"
-	[ -z "${3:-}" ] || assertEquals "$asked: $1 in $body" "$3" \
-		"$(json ".checks.\"$1\".error")"
+	assertEquals "$asked: $1 is $(json ".checks.\"$1\" | tojson")" \
+		"false $2${3:+ $3}" \
+		"$(json ".checks.\"$1\" |
+			\"\\(.healthy) \\(.code)${3:+ \\(.error)}\"")"
 }
 
 # assert_took FROM TO: milliseconds.  Lower limits are exact; upper ones leave
