@@ -1,0 +1,336 @@
+#!/bin/bash
+# The kinds openai and azure-openai: what is sent, as a server sees it, and
+# what its answers mean.
+# shellcheck disable=SC2119,SC2120
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
+need jq nginx openssl
+
+# A peer that keeps what it was asked, and always gives the same answer.
+ok='HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\r\n{"object": "list", "data":[]}'
+
+# start_api NAME ANSWER
+start_api() {
+	start_peer "$1" <<-END
+		request
+		send $2
+		loop
+	END
+}
+
+# request_of NAME: the lines of the last request there, in a row
+request_of() {
+	awk '/^request /{text = ""} /^(request|header) /{
+		sub(/^[a-z]+ /, ""); text = text $0 "\n"} END {printf "%s", text}' \
+		"$scratch/log/$1"
+}
+
+# assert_asked NAME LINE...: each of them was a line of the request
+assert_asked() {
+	local name=$1 line
+
+	shift
+	for line in "$@"; do
+		assertTrue "$name: '$line' in $(request_of "$name")" \
+			"request_of $name | grep -qixF -- '$line'"
+	done
+}
+
+test_what_is_asked() {
+	local name
+
+	start_api plain "$ok"
+	plain=$peer_port
+	start_api version "$ok"
+	version=$peer_port
+	start_api model "$ok"
+	model=$peer_port
+	start_api azure "$ok"
+	azure=$peer_port
+	start_api azure_old "$ok"
+	azure_old=$peer_port
+	start_api azure_new "$ok"
+	azure_new=$peer_port
+	serve <<-END
+		[plain]
+		kind = openai
+		base_url = http://127.0.0.1:$plain
+		api_key = sk-Secret-plain
+		organization = org-1
+		project = proj-2
+		[version]
+		kind = openai
+		base_url = http://127.0.0.1:$version/api/v1/
+		api_key = sk-Secret-version
+		[model]
+		kind = openai
+		base_url = http://127.0.0.1:$model
+		api_key = sk-Secret-model
+		model = gpt-4o mini
+		[azure]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:$azure/
+		api_key = Secret-azure
+		[azure_old]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:$azure_old
+		api_key = Secret-azure
+		path = /openai/deployments
+		api_version = 2023-03-15-preview
+		[azure_new]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:$azure_new
+		api_key = Secret-azure
+		path = /openai/v1/models
+		api_version =
+	END
+	probe /health/ready
+	assert_status 200
+	assert_whole
+	assert_json '.checks | map(.healthy) | all' true
+	assert_asked plain 'GET /v1/models HTTP/1.1' \
+		'Authorization: Bearer sk-Secret-plain' \
+		'OpenAI-Organization: org-1' 'OpenAI-Project: proj-2' \
+		"Host: 127.0.0.1:$plain"
+	assert_asked version 'GET /api/v1/models HTTP/1.1'
+	assert_asked model 'GET /v1/models/gpt-4o%20mini HTTP/1.1'
+	assert_asked azure \
+		'GET /openai/models?api-version=2024-10-21 HTTP/1.1' \
+		'api-key: Secret-azure'
+	assertNotContains 'a second credential' "$(request_of azure)" Bearer
+	assert_asked azure_old \
+		'GET /openai/deployments?api-version=2023-03-15-preview HTTP/1.1'
+	assert_asked azure_new 'GET /openai/v1/models HTTP/1.1'
+	assert_no_secret Secret-
+	stop health
+	for name in plain version model azure azure_old azure_new; do
+		stop "$name"
+	done
+}
+
+test_credentials_not_configured() {
+	local name
+
+	serve <<-END
+		[key]
+		kind = openai
+		[key_empty]
+		kind = openai
+		api_key =
+		[azure_key]
+		kind = azure-openai
+		endpoint = https://example.invalid
+		[azure_endpoint]
+		kind = azure-openai
+		api_key = Secret-key
+		[azure_both]
+		kind = azure-openai
+	END
+	probe /health/ready
+	assert_status 503
+	assert_whole
+	assert_took 0 200
+	for name in key key_empty azure_key azure_endpoint azure_both; do
+		assert_failed "$name" config 'credentials not configured'
+	done
+	assert_no_secret Secret-
+	stop health
+}
+
+test_answers() {
+	local name code words more answer
+
+	{
+		while IFS='|' read -r name more answer; do
+			start_api "api_$name" "HTTP/1.1 $answer"
+			cat <<-END
+				[$name]
+				kind = openai
+				base_url = http://127.0.0.1:$peer_port
+				api_key = sk-Secret-$name
+				timeout = 1s
+			END
+			echo "$more"
+			[ "$name" = model ] && continue
+			cat <<-END
+				[azure_$name]
+				kind = azure-openai
+				endpoint = http://127.0.0.1:$peer_port
+				api_key = Secret-azure-$name
+				timeout = 1s
+			END
+		done <<-'END'
+			unauthorized||401 No\r\nContent-Length: 27\r\n\r\n{"error": "Secret-answered"}
+			forbidden||403 No\r\nContent-Length: 2\r\n\r\n{}
+			many||429 Slow\r\nRetry-After: 20\r\nContent-Length: 2\r\n\r\n{}
+			broken||500 Oh\r\nContent-Length: 2\r\n\r\n{}
+			down||503 Oh\r\nContent-Length: 0\r\n\r\n
+			gone||404 No\r\nContent-Length: 2\r\n\r\n{}
+			model|model = gpt-none|404 No\r\nContent-Length: 2\r\n\r\n{}
+			page||200 OK\r\nContent-Length: 13\r\n\r\n<html></html>
+			moved||302 There\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n
+		END
+	} >"$scratch/apis"
+	serve <"$scratch/apis"
+	probe /health/ready
+	assert_status 503
+	assert_whole
+	while IFS='|' read -r name code words; do
+		assert_failed "$name" "$code" "$words"
+		[ "$name" = model ] && continue
+		assert_failed "azure_$name" "$code" "$words"
+	done <<-END
+		unauthorized|auth|HTTP 401
+		forbidden|auth|HTTP 403
+		many|throttled|HTTP 429
+		broken|upstream|HTTP 500
+		down|upstream|HTTP 503
+		gone|status|HTTP 404
+		model|missing|model not found
+		page|protocol|answer is not JSON
+		moved|status|HTTP 302
+	END
+	assertNotContains 'what the service said' "$body" Secret-
+	assert_no_secret sk-Secret Secret-azure
+	assert_lively
+	stop health
+	for name in unauthorized forbidden many broken down gone model page \
+		moved; do
+		stop "api_$name"
+	done
+}
+
+test_restricted_key() {
+	local refusal='HTTP/1.1 403 No\r\nContent-Length: 76\r\n\r\n{"error": "You have insufficient permissions. Missing scopes: api.model.read"}'
+
+	start_api restricted "${refusal/76/78}"
+	serve <<-END
+		[refused]
+		kind = openai
+		base_url = http://127.0.0.1:$peer_port
+		api_key = sk-Secret
+		[accepted]
+		kind = openai
+		base_url = http://127.0.0.1:$peer_port
+		api_key = sk-Secret
+		accept_restricted = yes
+	END
+	probe /health/ready
+	assert_status 503
+	assert_failed refused auth 'key lacks the Models scope'
+	assert_healthy accepted
+	stop health
+	stop restricted
+}
+
+test_slow_and_silent() {
+	start_peer silent <<-'END'
+		request
+		silent
+	END
+	silent=$peer_port
+	start_peer slow <<-END
+		request
+		wait 300
+		send $ok
+		loop
+	END
+	serve <<-END
+		[silent]
+		kind = openai
+		base_url = http://127.0.0.1:$silent
+		api_key = sk-Secret
+		timeout = 500ms
+		max_age = 0s
+		required = no
+		[slow]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:$peer_port
+		api_key = Secret
+		max_age = 0s
+	END
+	probe /health/ready
+	assert_status 200
+	assert_json .status degraded
+	assert_failed silent timeout 'Timeout after 500ms'
+	assert_healthy slow
+	assert_json '.checks.slow.latency_ms >= 290' true
+	probe /health/ready
+	assert_took 490 800
+	stop health
+	stop silent
+	stop slow
+}
+
+# TLS as the real ones have it, with a CA of our own; and a list that is longer
+# than what is read of it.
+test_tls_and_long_list() {
+	local port
+
+	make_certificates || return
+	port=$(free_port)
+	mkdir -p "$scratch/www/v1"
+	{
+		echo '{"data": ['
+		yes '{"id": "one of many models"},' | head -n 20000
+		echo '{}]}'
+	} >"$scratch/www/v1/models"
+	: >"$scratch/nginx-server.conf"
+	start_nginx <<-END
+		server {
+			listen 127.0.0.1:$port ssl;
+			ssl_certificate $tls/good.pem;
+			ssl_certificate_key $tls/good.key;
+			root $scratch/www;
+		}
+	END
+	serve <<-END
+		[openai]
+		kind = openai
+		base_url = https://localhost:$port/v1
+		api_key = sk-Secret
+		ca_file = $tls/ca.pem
+		max_age = 0s
+		[stranger]
+		kind = openai
+		base_url = https://localhost:$port/v1
+		api_key = sk-Secret
+		max_age = 0s
+		required = no
+	END
+	for _ in 1 2 3; do
+		probe /health/ready
+		assert_status 200
+		assert_healthy openai
+		assert_failed stranger tls
+	done
+	stop nginx
+	probe /health/ready
+	assert_failed openai refused 'connection refused'
+	stop health
+}
+
+# What the usual variables make, when there is no configuration.
+test_environment() {
+	start_api variable "$ok"
+	! running health || stop health
+	mark_log
+	export OPENAI_API_KEY=sk-Secret-variable
+	export OPENAI_BASE_URL=http://127.0.0.1:$peer_port/v1
+	install_health
+	start health TERM "$health_program" --listen "unix:$health_socket"
+	unset OPENAI_API_KEY OPENAI_BASE_URL
+	wait_for [ -S "$health_socket" ]
+	probe /health/ready
+	assert_status 200
+	assert_healthy openai
+	assert_asked variable 'GET /v1/models HTTP/1.1' \
+		'Authorization: Bearer sk-Secret-variable'
+	assertFalse 'the key in the environment of the process' \
+		"grep -aq Secret-variable /proc/$(pid_of health)/environ"
+	assert_no_secret Secret-variable
+	stop health
+	stop variable
+}
+
+. "$SHUNIT2"
