@@ -1,0 +1,228 @@
+/*
+ * From a request to its bytes, with the real route, board, verdict and
+ * rendering, and a clock that stands until it is moved.
+ */
+#define HEALTH_CLOCK_H
+
+#include <stdint.h>
+
+static int64_t fake_us = 5000000000;
+
+static inline int64_t clock_us(void)
+{
+	return fake_us;
+}
+
+static inline int64_t clock_ms(void)
+{
+	return fake_us / 1000;
+}
+
+#include "answer.c"
+#include "board.c"
+
+#include <stdio.h>
+
+#include "unit.h"
+
+static struct check_setup checks[] = {
+	{ .name = "database",
+	  .common = { .max_age_ms = 1000, .required = true, .startup = true } },
+	{ .name = "cache", .common = { .max_age_ms = 1000 } },
+};
+static const struct board_policy policies[] = {
+	{ .max_age_ms = 1000, .startup = true },
+	{ .max_age_ms = 1000 },
+};
+static char mount[] = "", name[] = "tested";
+static const struct settings settings = {
+	.health = { .service = name, .mount = mount, .answer_within_ms = 4500 },
+	.n = 2,
+	.checks = checks,
+};
+
+static struct board *board;
+static struct service *service;
+static struct board_view *view;
+static struct answer answer;
+static struct response response;
+
+static void world(bool broken)
+{
+	board = board_create(2, policies);
+	service = service_create(&settings, board, broken);
+	view = service_view(service);
+	CHECK(board && service && view);
+}
+
+static void world_end(void)
+{
+	free(view);
+	service_destroy(service);
+	board_destroy(board);
+}
+
+static void begin(const char *method, const char *path)
+{
+	struct route_request request = { .method = method, .path_info = path };
+
+	answer_begin(service, &request, &answer);
+}
+
+static void publish(size_t check, enum result_code code)
+{
+	struct result result = { .code = code,
+				 .latency_us = 1500,
+				 .ended_us = fake_us };
+
+	if (code != RESULT_OK)
+		snprintf(result.error, sizeof(result.error), "HTTP 503");
+	board_publish(board, check, &result);
+}
+
+/* Status and body of the answer; its length is what its head says. */
+static void expect(int line, enum answer_how how, int http, const char *body)
+{
+	const char *length;
+
+	if (!answer_ask(service, &answer, how, view)) {
+		printf("\tline %d\n", line);
+		CHECK(!"must wait");
+		return;
+	}
+	answer_render(service, &answer, how, view, &response);
+	CHECK(response.text != NULL);
+	if (response.http != http ||
+	    strcmp(response.text + response.head_len, body) != 0)
+		printf("\tline %d\n", line);
+	CHECK_INT(response.http, http);
+	CHECK_STR(response.text + response.head_len, body);
+	CHECK_INT(response.len, strlen(response.text));
+	length = strstr(response.text, "Content-Length: ");
+	CHECK(length && (answer.route.head ||
+			 strtoul(length + 16, NULL, 10) == strlen(body)));
+	free(response.text);
+}
+
+#define EXPECT(how, http, body) expect(__LINE__, ANSWER_##how, http, body)
+
+static bool waits(void)
+{
+	return !answer_ask(service, &answer, ANSWER_IF_KNOWN, view);
+}
+
+static void test_live(void)
+{
+	world(false);
+	begin("GET", "/health");
+	EXPECT(IF_KNOWN, 200,
+	       "{\"status\":\"alive\",\"service\":\"tested\"}\n");
+	begin("HEAD", "/health");
+	EXPECT(IF_KNOWN, 200, "");
+	begin("GET", "/health/nothing");
+	EXPECT(IF_KNOWN, 404, "{\"error\":\"not found\"}\n");
+	begin("POST", "/health");
+	EXPECT(IF_KNOWN, 405, "{\"error\":\"method not allowed\"}\n");
+	world_end();
+}
+
+static void test_ready(void)
+{
+	world(false);
+	begin("GET", "/health/ready");
+	CHECK_INT(answer.until_ms, clock_ms() + 4500);
+	CHECK(waits());
+	fake_us += 2000;
+	publish(0, RESULT_OK);
+	CHECK(waits());
+	publish(1, RESULT_OK);
+	EXPECT(IF_KNOWN, 200,
+	       "{\"status\":\"ready\",\"checks\":{"
+	       "\"database\":{\"healthy\":true,\"latency_ms\":1.5},"
+	       "\"cache\":{\"healthy\":true,\"latency_ms\":1.5}}}\n");
+	publish(1, RESULT_STATUS);
+	fake_us += 7000;
+	begin("GET", "/health/ready/cache");
+	EXPECT(IF_KNOWN, 503,
+	       "{\"status\":\"not_ready\",\"checks\":{\"cache\":{"
+	       "\"healthy\":false,\"error\":\"HTTP 503\",\"code\":\"status\","
+	       "\"latency_ms\":1.5,\"age_ms\":7}}}\n");
+	world_end();
+}
+
+/* What did not come in time is said to have failed, the rest is shown. */
+static void test_out_of_time(void)
+{
+	world(false);
+	begin("GET", "/health/ready");
+	CHECK(waits());
+	fake_us += 2000;
+	publish(1, RESULT_OK);
+	CHECK(waits());
+	fake_us += 4498000;
+	EXPECT(NOW, 503,
+	       "{\"status\":\"not_ready\",\"checks\":{"
+	       "\"database\":{\"healthy\":false,"
+	       "\"error\":\"No result within 4500ms\",\"code\":\"timeout\","
+	       "\"latency_ms\":4500.0},"
+	       "\"cache\":{\"healthy\":true,\"latency_ms\":1.5}}}\n");
+	world_end();
+}
+
+static void test_busy(void)
+{
+	world(false);
+	begin("GET", "/health/ready");
+	EXPECT(BUSY, 503, "{\"status\":\"not_ready\",\"error\":\"busy\"}\n");
+	world_end();
+}
+
+/* Nobody is asked, nobody waits, and it is alive. */
+static void test_broken(void)
+{
+	static const char *const paths[] = { "/health/ready",
+					     "/health/ready/database",
+					     "/health/ready/misspelled" };
+	size_t i;
+
+	world(true);
+	for (i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		begin("GET", paths[i]);
+		EXPECT(IF_KNOWN, 503,
+		       "{\"status\":\"not_ready\",\"error\":"
+		       "\"configuration error, see the log\"}\n");
+	}
+	begin("GET", "/health/started");
+	EXPECT(IF_KNOWN, 503,
+	       "{\"status\":\"starting\",\"error\":"
+	       "\"configuration error, see the log\"}\n");
+	/* There is no prober, which is not the same as one that is stuck. */
+	for (i = 0; i < 3; i++) {
+		fake_us += 20000000;
+		begin("GET", "/health");
+		EXPECT(IF_KNOWN, 200,
+		       "{\"status\":\"alive\",\"service\":\"tested\"}\n");
+	}
+	world_end();
+}
+
+static void test_no_memory(void)
+{
+	const char *text = response_no_memory();
+	const char *length = strstr(text, "Content-Length: ");
+	const char *body = strstr(text, "\r\n\r\n");
+
+	CHECK(length && body);
+	CHECK_INT(strtoul(length + 16, NULL, 10), strlen(body + 4));
+}
+
+int main(void)
+{
+	test_live();
+	test_ready();
+	test_out_of_time();
+	test_busy();
+	test_broken();
+	test_no_memory();
+	return unit_report();
+}
