@@ -118,6 +118,7 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 	int expected = FCGI_BEGIN;
 	unsigned id = 0;
 	size_t at = 0, end;
+	bool body = false;
 
 	while (fcgi_record_at(bytes, n, at, &record)) {
 		if (at == 0 && record.type == FCGI_ABORT)
@@ -127,7 +128,8 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 		    !fcgi_padding_good(&record))
 			return FCGI_SCAN_BAD;
 		end = at + FCGI_HEADER_BYTES + record.content + record.padding;
-		if (end > FCGI_SCAN_MAX_BYTES)
+		body = expected == FCGI_STDIN_TYPE && record.content;
+		if (end > FCGI_SCAN_MAX_BYTES && !body)
 			return FCGI_SCAN_BAD;
 		if (end > n)
 			break;
@@ -158,5 +160,7 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 		}
 		at = end;
 	}
+	if (body)
+		return FCGI_SCAN_BODY;
 	return n >= FCGI_SCAN_MAX_BYTES ? FCGI_SCAN_BAD : FCGI_SCAN_PARTIAL;
 }

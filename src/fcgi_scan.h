@@ -16,12 +16,18 @@
 
 #include <stddef.h>
 
-/* A request larger than this is refused: no health probe has such a body. */
-#define FCGI_SCAN_MAX_BYTES 65536
+/*
+ * Parameters larger than this are refused; a body needs no limit, it is not
+ * waited for.  What is only looked at stays in the socket, and a Unix socket
+ * takes no more once a quarter of its buffer (52 KB) is in use.
+ */
+#define FCGI_SCAN_MAX_BYTES 49152
 
 enum fcgi_scan_state {
 	FCGI_SCAN_PARTIAL, /* sane as far as it goes */
 	FCGI_SCAN_WHOLE,   /* a request of *length bytes */
+	FCGI_SCAN_BODY,	   /* a request, but for the rest of its body: it can be
+			      answered, its connection not be used again */
 	FCGI_SCAN_SKIP,	   /* *length bytes to be thrown away: the abort of a
 			      request that was already answered */
 	FCGI_SCAN_BAD	   /* close the connection */

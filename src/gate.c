@@ -45,8 +45,9 @@ struct gate_conn {
 	bool busy;	     /* some thread has it */
 	bool again;	     /* an event came meanwhile */
 	bool ended;	     /* no more will come: the peer or we ended it */
-	bool overrun;
-	unsigned pieces; /* of the request that is not whole yet */
+	bool spent;	     /* see gate_conn_spent() */
+	bool lingering;	     /* answered; what comes is thrown away */
+	unsigned pieces;     /* of the request that is not whole yet */
 	int64_t since_ms;
 	struct gate_list *list; /* NULL: none */
 	struct gate_conn *prev, *next;
@@ -138,6 +139,7 @@ static struct gate_conn *gate_take_place(struct gate *gate, int fd)
 	conn->busy = true;
 	conn->again = false;
 	conn->ended = false;
+	conn->lingering = false;
 	conn->pieces = 0;
 	gate->open++;
 	gate_enlist(conn, &gate->partial);
@@ -406,15 +408,20 @@ static enum gate_sight gate_look(struct gate_conn *conn,
 
 	do
 		n = recv(conn->fd, buffer->bytes, sizeof(buffer->bytes),
-			 MSG_PEEK | MSG_DONTWAIT);
+			 MSG_DONTWAIT | (conn->lingering ? 0 : MSG_PEEK));
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return GATE_NOTHING;
 	if (n <= 0)
 		return GATE_END;
+	if (conn->lingering)
+		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_CHANGED;
 	switch (fcgi_scan(buffer->bytes, (size_t)n, &length)) {
 	case FCGI_SCAN_WHOLE:
-		conn->overrun = (size_t)n > length;
+		conn->spent = (size_t)n > length;
+		return GATE_WHOLE;
+	case FCGI_SCAN_BODY:
+		conn->spent = true;
 		return GATE_WHOLE;
 	case FCGI_SCAN_SKIP:
 		/* Counted: who sends nothing else would keep us here. */
@@ -556,9 +563,9 @@ int gate_conn_fd(const struct gate_conn *conn)
 	return conn->fd;
 }
 
-int gate_conn_overrun(const struct gate_conn *conn)
+bool gate_conn_spent(const struct gate_conn *conn)
 {
-	return conn->overrun;
+	return conn->spent;
 }
 
 /* Leaves the connection, which stays busy, to the next thread that waits. */
@@ -582,6 +589,17 @@ void gate_return(struct gate *gate, struct gate_conn *conn)
 		gate_make_ready(gate, conn);
 	else
 		conn->busy = false;
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_linger(struct gate *gate, struct gate_conn *conn)
+{
+	shutdown(conn->fd, SHUT_WR);
+	conn->pieces = 0;
+	pthread_mutex_lock(&gate->lock);
+	conn->lingering = true;
+	gate_enlist(conn, &gate->partial);
+	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
 

@@ -7,7 +7,7 @@
  *
  * gate_wait() is called by several threads at once; each gets its own event.
  * A connection that came out belongs to the caller until he gives it back by
- * gate_return() or gate_drop().
+ * gate_return(), gate_linger() or gate_drop().
  *
  * Who is not worth waiting for: a connection that has not sent a whole request
  * within GATE_PARTIAL_MS or in GATE_PIECES pieces, and a kept one that has been
@@ -18,6 +18,7 @@
 #ifndef HEALTH_GATE_H
 #define HEALTH_GATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "fcgi_scan.h"
@@ -55,12 +56,18 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 			  int timeout_ms, struct gate_conn **conn);
 
 int gate_conn_fd(const struct gate_conn *conn);
-/* Whether more than the one request was there: the rest cannot be kept apart
- * from it once it is read, so the connection must not be used again. */
-int gate_conn_overrun(const struct gate_conn *conn);
+/*
+ * Whether the connection must not be used again, and its input not be read to
+ * the end: the rest of a body is still to come, or more than the one request
+ * was there, which cannot be kept apart from it once it is read.
+ */
+bool gate_conn_spent(const struct gate_conn *conn);
 
 /* The request was read to its end and answered; the next may come. */
 void gate_return(struct gate *gate, struct gate_conn *conn);
+/* A spent connection was answered: what still comes is thrown away until the
+ * peer closes it, since closing it first could cost him the answer. */
+void gate_linger(struct gate *gate, struct gate_conn *conn);
 /* The descriptor was closed by the caller. */
 void gate_drop(struct gate *gate, struct gate_conn *conn);
 

@@ -121,19 +121,25 @@ static void seat_keep(struct responder_seat *seat, struct visit *visit)
 		seat->spare = visit;
 }
 
-/* Gives the connection back when it is to be kept. */
+/* Gives the connection back, unless it was to be closed. */
 static void visit_end(struct responder_seat *seat, struct visit *visit)
 {
 	struct responder *responder = seat->responder;
 	FCGX_Request *request = &visit->request;
+	bool spent = gate_conn_spent(visit->conn);
 
-	if (gate_conn_overrun(visit->conn) || atomic_load(&responder->stopping))
+	if (spent)
+		request->keepConnection = 1; /* the gate is to close it */
+	else if (atomic_load(&responder->stopping))
 		request->keepConnection = 0;
 	/* Writes the end of the answer, and closes the descriptor (only closes
-	 * it, since `detached` is set) when it is not kept or had an error. */
+	 * it, since `detached` is set) when it is not kept or an error was met,
+	 * in the request or now. */
 	FCGX_Finish_r(request);
 	if (request->ipcFd < 0)
 		gate_drop(responder->gate, visit->conn);
+	else if (spent)
+		gate_linger(responder->gate, visit->conn);
 	else
 		gate_return(responder->gate, visit->conn);
 	request->ipcFd = -1;
@@ -190,7 +196,8 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	visit_send(seat, visit, &response);
 }
 
-/* Reads the request, which is there as a whole, and answers or parks it. */
+/* Reads the request, which is there but for the rest of its body maybe, and
+ * answers or parks it. */
 static void seat_serve_request(struct responder_seat *seat,
 			       struct gate_conn *conn)
 {
@@ -214,11 +221,11 @@ static void seat_serve_request(struct responder_seat *seat,
 		seat_keep(seat, visit);
 		return;
 	}
-	while (FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
+	while (!gate_conn_spent(conn) &&
+	       FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
 		continue;
 	/* Accept_r succeeds on a broken request, too. */
 	if (FCGX_GetError(request->in)) {
-		request->keepConnection = 0;
 		visit_end(seat, visit);
 		return;
 	}

@@ -100,7 +100,7 @@ static void test_body(void)
 	put_begin(1, 0);
 	put_record(FCGI_PARAMS_TYPE, "", 0, 0);
 	put_record(FCGI_STDIN_TYPE, "a=b", 3, 5);
-	CHECK_INT(scan(), FCGI_SCAN_PARTIAL);
+	CHECK_INT(scan(), FCGI_SCAN_BODY);
 	put_record(FCGI_STDIN_TYPE, "", 0, 0);
 	CHECK_INT(scan(), FCGI_SCAN_WHOLE);
 }
@@ -283,7 +283,7 @@ static void test_size(void)
 	put_record(FCGI_PARAMS_TYPE, "", 0, 0);
 	rest = FCGI_SCAN_MAX_BYTES - used - 16;
 	put_record(FCGI_STDIN_TYPE, zeros, rest, 0);
-	CHECK_INT(scan(), FCGI_SCAN_PARTIAL);
+	CHECK_INT(scan(), FCGI_SCAN_BODY);
 	put_record(FCGI_STDIN_TYPE, "", 0, 0);
 	CHECK_INT(used, FCGI_SCAN_MAX_BYTES);
 	CHECK_INT(scan(), FCGI_SCAN_WHOLE);
@@ -293,7 +293,16 @@ static void test_size(void)
 	put_record(FCGI_PARAMS_TYPE, "", 0, 0);
 	put_record(FCGI_STDIN_TYPE, zeros, rest + 1, 0);
 	put_record(FCGI_STDIN_TYPE, "", 0, 0);
-	CHECK_INT(scan_n(FCGI_SCAN_MAX_BYTES, &length), FCGI_SCAN_BAD);
+	CHECK_INT(scan_n(FCGI_SCAN_MAX_BYTES, &length), FCGI_SCAN_BODY);
+
+	/* A body is not waited for, once it is known that there is one. */
+	start();
+	put_begin(1, 0);
+	put_record(FCGI_PARAMS_TYPE, "", 0, 0);
+	CHECK_INT(scan(), FCGI_SCAN_PARTIAL);
+	put_record(FCGI_STDIN_TYPE, zeros, 65535, 0);
+	CHECK_INT(scan_n(31, &length), FCGI_SCAN_PARTIAL);
+	CHECK_INT(scan_n(32, &length), FCGI_SCAN_BODY);
 
 	/* A header that promises too much is not waited for. */
 	start();

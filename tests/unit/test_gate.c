@@ -197,7 +197,7 @@ static void test_request(void)
 	for (i = 0; i < 5; i++) {
 		tell(fd, request, REQUEST_BYTES);
 		conn = turn();
-		CHECK(conn && !gate_conn_overrun(conn));
+		CHECK(conn && !gate_conn_spent(conn));
 		take_request(conn);
 		/* It is ours: nobody else gets it. */
 		CHECK(turn() == NULL);
@@ -252,8 +252,45 @@ static void test_overrun(void)
 	tell(fd, request, REQUEST_BYTES);
 	tell(fd, request, 1);
 	conn = turn();
-	CHECK(conn && gate_conn_overrun(conn));
+	CHECK(conn && gate_conn_spent(conn));
 	drop(conn);
+	close(fd);
+	close_gate();
+}
+
+/* A body that does not end: answered without it, and the peer may go on
+ * sending until he has read his answer. */
+static void test_body(int family)
+{
+	static const char body[65528];
+	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\0\0\0\0"
+		      "\1\5\0\1\xff\xf8\0\0";
+	struct gate_conn *conn;
+	char answer[8] = "";
+	int fd, i;
+
+	open_gate(family, 10, NULL);
+	fd = client();
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	tell(fd, head, sizeof(head) - 1);
+	conn = wait_request();
+	CHECK(conn && gate_conn_spent(conn));
+	CHECK_INT(send(gate_conn_fd(conn), "answer", 6, MSG_NOSIGNAL), 6);
+	gate_linger(gate, conn);
+	for (i = 0; i < 16; i++) {
+		CHECK(send(fd, body, sizeof(body), MSG_NOSIGNAL) > 0);
+		CHECK(turn() == NULL);
+	}
+	CHECK_INT(recv(fd, answer, sizeof(answer), 0), 6);
+	CHECK_STR(answer, "answer");
+	CHECK(ended(fd));
+	CHECK_INT(gate_connections(gate), 1);
+	/* Not for ever. */
+	for (i = 0; i < 2 * GATE_PIECES && gate_connections(gate); i++) {
+		send(fd, body, sizeof(body), MSG_NOSIGNAL);
+		CHECK(turn() == NULL);
+	}
+	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
 }
@@ -285,7 +322,7 @@ static void test_byte_by_byte(void)
 
 static void test_trickle(void)
 {
-	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\xff\0\0\0";
+	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\x7f\0\0\0";
 	int fd, i;
 
 	open_gate(AF_UNIX, 10, NULL);
@@ -319,23 +356,22 @@ static void test_garbage(void)
 /* As large as it may be, in segments, and read by nobody meanwhile. */
 static void test_large(int family)
 {
-	static char body[FCGI_SCAN_MAX_BYTES - 40];
-	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\0\0\0\0"
-		      "\1\5\0\1\0\0\0\0";
+	static char params[FCGI_SCAN_MAX_BYTES - 40];
+	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\0\0\0\0";
 	struct gate_conn *conn;
 	int fd;
 
-	head[sizeof(head) - 5] = (char)(sizeof(body) >> 8);
-	head[sizeof(head) - 4] = (char)sizeof(body);
+	head[sizeof(head) - 5] = (char)(sizeof(params) >> 8);
+	head[sizeof(head) - 4] = (char)sizeof(params);
 	open_gate(family, 10, NULL);
 	fd = client();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	tell(fd, head, sizeof(head) - 1);
 	CHECK(turn() == NULL);
-	tell(fd, body, sizeof(body));
-	tell(fd, "\1\5\0\1\0\0\0", 8);
+	tell(fd, params, sizeof(params));
+	tell(fd, "\1\4\0\1\0\0\0\0\1\5\0\1\0\0\0", 16);
 	conn = wait_request();
-	CHECK(conn && !gate_conn_overrun(conn));
+	CHECK(conn && !gate_conn_spent(conn));
 	close(fd);
 	close_gate();
 }
@@ -359,7 +395,7 @@ static void test_abort(void)
 	tell(fd, aborted, ABORTED_BYTES);
 	tell(fd, request, REQUEST_BYTES);
 	conn = turn();
-	CHECK(conn && !gate_conn_overrun(conn));
+	CHECK(conn && !gate_conn_spent(conn));
 	take_request(conn);
 	close(fd);
 	close_gate();
@@ -901,6 +937,8 @@ int main(void)
 	test_request();
 	test_next_while_busy();
 	test_overrun();
+	test_body(AF_UNIX);
+	test_body(AF_INET);
 	test_byte_by_byte();
 	test_trickle();
 	test_garbage();
