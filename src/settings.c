@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -306,15 +307,24 @@ static void settings_load_checks(struct settings *settings)
 
 /* ---- where the configuration is ---- */
 
-/* The file beside the program; -1 when there is none. */
+/* The file beside the program; -1 when nobody can tell where that is. */
 static int settings_beside(char *path, size_t size)
 {
-	ssize_t len = readlink("/proc/self/exe", path, size);
+	ssize_t len = readlink("/proc/self/exe", path, size - 1);
+	const char *started;
 	char *slash;
 
-	if (len <= 0 || (size_t)len >= size)
-		return -1;
-	path[len] = '\0';
+	if (len > 0) {
+		path[len] = '\0';
+	} else {
+		/* Without /proc: the path that was executed (getauxval(3)),
+		 * maybe relative to the working directory of that moment,
+		 * which is still ours. */
+		started = (const char *)getauxval(AT_EXECFN);
+		if (!started || strlen(started) >= size)
+			return -1;
+		memcpy(path, started, strlen(started) + 1);
+	}
 	slash = strrchr(path, '/');
 	if (!slash || (size_t)(slash - path) + sizeof(SETTINGS_FILE) > size)
 		return -1;
