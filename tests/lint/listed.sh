@@ -16,6 +16,7 @@ while IFS= read -r file; do
 		}
 done <<END
 $(find src tests \( -name '*.[ch]' -o -name '*.sh' \) -type f | sort)
-$(find apache caddy docs etc haproxy lighttpd man nginx systemd -type f | sort)
+$(find apache azure caddy docker docs etc examples haproxy kubernetes lighttpd man \
+	nginx systemd -type f | sort)
 END
 exit "$failed"
