@@ -127,6 +127,7 @@ pass_ms() {
 # is log/NAME.
 start_peer() {
 	cat >"$scratch/$1.steps"
+	: >"$scratch/log/$1"
 	peer_port=$(free_port)
 	start "$1" TERM "$fake/peer" "$peer_port" "$scratch/$1.steps"
 	wait_for listening "$peer_port"

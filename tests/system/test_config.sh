@@ -1,0 +1,504 @@
+#!/bin/bash
+# Bad input to the program: the configuration, the command line, the
+# environment; and secrets, which go nowhere.
+# shellcheck disable=SC2119,SC2120,SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
+need jq
+
+oneTimeSetUp() {
+	conf=$scratch/health.conf
+	out=$scratch/out
+	err=$scratch/err
+	# So that nothing is found beside it.
+	install_health
+}
+
+# run OPTION...: sets $code and the files $out and $err
+run() {
+	timeout 20 "$health_program" "$@" >"$out" 2>"$err" </dev/null
+	code=$?
+}
+
+# said TEXT: on standard error
+said() {
+	grep -qF -- "$1" "$err"
+}
+
+assert_said() {
+	assertTrue "'$1' in: $(cat "$err")" "said $(printf %q "$1")"
+}
+
+test_command_line() {
+	local expected options
+
+	printf '[health]\n' >"$conf"
+	while IFS='|' read -r expected options; do
+		# shellcheck disable=SC2086
+		run $options
+		assertEquals "exit status of: $options: $(cat "$err")" \
+			"$expected" "$code"
+	done <<-END
+		0|--help
+		0|--version
+		0|--config $conf --check-config
+		0|--config $conf --once
+		0|--config $conf --once ready
+		0|--config $conf --once live
+		0|--config $conf --once started
+		1|--config $conf --once ready/nothing
+		64|
+		64|--config $conf
+		64|--nonsense
+		64|--config
+		64|--config $conf --once nonsense
+		64|--config $conf --once ready more
+		64|--config $conf --listen nonsense
+		64|--config $conf --listen unix:
+		64|--config $conf --listen unix:$scratch/no/such/folder/socket
+		64|--config $conf --listen localhost:99999
+		64|--config $conf --listen localhost:port
+		64|--config $conf --listen unix:$scratch/x.sock --socket-mode 999
+		64|--config $conf --listen unix:$scratch/$(printf '%0150d' 0)
+		78|--config $scratch/nothing --check-config
+		78|--config $scratch/nothing --once
+		78|--config $scratch/nothing --listen unix:$scratch/x.sock
+		78|--config $scratch --check-config
+	END
+	run --help
+	assertContains "$(cat "$out")" usage
+	run --version
+	assertContains "$(cat "$out")" health-fcgi
+	run
+	assertContains "$(cat "$err")" usage
+}
+
+# Every mistake is reported, with its line.
+test_all_mistakes() {
+	local text
+
+	cat >"$conf" <<-END
+		[health]
+		answer_within = 5
+		threads = 0
+		log_level = loud
+		trusted = nobody
+		[database]
+		kind = postgres
+		url = postgresql://app:Secret-url@localhost/app
+		timeot = 2s
+		[redis]
+		kind = reddis
+		[page]
+		kind = http
+		timeout = 2h
+		status = 20
+		[key]
+		kind = openai
+		api_key = \${NOT_SET_ANYWHERE}
+		[file]
+		kind = file
+		path_file = $scratch/nothing
+		[data base]
+		kind = file
+		path = /
+		[remote]
+		kind = postgres
+		url = postgresql://app@localhost/app
+		live = yes
+		[elsewhere]
+		kind = http
+		url = http://example.invalid/
+		live = yes
+		[twice]
+		kind = file
+		path = /
+		path = /
+		[no_kind]
+		url = redis://localhost
+		nonsense
+	END
+	run --config "$conf" --check-config
+	assertEquals 'exit status' 78 "$code"
+	assertEquals '' "$(cat "$out")"
+	while read -r text; do
+		assert_said "$text"
+	done <<-END
+		health.conf:2: [health] answer_within:
+		health.conf:3: [health] threads:
+		health.conf:4: [health] log_level:
+		health.conf:5: [health] trusted:
+		health.conf:9: [database] timeot:
+		did you mean "timeout"
+		health.conf:11: [redis] kind:
+		did you mean "redis"
+		health.conf:14: [page] timeout:
+		[page] url:
+		health.conf:15: [page] status:
+		health.conf:18: [key] api_key:
+		NOT_SET_ANYWHERE
+		health.conf:21: [file] path
+		health.conf:22: [data base]
+		health.conf:28: [remote] live:
+		restart every replica
+		health.conf:32: [elsewhere] live:
+		health.conf:36: [twice] path
+		[no_kind] kind:
+		health.conf:39:
+	END
+	assertFalse 'a secret' "grep -q Secret- '$err'"
+	# The same under all that do not serve.
+	run --config "$conf" --once
+	assertEquals 'exit status' 78 "$code"
+	run --config "$conf" --listen "unix:$scratch/x.sock"
+	assertEquals 'exit status' 78 "$code"
+	assert_said 'health.conf:9: [database] timeot:'
+	assertFalse 'a socket' "[ -e '$scratch/x.sock' ]"
+}
+
+test_single_mistakes() {
+	local lines text
+
+	while IFS='|' read -r lines text; do
+		printf '%b\n' "$lines" >"$conf"
+		run --config "$conf" --check-config
+		assertEquals "exit status of: $lines: $(cat "$err")" 78 "$code"
+		assert_said "$text"
+	done <<-END
+		[a]\nkind = postgres|[a] url:
+		[a]\nkind = postgres\nurl = mysql://x|[a] url:
+		[a]\nkind = postgres\nurl = host=x nonsense=1|[a] url:
+		[a]\nkind = postgres\nurl = postgresql://a@b/c?sslmode=sometimes|[a] url:
+		[a]\nkind = postgres\nurl = postgresql://a@b:port/c|[a] url:
+		[a]\nkind = postgres\nurl = postgresql://a@b/c?sslmode=verify-full&sslrootcert=$scratch/no.pem|[a] url:
+		[a]\nkind = redis\nurl = http://x|[a] url:
+		[a]\nkind = redis\nurl = redis://x:99999|[a] url:
+		[a]\nkind = redis\nurl = redis://x/zero|[a] url:
+		[a]\nkind = redis\nurl = redis://x\nsocket = /x|[a] socket:
+		[a]\nkind = redis\nurl = rediss://x\nca_file = $scratch/no.pem|[a] ca_file:
+		[a]\nkind = redis\ntimeout = 500|[a] timeout:
+		[a]\nkind = redis\ntimeout = -1s|[a] timeout:
+		[a]\nkind = redis\ntimeout = 1.5s|[a] timeout:
+		[a]\nkind = redis\ntimeout = 99999999999999999999s|[a] timeout:
+		[a]\nkind = redis\nrequired = maybe|[a] required:
+		[a]\nkind = redis\nrole = king|[a] role:
+		[a]\nkind = redis\ninterval = 10ms|[a] interval:
+		[a]\nkind = redis\ninterval = 5s\nmax_age = 1s|[a] max_age:
+		[a]\nkind = http\nurl = ftp://x/|[a] url:
+		[a]\nkind = http\nurl = nonsense|[a] url:
+		[a]\nkind = http\nurl = http://x/\nequals = 1|[a] equals:
+		[a]\nkind = http\nurl = http://x/\njson = a..b|[a] json:
+		[a]\nkind = http\nurl = http://x/\nheader = nonsense|[a] header:
+		[a]\nkind = http\nurl = http://x/\nheader = X: a\x01b|[a] the line holds a control character
+		[a]\nkind = http\nurl = http://x/\nmethod = POST|[a] method:
+		[a]\nkind = http\nurl = https://x/\nca_file = $conf|[a] ca_file:
+		[a]\nkind = openai\nlive = yes|[a] live:
+		[a]\nkind = azure-openai\nendpoint = http://x/\npath = models|[a] path:
+		[a]\nkind = model|[a]
+		[a]\nkind = file|[a] path:
+		[a]\nkind = file\npath = /x\nmin_size = much|[a] min_size:
+		[a]\nkind =|[a] kind:
+		[..]\nkind = file\npath = /x|[..]
+		[a/b]\nkind = file\npath = /x|[a/b]
+		[]\nkind = file\npath = /x|
+		[a\nkind = file|health.conf:1:
+		kind = file|health.conf:1:
+		[a]\nkind = file\npath = /x\n[a]\nkind = file\npath = /y|health.conf:4:
+		[health]\nmount = status|[health] mount:
+		[health]\nmax_waiting = 100001|[health] max_waiting:
+		[a]\nkind = file\npath = \${|[a] path:
+		[a]\nkind = file\npath = \${}|[a] path:
+	END
+}
+
+# What cannot be text, or is too much of it.
+test_no_text() {
+	head -c 100000 /dev/urandom >"$conf"
+	run --config "$conf" --check-config
+	assertEquals 'noise' 78 "$code"
+	{
+		printf '[a]\nkind = file\npath = /'
+		head -c 300000 /dev/zero | tr '\0' x
+	} >"$conf"
+	run --config "$conf" --check-config
+	assertEquals 'a long line' 78 "$code"
+	for _ in $(seq 40000); do
+		echo '; nothing at all'
+	done >"$conf"
+	run --config "$conf" --check-config
+	assertEquals 'a large file' 78 "$code"
+	mkfifo "$scratch/fifo"
+	run --config "$scratch/fifo" --check-config
+	assertEquals 'a pipe that nobody writes to' 78 "$code"
+	printf '[a]\nkind = redis\npassword_file = %s\n' "$scratch/fifo" >"$conf"
+	run --config "$conf" --check-config
+	assertEquals 'a secret from a pipe' 78 "$code"
+	assert_said '[a] password_file'
+	printf '[a]\nkind = redis\npassword_file = /dev/zero\n' >"$conf"
+	run --config "$conf" --check-config
+	assertEquals 'a secret from a device' 78 "$code"
+	printf '[a]\r\nkind = file\r\npath = /\r\n' >"$conf"
+	run --config "$conf" --check-config
+	assertEquals "lines of another system: $(cat "$err")" 0 "$code"
+}
+
+test_unreadable() {
+	[ "$(id -u)" = 0 ] || return 0
+	echo Secret >"$scratch/password"
+	chmod 600 "$scratch/password"
+	printf '[a]\nkind = redis\npassword_file = %s\n' "$scratch/password" \
+		>"$conf"
+	chmod 644 "$conf"
+	setpriv --reuid=nobody --regid=nogroup --clear-groups \
+		"$health_program" --config "$conf" --check-config \
+		>"$out" 2>"$err"
+	assertEquals 'exit status' 78 $?
+	assert_said '[a] password_file'
+	# A configuration that cannot be read is not as good as none.
+	printf '[health]\n' >"$scratch/bin/health.conf"
+	chmod 600 "$scratch/bin/health.conf"
+	setpriv --reuid=nobody --regid=nogroup --clear-groups \
+		"$health_program" --once >"$out" 2>"$err"
+	assertEquals 'exit status' 78 $?
+	rm "$scratch/bin/health.conf"
+}
+
+# by_cgi PATH [ARGUMENT...]: as a web server calls a CGI program
+by_cgi() {
+	local path=$1
+
+	shift
+	asked="CGI $path $*"
+	timeout 20 env GATEWAY_INTERFACE=CGI/1.1 REQUEST_METHOD=GET \
+		SCRIPT_NAME="$path" REMOTE_ADDR=127.0.0.1 \
+		"$health_program" "$@" >"$scratch/cgi" 2>"$err" </dev/null
+	code=$?
+	sed '/^\r*$/,$d' "$scratch/cgi" >"$head"
+	sed '1,/^\r*$/d' "$scratch/cgi" >"$scratch/body"
+	body=$(cat "$scratch/body")
+	status=$(header Status)
+	status=${status:-200}
+	status=${status%% *}
+}
+
+# Under a web server a mistake ends nothing.
+assert_misconfigured() {
+	local ask=$1 path
+
+	for path in /health /health/live; do
+		"$ask" "$path"
+		assert_status 200
+		assert_whole
+		assert_json .status alive
+	done
+	for path in /health/ready /health/ready/database /health/started; do
+		"$ask" "$path"
+		assert_status 503
+		assert_whole
+		assert_json .error 'configuration error, see the log'
+	done
+	"$ask" /health/unknown
+	assert_status 404
+}
+
+test_misconfigured_under_a_server() {
+	printf '[health]\nservice = x\n[database]\nkind = postgres\ntimeot = 2s\n' \
+		>"$scratch/bin/health.conf"
+	assert_misconfigured by_cgi
+	assert_said 'health.conf:5: [database] timeot:'
+	if command -v lighttpd >/dev/null; then
+		by_lighttpd() {
+			ask "$url$1"
+		}
+		start_lighttpd <<-END
+			server.modules += ("mod_fastcgi")
+			fastcgi.server = ("/health" => ((
+				"bin-path" => "$health_program",
+				"socket" => "$scratch/lighttpd.sock",
+				"check-local" => "disable",
+				"max-procs" => 1
+			)))
+		END
+		assert_misconfigured by_lighttpd
+		assertTrue 'the mistake is in the log' \
+			"grep -qs 'timeot' '$scratch'/log/lighttpd*"
+		stop lighttpd
+	fi
+	rm "$scratch/bin/health.conf"
+}
+
+# The query of an URL becomes arguments of a CGI program (RFC 3875, 4.4).
+test_arguments_by_cgi() {
+	local arguments
+
+	printf '[health]\nservice = right\n' >"$scratch/bin/health.conf"
+	printf '[health]\nservice = wrong\n' >"$scratch/other.conf"
+	for arguments in --help --version --check-config \
+		"--config $scratch/other.conf" '--once live' \
+		"--listen unix:$scratch/x.sock" -- nonsense; do
+		# shellcheck disable=SC2086
+		by_cgi /health $arguments
+		assertEquals "$asked" 0 "$code"
+		assert_status 200
+		assert_whole
+		assert_json .service right
+	done
+	assertFalse 'a socket' "[ -e '$scratch/x.sock' ]"
+	rm "$scratch/bin/health.conf"
+}
+
+test_where_it_is_found() {
+	export HEALTH_CONF=$scratch/by-variable.conf
+	printf '[health]\nservice = by-variable\n' >"$HEALTH_CONF"
+	printf '[health]\nservice = beside\n' >"$scratch/bin/health.conf"
+	printf '[health]\nservice = by-option\n' >"$conf"
+	run --config "$conf" --once live
+	assertContains "$(cat "$out")" '"by-option"'
+	run --once live
+	assertContains "$(cat "$out")" '"by-variable"'
+	unset HEALTH_CONF
+	run --once live
+	assertContains "$(cat "$out")" '"beside"'
+	rm "$scratch/bin/health.conf"
+	# What is named must be there.
+	HEALTH_CONF=$scratch/nothing run --once live
+	assertEquals 78 "$code"
+}
+
+test_printed_configuration_is_one() {
+	cat >"$conf" <<-END
+		[health]
+		service = printed
+		trusted = 127.0.0.1 10.0.0.0/8
+		[database]
+		kind = postgres
+		url = postgresql://app@localhost/app
+		timeout = 1500ms
+		[page]
+		kind = http
+		url = http://localhost/
+		status = 200-299
+		interval = 1m
+		required = no
+	END
+	run --config "$conf" --check-config
+	assertEquals "$(cat "$err")" 0 "$code"
+	mv "$out" "$scratch/printed.conf"
+	run --config "$scratch/printed.conf" --check-config
+	assertEquals "$(cat "$err")" 0 "$code"
+	assertEquals 'printed again' \
+		"$(grep -v '^#' "$scratch/printed.conf")" "$(grep -v '^#' "$out")"
+	assertTrue 'as it was written' "grep -qE '^timeout *= 1500ms' '$out'"
+	run --config "$HEALTH_SRCDIR/etc/health.conf" --check-config
+	assertEquals "the sample: $(cat "$err")" 0 "$code"
+}
+
+# shown FILE...: what others can see is kept in one file
+shown() {
+	cat "$@" | tr '\0' '\n' >>"$scratch/shown"
+}
+
+# Secrets in every place that can hold one; all checks fail, and say so.
+test_secrets() {
+	local secret where
+
+	# It tells everybody what it was told.
+	start_peer refusing <<-'END'
+		request
+		send HTTP/1.1 401 No\r\nContent-Length: 46\r\n\r\nno: Secret-openai, Secret-http-bearer, or what
+		loop
+	END
+	dead=$(free_port)
+	echo Secret-in-file >"$scratch/secret"
+	cat >"$scratch/secrets.conf" <<-END
+		[health]
+		log_level = debug
+		trusted = 127.0.0.1
+		[pg_url]
+		kind = postgres
+		url = postgresql://app:Secret-pg-url@127.0.0.1:$dead/x
+		[pg_words]
+		kind = postgres
+		url = host=127.0.0.1 port=$dead user=app password=Secret-pg-words
+		[pg_key]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$dead/x
+		password = Secret-pg-key
+		[pg_file]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$dead/x
+		password_file = secret
+		[pg_http]
+		kind = postgres
+		url = postgresql://app:Secret-pg-http@127.0.0.1:$peer_port/x
+		[redis_url]
+		kind = redis
+		url = redis://user:Secret-redis-url@127.0.0.1:$dead
+		[redis_key]
+		kind = redis
+		url = redis://127.0.0.1:$peer_port
+		password = Secret-redis-key
+		[variable]
+		kind = redis
+		url = redis://127.0.0.1:$dead
+		password = \${SECRET_VARIABLE}
+		[variable_url]
+		kind = redis
+		url = redis://:\${SECRET_URL}@127.0.0.1:$dead
+		[http_url]
+		kind = http
+		url = http://app:Secret-http-url@127.0.0.1:$peer_port/?token=Secret-http-query
+		[http_key]
+		kind = http
+		url = http://127.0.0.1:$peer_port/
+		user = app
+		password = Secret-http-key
+		[http_bearer]
+		kind = http
+		url = http://127.0.0.1:$peer_port/
+		bearer = Secret-http-bearer
+		[http_header]
+		kind = http
+		url = http://127.0.0.1:$peer_port/
+		header = Authorization: Basic Secret-http-header
+		[openai]
+		kind = openai
+		base_url = http://127.0.0.1:$peer_port
+		api_key = Secret-openai
+		[azure]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:$peer_port
+		api_key_file = $scratch/secret
+	END
+	export SECRET_VARIABLE=Secret-variable SECRET_URL=Secret-in-a-url
+	run --config "$scratch/secrets.conf" --check-config
+	shown "$out" "$err"
+	run --config "$scratch/secrets.conf" --once
+	assertEquals 'exit status' 1 "$code"
+	shown "$out" "$err"
+	mark_log
+	start_health --config "$scratch/secrets.conf"
+	unset SECRET_VARIABLE SECRET_URL
+	probe /health/ready
+	assert_status 503
+	assert_json '[.checks[].healthy] | any' false
+	# This caller is trusted, and is told more than others.
+	assert_json '[.checks[] | has("detail")] | any' true
+	shown "$scratch/body" "/proc/$(pid_of health)/cmdline" \
+		"/proc/$(pid_of health)/environ"
+	probe /health/ready -a 10.1.2.3
+	assert_json '[.checks[] | has("detail")] | any' false
+	shown "$scratch/body"
+	stop health
+	for where in "$scratch/shown" "$scratch/log/health"; do
+		secret=$(grep -o 'Secret-[a-z-]*' "$where" | sort -u)
+		assertEquals "secrets in $where" '' "$secret"
+		# As they are sent, too: basic authentication.
+		secret=$(printf 'app:Secret-http-key' | base64)
+		assertFalse "a secret in $where" \
+			"grep -qF '$secret' '$where'"
+	done
+	stop refusing
+}
+
+. "$SHUNIT2"
