@@ -32,7 +32,7 @@ layers='
 4 http_ask
 4 check_kinds
 5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
-5 check_redis redis_url
+5 check_redis redis_answer redis_open redis_talk redis_url redis_words
 5 check_http
 5 check_openai
 5 check_model
@@ -50,7 +50,7 @@ fences='
 fcgi responder.c
 fastcgi.h responder.c
 libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
-hiredis/ check_redis.c
+hiredis/ redis_answer.c redis_talk.c
 ares resolve.c
 openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_ask.c pg_tls.c
 curl/ curlio.c curlio.h http_ask.c http_ask.h check_http.c check_openai.c

@@ -1,5 +1,9 @@
 #include "config.h"
 
+#include "redis_words.c"
+#include "redis_answer.c"
+#include "redis_talk.c"
+#include "redis_open.c"
 #include "check_redis.c"
 
 #include "unit.h"
@@ -620,9 +624,42 @@ static void test_ping(void)
 	}
 }
 
+static enum redis_answer_state feed(struct redis_answer *answer,
+				    const char *bytes)
+{
+	return redis_answer_feed(answer, bytes, strlen(bytes));
+}
+
+static void test_answer(void)
+{
+	struct redis_answer answer = { .reader = NULL };
+
+	redis_answer_close(&answer);
+	CHECK_INT(redis_answer_open(&answer), 0);
+	redis_answer_expect(&answer);
+	CHECK_INT(feed(&answer, "*2\r\n$6\r\nmas"), REDIS_ANSWER_PART);
+	CHECK_INT(feed(&answer, "ter\r\n$1\r\na\r\n"), REDIS_ANSWER_WHOLE);
+	CHECK_INT(answer.type, REDIS_REPLY_ARRAY);
+	CHECK_STR(answer.text, "master");
+	/* The text of an answer is not that of the one before. */
+	redis_answer_expect(&answer);
+	CHECK_INT(feed(&answer, "*1\r\n:1\r\n"), REDIS_ANSWER_WHOLE);
+	CHECK_STR(answer.text, "");
+	redis_answer_expect(&answer);
+	CHECK_INT(feed(&answer, "+PONG\r\n+"), REDIS_ANSWER_SURPLUS);
+	redis_answer_close(&answer);
+	CHECK_INT(redis_answer_open(&answer), 0);
+	redis_answer_expect(&answer);
+	CHECK_INT(feed(&answer, "+PONG\r\n"), REDIS_ANSWER_WHOLE);
+	CHECK_INT(feed(&answer, "?"), REDIS_ANSWER_BROKEN);
+	CHECK(*redis_answer_detail(&answer));
+	redis_answer_close(&answer);
+	redis_answer_close(&answer);
+}
+
 static void test_excess(void)
 {
-	static char flood[REDIS_ANSWER_BYTES * 3];
+	static char flood[REDIS_ANSWER_MAX_BYTES * 3];
 	struct conn conn;
 
 	/* A huge array is announced: no memory is taken for it. */
@@ -876,6 +913,7 @@ int main(void)
 	test_login();
 	test_login_refused();
 	test_ping();
+	test_answer();
 	test_excess();
 	test_role();
 	test_cluster();
