@@ -21,7 +21,7 @@ layers='
 1 board
 2 admit
 2 offload
-2 resolve
+2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
 2 gate
 2 verdict
@@ -51,7 +51,7 @@ fcgi responder.c
 fastcgi.h responder.c
 libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ redis_answer.c redis_talk.c
-ares resolve.c
+ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
 openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_ask.c pg_tls.c
 curl/ curlio.c curlio.h http_ask.c http_ask.h check_http.c check_openai.c
 cjson/ render.c http_ask.c check_http.c

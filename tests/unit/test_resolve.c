@@ -7,8 +7,12 @@
 static int test_init_options(ares_channel *channel,
 			     struct ares_options *options, int mask);
 #define ares_init_options test_init_options
-#include "resolve.c"
+#include "resolve_dns.c"
 #undef ares_init_options
+#include "resolve_addr.c"
+#include "resolve_cache.c"
+#include "resolve_judge.c"
+#include "resolve.c"
 /* A loop stops once and for all; here it runs once for each test. */
 #include "loop.c"
 
@@ -253,8 +257,8 @@ static void test_both_and_cache(void)
 
 	kept = resolve_cached(resolver, "BOTH.test.");
 	CHECK(kept && kept->n == 4);
-	CHECK(resolver->kept->until_ms <= clock_ms() + 30000);
-	CHECK(resolver->kept->until_ms > clock_ms() + 29000);
+	CHECK(resolver->cache.kept->until_ms <= clock_ms() + 30000);
+	CHECK(resolver->cache.kept->until_ms > clock_ms() + 29000);
 	more = ask_and_run("both.test.");
 	CHECK_INT(more.answer.n, 4);
 	CHECK_INT(zone_a.asked, 1);
@@ -271,13 +275,13 @@ static void test_both_and_cache(void)
 	CHECK_STR(kept->addrs[3].text, "192.0.0.3");
 
 	/* Past its time it is asked again, and the preference outlives it. */
-	resolver->kept->until_ms = clock_ms();
+	resolver->cache.kept->until_ms = clock_ms();
 	CHECK(!resolve_cached(resolver, "both.test."));
 	more = ask_and_run("both.test.");
 	CHECK_INT(zone_a.asked, 2);
 	CHECK_STR(more.answer.addrs[0].text, "192.0.0.2");
 	zones((struct zone){ .n = 1 }, (struct zone){ .n = 1 });
-	resolver->kept->until_ms = clock_ms();
+	resolver->cache.kept->until_ms = clock_ms();
 	more = ask_and_run("both.test.");
 	CHECK_INT(more.answer.n, 2);
 	CHECK_STR(more.answer.addrs[0].text, "2000::1");
@@ -291,8 +295,8 @@ static void test_no_stale(void)
 	asked = ask_and_run("stale.test.");
 	CHECK_INT(asked.answer.code, RESULT_OK);
 	CHECK_INT(asked.answer.n, 1);
-	CHECK(resolver->kept->until_ms <= clock_ms() + 1000);
-	resolver->kept->until_ms = clock_ms();
+	CHECK(resolver->cache.kept->until_ms <= clock_ms() + 1000);
+	resolver->cache.kept->until_ms = clock_ms();
 	zones((struct zone){ .silent = true }, (struct zone){ .silent = true });
 	asked = ask_and_run("stale.test.");
 	CHECK_INT(asked.answer.code, RESULT_RESOLVE);
@@ -311,7 +315,7 @@ static void test_lost(void)
 	CHECK(asked.took_ms >= RESOLVE_GRACE_MS);
 	CHECK(asked.took_ms < 290);
 	/* Half an answer is not kept for long. */
-	CHECK(resolver->kept->until_ms <=
+	CHECK(resolver->cache.kept->until_ms <=
 	      clock_ms() + RESOLVE_TTL_PARTIAL_S * 1000);
 
 	zones((struct zone){ .silent = true },
@@ -488,7 +492,7 @@ static void test_bounded(void)
 		asked = ask_and_run(host);
 		CHECK_INT(asked.answer.n, RESOLVE_MAX);
 	}
-	for (kept = resolver->kept; kept; kept = kept->next)
+	for (kept = resolver->cache.kept; kept; kept = kept->next)
 		n++;
 	CHECK_INT(n, RESOLVE_KEPT_MAX);
 	CHECK(!resolve_cached(resolver, "host0.test."));
@@ -500,8 +504,7 @@ static void test_without_memory(void)
 	struct asked asked = { .calls = 0 };
 
 	/* What resolve_start() does when there is no record to be had. */
-	resolve_fail_with(&resolver->spare, ARES_ENOMEM);
-	resolve_end_in(&resolver->spare, 0);
+	resolve_fail(&resolver->spare, ARES_ENOMEM);
 	asked.query.on_done = on_done;
 	asked.query.arg = &asked;
 	asked.query.lookup = &resolver->spare;
@@ -510,6 +513,41 @@ static void test_without_memory(void)
 	run();
 	CHECK_INT(asked.calls, 1);
 	CHECK_INT(asked.answer.code, RESULT_INTERNAL);
+}
+
+static void test_judge(void)
+{
+	struct resolve_part parts[RESOLVE_FAMILIES] = {
+		[RESOLVE_V6] = { .done = true, .status = ARES_ENODATA },
+		[RESOLVE_V4] = { .done = true, .n = 1, .ttl_s = 30 },
+	};
+	struct resolve_answer answer = { .n = 0 };
+
+	CHECK_INT(resolve_judge(&answer, parts), 30);
+	CHECK_INT(answer.code, RESULT_OK);
+	CHECK_INT(answer.n, 1);
+	parts[RESOLVE_V4].ttl_s = INT_MAX;
+	answer.n = 0;
+	CHECK_INT(resolve_judge(&answer, parts), RESOLVE_TTL_MAX_S);
+	parts[RESOLVE_V4].ttl_s = 0;
+	answer.n = 0;
+	CHECK_INT(resolve_judge(&answer, parts), RESOLVE_TTL_MIN_S);
+	parts[RESOLVE_V4].ttl_s = 30;
+	parts[RESOLVE_V6].status = ARES_ESERVFAIL;
+	answer.n = 0;
+	CHECK_INT(resolve_judge(&answer, parts), RESOLVE_TTL_PARTIAL_S);
+
+	/* Of two failures the one that tells more, whichever family's. */
+	parts[RESOLVE_V4].n = answer.n = 0;
+	parts[RESOLVE_V4].status = ARES_ENODATA;
+	CHECK_INT(resolve_judge(&answer, parts), 0);
+	CHECK_STR(answer.words, "no name server could answer");
+	parts[RESOLVE_V6].done = false;
+	CHECK_INT(resolve_judge(&answer, parts), 0);
+	CHECK_STR(answer.words, "name server does not answer");
+	resolve_judge_failure(&answer, ARES_EBADRESP);
+	CHECK_INT(answer.code, RESULT_RESOLVE);
+	CHECK_STR(answer.words, "name server's answer is unusable");
 }
 
 int main(void)
@@ -523,6 +561,7 @@ int main(void)
 	server_start();
 	fds = open_fds();
 
+	test_judge();
 	test_numeric();
 	test_both_and_cache();
 	test_no_stale();
