@@ -163,12 +163,22 @@ static void visit_send(struct responder_seat *seat, struct visit *visit,
 	visit_end(seat, visit);
 }
 
+/* Whether there is no room to let another visit wait, or no time: requests
+ * that come after the grace of a stop must not put off the end. */
+static bool responder_is_busy(struct responder *responder)
+{
+	return responder->parked.n + responder->heard.n >=
+		       responder->options.max_waiting ||
+	       (atomic_load(&responder->stopping) &&
+		clock_ms() >= atomic_load(&responder->stop_ms));
+}
+
 /*
  * Answers the visit or parks it.  The lot is locked while the board is asked:
  * what is published after the board said "wait" finds the visit in the lot.
  */
 static void visit_answer_or_park(struct responder_seat *seat,
-				 struct visit *visit)
+				 struct visit *visit, bool arrived)
 {
 	struct responder *responder = seat->responder;
 	enum answer_how how = ANSWER_IF_KNOWN;
@@ -180,8 +190,7 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	pthread_mutex_lock(&responder->lock);
 	answered = answer_ask(responder->service, &visit->answer, how,
 			      seat->view);
-	if (!answered && responder->parked.n + responder->heard.n >=
-				 responder->options.max_waiting) {
+	if (!answered && arrived && responder_is_busy(responder)) {
 		how = ANSWER_BUSY;
 		answered = answer_ask(responder->service, &visit->answer, how,
 				      seat->view);
@@ -237,7 +246,7 @@ static void seat_serve_request(struct responder_seat *seat,
 			     FCGX_GetParam("REMOTE_ADDR", request->envp),
 		     },
 		     &visit->answer);
-	visit_answer_or_park(seat, visit);
+	visit_answer_or_park(seat, visit, true);
 }
 
 /* ---- parked requests ---- */
@@ -283,7 +292,7 @@ static int seat_serve_parked(struct responder_seat *seat)
 		visit = responder_take_due(responder);
 		if (!visit)
 			break;
-		visit_answer_or_park(seat, visit);
+		visit_answer_or_park(seat, visit, false);
 	}
 	pthread_mutex_lock(&responder->lock);
 	if (responder->heard.first)

@@ -59,42 +59,43 @@ static void single_ear_init(struct single_ear *ear)
 	ear->heard = false;
 }
 
+/* What answering one question takes; on the stack of a function that outlives
+ * the prober. */
+struct single {
+	const struct settings *settings;
+	const struct service *service;
+	struct board *board;
+	struct single_ear ear;
+	struct prober *prober; /* NULL: nobody had to be asked */
+};
+
 /*
  * Starts the prober only when something must be asked: liveness, and a path
  * that does not exist, open no connection.
  */
-static int single_ask(const struct settings *settings,
-		      const struct service *service, struct board *board,
-		      const struct answer *answer, struct board_view *view,
-		      enum answer_how *how)
+static int single_ask(struct single *single, const struct answer *answer,
+		      struct board_view *view, enum answer_how *how)
 {
-	struct single_ear ear;
-	struct prober *prober;
-
 	*how = ANSWER_IF_KNOWN;
-	if (answer_ask(service, answer, *how, view))
+	if (answer_ask(single->service, answer, *how, view))
 		return 0;
-	single_ear_init(&ear);
-	board_on_published(board, single_on_published, &ear);
-	prober = prober_start(settings, board, false);
-	if (!prober)
+	single_ear_init(&single->ear);
+	board_on_published(single->board, single_on_published, &single->ear);
+	single->prober = prober_start(single->settings, single->board, false);
+	if (!single->prober)
 		return -1;
-	while (!answer_ask(service, answer, *how, view)) {
-		if (!single_listen(&ear, answer->until_ms))
+	while (!answer_ask(single->service, answer, *how, view)) {
+		if (!single_listen(&single->ear, answer->until_ms))
 			*how = ANSWER_NOW;
 	}
-	/* The process ends now: a prober that is stuck ends with it. */
-	if (prober_stop(prober))
-		return -1;
 	return 0;
 }
 
-static int single_answer(const struct settings *settings,
-			 const struct service *service, struct board *board,
+static int single_answer(struct single *single,
 			 const struct route_request *request,
 			 struct response *response)
 {
-	struct board_view *view = service_view(service);
+	struct board_view *view = service_view(single->service);
 	struct answer answer;
 	enum answer_how how;
 
@@ -102,11 +103,21 @@ static int single_answer(const struct settings *settings,
 	response->http = 503;
 	if (!view)
 		return -1;
-	answer_begin(service, request, &answer);
-	if (single_ask(settings, service, board, &answer, view, &how) == 0)
-		answer_render(service, &answer, how, view, response);
+	answer_begin(single->service, request, &answer);
+	if (single_ask(single, &answer, view, &how) == 0)
+		answer_render(single->service, &answer, how, view, response);
 	free(view);
 	return response->text ? 0 : -1;
+}
+
+/* After the answer is out: who reads it need not wait for our end.  A prober
+ * that is stuck ends with the process, and so does what it still uses. */
+static int single_end(struct single *single, int status)
+{
+	close(STDOUT_FILENO);
+	if (single->prober && prober_stop(single->prober))
+		_exit(status);
+	return status;
 }
 
 static int single_write(const char *text, size_t len)
@@ -133,17 +144,20 @@ int single_cgi(const struct settings *settings, const struct service *service,
 		.path_info = getenv("PATH_INFO"),
 		.remote_addr = getenv("REMOTE_ADDR"),
 	};
+	struct single single = { .settings = settings,
+				 .service = service,
+				 .board = board };
 	struct response response;
 	const char *sorry = response_no_memory();
 	int status;
 
-	if (single_answer(settings, service, board, &request, &response)) {
+	if (single_answer(&single, &request, &response)) {
 		single_write(sorry, strlen(sorry));
-		return 1;
+		return single_end(&single, 1);
 	}
 	status = single_write(response.text, response.len) ? 1 : 0;
 	free(response.text);
-	return status;
+	return single_end(&single, status);
 }
 
 int single_once(const struct settings *settings, const struct service *service,
@@ -154,16 +168,19 @@ int single_once(const struct settings *settings, const struct service *service,
 					 .script_name = "/health",
 					 .path_info = path,
 					 .remote_addr = "127.0.0.1" };
+	struct single single = { .settings = settings,
+				 .service = service,
+				 .board = board };
 	struct response response;
 	int status;
 
 	snprintf(path, sizeof(path), "/%s", probe);
-	if (single_answer(settings, service, board, &request, &response))
-		return 1;
+	if (single_answer(&single, &request, &response))
+		return single_end(&single, 1);
 	status = response.http == 200 ? 0 : 1;
 	if (single_write(response.text + response.head_len,
 			 response.len - response.head_len))
 		status = 1;
 	free(response.text);
-	return status;
+	return single_end(&single, status);
 }

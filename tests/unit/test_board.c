@@ -297,6 +297,10 @@ static void test_look(void)
 	board_set_draining(board, true);
 	board_look(board, &question, &view);
 	CHECK(view.draining);
+	/* Who drains asks nobody and waits for nothing; one check is asked. */
+	CHECK(ask(BOARD_READY));
+	CHECK_INT(take(), 0);
+	CHECK(!ask(BOARD_STARTED));
 	board_set_draining(board, false);
 	board_look(board, &question, &view);
 	CHECK(!view.draining);
