@@ -3,211 +3,17 @@
 #include "http_ask.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
-#include <errno.h>
-#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "clock.h"
+#include "http_url.h"
+#include "http_words.h"
 
 #define HTTP_REDIRECTS_MAX 3
 #define HTTP_HEADER_MAX_BYTES 65536
-#define HTTP_CA_MAX_BYTES (1024 * 1024)
-
-/* ---- the question ---- */
-
-static const char http_no_memory[] = "out of memory";
-
-/* A part of a URL, for curl_free(), or NULL. */
-static char *http_part(CURLU *url, CURLUPart part, unsigned flags)
-{
-	char *text = NULL;
-
-	return curl_url_get(url, part, &text, flags) ? NULL : text;
-}
-
-static bool http_is_loopback(const char *host)
-{
-	struct in_addr in;
-
-	if (inet_pton(AF_INET, host, &in) == 1)
-		return ntohl(in.s_addr) >> 24 == IN_LOOPBACKNET;
-	return strcmp(host, "[::1]") == 0 || strcasecmp(host, "localhost") == 0;
-}
-
-static bool http_is_numeric(const char *host)
-{
-	struct in_addr in;
-
-	return host[0] == '[' || inet_pton(AF_INET, host, &in) == 1;
-}
-
-/* Notes the host and port that connections go to. */
-static const char *http_question_peer(struct http_question *question,
-				      const char *host, const char *port)
-{
-	char place[300];
-	int len = snprintf(place, sizeof(place), "%s:%s:", host, port);
-
-	if (len < 0 || (size_t)len >= sizeof(place))
-		return "the host name is too long";
-	question->loopback = http_is_loopback(host);
-	free(question->host);
-	free(question->place);
-	question->host = question->place = NULL;
-	/* libcurl takes numeric addresses without any look-up. */
-	if (http_is_numeric(host))
-		return NULL;
-	/* libcurl and c-ares differ on whether the dot is part of the name. */
-	if (host[strlen(host) - 1] == '.')
-		return "write the host name without the dot at its end";
-	question->host = strdup(host);
-	question->place = strdup(place);
-	return question->host && question->place ? NULL : http_no_memory;
-}
-
-static const char *http_question_parse(struct http_question *question,
-				       CURLU *parsed)
-{
-	char *scheme = http_part(parsed, CURLUPART_SCHEME, 0);
-	char *host = http_part(parsed, CURLUPART_HOST, CURLU_PUNYCODE);
-	char *port = http_part(parsed, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-	const char *wrong;
-
-	if (!scheme || (strcmp(scheme, "http") && strcmp(scheme, "https")))
-		wrong = "write http://... or https://...";
-	else if (!host || !host[0] || !port)
-		wrong = "the host name is not valid";
-	else
-		wrong = http_question_peer(question, host, port);
-	curl_free(scheme);
-	curl_free(host);
-	curl_free(port);
-	return wrong;
-}
-
-const char *http_question_url(struct http_question *question, const char *url)
-{
-	CURLU *parsed = curl_url();
-	const char *wrong;
-	CURLUcode code;
-
-	if (!parsed)
-		return http_no_memory;
-	code = curl_url_set(parsed, CURLUPART_URL, url, 0);
-	if (code == CURLUE_BAD_SCHEME || code == CURLUE_UNSUPPORTED_SCHEME)
-		wrong = "write http://... or https://...";
-	else if (code)
-		wrong = curl_url_strerror(code);
-	else
-		wrong = http_question_parse(question, parsed);
-	curl_url_cleanup(parsed);
-	if (wrong)
-		return wrong;
-	question->url = strdup(url);
-	return question->url ? NULL : http_no_memory;
-}
-
-const char *http_question_proxy(struct http_question *question, const char *url)
-{
-	static const char form[] = "write http://HOST:PORT";
-	CURLU *parsed = curl_url();
-	char *scheme, *host, *port;
-	const char *wrong = form;
-
-	if (!parsed)
-		return http_no_memory;
-	if (curl_url_set(parsed, CURLUPART_URL, url, 0)) {
-		curl_url_cleanup(parsed);
-		return form;
-	}
-	scheme = http_part(parsed, CURLUPART_SCHEME, 0);
-	host = http_part(parsed, CURLUPART_HOST, CURLU_PUNYCODE);
-	/* Without a port libcurl would take 1080, others 80 or 3128.  Other
-	 * schemes: SOCKS would make libcurl look up names. */
-	port = http_part(parsed, CURLUPART_PORT, 0);
-	if (scheme && !strcmp(scheme, "http") && host && host[0] && port)
-		wrong = http_question_peer(question, host, port);
-	curl_free(scheme);
-	curl_free(host);
-	curl_free(port);
-	curl_url_cleanup(parsed);
-	if (wrong)
-		return wrong;
-	/* Wherever the proxy is, it may lead anywhere. */
-	question->loopback = false;
-	question->proxy = strdup(url);
-	return question->proxy ? NULL : http_no_memory;
-}
-
-/* RFC 9110, 5.6.2 and 5.5: a name is a token, a value has no control bytes. */
-static const char *http_header_wrong(const char *line)
-{
-	const char *colon = strchr(line, ':');
-	const char *at;
-
-	if (!colon || colon == line)
-		return "write `Name: value`";
-	for (at = line; at < colon; at++)
-		if (!isalnum((unsigned char)*at) &&
-		    !strchr("!#$%&'*+-.^_`|~", *at))
-			return "the name of a header is letters, digits and -";
-	for (at = colon; *at; at++)
-		if (iscntrl((unsigned char)*at) && *at != '\t')
-			return "a header is one line without control bytes";
-	return NULL;
-}
-
-const char *http_question_header(struct http_question *question,
-				 const char *line)
-{
-	const char *wrong = http_header_wrong(line);
-	struct curl_slist *grown;
-	const char *colon;
-	char *own;
-
-	if (wrong)
-		return wrong;
-	own = strdup(line);
-	if (!own)
-		return http_no_memory;
-	/* "Name:" would remove the header, "Name;" sends it empty. */
-	colon = strchr(line, ':');
-	if (!colon[1 + strspn(colon + 1, " \t")])
-		memcpy(own + (colon - line), ";", 2);
-	grown = curl_slist_append(question->headers, own);
-	free(own);
-	if (!grown)
-		return http_no_memory;
-	question->headers = grown;
-	return NULL;
-}
-
-int http_question_ca(struct http_question *question, const char *path,
-		     char *reason, size_t reason_size)
-{
-	if (conf_slurp(path, HTTP_CA_MAX_BYTES, &question->ca,
-		       &question->ca_len, reason, reason_size))
-		return -1;
-	if (strstr(question->ca, "-----BEGIN CERTIFICATE-----") ||
-	    strstr(question->ca, "-----BEGIN TRUSTED CERTIFICATE-----"))
-		return 0;
-	snprintf(reason, reason_size, "has no PEM certificate in it");
-	return -1;
-}
-
-void http_question_dispose(struct http_question *question)
-{
-	free(question->url);
-	free(question->host);
-	free(question->place);
-	free(question->proxy);
-	free(question->ca);
-	curl_slist_free_all(question->headers);
-}
 
 /* ---- asking ---- */
 
@@ -395,33 +201,7 @@ static void http_ask_prefer(struct http_ask *ask)
 
 /* ---- what came of it ---- */
 
-static bool http_same_part(CURLU *one, CURLU *two, CURLUPart part)
-{
-	char *first = http_part(one, part, CURLU_DEFAULT_PORT);
-	char *second = http_part(two, part, CURLU_DEFAULT_PORT);
-	bool same = first && second && strcasecmp(first, second) == 0;
-
-	curl_free(first);
-	curl_free(second);
-	return same;
-}
-
-static bool http_same_origin(const char *one, const char *two)
-{
-	CURLU *first = curl_url(), *second = curl_url();
-	bool same = first && second &&
-		    !curl_url_set(first, CURLUPART_URL, one, 0) &&
-		    !curl_url_set(second, CURLUPART_URL, two, 0) &&
-		    http_same_part(first, second, CURLUPART_SCHEME) &&
-		    http_same_part(first, second, CURLUPART_HOST) &&
-		    http_same_part(first, second, CURLUPART_PORT);
-
-	curl_url_cleanup(first);
-	curl_url_cleanup(second);
-	return same;
-}
-
-static bool http_is_redirect(long status)
+static bool http_ask_is_redirect(long status)
 {
 	return status == 301 || status == 302 || status == 303 ||
 	       status == 307 || status == 308;
@@ -434,7 +214,7 @@ static bool http_is_redirect(long status)
 static void http_ask_follow(struct http_ask *ask, const char *to)
 {
 	conn_detail(ask->conn, to);
-	if (!http_same_origin(ask->question->url, to)) {
+	if (!http_url_same_origin(ask->question->url, to)) {
 		conn_answered(ask->conn, RESULT_STATUS,
 			      "redirect to another host, port or scheme");
 	} else if (ask->redirects++ == HTTP_REDIRECTS_MAX) {
@@ -455,7 +235,7 @@ static void http_ask_judge(struct http_ask *ask)
 
 	curl_easy_getinfo(ask->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	http_ask_prefer(ask);
-	if (question->follow && http_is_redirect(answer.status) &&
+	if (question->follow && http_ask_is_redirect(answer.status) &&
 	    !curl_easy_getinfo(ask->easy, CURLINFO_REDIRECT_URL, &to) && to) {
 		http_ask_follow(ask, to);
 		return;
@@ -466,46 +246,6 @@ static void http_ask_judge(struct http_ask *ask)
 	answer.body = body ? body : "";
 	question->judge(ask->conn, &answer);
 	free(body);
-}
-
-static void http_ask_not_connected(struct http_ask *ask)
-{
-	long error = 0;
-
-	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &error);
-	switch (error) {
-	case ECONNREFUSED:
-		conn_failed(ask->conn, RESULT_REFUSED, "connection refused");
-		break;
-	case ENOENT:
-		conn_failed(ask->conn, RESULT_CONNECT, "socket does not exist");
-		break;
-	case EACCES:
-	case EPERM:
-		conn_failed(ask->conn, RESULT_CONNECT, "permission denied");
-		break;
-	case EHOSTUNREACH:
-	case ENETUNREACH:
-		conn_failed(ask->conn, RESULT_CONNECT, "host unreachable");
-		break;
-	default:
-		conn_failed(ask->conn, RESULT_CONNECT, "cannot connect");
-	}
-}
-
-static void http_ask_not_trusted(struct http_ask *ask)
-{
-	long why = X509_V_OK;
-
-	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &why);
-	/* libcurl looks at the name before it fetches what was found of the
-	 * chain, and has "unspecified" there until then. */
-	if (why == X509_V_OK || why == X509_V_ERR_UNSPECIFIED)
-		conn_failed(ask->conn, RESULT_TLS,
-			    "TLS: certificate is for another host");
-	else
-		conn_failed(ask->conn, RESULT_TLS, "TLS: %s",
-			    X509_verify_cert_error_string(why));
 }
 
 /* A write callback of ours ended the transfer. */
@@ -522,45 +262,15 @@ static void http_ask_stopped(struct http_ask *ask)
 
 static void http_ask_failed(struct http_ask *ask, CURLcode code)
 {
-	struct conn *conn = ask->conn;
+	struct http_failure failure;
+	long os_errno = 0, verified = 0;
 
-	conn_detail(conn,
+	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
+	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+	failure = http_words_transfer(code, os_errno, verified);
+	conn_detail(ask->conn,
 		    ask->error[0] ? ask->error : curl_easy_strerror(code));
-	switch (code) {
-	case CURLE_COULDNT_CONNECT:
-		http_ask_not_connected(ask);
-		break;
-	case CURLE_OPERATION_TIMEDOUT:
-		conn_failed(conn, RESULT_CONNECT, "no address answered");
-		break;
-	case CURLE_COULDNT_RESOLVE_HOST:
-	case CURLE_COULDNT_RESOLVE_PROXY:
-		conn_failed(conn, RESULT_RESOLVE, "host name not resolved");
-		break;
-	case CURLE_PEER_FAILED_VERIFICATION:
-		http_ask_not_trusted(ask);
-		break;
-	case CURLE_SSL_CONNECT_ERROR:
-		conn_failed(conn, RESULT_TLS, "TLS: handshake failed");
-		break;
-	case CURLE_SSL_CACERT_BADFILE:
-		conn_failed(conn, RESULT_TLS, "TLS: CA certificates unusable");
-		break;
-	case CURLE_PARTIAL_FILE:
-	case CURLE_GOT_NOTHING:
-	case CURLE_RECV_ERROR:
-	case CURLE_SEND_ERROR:
-		conn_failed(conn, RESULT_CONNECT,
-			    "connection closed before the answer was complete");
-		break;
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, that is: anything */
-		conn_failed(conn, RESULT_PROTOCOL, "answer is not HTTP");
-		break;
-	default:
-		conn_failed(conn, RESULT_INTERNAL, "libcurl error %d",
-			    (int)code);
-	}
+	conn_failed(ask->conn, failure.code, "%s", failure.words);
 }
 
 static void http_ask_on_done(void *arg, CURLcode code)
@@ -723,15 +433,8 @@ const char *http_ask_step(const struct conn *conn)
 
 void http_ask_refuse(struct conn *conn, const struct http_answer *answer)
 {
-	enum result_code code = RESULT_STATUS;
-
-	if (answer->status == 401 || answer->status == 403)
-		code = RESULT_AUTH;
-	else if (answer->status == 429)
-		code = RESULT_THROTTLED;
-	else if (answer->status >= 500)
-		code = RESULT_UPSTREAM;
 	if (answer->len)
 		conn_detail(conn, answer->body);
-	conn_answered(conn, code, "HTTP %ld", answer->status);
+	conn_answered(conn, http_words_status(answer->status), "HTTP %ld",
+		      answer->status);
 }

@@ -2,6 +2,9 @@
 
 #include "check_http.c"
 #include "curlio.c"
+#include "http_url.c"
+#include "http_words.c"
+#include "http_question.c"
 #include "http_ask.c"
 #include "loop.c"
 
@@ -937,6 +940,56 @@ static void test_proxy(void)
 	CHECK(strstr(server.request, "Proxy-Authorization: Basic"));
 }
 
+/* clang-format off */
+static const struct {
+	CURLcode code;
+	long os_errno, verified;
+	enum result_code expected;
+	const char *words;
+} transfers[] = {
+	{ CURLE_COULDNT_CONNECT, ENETUNREACH, 0, RESULT_CONNECT, "host unreachable" },
+	{ CURLE_COULDNT_CONNECT, EPERM, 0, RESULT_CONNECT, "permission denied" },
+	{ CURLE_COULDNT_CONNECT, ENOBUFS, 0, RESULT_CONNECT, "cannot connect" },
+	{ CURLE_OPERATION_TIMEDOUT, 0, 0, RESULT_CONNECT, "no address answered" },
+	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_OK, RESULT_TLS, "TLS: certificate is for another host" },
+	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_UNSPECIFIED, RESULT_TLS, "TLS: certificate is for another host" },
+	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_CERT_HAS_EXPIRED, RESULT_TLS, "TLS: certificate has expired" },
+	{ CURLE_SSL_CONNECT_ERROR, ECONNREFUSED, 0, RESULT_TLS, "TLS: handshake failed" },
+	{ CURLE_GOT_NOTHING, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete" },
+	{ CURLE_FAILED_INIT, 0, 0, RESULT_INTERNAL, "libcurl error 2" },
+};
+/* clang-format on */
+
+static void test_words(void)
+{
+	struct http_failure failure;
+	size_t i;
+
+	for (i = 0; i < sizeof(transfers) / sizeof(*transfers); i++) {
+		failure = http_words_transfer(transfers[i].code,
+					      transfers[i].os_errno,
+					      transfers[i].verified);
+		CHECK_INT(failure.code, transfers[i].expected);
+		CHECK_STR(failure.words, transfers[i].words);
+	}
+	CHECK_INT(http_words_status(204), RESULT_STATUS);
+	CHECK_INT(http_words_status(403), RESULT_AUTH);
+	CHECK_INT(http_words_status(404), RESULT_STATUS);
+	CHECK_INT(http_words_status(429), RESULT_THROTTLED);
+	CHECK_INT(http_words_status(500), RESULT_UPSTREAM);
+}
+
+static void test_origin(void)
+{
+	CHECK(http_url_same_origin("http://a.test/x", "HTTP://A.test:80/y"));
+	CHECK(http_url_same_origin("https://[::1]/", "https://[::1]:443"));
+	CHECK(!http_url_same_origin("http://a.test/", "https://a.test/"));
+	CHECK(!http_url_same_origin("http://a.test/", "http://a.test:81/"));
+	CHECK(!http_url_same_origin("http://a.test/", "http://b.test/"));
+	CHECK(!http_url_same_origin("http://a.test/", "http://a.test@b.test/"));
+	CHECK(!http_url_same_origin("http://a.test/", "http://a b"));
+}
+
 int main(void)
 {
 	/* The environment's proxy must not be used. */
@@ -946,6 +999,8 @@ int main(void)
 	curlio = curlio_create(loop, 8);
 	server_begin_tcp(&server);
 
+	test_words();
+	test_origin();
 	test_statuses();
 	test_broken_answers();
 	test_endless_header();

@@ -1,0 +1,106 @@
+#include "config.h"
+
+#include "http_words.h"
+
+#include <openssl/x509_vfy.h>
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+
+struct http_words_row {
+	long number;
+	enum result_code code;
+	const char *words;
+};
+
+static struct http_failure http_words_make(enum result_code code,
+					   const char *words)
+{
+	struct http_failure failure = { .code = code };
+
+	snprintf(failure.words, sizeof(failure.words), "%s", words);
+	return failure;
+}
+
+static struct http_failure http_words_not_connected(long os_errno)
+{
+	static const struct http_words_row table[] = {
+		{ ECONNREFUSED, RESULT_REFUSED, "connection refused" },
+		{ ENOENT, RESULT_CONNECT, "socket does not exist" },
+		{ EACCES, RESULT_CONNECT, "permission denied" },
+		{ EPERM, RESULT_CONNECT, "permission denied" },
+		{ EHOSTUNREACH, RESULT_CONNECT, "host unreachable" },
+		{ ENETUNREACH, RESULT_CONNECT, "host unreachable" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (table[i].number == os_errno)
+			return http_words_make(table[i].code, table[i].words);
+	return http_words_make(RESULT_CONNECT, "cannot connect");
+}
+
+static struct http_failure http_words_not_trusted(long verified)
+{
+	struct http_failure failure = { .code = RESULT_TLS };
+
+	/* libcurl looks at the name before it fetches what was found of the
+	 * chain, and has "unspecified" there until then. */
+	if (verified == X509_V_OK || verified == X509_V_ERR_UNSPECIFIED)
+		return http_words_make(RESULT_TLS,
+				       "TLS: certificate is for another host");
+	snprintf(failure.words, sizeof(failure.words), "TLS: %s",
+		 X509_verify_cert_error_string(verified));
+	return failure;
+}
+
+struct http_failure http_words_transfer(CURLcode code, long os_errno,
+					long verified)
+{
+	static const char cut_off[] =
+		"connection closed before the answer was complete";
+	static const struct http_words_row table[] = {
+		{ CURLE_OPERATION_TIMEDOUT, RESULT_CONNECT,
+		  "no address answered" },
+		{ CURLE_COULDNT_RESOLVE_HOST, RESULT_RESOLVE,
+		  "host name not resolved" },
+		{ CURLE_COULDNT_RESOLVE_PROXY, RESULT_RESOLVE,
+		  "host name not resolved" },
+		{ CURLE_SSL_CONNECT_ERROR, RESULT_TLS,
+		  "TLS: handshake failed" },
+		{ CURLE_SSL_CACERT_BADFILE, RESULT_TLS,
+		  "TLS: CA certificates unusable" },
+		{ CURLE_PARTIAL_FILE, RESULT_CONNECT, cut_off },
+		{ CURLE_GOT_NOTHING, RESULT_CONNECT, cut_off },
+		{ CURLE_RECV_ERROR, RESULT_CONNECT, cut_off },
+		{ CURLE_SEND_ERROR, RESULT_CONNECT, cut_off },
+		{ CURLE_WEIRD_SERVER_REPLY, RESULT_PROTOCOL,
+		  "answer is not HTTP" },
+		/* HTTP/0.9, that is: anything */
+		{ CURLE_UNSUPPORTED_PROTOCOL, RESULT_PROTOCOL,
+		  "answer is not HTTP" },
+	};
+	struct http_failure failure = { .code = RESULT_INTERNAL };
+	size_t i;
+
+	if (code == CURLE_COULDNT_CONNECT)
+		return http_words_not_connected(os_errno);
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		return http_words_not_trusted(verified);
+	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (table[i].number == (long)code)
+			return http_words_make(table[i].code, table[i].words);
+	snprintf(failure.words, sizeof(failure.words), "libcurl error %d",
+		 (int)code);
+	return failure;
+}
+
+enum result_code http_words_status(long status)
+{
+	if (status == 401 || status == 403)
+		return RESULT_AUTH;
+	if (status == 429)
+		return RESULT_THROTTLED;
+	return status >= 500 ? RESULT_UPSTREAM : RESULT_STATUS;
+}
