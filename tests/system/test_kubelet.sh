@@ -1,0 +1,214 @@
+#!/bin/bash
+# The story that probes are for, told by what behaves as the kubelet does
+# (tests/fake/kubelet.py) with the probes and the health.conf of
+# kubernetes/sidecar.yaml: slow start, started, ready; a dependency dies: out
+# of rotation, not restarted; it heals: back; the application freezes: restart.
+#
+# All times of the platform and of the configuration are divided by ten, so
+# that periods, timeouts and thresholds stand to each other as they are shipped.
+# shellcheck disable=SC2119,SC2120,SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+need lighttpd curl jq python3 redis-server redis-cli postgres psql
+python3 -c 'import yaml' 2>/dev/null || skip "python3-yaml is not installed"
+
+manifest=$HEALTH_SRCDIR/kubernetes/sidecar.yaml
+kubelet=$HEALTH_SRCDIR/tests/fake/kubelet.py
+scale=10
+
+# The application: answers /ping when it has loaded, which takes its first life
+# longer than a few startup probes.
+make_application() {
+	app_port=$(free_port)
+	cat >"$scratch/application.py" <<-'END'
+		import http.server, sys, time
+		time.sleep(float(sys.argv[2]))
+		class Handler(http.server.BaseHTTPRequestHandler):
+		    def do_GET(self):
+		        self.send_response(200)
+		        self.send_header("Content-Length", "0")
+		        self.end_headers()
+		    def log_message(self, *words):
+		        pass
+		http.server.ThreadingHTTPServer(
+		    ("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+	END
+	# Ends the last life, if any, and begins another one.
+	cat >"$scratch/application" <<-END
+		if [ -e '$scratch/application.pid' ]; then
+			kill -KILL "\$(cat '$scratch/application.pid')"
+		fi
+		python3 '$scratch/application.py' $app_port "\$1" \
+			>>'$scratch/log/application' 2>&1 &
+		echo \$! >'$scratch/application.pid'
+		echo "\$! KILL application" >>'$scratch/processes'
+	END
+}
+
+application_pid() {
+	cat "$scratch/application.pid"
+}
+
+# The shipped health.conf: the application elsewhere, all times divided.
+# effective SECTION KEY: in milliseconds, divided
+effective() {
+	local value
+
+	value=$(sed -n "/^\[$1\]/,/^\[/s/^$2 *= \([0-9]*m*s\) .*/\1/p" \
+		"$scratch/effective")
+	case $value in
+	*ms) echo $((${value%ms} / scale))ms ;;
+	*) echo $((${value%s} * 1000 / scale))ms ;;
+	esac
+}
+
+make_conf() {
+	export DATABASE_URL=$database_url REDIS_URL=$redis_url
+
+	python3 "$HEALTH_SRCDIR/tests/manifest.py" conf "$manifest" |
+		sed "s/:8080/:$app_port/" >"$scratch/shipped.conf" || return
+	"$HEALTH" --config "$scratch/shipped.conf" --check-config \
+		>"$scratch/effective" || return
+	sed -e "/^\[health\]/a answer_within = $(effective health answer_within)" \
+		-e "/^\[application\]/a timeout = $(effective application timeout)" \
+		-e "/^\[application\]/a interval = $(effective application interval)" \
+		-e "/^\[database\]/a timeout = $(effective database timeout)" \
+		-e "/^\[database\]/a max_age = $(effective database max_age)" \
+		-e "/^\[redis\]/a timeout = $(effective redis timeout)" \
+		-e "/^\[redis\]/a max_age = $(effective redis max_age)" \
+		"$scratch/shipped.conf" >"$1"
+	# Servers start the program under users of their own.
+	chmod 644 "$1"
+}
+
+start_pod() {
+	start_lighttpd <<-END
+		var.health_program = "$health_program --config $1"
+		var.health_socket = "$scratch/health.sock"
+		include "$HEALTH_SRCDIR/lighttpd/health.conf"
+	END
+}
+
+# start_kubelet NAME: its events are in log/NAME
+start_kubelet() {
+	start "$1" KILL python3 "$kubelet" "$manifest" "${url#http://}" \
+		"$scale" "application=bash '$scratch/application' 1" \
+		"health=false"
+	seen=0
+}
+
+# An event that follows those that were waited for before.
+event() {
+	local line
+
+	line=$(tail -n +$((seen + 1)) "$scratch/log/$who" |
+		grep -nm 1 -E "^[0-9.]+ $1" | cut -d : -f 1)
+	[ -n "$line" ] && seen=$((seen + line))
+}
+
+expect() {
+	wait_for event "$1" || fail "no event \"$1\""
+}
+
+# times EVENT: how often it was there
+times() {
+	grep -cE "^[0-9.]+ $1" "$scratch/log/$who"
+}
+
+# first_of EVENT: the number of its line; a large one when there is none
+first_of() {
+	grep -nE "^[0-9.]+ $1" "$scratch/log/$who" | cut -d : -f 1 |
+		grep -m 1 . || echo 1000000
+}
+
+oneTimeSetUp() {
+	install_health
+	start_postgres || return
+	start_redis || return
+	make_application
+}
+
+test_story() {
+	local before
+
+	who=kubelet
+	make_conf "$scratch/health.conf" || fail 'no configuration'
+	start_pod "$scratch/health.conf"
+	bash "$scratch/application" 3
+	start_kubelet kubelet
+
+	# Slow start: asked again and again, not restarted, no traffic, and no
+	# other probe before.
+	expect 'application startup failed'
+	expect 'application startup failed'
+	expect 'application startup failed'
+	expect 'pod ready'
+	assertEquals 'all had to be started' 2 "$(times '.* started')"
+	assertTrue 'liveness was asked only after the start' \
+		"[ $(first_of 'application liveness') -ge \
+		$(first_of 'application started') ]"
+
+	# A dependency dies: no traffic after two failures; liveness goes on.
+	freeze redis
+	expect 'health readiness failed'
+	expect 'health readiness failed'
+	expect 'pod unready'
+	assertEquals 'failures until then' 2 "$(times 'health readiness failed')"
+	before=$(times 'application liveness ok')
+	until [ "$(times 'application liveness ok')" -ge $((before + 4)) ]; do
+		expect 'application liveness ok'
+	done
+	assertEquals 'failed liveness' 0 "$(times '.* liveness failed')"
+	assertEquals 'restarts' 0 "$(times '.* restart')"
+
+	# It heals: traffic after one success.
+	thaw redis
+	expect 'health readiness ok'
+	expect 'pod ready'
+	assertEquals 'failed probes were answered' 0 \
+		"$(times 'health readiness failed timeout')"
+
+	# The application freezes: three failures, and it alone is restarted.
+	kill -STOP "$(application_pid)"
+	before=$(application_pid)
+	expect 'application liveness failed HTTP 503'
+	expect 'application liveness failed HTTP 503'
+	expect 'application liveness failed HTTP 503'
+	expect 'application restart: liveness failed'
+	expect 'application started'
+	assertNotEquals 'another life' "$before" "$(application_pid)"
+	expect 'pod ready'
+	assertEquals 'restarts' 1 "$(times '.* restart')"
+	stop kubelet
+	stop lighttpd
+}
+
+# With the platform's timeout of 1 s, a check that may fail without harm takes
+# the pod out of rotation when it hangs, since its answer comes too late.
+test_default_timeout() {
+	make_conf "$scratch/optional.conf" || fail 'no configuration'
+	sed -i '/^\[database\]/a required = no' "$scratch/optional.conf"
+	bash "$scratch/application" 0
+	start_pod "$scratch/optional.conf"
+	start_kubelet shipped
+	KUBELET_TIMEOUTS=default start_kubelet default
+	who=shipped
+	expect 'pod ready'
+	seen=0 who=default
+	expect 'pod ready'
+
+	freeze postgres
+	expect 'health readiness failed timeout'
+	expect 'pod unready'
+	who=shipped
+	ask "$url/health/ready"
+	assert_status 200
+	assert_json .status degraded
+	assert_json .checks.database.code timeout
+	assertEquals 'out of rotation' 0 "$(times 'pod unready')"
+	thaw postgres
+	stop default
+	stop shipped
+	stop lighttpd
+}
+
+. "$SHUNIT2"
