@@ -312,6 +312,8 @@ static void http_ask_start(struct http_ask *ask)
 	ask->heard = ask->too_big = ask->whole_header = false;
 	ask->header_len = 0;
 	ask->answer = (struct http_answer){ 0 };
+	if (ask->body)
+		ask->body[0] = '\0'; /* that of the redirect */
 	ask->error[0] = '\0';
 	ask->transfer.on_done = http_ask_on_done;
 	ask->transfer.arg = ask;

@@ -211,6 +211,7 @@ struct server {
 	const char *answer; /* NULL: accepts and is silent */
 	bool close_after;
 	bool close_at_once;
+	const char *then; /* what comes after the first; NULL: the same */
 	int connections, requests;
 	char request[4096];
 	size_t request_len;
@@ -247,6 +248,8 @@ static void server_on_io(void *arg, short revents)
 		return;
 	n = (ssize_t)strlen(server->answer);
 	CHECK(send(server->fd, server->answer, (size_t)n, MSG_NOSIGNAL) == n);
+	if (server->then)
+		server->answer = server->then;
 	if (server->close_after)
 		server_hang_up(server);
 }
@@ -701,6 +704,31 @@ static void test_redirects(void)
 	CHECK_INT(server.requests, before + 1);
 }
 
+static void judge_empty(struct conn *conn, const struct http_answer *answer)
+{
+	CHECK_INT(answer->len, 0);
+	CHECK_STR(answer->body, "");
+	conn_answered(conn, RESULT_OK, "%s", "");
+}
+
+/* The body of a redirect is not that of the answer it leads to. */
+static void test_redirect_body(void)
+{
+	struct conn conn;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.follow = true;
+	server.answer = "HTTP/1.1 302 F\r\nContent-Length: 5\r\n"
+			"Location: /again\r\n\r\nmoved";
+	server.then = ANSWER("200 OK", "0\r\n\r\n");
+	prepare();
+	settings.question.judge = judge_empty;
+	conn_open(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	check_http.close(&conn);
+	server.then = NULL;
+}
+
 static void test_refused(void)
 {
 	struct server gone = { 0 };
@@ -1010,6 +1038,7 @@ int main(void)
 	test_warm();
 	test_silence();
 	test_redirects();
+	test_redirect_body();
 	test_refused();
 	test_unix_socket();
 	test_names();
