@@ -13,69 +13,10 @@
 #include "http_words.h"
 
 #define HTTP_REDIRECTS_MAX 3
-#define HTTP_HEADER_MAX_BYTES 65536
 
 /* ---- asking ---- */
 
 static void http_ask_start(struct http_ask *ask);
-
-static int http_ask_keep(struct http_ask *ask, const char *data, size_t len)
-{
-	size_t wanted = ask->answer.len + len + 1;
-	size_t room = ask->body_room ? ask->body_room : 1024;
-	char *body;
-
-	while (room < wanted)
-		room *= 2;
-	if (room != ask->body_room) {
-		body = realloc(ask->body, room);
-		if (!body)
-			return -1;
-		ask->body = body;
-		ask->body_room = room;
-	}
-	memcpy(ask->body + ask->answer.len, data, len);
-	ask->answer.len += len;
-	ask->body[ask->answer.len] = '\0';
-	return 0;
-}
-
-/* CURLOPT_WRITEFUNCTION: anything but n ends the transfer. */
-static size_t http_ask_on_body(char *data, size_t one, size_t n, void *arg)
-{
-	struct http_ask *ask = arg;
-	size_t left = ask->question->max_body - ask->answer.len;
-	size_t take = n < left ? n : left;
-
-	(void)one;
-	ask->heard = true;
-	ask->answer.cut = take < n;
-	if (http_ask_keep(ask, data, take))
-		return 0;
-	return take;
-}
-
-/*
- * CURLOPT_HEADERFUNCTION, called for each line.  libcurl 7.88 keeps every line
- * of an endless header in memory (CVE-2023-38039), and it takes a header that
- * the end of the connection cut off for a whole one: only the empty line shows
- * that it is.  There is one after each of several headers (100, 200); lines
- * after a chunked body are no header.
- */
-static size_t http_ask_on_header(char *data, size_t one, size_t n, void *arg)
-{
-	struct http_ask *ask = arg;
-
-	(void)one;
-	ask->heard = true;
-	if (n >= 5 && memcmp(data, "HTTP/", 5) == 0)
-		ask->whole_header = false;
-	else if (n && (data[0] == '\r' || data[0] == '\n'))
-		ask->whole_header = true;
-	ask->header_len += n;
-	ask->too_big = ask->header_len > HTTP_HEADER_MAX_BYTES;
-	return ask->too_big ? 0 : n;
-}
 
 /* CURLOPT_RESOLVER_START_FUNCTION: called when libcurl is about to look a
  * name up.  It never may. */
@@ -114,20 +55,6 @@ static int http_ask_set_question(CURL *easy,
 	if (question->host)
 		bad |= curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION,
 					http_ask_on_resolver);
-	return bad ? -1 : 0;
-}
-
-static int http_ask_set_callbacks(struct http_ask *ask)
-{
-	CURL *easy = ask->easy;
-	int bad = 0;
-
-	bad |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, http_ask_on_body);
-	bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, ask);
-	bad |= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
-				http_ask_on_header);
-	bad |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, ask);
-	bad |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, ask->error);
 	return bad ? -1 : 0;
 }
 
@@ -230,8 +157,9 @@ static void http_ask_follow(struct http_ask *ask, const char *to)
 static void http_ask_judge(struct http_ask *ask)
 {
 	const struct http_question *question = ask->question;
-	struct http_answer answer = ask->answer;
-	char *body = ask->body, *to = NULL;
+	struct http_answer answer = { .len = ask->intake.len,
+				      .cut = ask->intake.cut };
+	char *body, *to = NULL;
 
 	curl_easy_getinfo(ask->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	http_ask_prefer(ask);
@@ -241,8 +169,7 @@ static void http_ask_judge(struct http_ask *ask)
 		return;
 	}
 	/* The connection may be gone when judge() returns; the body is ours. */
-	ask->body = NULL;
-	ask->body_room = 0;
+	body = http_intake_take(&ask->intake);
 	answer.body = body ? body : "";
 	question->judge(ask->conn, &answer);
 	free(body);
@@ -251,9 +178,9 @@ static void http_ask_judge(struct http_ask *ask)
 /* A write callback of ours ended the transfer. */
 static void http_ask_stopped(struct http_ask *ask)
 {
-	if (ask->answer.cut)
+	if (ask->intake.cut)
 		http_ask_judge(ask);
-	else if (ask->too_big)
+	else if (ask->intake.long_header)
 		conn_failed(ask->conn, RESULT_PROTOCOL,
 			    "header of the answer is too long");
 	else
@@ -279,7 +206,7 @@ static void http_ask_on_done(void *arg, CURLcode code)
 	long tunnel = 0;
 
 	curl_easy_getinfo(ask->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
-	if (code == CURLE_OK && !ask->whole_header)
+	if (code == CURLE_OK && !ask->intake.whole_header)
 		code = CURLE_PARTIAL_FILE;
 	if (code == CURLE_OK)
 		http_ask_judge(ask);
@@ -309,11 +236,7 @@ static void http_ask_start(struct http_ask *ask)
 	CURL *easy = ask->easy;
 	int bad = 0;
 
-	ask->heard = ask->too_big = ask->whole_header = false;
-	ask->header_len = 0;
-	ask->answer = (struct http_answer){ 0 };
-	if (ask->body)
-		ask->body[0] = '\0'; /* that of the redirect */
+	http_intake_begin(&ask->intake, ask->question->max_body);
 	ask->error[0] = '\0';
 	ask->transfer.on_done = http_ask_on_done;
 	ask->transfer.arg = ask;
@@ -330,8 +253,11 @@ static int http_ask_begin(struct http_ask *ask)
 	ask->easy = curlio_handle(conn_env(ask->conn)->curlio);
 	if (!ask->easy)
 		return -1;
-	return http_ask_set_question(ask->easy, ask->question) ||
-	       http_ask_set_callbacks(ask);
+	if (http_ask_set_question(ask->easy, ask->question) ||
+	    http_intake_attach(&ask->intake, ask->easy) ||
+	    curl_easy_setopt(ask->easy, CURLOPT_ERRORBUFFER, ask->error))
+		return -1;
+	return 0;
 }
 
 static int http_ask_rewind(struct http_ask *ask, bool fresh)
@@ -405,9 +331,7 @@ void http_ask_close(struct conn *conn)
 	}
 	curl_slist_free_all(ask->addresses);
 	ask->addresses = NULL;
-	free(ask->body);
-	ask->body = NULL;
-	ask->body_room = 0;
+	free(http_intake_take(&ask->intake));
 }
 
 static bool http_ask_reached(const struct http_ask *ask, CURLINFO when)
@@ -423,7 +347,7 @@ const char *http_ask_step(const struct conn *conn)
 
 	if (ask->resolving)
 		return "resolving";
-	if (ask->heard)
+	if (ask->intake.heard)
 		return "reading the answer";
 	if (ask->easy && http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))
 		return "waiting for the answer";

@@ -23,6 +23,7 @@
 
 #include "check.h"
 #include "curlio.h"
+#include "http_intake.h"
 #include "resolve.h"
 
 struct http_answer {
@@ -81,14 +82,8 @@ struct http_ask {
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
 	bool resolving;
 	bool fresh; /* on a connection of its own */
-	bool heard; /* something of the answer was read */
-	bool whole_header;
-	bool too_big; /* its header was too long */
 	int redirects;
-	size_t header_len;
-	struct http_answer answer;
-	char *body; /* answer.len bytes of body_room */
-	size_t body_room;
+	struct http_intake intake;
 	char error[CURL_ERROR_SIZE]; /* what libcurl said */
 };
 

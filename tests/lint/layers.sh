@@ -29,7 +29,7 @@ layers='
 3 stream stream_bio stream_race stream_tls stream_trust stream_words
 3 drain
 3 render
-4 http_ask http_question http_url http_words
+4 http_ask http_intake http_question http_url http_words
 4 check_kinds
 5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
 5 check_redis redis_answer redis_open redis_talk redis_url redis_words
@@ -53,7 +53,7 @@ libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ redis_answer.c redis_talk.c
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
 openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c
-curl/ curlio.c curlio.h http_question.c http_url.h http_words.h
+curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
 cjson/ render.c check_http.c
 ini.h conf_read.c
 '

@@ -4,6 +4,7 @@
 #include "curlio.c"
 #include "http_url.c"
 #include "http_words.c"
+#include "http_intake.c"
 #include "http_question.c"
 #include "http_ask.c"
 #include "loop.c"
