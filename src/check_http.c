@@ -2,7 +2,6 @@
 
 #include "check.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +9,8 @@
 
 #include "check_kinds.h"
 #include "http_ask.h"
+#include "http_judge.h"
 #include "text.h"
-
-#define HTTP_RANGES_MAX 16
-#define HTTP_NAME_BYTES 256 /* of one member in a JSON path */
-
-struct http_range {
-	int first, last;
-};
 
 struct http_settings {
 	char *url;
@@ -38,9 +31,7 @@ struct http_settings {
 
 	/* made by http_prepare() */
 	struct http_question question;
-	struct http_range ranges[HTTP_RANGES_MAX];
-	size_t n_ranges;
-	bool has_equals;
+	struct http_expected expected;
 };
 
 enum { HTTP_GET, HTTP_HEAD };
@@ -86,86 +77,6 @@ static const struct conf_key http_keys[] = {
 /* clang-format on */
 
 /* ---- settings ---- */
-
-static bool http_parse_status(const char **at, int *status)
-{
-	const char *from = *at + strspn(*at, " \t");
-
-	if (strspn(from, "0123456789") != 3)
-		return false;
-	*status = (from[0] - '0') * 100 + (from[1] - '0') * 10 + from[2] - '0';
-	*at = from + 3 + strspn(from + 3, " \t");
-	return *status >= 100 && *status <= 599;
-}
-
-/* "200-399,404" */
-static bool http_parse_ranges(struct http_settings *settings, const char *text)
-{
-	const char *at = text;
-
-	for (;;) {
-		struct http_range range;
-
-		if (settings->n_ranges == HTTP_RANGES_MAX ||
-		    !http_parse_status(&at, &range.first))
-			return false;
-		range.last = range.first;
-		if (*at == '-') {
-			at++;
-			if (!http_parse_status(&at, &range.last) ||
-			    range.last < range.first)
-				return false;
-		}
-		settings->ranges[settings->n_ranges++] = range;
-		if (!*at)
-			return true;
-		if (*at++ != ',')
-			return false;
-	}
-}
-
-/* Cuts the next step off a JSON path: a member's name, or with name "" an
- * index.  false: the path is malformed. */
-static bool http_json_step(const char **at, char name[HTTP_NAME_BYTES],
-			   int *index)
-{
-	const char *from = *at;
-	size_t len;
-
-	name[0] = '\0';
-	if (*from == '[') {
-		len = strspn(++from, "0123456789");
-		if (len < 1 || len > 6 || from[len] != ']')
-			return false;
-		*index = (int)strtol(from, NULL, 10);
-		from += len + 1;
-	} else {
-		len = strcspn(from, ".[]");
-		if (len < 1 || len >= HTTP_NAME_BYTES)
-			return false;
-		memcpy(name, from, len);
-		name[len] = '\0';
-		from += len;
-	}
-	if (*from == '.' && from[1] && !strchr(".[", from[1]))
-		from++;
-	else if (*from && *from != '[')
-		return false;
-	*at = from;
-	return true;
-}
-
-static bool http_json_path_valid(const char *path)
-{
-	char name[HTTP_NAME_BYTES];
-	int index;
-
-	do {
-		if (!http_json_step(&path, name, &index))
-			return false;
-	} while (*path);
-	return true;
-}
 
 /* Whether a header of this name carries what must not be shown. */
 static bool http_header_is_secret(const char *line, size_t len)
@@ -241,11 +152,16 @@ static void http_prepare_bearer(struct conf *conf, struct conf_section *section,
 static void http_prepare_body(struct conf *conf, struct conf_section *section,
 			      struct http_settings *settings)
 {
-	settings->has_equals = conf_section_has(section, "equals");
-	if (settings->has_equals && !settings->json[0])
+	struct http_expected *expected = &settings->expected;
+
+	expected->contains = settings->contains;
+	expected->json = settings->json;
+	if (conf_section_has(section, "equals"))
+		expected->equals = settings->equals;
+	if (expected->equals && !settings->json[0])
 		conf_mistake(conf, section, "equals",
 			     "needs `json`, the path of the value to compare");
-	if (settings->json[0] && !http_json_path_valid(settings->json))
+	if (settings->json[0] && !http_judge_is_json_path(settings->json))
 		conf_mistake(conf, section, "json",
 			     "write a path such as data.items[0].state");
 	if (settings->method == HTTP_HEAD &&
@@ -254,7 +170,23 @@ static void http_prepare_body(struct conf *conf, struct conf_section *section,
 			     "HEAD has no body to look at, write GET");
 }
 
-static void http_judge(struct conn *conn, const struct http_answer *answer);
+static void http_judge(struct conn *conn, const struct http_answer *answer)
+{
+	const struct http_settings *settings = conn_settings(conn);
+	enum result_code code;
+	const char *words;
+	char *found;
+
+	if (!http_judge_status(&settings->expected, answer->status)) {
+		http_ask_refuse(conn, answer);
+		return;
+	}
+	code = http_judge_body(&settings->expected, answer, &words, &found);
+	if (found)
+		conn_detail(conn, found);
+	free(found);
+	conn_answered(conn, code, "%s", words);
+}
 
 static void http_prepare(struct conf *conf, struct conf_section *section,
 			 void *record)
@@ -284,7 +216,7 @@ static void http_prepare(struct conf *conf, struct conf_section *section,
 			: NULL;
 	if (wrong)
 		conf_mistake(conf, section, "proxy", "%s", wrong);
-	if (!http_parse_ranges(settings, settings->status))
+	if (!http_judge_parse_statuses(&settings->expected, settings->status))
 		conf_mistake(conf, section, "status",
 			     "write codes and ranges such as 200-399,404");
 	if (settings->ca_file[0] &&
@@ -313,108 +245,7 @@ static const char *http_live_refused(const void *record)
 	       "restart every replica";
 }
 
-/* ---- the answer ---- */
-
-static bool http_status_expected(const struct http_settings *settings,
-				 long status)
-{
-	size_t i;
-
-	for (i = 0; i < settings->n_ranges; i++)
-		if (status >= settings->ranges[i].first &&
-		    status <= settings->ranges[i].last)
-			return true;
-	return false;
-}
-
-static const cJSON *http_json_find(const cJSON *value, const char *path)
-{
-	char name[HTTP_NAME_BYTES];
-	int index = 0;
-
-	while (value && *path && http_json_step(&path, name, &index)) {
-		if (name[0])
-			value = cJSON_GetObjectItemCaseSensitive(value, name);
-		else
-			value = cJSON_IsArray(value)
-					? cJSON_GetArrayItem(value, index)
-					: NULL;
-	}
-	return cJSON_IsNull(value) ? NULL : value;
-}
-
-/* A string as it is, anything else as JSON writes it; for free(). */
-static char *http_json_text(const cJSON *value)
-{
-	if (cJSON_IsString(value))
-		return strdup(value->valuestring);
-	return cJSON_PrintUnformatted(value);
-}
-
-static void http_judge_value(struct conn *conn, const cJSON *value)
-{
-	const struct http_settings *settings = conn_settings(conn);
-	char *text;
-	bool same;
-
-	if (!value) {
-		conn_answered(conn, RESULT_MISMATCH,
-			      "no such value in the answer");
-		return;
-	}
-	if (!settings->has_equals) {
-		conn_answered(conn, RESULT_OK, "%s", "");
-		return;
-	}
-	text = http_json_text(value);
-	same = text && strcmp(text, settings->equals) == 0;
-	if (text && !same)
-		conn_detail(conn, text);
-	if (!text)
-		conn_answered(conn, RESULT_INTERNAL, "out of memory");
-	else if (same)
-		conn_answered(conn, RESULT_OK, "%s", "");
-	else
-		conn_answered(conn, RESULT_MISMATCH,
-			      "another value in the answer");
-	free(text);
-}
-
-static void http_judge_json(struct conn *conn, const struct http_answer *answer)
-{
-	const struct http_settings *settings = conn_settings(conn);
-	cJSON *json;
-
-	if (answer->cut) {
-		conn_answered(conn, RESULT_MISMATCH,
-			      "answer is longer than max_body");
-		return;
-	}
-	json = cJSON_ParseWithLength(answer->body, answer->len);
-	if (json)
-		http_judge_value(conn, http_json_find(json, settings->json));
-	else
-		conn_answered(conn, RESULT_PROTOCOL, "answer is not JSON");
-	cJSON_Delete(json);
-}
-
-static void http_judge(struct conn *conn, const struct http_answer *answer)
-{
-	const struct http_settings *settings = conn_settings(conn);
-
-	if (!http_status_expected(settings, answer->status))
-		http_ask_refuse(conn, answer);
-	else if (settings->contains[0] &&
-		 !memmem(answer->body, answer->len, settings->contains,
-			 strlen(settings->contains)))
-		conn_answered(conn, RESULT_MISMATCH, "text not found in %s",
-			      answer->cut ? "the first max_body bytes"
-					  : "the answer");
-	else if (settings->json[0])
-		http_judge_json(conn, answer);
-	else
-		conn_answered(conn, RESULT_OK, "%s", "");
-}
+/* ---- asking ---- */
 
 static void http_open(struct conn *conn)
 {

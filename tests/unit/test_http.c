@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "http_judge.c"
 #include "check_http.c"
 #include "curlio.c"
 #include "http_url.c"
