@@ -55,9 +55,6 @@ chmod 755 "$scratch"
 mkdir "$scratch/log" "$scratch/bin"
 : >"$scratch/processes"
 export HEALTH_SCRATCH=$scratch
-. "$HEALTH_SRCDIR/tests/lib.sh"
-. "$bench_dir/measure.sh"
-
 bench_clean() {
 	local status=$? pid signal
 
@@ -66,7 +63,7 @@ bench_clean() {
 	while read -r pid signal _; do
 		gone "$pid" || lib_kill "$pid" "$signal" 5
 	done <"$scratch/ending"
-	if [ "$status" != 0 ]; then
+	if [ "$status" != 0 ] && compgen -G "$scratch/log/*" >/dev/null; then
 		tail -n 20 "$scratch"/log/* >&2
 	fi
 	cd / && rm -rf "$scratch"
@@ -74,6 +71,9 @@ bench_clean() {
 }
 trap bench_clean EXIT
 trap 'exit 130' INT TERM HUP
+
+. "$HEALTH_SRCDIR/tests/lib.sh"
+. "$bench_dir/measure.sh"
 
 fail() {
 	echo "bench: $*" >&2
@@ -85,6 +85,8 @@ bench_seconds=1
 storm_seconds=2
 if [ -n "${BENCH_QUICK:-}" ]; then
 	: "${BENCH_ROUNDS:=1}" "${BENCH_CONNECTIONS:=1 64}"
+	: "${BENCH_PARTS:=throughput storm mixed paced memory uncached frozen start
+		${BENCH_THREADS:+threads}}"
 	storm_seconds=1
 fi
 : "${BENCH_ROUNDS:=3}" "${BENCH_CONNECTIONS:=1 16 64}"
