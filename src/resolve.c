@@ -120,8 +120,8 @@ static void resolve_fail(struct resolve_lookup *lookup, int status)
 static void resolve_lookup_init(struct resolve_lookup *lookup,
 				struct resolver *resolver, const char *host)
 {
-	lookup->resolver = resolver;
 	snprintf(lookup->host, sizeof(lookup->host), "%s", host);
+	lookup->resolver = resolver;
 	lookup->ready.on_time = resolve_on_ready;
 	lookup->ready.arg = lookup;
 	lookup->dns.on_done = resolve_on_done;
