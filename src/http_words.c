@@ -27,9 +27,9 @@ static struct http_failure http_words_not_connected(long os_errno)
 {
 	static const struct http_words_row table[] = {
 		{ ECONNREFUSED, RESULT_REFUSED, "connection refused" },
-		{ ENOENT, RESULT_CONNECT, "socket does not exist" },
-		{ EACCES, RESULT_CONNECT, "permission denied" },
-		{ EPERM, RESULT_CONNECT, "permission denied" },
+		{ ENOENT, RESULT_CONNECT, "no such socket" },
+		{ EACCES, RESULT_CONNECT, "no permission to connect" },
+		{ EPERM, RESULT_CONNECT, "no permission to connect" },
 		{ EHOSTUNREACH, RESULT_CONNECT, "host unreachable" },
 		{ ENETUNREACH, RESULT_CONNECT, "host unreachable" },
 	};

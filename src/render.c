@@ -47,8 +47,7 @@ static bool render_latency(cJSON *object, int32_t latency_us)
 static bool render_times(const struct render_input *input, cJSON *object,
 			 const struct result *result)
 {
-	double age_ms = (double)(input->view->now_ms -
-				 result->ended_us / 1000);
+	int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
 
 	/* No run has ended: there is nothing to tell the time of. */
 	if (result->ended_us == 0)
@@ -56,7 +55,8 @@ static bool render_times(const struct render_input *input, cJSON *object,
 	if (!render_latency(object, result->latency_us))
 		return false;
 	return result->ended_us >= input->asked_us ||
-	       cJSON_AddNumberToObject(object, "age_ms", age_ms) != NULL;
+	       cJSON_AddNumberToObject(object, "age_ms", (double)age_ms) !=
+		       NULL;
 }
 
 static bool render_check(const struct render_input *input, cJSON *checks,

@@ -748,7 +748,7 @@ static void test_refused(void)
 	settings.socket = (char[]){ "/nonexistent/health.sock" };
 	ask_once(&conn);
 	CHECK_INT(conn.code, RESULT_CONNECT);
-	CHECK_STR(conn.words, "socket does not exist");
+	CHECK_STR(conn.words, "no such socket");
 }
 
 static void test_unix_socket(void)
@@ -978,7 +978,8 @@ static const struct {
 	const char *words;
 } transfers[] = {
 	{ CURLE_COULDNT_CONNECT, ENETUNREACH, 0, RESULT_CONNECT, "host unreachable" },
-	{ CURLE_COULDNT_CONNECT, EPERM, 0, RESULT_CONNECT, "permission denied" },
+	{ CURLE_COULDNT_CONNECT, EPERM, 0, RESULT_CONNECT,
+	  "no permission to connect" },
 	{ CURLE_COULDNT_CONNECT, ENOBUFS, 0, RESULT_CONNECT, "cannot connect" },
 	{ CURLE_OPERATION_TIMEDOUT, 0, 0, RESULT_CONNECT, "no address answered" },
 	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_OK, RESULT_TLS, "TLS: certificate is for another host" },
