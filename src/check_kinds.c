@@ -6,7 +6,7 @@
 
 static const struct check_kind *const check_kinds[] = {
 	&check_azure_openai, &check_file,     &check_http,  &check_model,
-	&check_openai,	     &check_postgres, &check_redis,
+	&check_openai,	     &check_postgres, &check_redis, &check_servicebus,
 };
 
 const struct check_kind *check_kind_at(size_t index)

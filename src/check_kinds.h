@@ -15,6 +15,7 @@ extern const struct check_kind check_model;
 extern const struct check_kind check_openai;
 extern const struct check_kind check_postgres;
 extern const struct check_kind check_redis;
+extern const struct check_kind check_servicebus;
 
 /* In alphabetical order; NULL past the end. */
 const struct check_kind *check_kind_at(size_t index);

@@ -2,7 +2,6 @@
 
 #include "settings_env.h"
 
-#include "check_kinds.h"
 #include "log.h"
 
 #include <stdbool.h>
@@ -56,12 +55,6 @@ static void settings_env_add(struct conf *conf, const char *section,
 		return;
 	while (strcmp(variable->name, name) != 0)
 		variable++;
-	if (!check_kind_find(variable->kind)) {
-		log_warn("%s is set, but checks of the kind %s are not part of "
-			 "this build: ignored",
-			 name, variable->kind);
-		return;
-	}
 	if (!conf_section_find(conf, section))
 		bad = conf_set(conf, section, "kind", variable->kind, name);
 	if (!bad)
@@ -135,16 +128,36 @@ static void settings_env_model(struct conf *conf)
 	settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL_MARKER");
 }
 
+/* The connection string of a whole namespace does not say what to ask. */
+static void settings_env_servicebus(struct conf *conf)
+{
+	const char *text = settings_env("AZURE_SERVICEBUS_CONNECTION_STRING");
+
+	if (!text)
+		return;
+#ifdef HAVE_PROTON
+	if (!settings_env("AZURE_SERVICEBUS_QUEUE") &&
+	    !strcasestr(text, "EntityPath")) {
+		log_warn("AZURE_SERVICEBUS_CONNECTION_STRING names no queue: "
+			 "ignored; set AZURE_SERVICEBUS_QUEUE");
+		return;
+	}
+	settings_env_add(conf, "service_bus",
+			 "AZURE_SERVICEBUS_CONNECTION_STRING");
+	settings_env_add(conf, "service_bus", "AZURE_SERVICEBUS_QUEUE");
+#else
+	(void)conf;
+	log_warn("AZURE_SERVICEBUS_CONNECTION_STRING is set, but checks of "
+		 "the kind servicebus are not part of this build: ignored");
+#endif
+}
+
 void settings_env_read(struct conf *conf)
 {
 	settings_env_database(conf);
 	settings_env_add(conf, "redis", "REDIS_URL");
 	settings_env_openai(conf);
-	if (settings_env("AZURE_SERVICEBUS_CONNECTION_STRING")) {
-		settings_env_add(conf, "service_bus",
-				 "AZURE_SERVICEBUS_CONNECTION_STRING");
-		settings_env_add(conf, "service_bus", "AZURE_SERVICEBUS_QUEUE");
-	}
+	settings_env_servicebus(conf);
 	settings_env_model(conf);
 }
 

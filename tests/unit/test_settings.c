@@ -65,6 +65,11 @@ static const struct conf_key azure_keys[] = {
 	{ "endpoint", CONF_STR, FAKE(endpoint), CONF_URL, "where" },
 	CONF_END
 };
+static const struct conf_key servicebus_keys[] = {
+	{ "connection_string", CONF_STR, FAKE(url), CONF_SECRET, "where" },
+	{ "queue", CONF_STR, FAKE(path), 0, "the queue" },
+	CONF_END
+};
 static const struct conf_key model_keys[] = {
 	{ "path", CONF_STR, FAKE(path), 0, "the file" },
 	{ "marker", CONF_STR, FAKE(marker), 0, "the other file" },
@@ -116,6 +121,8 @@ const struct check_kind check_http = KIND("http", "3s", url_keys);
 const struct check_kind check_openai = KIND("openai", "3s", openai_keys);
 const struct check_kind check_postgres = KIND("postgres", "2s", url_keys);
 const struct check_kind check_redis = KIND("redis", "1s", url_keys);
+const struct check_kind check_servicebus = KIND("servicebus", "2s",
+						servicebus_keys);
 const struct check_kind check_model = {
 	.name = "model",
 	.timeout = "1500ms",
@@ -298,7 +305,8 @@ static void test_health_defaults(void)
 	done();
 }
 
-#define KINDS "azure-openai, file, http, model, openai, postgres, redis"
+#define KINDS \
+	"azure-openai, file, http, model, openai, postgres, redis, servicebus"
 
 static const struct {
 	const char *text;
@@ -531,6 +539,15 @@ static void test_sources(void)
 
 /* ---- from the environment ---- */
 
+#ifdef HAVE_PROTON
+#define IGNORED_SERVICEBUS                                    \
+	"AZURE_SERVICEBUS_CONNECTION_STRING names no queue: " \
+	"ignored; set AZURE_SERVICEBUS_QUEUE\n"
+#else
+#define IGNORED_SERVICEBUS                                       \
+	"AZURE_SERVICEBUS_CONNECTION_STRING is set, but checks " \
+	"of the kind servicebus are not part of this build: ignored\n"
+#endif
 #define IGNORED_MODEL                                                        \
 	"EMBEDDING_MODEL is a name, not a path: ignored; set "               \
 	"EMBEDDING_MODEL_MARKER to the file that is written when the model " \
@@ -602,8 +619,19 @@ static const struct {
 	    { "REDIS_URL", "redis://h" } },
 	  "redis:redis",
 	  "redis://h",
-	  "AZURE_SERVICEBUS_CONNECTION_STRING is set, but checks of the kind "
-	  "servicebus are not part of this build: ignored\n" },
+	  IGNORED_SERVICEBUS },
+#ifdef HAVE_PROTON
+	{ { { "AZURE_SERVICEBUS_CONNECTION_STRING", "Endpoint=sb://x" },
+	    { "AZURE_SERVICEBUS_QUEUE", "q" } },
+	  "service_bus:servicebus",
+	  "Endpoint=sb://x",
+	  "" },
+	{ { { "AZURE_SERVICEBUS_CONNECTION_STRING",
+	      "Endpoint=sb://x;EntityPath=q" } },
+	  "service_bus:servicebus",
+	  NULL,
+	  "" },
+#endif
 	{ { { "AZURE_SERVICEBUS_QUEUE", "q" } }, "", NULL, NO_CHECK },
 	{ { { "EMBEDDING_MODEL", "/models/a" } },
 	  "embedding_model:model",
@@ -701,7 +729,7 @@ static void test_kinds(void)
 			CHECK(strcmp(check_kind_at(i - 1)->name, kind->name) <
 			      0);
 	}
-	CHECK_INT(i, 7);
+	CHECK_INT(i, 8);
 	CHECK(check_kind_find("") == NULL);
 	CHECK(check_kind_find("Redis") == NULL);
 	CHECK(check_kind_at((size_t)-1) == NULL);
