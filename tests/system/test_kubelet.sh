@@ -8,8 +8,10 @@
 # that periods, timeouts and thresholds stand to each other as they are shipped.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
-need lighttpd curl jq python3 redis-server redis-cli postgres psql
-python3 -c 'import yaml' 2>/dev/null || skip "python3-yaml is not installed"
+# Debian's, whose packages are meant
+python=/usr/bin/python3
+need lighttpd curl jq redis-server redis-cli postgres psql
+"$python" -c 'import yaml' 2>/dev/null || skip "python3-yaml is not installed"
 
 manifest=$HEALTH_SRCDIR/kubernetes/sidecar.yaml
 kubelet=$HEALTH_SRCDIR/tests/fake/kubelet.py
@@ -37,7 +39,7 @@ make_application() {
 		if [ -e '$scratch/application.pid' ]; then
 			kill -KILL "\$(cat '$scratch/application.pid')"
 		fi
-		python3 '$scratch/application.py' $app_port "\$1" \
+		$python '$scratch/application.py' $app_port "\$1" \
 			>>'$scratch/log/application' 2>&1 &
 		echo \$! >'$scratch/application.pid'
 		echo "\$! KILL application" >>'$scratch/processes'
@@ -64,7 +66,7 @@ effective() {
 make_conf() {
 	export DATABASE_URL=$database_url REDIS_URL=$redis_url
 
-	python3 "$HEALTH_SRCDIR/tests/manifest.py" conf "$manifest" |
+	"$python" "$HEALTH_SRCDIR/tests/manifest.py" conf "$manifest" |
 		sed "s/:8080/:$app_port/" >"$scratch/shipped.conf" || return
 	"$HEALTH" --config "$scratch/shipped.conf" --check-config \
 		>"$scratch/effective" || return
@@ -90,7 +92,7 @@ start_pod() {
 
 # start_kubelet NAME: its events are in log/NAME
 start_kubelet() {
-	start "$1" KILL python3 "$kubelet" "$manifest" "${url#http://}" \
+	start "$1" KILL "$python" "$kubelet" "$manifest" "${url#http://}" \
 		"$scale" "application=bash '$scratch/application' 1" \
 		"health=false"
 	seen=0

@@ -9,8 +9,10 @@
 # kubernetes-models validates at run time, too.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
-need lighttpd curl jq python3 node npm redis-server redis-cli postgres psql
-python3 -c 'import yaml' 2>/dev/null || skip "python3-yaml is not installed"
+# Debian's, whose packages are meant
+python=/usr/bin/python3
+need lighttpd curl jq node npm redis-server redis-cli postgres psql
+"$python" -c 'import yaml' 2>/dev/null || skip "python3-yaml is not installed"
 
 npm_packages='kubernetes-models@4.5.0 @azure/arm-appcontainers@2.1.0
 	@azure/core-client@1.9.4 @types/node@20.19.0 typescript@5.8.3'
@@ -19,7 +21,7 @@ exec_form=$HEALTH_SRCDIR/kubernetes/exec.yaml
 containerapp=$HEALTH_SRCDIR/azure/containerapp.yaml
 
 manifest() {
-	python3 "$HEALTH_SRCDIR/tests/manifest.py" "$@"
+	"$python" "$HEALTH_SRCDIR/tests/manifest.py" "$@"
 }
 
 # What npm brings stays in the build folder, so that it comes once.
@@ -176,7 +178,7 @@ start_application() {
 	app_port=$(free_port)
 	mkdir -p "$scratch/application"
 	: >"$scratch/application/ping"
-	start application TERM python3 -m http.server -b 127.0.0.1 \
+	start application TERM "$python" -m http.server -b 127.0.0.1 \
 		-d "$scratch/application" "$app_port"
 	wait_for listening "$app_port"
 }
@@ -272,7 +274,7 @@ test_paths() {
 }
 
 start_application_again() {
-	start application TERM python3 -m http.server -b 127.0.0.1 \
+	start application TERM "$python" -m http.server -b 127.0.0.1 \
 		-d "$scratch/application" "$app_port"
 	wait_for listening "$app_port"
 }
