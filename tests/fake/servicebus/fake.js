@@ -317,6 +317,7 @@ container.on('sender_open', (context) => {
 container.on('message', (context) => {
 	const { address } = context.receiver.target;
 
+	context.receiver.add_credit(1);
 	if (faultOf(address, 'reject')) {
 		context.delivery.reject({ condition: 'amqp:internal-error',
 			description: 'as ordered' });
