@@ -353,7 +353,7 @@ const char *http_ask_step(const struct conn *conn)
 		return "waiting for the answer";
 	/* libcurl 7.88 counts both as one. */
 	if (strncasecmp(ask->question->url, "https:", 6) == 0)
-		return "connecting or TLS handshake";
+		return "connecting, or in the TLS handshake";
 	return "connecting";
 }
 

@@ -2,6 +2,8 @@
 
 #include "http_words.h"
 
+#include "tls_words.h"
+
 #include <openssl/x509_vfy.h>
 
 #include <errno.h>
@@ -43,16 +45,11 @@ static struct http_failure http_words_not_connected(long os_errno)
 
 static struct http_failure http_words_not_trusted(long verified)
 {
-	struct http_failure failure = { .code = RESULT_TLS };
-
 	/* libcurl looks at the name before it fetches what was found of the
 	 * chain, and has "unspecified" there until then. */
 	if (verified == X509_V_OK || verified == X509_V_ERR_UNSPECIFIED)
-		return http_words_make(RESULT_TLS,
-				       "TLS: certificate is for another host");
-	snprintf(failure.words, sizeof(failure.words), "TLS: %s",
-		 X509_verify_cert_error_string(verified));
-	return failure;
+		return http_words_make(RESULT_TLS, TLS_WORDS_OTHER_HOST);
+	return http_words_make(RESULT_TLS, tls_words_verify(verified));
 }
 
 struct http_failure http_words_transfer(CURLcode code, long os_errno,

@@ -172,8 +172,7 @@ static void pg_open_failed(struct pg_attempt *attempt)
 
 	reason = pg_tls_reason();
 	if (reason && strstr(message, "certificate verify failed"))
-		snprintf(failure.words, sizeof(failure.words), "TLS: %s",
-			 reason);
+		snprintf(failure.words, sizeof(failure.words), "%s", reason);
 	if (failure.code == RESULT_MISMATCH)
 		failure = pg_words_role(attempt->attrs);
 	pg_open_note(conn_state(conn), &failure, message);
@@ -437,7 +436,7 @@ const char *pg_open_step(const struct postgres *postgres)
 		return "connecting";
 	case CONNECTION_SSL_STARTUP:
 		/* Begins with asking whether the server speaks TLS at all. */
-		return PQsslInUse(pg) ? "TLS handshake" : "logging in";
+		return PQsslInUse(pg) ? "in the TLS handshake" : "logging in";
 	case CONNECTION_CHECK_WRITABLE:
 	case CONNECTION_CHECK_TARGET:
 	case CONNECTION_CHECK_STANDBY:

@@ -2,6 +2,8 @@
 
 #include "pg_tls.h"
 
+#include "tls_words.h"
+
 #include <stdbool.h>
 
 #include <openssl/ssl.h>
@@ -33,7 +35,6 @@ void pg_tls_forget(void)
 
 const char *pg_tls_reason(void)
 {
-	return pg_tls_result == X509_V_OK
-		       ? NULL
-		       : X509_verify_cert_error_string(pg_tls_result);
+	return pg_tls_result == X509_V_OK ? NULL
+					  : tls_words_verify(pg_tls_result);
 }

@@ -16,7 +16,7 @@ void pg_tls_listen(void);
 /* Forgets what was heard in this thread. */
 void pg_tls_forget(void);
 
-/* "certificate has expired": of the SSL object that was freed last in this
+/* "TLS: certificate has expired": of the SSL object that was freed last in this
  * thread since pg_tls_forget(), or NULL.  Static. */
 const char *pg_tls_reason(void);
 

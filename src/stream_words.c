@@ -2,6 +2,8 @@
 
 #include "stream_words.h"
 
+#include "tls_words.h"
+
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
@@ -69,42 +71,8 @@ struct stream_failure stream_words_errno(int error)
 
 struct stream_failure stream_words_verify(long result)
 {
-	static const struct {
-		long result;
-		const char *words;
-	} table[] = {
-		{ X509_V_ERR_CERT_HAS_EXPIRED, "TLS: certificate has expired" },
-		{ X509_V_ERR_CERT_NOT_YET_VALID,
-		  "TLS: certificate is not valid yet" },
-		{ X509_V_ERR_HOSTNAME_MISMATCH,
-		  "TLS: host name does not match the certificate" },
-		{ X509_V_ERR_IP_ADDRESS_MISMATCH,
-		  "TLS: address does not match the certificate" },
-		{ X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT,
-		  "TLS: certificate is not trusted" },
-		{ X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
-		  "TLS: certificate is not trusted" },
-		{ X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT,
-		  "TLS: certificate is not trusted" },
-		{ X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-		  "TLS: certificate is not trusted" },
-		{ X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE,
-		  "TLS: certificate is not trusted" },
-		{ X509_V_ERR_INVALID_PURPOSE,
-		  "TLS: certificate is not for a server" },
-		{ X509_V_ERR_EE_KEY_TOO_SMALL, "TLS: certificate is too weak" },
-		{ X509_V_ERR_CA_KEY_TOO_SMALL, "TLS: certificate is too weak" },
-		{ X509_V_ERR_CA_MD_TOO_WEAK, "TLS: certificate is too weak" },
-	};
-	const char *said = X509_verify_cert_error_string(result);
-	size_t i;
-
-	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
-		if (table[i].result == result)
-			return stream_words_make(RESULT_TLS, table[i].words,
-						 said);
-	return stream_words_make(RESULT_TLS, "TLS: certificate is not valid",
-				 said);
+	return stream_words_make(RESULT_TLS, tls_words_verify(result),
+				 X509_verify_cert_error_string(result));
 }
 
 struct stream_failure stream_words_library(unsigned long error,

@@ -10,6 +10,7 @@ cd "$(dirname "$0")/../.." || exit 1
 
 layers='
 0 clock
+0 tls_words
 0 text
 0 result
 0 route
@@ -54,7 +55,7 @@ libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ redis_answer.c redis_talk.c
 proton/ sb_link.c sb_answer.c
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
-openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c sb_sas.c
+openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c
 curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
 cjson/ render.c http_judge.c
 ini.h conf_read.c

@@ -198,7 +198,7 @@ test_unhealthy() {
 		http|protocol|not a PostgreSQL server
 		closes|connect|server closed the connection
 		resets|connect|server closed the connection
-		no_socket|refused|no server at the Unix socket
+		no_socket|connect|no such socket
 		limit|busy|too many connections
 		value|mismatch|query gave another value
 		no_value|mismatch|query gave no row
