@@ -598,6 +598,10 @@ enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
 		 pn_connection_driver_has_event(&link->driver));
 	if (pn_connection_driver_finished(&link->driver))
 		sb_fail_transport(link);
+	/* On a frame that it cannot decode the library takes no more bytes,
+	 * and says nothing. */
+	if (pn_connection_driver_read_closed(&link->driver))
+		sb_fail(link, RESULT_PROTOCOL, "answer is not AMQP");
 	return link->state;
 }
 

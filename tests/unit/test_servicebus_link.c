@@ -1,0 +1,567 @@
+#include "config.h"
+
+#include "sb_link.c"
+
+#include "unit.h"
+
+#include <pthread.h>
+
+/*
+ * The other side is the same library, in memory: it is not the protocol that
+ * is tested here (see tests/system/test_servicebus.sh), but what a peer may do
+ * to us at any byte and at any time.  As a server it knows no PLAIN.
+ */
+
+static char host[] = "h", node[] = "q/$management", target[] = "q";
+static char audience[] = "sb://h/q/$management", name[] = "n", key[] = "k";
+
+/* The thread that asks has more. */
+#define TEST_STACK_BYTES (1024 * 1024)
+
+static struct sb_conf conf;
+
+static struct sb_conf conf_of(enum sb_right right)
+{
+	return (struct sb_conf){ .host = host,
+				 .node = right == SB_RIGHT_SEND ? target : node,
+				 .audience = audience,
+				 .key_name = name,
+				 .key = key,
+				 .token_life_ms = 100000,
+				 .auth = SB_AUTH_CBS,
+				 .right = right };
+}
+
+/* ---- the service ---- */
+
+struct service {
+	pn_connection_driver_t driver;
+	pn_link_t *answers[2]; /* of $cbs, of the node */
+	int tokens, peeks, links, status;
+	size_t body; /* bytes of it in an answer to a peek */
+	bool endless;
+	char last[SB_MESSAGE_BYTES]; /* message */
+	size_t last_len;
+	int64_t heard;
+};
+
+static void service_open(struct service *service)
+{
+	pn_transport_t *transport = pn_transport();
+
+	memset(service, 0, sizeof(*service));
+	service->status = 200;
+	pn_transport_set_server(transport);
+	pn_connection_driver_init(&service->driver, NULL, transport);
+	pn_sasl_allowed_mechs(pn_sasl(transport), "ANONYMOUS");
+	pn_connection_driver_bind(&service->driver);
+}
+
+static void service_close(struct service *service)
+{
+	pn_connection_driver_destroy(&service->driver);
+}
+
+static void service_answer(struct service *service, pn_link_t *to,
+			   pn_msgid_t id, int status, size_t body)
+{
+	static char bytes[2 * 1024 * 1024];
+	pn_message_t *message = pn_message();
+	pn_data_t *data = pn_message_properties(message);
+	size_t len = sizeof(bytes);
+
+	pn_message_set_correlation_id(message, id);
+	pn_data_put_map(data);
+	pn_data_enter(data);
+	sb_put_text(data, "statusCode");
+	pn_data_put_int(data, status);
+	memset(bytes, 'x', body);
+	if (body)
+		pn_data_put_binary(pn_message_body(message),
+				   pn_bytes(body, bytes));
+	CHECK_INT(pn_message_encode(message, bytes, &len), 0);
+	pn_delivery(to, pn_dtag("t", 1));
+	pn_link_send(to, bytes, len);
+	if (!service->endless)
+		pn_link_advance(to);
+	pn_message_free(message);
+}
+
+static void service_on_question(struct service *service, pn_link_t *from,
+				pn_delivery_t *delivery)
+{
+	bool cbs = strcmp(pn_terminus_get_address(pn_link_target(from)),
+			  "$cbs") == 0;
+	pn_message_t *message = pn_message();
+	ssize_t len;
+
+	if (pn_delivery_partial(delivery) || !pn_delivery_readable(delivery)) {
+		pn_message_free(message);
+		return;
+	}
+	len = pn_link_recv(from, service->last, sizeof(service->last));
+	service->last_len = len > 0 ? (size_t)len : 0;
+	CHECK_INT(pn_message_decode(message, service->last, service->last_len),
+		  0);
+	pn_delivery_update(delivery, PN_ACCEPTED);
+	pn_delivery_settle(delivery);
+	pn_link_flow(from, 1);
+	*(cbs ? &service->tokens : &service->peeks) += 1;
+	if (service->status)
+		service_answer(service, service->answers[!cbs],
+			       pn_message_get_id(message),
+			       cbs ? 202 : service->status,
+			       cbs ? 0 : service->body);
+	pn_message_free(message);
+}
+
+static void service_on_link(struct service *service, pn_link_t *link)
+{
+	const char *address;
+
+	pn_terminus_copy(pn_link_source(link), pn_link_remote_source(link));
+	pn_terminus_copy(pn_link_target(link), pn_link_remote_target(link));
+	pn_link_open(link);
+	service->links++;
+	if (pn_link_is_receiver(link)) {
+		pn_link_flow(link, 10);
+		return;
+	}
+	address = pn_terminus_get_address(pn_link_remote_source(link));
+	service->answers[strcmp(address, "$cbs") != 0] = link;
+}
+
+static void service_turn(struct service *service, int64_t now_ms)
+{
+	pn_event_t *event;
+
+	pn_transport_tick(service->driver.transport, now_ms);
+	while ((event = pn_connection_driver_next_event(&service->driver))) {
+		switch (pn_event_type(event)) {
+		case PN_CONNECTION_REMOTE_OPEN:
+			pn_connection_open(service->driver.connection);
+			break;
+		case PN_SESSION_REMOTE_OPEN:
+			if (pn_session_state(pn_event_session(event)) &
+			    PN_LOCAL_UNINIT)
+				pn_session_open(pn_event_session(event));
+			break;
+		case PN_LINK_REMOTE_OPEN:
+			if (pn_link_state(pn_event_link(event)) &
+			    PN_LOCAL_UNINIT)
+				service_on_link(service, pn_event_link(event));
+			break;
+		case PN_LINK_REMOTE_CLOSE:
+			pn_link_close(pn_event_link(event));
+			break;
+		case PN_DELIVERY:
+			if (pn_link_is_receiver(pn_event_link(event)))
+				service_on_question(service,
+						    pn_event_link(event),
+						    pn_event_delivery(event));
+			else if (pn_delivery_updated(pn_event_delivery(event)))
+				pn_delivery_settle(pn_event_delivery(event));
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* ---- both ---- */
+
+/* What may be done to what comes from the service. */
+struct wire {
+	size_t passed, limit; /* bytes; then nothing more comes */
+	size_t broken;	      /* the byte of this place is another one */
+	size_t to_service;
+	int64_t now_ms;
+	size_t frames_max; /* of the service's bytes at once; 0: all */
+};
+
+static void wire_up(struct wire *wire)
+{
+	*wire = (struct wire){ .limit = SIZE_MAX,
+			       .broken = SIZE_MAX,
+			       .now_ms = 1000 };
+}
+
+static bool wire_to_link(struct wire *wire, struct sb_link *link,
+			 struct service *service)
+{
+	pn_bytes_t from = pn_connection_driver_write_buffer(&service->driver);
+	size_t room, len, i;
+	char *to;
+
+	room = sb_link_room(link, &to);
+	len = from.size < room ? from.size : room;
+	if (wire->frames_max && len > wire->frames_max)
+		len = wire->frames_max;
+	if (len > wire->limit - wire->passed)
+		len = wire->limit - wire->passed;
+	if (len == 0)
+		return false;
+	memcpy(to, from.start, len);
+	for (i = 0; i < len; i++)
+		if (wire->passed + i == wire->broken)
+			to[i] = (char)~to[i];
+	wire->passed += len;
+	sb_link_fed(link, len);
+	pn_connection_driver_write_done(&service->driver, len);
+	return true;
+}
+
+static bool wire_to_service(struct wire *wire, struct sb_link *link,
+			    struct service *service)
+{
+	pn_rwbytes_t to = pn_connection_driver_read_buffer(&service->driver);
+	const char *from;
+	size_t len = sb_link_output(link, &from);
+
+	if (len > to.size)
+		len = to.size;
+	if (len == 0)
+		return false;
+	memcpy(to.start, from, len);
+	wire->to_service += len;
+	sb_link_sent(link, len);
+	pn_connection_driver_read_done(&service->driver, len);
+	return true;
+}
+
+/* Until nothing moves. */
+static enum sb_state drive(struct wire *wire, struct sb_link *link,
+			   struct service *service)
+{
+	enum sb_state state;
+	bool moved;
+
+	do {
+		state = sb_link_turn(link, wire->now_ms);
+		moved = wire_to_service(wire, link, service);
+		service_turn(service, wire->now_ms);
+		if (state != SB_FAILED)
+			moved |= wire_to_link(wire, link, service);
+		state = sb_link_turn(link, wire->now_ms);
+	} while (moved && state != SB_FAILED && !sb_link_is_spent(link));
+	return state;
+}
+
+static void test_whole(enum sb_right right)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+	int i;
+
+	conf = conf_of(right);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service), SB_READY);
+	for (i = 0; i < 300; i++) {
+		sb_link_ask(link, 500);
+		CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
+		CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
+		CHECK_STR(sb_link_outcome(link)->words, "");
+	}
+	CHECK_INT(service.tokens, 1);
+	CHECK_INT(service.peeks, right == SB_RIGHT_LISTEN ? 300 : 0);
+	CHECK_INT(service.links, right == SB_RIGHT_LISTEN ? 4 : 302);
+	sb_link_leave(link);
+	drive(&wire, link, &service);
+	CHECK(pn_connection_state(service.driver.connection) &
+	      PN_REMOTE_CLOSED);
+	sb_link_free(link);
+	service_close(&service);
+}
+
+static const char *find(const struct service *service, const char *word)
+{
+	const char *at = memmem(service->last, service->last_len, word,
+				strlen(word));
+
+	CHECK(at != NULL);
+	return at ? at + strlen(word) : "    ";
+}
+
+/* The service takes no other types: long, int, uint. */
+static void test_peek_types(void)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	wire_up(&wire);
+	drive(&wire, link, &service);
+	sb_link_ask(link, 77);
+	drive(&wire, link, &service);
+	CHECK(memcmp(find(&service, "from-sequence-number"), "\x55\x01", 2) ==
+	      0);
+	CHECK(memcmp(find(&service, "message-count"), "\x54\x01", 2) == 0);
+	CHECK(*find(&service, "omit-message-body") == 0x41);
+	CHECK(memcmp(find(&service, "com.microsoft:server-timeout"), "\x52\x4d",
+		     2) == 0);
+	sb_link_free(link);
+	service_close(&service);
+}
+
+/* One conversation up to the answer; its bytes. */
+static size_t converse(size_t limit, size_t broken, size_t at_once,
+		       enum sb_state *state, const char **step)
+{
+	struct sb_link *link = sb_link_create(&conf);
+	struct service service;
+	struct wire wire;
+
+	service_open(&service);
+	wire_up(&wire);
+	wire.limit = limit;
+	wire.broken = broken;
+	wire.frames_max = at_once;
+	*state = drive(&wire, link, &service);
+	if (*state == SB_READY) {
+		sb_link_ask(link, 500);
+		*state = drive(&wire, link, &service);
+	}
+	*step = sb_link_step(link);
+	if (*state == SB_FAILED)
+		CHECK(sb_link_outcome(link)->code != RESULT_OK &&
+		      *sb_link_outcome(link)->words);
+	sb_link_leave(link);
+	sb_link_free(link);
+	service_close(&service);
+	return wire.passed;
+}
+
+static void test_anywhere(enum sb_right right)
+{
+	size_t whole, i, answered = 0, failed = 0;
+	enum sb_state state;
+	const char *step;
+
+	conf = conf_of(right);
+	whole = converse(SIZE_MAX, SIZE_MAX, 0, &state, &step);
+	CHECK_INT(state, SB_ANSWERED);
+	CHECK(whole > 200);
+	CHECK_INT(converse(SIZE_MAX, SIZE_MAX, 1, &state, &step), whole);
+	CHECK_INT(state, SB_ANSWERED);
+	for (i = 0; i < whole; i++) {
+		/* silence */
+		converse(i, SIZE_MAX, 0, &state, &step);
+		CHECK(*step);
+		CHECK(state != SB_FAILED);
+		answered += state == SB_ANSWERED;
+		/* another byte */
+		converse(SIZE_MAX, i, 0, &state, &step);
+		failed += state == SB_FAILED;
+	}
+	/* After the answer comes but what was done with the question. */
+	CHECK(answered < 64);
+	CHECK(failed > whole / 4);
+}
+
+/* ---- time ---- */
+
+static void test_heartbeats(void)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+	int64_t due_ms;
+	size_t sent;
+	int i;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	conf.token_life_ms = INT32_MAX;
+	link = sb_link_create(&conf);
+	service_open(&service);
+	pn_transport_set_idle_timeout(service.driver.transport, 4000);
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service), SB_READY);
+	for (i = 0; i < 200; i++) {
+		sent = wire.to_service;
+		due_ms = sb_link_due_ms(link);
+		CHECK(due_ms > wire.now_ms && due_ms <= wire.now_ms + 2000);
+		wire.now_ms = due_ms;
+		CHECK_INT(drive(&wire, link, &service), SB_READY);
+		CHECK_INT(wire.to_service - sent, 8);
+	}
+	/* Who says nothing for so long is gone. */
+	wire.now_ms += SB_IDLE_MS + 1;
+	CHECK_INT(sb_link_turn(link, wire.now_ms), SB_FAILED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_CONNECT);
+	CHECK_STR(sb_link_outcome(link)->words, "nothing heard for long");
+	sb_link_free(link);
+	service_close(&service);
+}
+
+static void test_token_renewal(void)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+	int i;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service), SB_READY);
+	for (i = 1; i < 20; i++) {
+		CHECK_INT(service.tokens, i);
+		wire.now_ms += 59000; /* the peers hear from each other */
+		CHECK_INT(drive(&wire, link, &service), SB_READY);
+		CHECK_INT(service.tokens, i);
+		wire.now_ms += 16000;
+		CHECK_INT(drive(&wire, link, &service), SB_READY);
+	}
+	CHECK_INT(service.links, 4);
+	/* One that is not answered is not asked for twice. */
+	service.status = 0;
+	wire.now_ms += 75000;
+	CHECK_INT(drive(&wire, link, &service), SB_READY);
+	wire.now_ms += 75000;
+	CHECK_INT(drive(&wire, link, &service), SB_FAILED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_CONNECT);
+	sb_link_free(link);
+	service_close(&service);
+}
+
+/* ---- much ---- */
+
+static void test_long_answers(void)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	wire_up(&wire);
+	drive(&wire, link, &service);
+	service.body = 500000;
+	sb_link_ask(link, 500);
+	CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
+	CHECK(!sb_link_is_spent(link));
+	/* The head is there, the rest is not waited for. */
+	service.body = SB_ANSWER_BYTES + 100000;
+	service.endless = true;
+	sb_link_ask(link, 500);
+	CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
+	CHECK(sb_link_is_spent(link));
+	CHECK_INT(sb_link_due_ms(link), wire.now_ms);
+	sb_link_leave(link);
+	sb_link_free(link);
+	service_close(&service);
+}
+
+static enum sb_state feed(const char *bytes, size_t len)
+{
+	struct sb_link *link = sb_link_create(&conf);
+	enum sb_state state = sb_link_turn(link, 1000);
+	const char *from;
+	size_t room, out;
+	char *to;
+
+	while (len > 0 && state != SB_FAILED) {
+		while ((out = sb_link_output(link, &from)) > 0)
+			sb_link_sent(link, out);
+		room = sb_link_room(link, &to);
+		CHECK(room > 0);
+		if (room > len)
+			room = len;
+		memcpy(to, bytes, room);
+		sb_link_fed(link, room);
+		bytes += room;
+		len -= room;
+		state = sb_link_turn(link, 1000);
+	}
+	sb_link_free(link);
+	return state;
+}
+
+#define SASL "AMQP\x03\x01\x00\x00"
+#define SASL_OK                                                         \
+	SASL "\0\0\0\x1c\x02\x01\0\0\0\x53\x40\xc0\x0f\x01\xe0\x0c\x01" \
+	     "\xa3\x09"                                                 \
+	     "ANONYMOUS"                                                \
+	     "\0\0\0\x10\x02\x01\0\0\0\x53\x44\xc0\x03\x01\x50\x00"     \
+	     "AMQP\x00\x01\x00\x00"
+
+/* A frame as long as may be, of one value in another in another: the library
+ * goes down into it. */
+static void *test_nesting(void *arg)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} starts[] = { { SASL, sizeof(SASL) - 1 },
+		       { SASL_OK, sizeof(SASL_OK) - 1 } },
+	  values[] = { { "\x00", 1 },
+		       { "\x00\x53\x10", 3 },
+		       { "\xc0\xff\x01", 3 },
+		       { "\xc1\xff\x02", 3 },
+		       { "\xd0\x00\x00\x30\x00\x00\x00\x00\x01", 9 },
+		       { "\xf0\x00\x00\x30\x00\x00\x00\x00\x01\xf0", 10 } };
+	static char bytes[SB_FRAME_BYTES + 256];
+	size_t i, j, len, size;
+
+	(void)arg;
+	for (i = 0; i < sizeof(starts) / sizeof(*starts); i++)
+		for (j = 0; j < sizeof(values) / sizeof(*values); j++) {
+			memcpy(bytes, starts[i].bytes, starts[i].len);
+			len = starts[i].len;
+			size = SB_FRAME_BYTES - SB_FRAME_BYTES % 10;
+			memcpy(bytes + len, "\0\0\x3f\0\x02", 5);
+			bytes[len + 2] = (char)(size >> 8);
+			bytes[len + 3] = (char)size;
+			bytes[len + 5] = i == 0;
+			bytes[len + 6] = bytes[len + 7] = 0;
+			size += len;
+			for (len += 8; len + values[j].len <= size;
+			     len += values[j].len)
+				memcpy(bytes + len, values[j].bytes,
+				       values[j].len);
+			CHECK_INT(feed(bytes, size), SB_FAILED);
+		}
+	return NULL;
+}
+
+static void test_hostile(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	CHECK_INT(feed("HTTP/1.1 400 Bad\r\n\r\n", 20), SB_FAILED);
+	CHECK_INT(feed(SASL "\x7f\xff\xff\xff\x02\x01\0\0", 16), SB_FAILED);
+	CHECK_INT(feed(SASL "\0\0\0\x04\x02\x01\0\0", 16), SB_FAILED);
+	CHECK_INT(feed(SASL "\0\0\0\x08\xff\x01\0\0", 16), SB_FAILED);
+	CHECK_INT(feed(SASL_OK, sizeof(SASL_OK) - 1), SB_OPENING);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, TEST_STACK_BYTES);
+	CHECK_INT(pthread_create(&thread, &attr, test_nesting, NULL), 0);
+	pthread_join(thread, NULL);
+	pthread_attr_destroy(&attr);
+}
+
+int main(void)
+{
+	test_whole(SB_RIGHT_LISTEN);
+	test_whole(SB_RIGHT_SEND);
+	test_peek_types();
+	test_anywhere(SB_RIGHT_LISTEN);
+	test_anywhere(SB_RIGHT_SEND);
+	test_heartbeats();
+	test_token_renewal();
+	test_long_answers();
+	test_hostile();
+	return unit_report();
+}
