@@ -2,7 +2,6 @@
 
 #include "gate.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,13 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clock.h"
+#include "gate_peer.h"
+#include "gate_places.h"
 #include "log.h"
 
 /* How long accepting rests when there is no room and nobody to send away, and
@@ -32,152 +32,16 @@
 #define GATE_LISTEN UINT64_MAX
 #define GATE_WAKE (UINT64_MAX - 1)
 
-/* Peers that owe us something, those waiting longest first. */
-struct gate_list {
-	struct gate_conn *first, *last;
-};
-
-struct gate_conn {
-	int fd;
-	uint32_t place;	     /* in gate->conns */
-	uint32_t generation; /* of the place: tells old events from new */
-	bool watched;	     /* epoll knows it */
-	bool busy;	     /* some thread has it */
-	bool again;	     /* an event came meanwhile */
-	bool ended;	     /* no more will come: the peer or we ended it */
-	bool spent;	     /* see gate_conn_spent() */
-	bool lingering;	     /* answered; what comes is thrown away */
-	unsigned pieces;     /* of the request that is not whole yet */
-	int64_t since_ms;
-	struct gate_list *list; /* NULL: none */
-	struct gate_conn *prev, *next;
-	struct gate_conn *next_ready;
-};
-
 struct gate {
 	int epoll_fd, listen_fd, wake_fd;
 	const char *allowed;
 	pthread_mutex_t lock;
-	/* Records are reused, never freed before the end: an event that was
-	 * fetched before its connection went finds a record of another
-	 * generation, not freed memory. */
-	struct gate_conn **conns;
-	size_t room, max, open;
-	struct gate_conn *unused; /* linked by next */
-	struct gate_conn *ready;  /* returned with an event, by next_ready */
-	struct gate_list partial, idle;
-	bool resting; /* accepting pauses until rest_until_ms */
+	struct gate_places places;
+	size_t max;
+	struct gate_conn *ready; /* returned with an event, by next_ready */
+	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms, warned_ms;
 };
-
-/* ---- places ---- */
-
-static void gate_unlist(struct gate_conn *conn)
-{
-	struct gate_list *list = conn->list;
-
-	if (!list)
-		return;
-	if (conn->prev)
-		conn->prev->next = conn->next;
-	else
-		list->first = conn->next;
-	if (conn->next)
-		conn->next->prev = conn->prev;
-	else
-		list->last = conn->prev;
-	conn->list = NULL;
-}
-
-static void gate_enlist(struct gate_conn *conn, struct gate_list *list)
-{
-	conn->since_ms = clock_ms();
-	conn->list = list;
-	conn->prev = list->last;
-	conn->next = NULL;
-	if (list->last)
-		list->last->next = conn;
-	else
-		list->first = conn;
-	list->last = conn;
-}
-
-static int gate_add_places(struct gate *gate)
-{
-	size_t room = gate->room ? gate->room * 2 : 16, i;
-	struct gate_conn **conns, *block;
-
-	conns = realloc(gate->conns, room * sizeof(*conns));
-	if (!conns)
-		return -1;
-	gate->conns = conns;
-	for (i = gate->room; i < room; i++) {
-		block = calloc(1, sizeof(*block));
-		if (!block)
-			break;
-		block->fd = -1;
-		block->place = (uint32_t)i;
-		block->next = gate->unused;
-		gate->unused = block;
-		conns[i] = block;
-	}
-	gate->room = i;
-	return gate->unused ? 0 : -1;
-}
-
-static struct gate_conn *gate_take_place(struct gate *gate, int fd)
-{
-	struct gate_conn *conn;
-
-	if (!gate->unused && gate_add_places(gate))
-		return NULL;
-	conn = gate->unused;
-	gate->unused = conn->next;
-	conn->fd = fd;
-	conn->generation++;
-	conn->watched = false;
-	conn->busy = true;
-	conn->again = false;
-	conn->ended = false;
-	conn->lingering = false;
-	conn->pieces = 0;
-	gate->open++;
-	gate_enlist(conn, &gate->partial);
-	return conn;
-}
-
-static void gate_free_place(struct gate *gate, struct gate_conn *conn)
-{
-	gate_unlist(conn);
-	conn->fd = -1;
-	conn->generation++;
-	conn->next = gate->unused;
-	gate->unused = conn;
-	gate->open--;
-}
-
-static void gate_close(struct gate *gate, struct gate_conn *conn)
-{
-	int fd = conn->fd;
-
-	/* The other way round, another thread could still find it in a list
-	 * and shut down whoever got the same number meanwhile. */
-	gate_drop(gate, conn);
-	close(fd);
-}
-
-/* Ends the connection of a peer that owes us something.  The close is left to
- * the thread that gets the event: the connection may be in its hands. */
-static bool gate_send_away(struct gate_list *list, int64_t waiting_since_ms)
-{
-	struct gate_conn *conn = list->first;
-
-	if (!conn || conn->since_ms > waiting_since_ms)
-		return false;
-	gate_unlist(conn);
-	shutdown(conn->fd, SHUT_RDWR);
-	return true;
-}
 
 /* ---- accepting ---- */
 
@@ -189,35 +53,6 @@ static void gate_arm_listener(struct gate *gate)
 	epoll_ctl(gate->epoll_fd, EPOLL_CTL_MOD, gate->listen_fd, &event);
 }
 
-static bool gate_allowed(const struct gate *gate,
-			 const struct sockaddr_storage *peer)
-{
-	char text[INET6_ADDRSTRLEN] = "";
-	const struct sockaddr_in *in = (const void *)peer;
-	const struct in6_addr *in6 =
-		&((const struct sockaddr_in6 *)peer)->sin6_addr;
-	const char *at = gate->allowed;
-	size_t len;
-
-	/* Empty means everybody, as it does to libfcgi; and a Unix socket has
-	 * file permissions. */
-	if (!at || !*at ||
-	    (peer->ss_family != AF_INET && peer->ss_family != AF_INET6))
-		return true;
-	if (peer->ss_family == AF_INET)
-		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-	else if (IN6_IS_ADDR_V4MAPPED(in6))
-		inet_ntop(AF_INET, &in6->s6_addr[12], text, sizeof(text));
-	else
-		inet_ntop(AF_INET6, in6, text, sizeof(text));
-	for (; *at; at += len + (at[len] == ',')) {
-		len = strcspn(at, ",");
-		if (len == strlen(text) && !strncmp(at, text, len))
-			return true;
-	}
-	return false;
-}
-
 /* No room: somebody idle has to go.  When nobody can, accepting rests a
  * little; the peers wait in the backlog. */
 static void gate_make_room(struct gate *gate)
@@ -227,14 +62,15 @@ static void gate_make_room(struct gate *gate)
 	bool warn, sent;
 
 	pthread_mutex_lock(&gate->lock);
-	sent = gate_send_away(&gate->partial, now - GATE_FRESH_MS) ||
-	       gate_send_away(&gate->idle, now);
+	sent = gate_list_send_away(&gate->places.partial,
+				   now - GATE_FRESH_MS) ||
+	       gate_list_send_away(&gate->places.idle, now);
 	gate->resting = true;
 	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
 	warn = now - gate->warned_ms >= GATE_WARN_MS;
 	if (warn)
 		gate->warned_ms = now;
-	open = gate->open;
+	open = gate->places.open;
 	pthread_mutex_unlock(&gate->lock);
 	if (warn)
 		log_warn("no room for another connection, %zu are open", open);
@@ -259,7 +95,7 @@ static struct gate_conn *gate_accept(struct gate *gate)
 	int fd, one = 1;
 
 	pthread_mutex_lock(&gate->lock);
-	full = gate->open >= gate->max;
+	full = gate->places.open >= gate->max;
 	pthread_mutex_unlock(&gate->lock);
 	if (full) {
 		gate_make_room(gate);
@@ -281,7 +117,7 @@ static struct gate_conn *gate_accept(struct gate *gate)
 		errno = why;
 		return NULL;
 	}
-	if (!gate_allowed(gate, &peer)) {
+	if (!gate_peer_allowed(gate->allowed, &peer)) {
 		close(fd);
 		errno = EACCES;
 		return NULL;
@@ -289,7 +125,7 @@ static struct gate_conn *gate_accept(struct gate *gate)
 	if (peer.ss_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	pthread_mutex_lock(&gate->lock);
-	conn = gate_take_place(gate, fd);
+	conn = gate_places_take(&gate->places, fd);
 	pthread_mutex_unlock(&gate->lock);
 	if (!conn) {
 		close(fd);
@@ -309,7 +145,7 @@ static int gate_watch(struct gate *gate, struct gate_conn *conn)
 {
 	struct epoll_event event = {
 		.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
-		.data.u64 = (uint64_t)conn->generation << 32 | conn->place,
+		.data.u64 = gate_places_key(conn),
 	};
 
 	if (conn->watched)
@@ -321,16 +157,14 @@ static int gate_watch(struct gate *gate, struct gate_conn *conn)
 /* ---- requests ---- */
 
 /* The connection of an event, when no other thread has it. */
-static struct gate_conn *gate_take(struct gate *gate, uint64_t data,
+static struct gate_conn *gate_take(struct gate *gate, uint64_t key,
 				   uint32_t events)
 {
-	uint32_t place = (uint32_t)data, generation = (uint32_t)(data >> 32);
-	struct gate_conn *conn = NULL;
+	struct gate_conn *conn;
 
 	pthread_mutex_lock(&gate->lock);
-	if (place < gate->room &&
-	    gate->conns[place]->generation == generation) {
-		conn = gate->conns[place];
+	conn = gate_places_find(&gate->places, key);
+	if (conn) {
 		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			conn->ended = true;
 		if (conn->busy) {
@@ -354,6 +188,15 @@ static struct gate_conn *gate_take_ready(struct gate *gate)
 		gate->ready = conn->next_ready;
 	pthread_mutex_unlock(&gate->lock);
 	return conn;
+}
+
+static void gate_close(struct gate *gate, struct gate_conn *conn)
+{
+	int fd = conn->fd;
+
+	/* In this order: see gate_places_free(). */
+	gate_drop(gate, conn);
+	close(fd);
 }
 
 /* What came of looking at a connection that the caller holds. */
@@ -384,9 +227,9 @@ static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
 	conn->again = false;
 	conn->busy = sight != GATE_LEFT;
 	/* The time for a request runs from its first byte. */
-	if (begun && conn->list == &gate->idle) {
-		gate_unlist(conn);
-		gate_enlist(conn, &gate->partial);
+	if (begun && conn->list == &gate->places.idle) {
+		gate_list_remove(conn);
+		gate_list_add(&gate->places.partial, conn);
 	}
 	pthread_mutex_unlock(&gate->lock);
 	return sight;
@@ -457,7 +300,7 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 		gate_close(gate, conn);
 	} else if (sight == GATE_WHOLE) {
 		pthread_mutex_lock(&gate->lock);
-		gate_unlist(conn);
+		gate_list_remove(conn);
 		pthread_mutex_unlock(&gate->lock);
 	}
 	return sight == GATE_WHOLE;
@@ -473,9 +316,10 @@ static void gate_keep_house(struct gate *gate)
 	bool rested;
 
 	pthread_mutex_lock(&gate->lock);
-	while (gate_send_away(&gate->partial, now - GATE_PARTIAL_MS))
+	while (gate_list_send_away(&gate->places.partial,
+				   now - GATE_PARTIAL_MS))
 		continue;
-	while (gate_send_away(&gate->idle, now - GATE_IDLE_MS))
+	while (gate_list_send_away(&gate->places.idle, now - GATE_IDLE_MS))
 		continue;
 	rested = gate->resting && now >= gate->rest_until_ms;
 	if (rested)
@@ -492,12 +336,12 @@ static int gate_nap_ms(struct gate *gate, int64_t until_ms)
 	int64_t now = clock_ms(), at_ms = until_ms, nap;
 
 	pthread_mutex_lock(&gate->lock);
-	if (gate->partial.first &&
-	    gate->partial.first->since_ms + GATE_PARTIAL_MS < at_ms)
-		at_ms = gate->partial.first->since_ms + GATE_PARTIAL_MS;
-	if (gate->idle.first &&
-	    gate->idle.first->since_ms + GATE_IDLE_MS < at_ms)
-		at_ms = gate->idle.first->since_ms + GATE_IDLE_MS;
+	if (gate->places.partial.first &&
+	    gate->places.partial.first->since_ms + GATE_PARTIAL_MS < at_ms)
+		at_ms = gate->places.partial.first->since_ms + GATE_PARTIAL_MS;
+	if (gate->places.idle.first &&
+	    gate->places.idle.first->since_ms + GATE_IDLE_MS < at_ms)
+		at_ms = gate->places.idle.first->since_ms + GATE_IDLE_MS;
 	if (gate->resting && gate->rest_until_ms < at_ms)
 		at_ms = gate->rest_until_ms;
 	pthread_mutex_unlock(&gate->lock);
@@ -582,7 +426,7 @@ void gate_return(struct gate *gate, struct gate_conn *conn)
 	/* A connection that is watched only now reports at once what is already
 	 * there; one that was watched has noted it in `again`. */
 	pthread_mutex_lock(&gate->lock);
-	gate_enlist(conn, &gate->idle);
+	gate_list_add(&gate->places.idle, conn);
 	if (!conn->watched || conn->ended)
 		conn->again = true;
 	if (conn->again)
@@ -598,7 +442,7 @@ void gate_linger(struct gate *gate, struct gate_conn *conn)
 	conn->pieces = 0;
 	pthread_mutex_lock(&gate->lock);
 	conn->lingering = true;
-	gate_enlist(conn, &gate->partial);
+	gate_list_add(&gate->places.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
@@ -606,7 +450,7 @@ void gate_linger(struct gate *gate, struct gate_conn *conn)
 void gate_drop(struct gate *gate, struct gate_conn *conn)
 {
 	pthread_mutex_lock(&gate->lock);
-	gate_free_place(gate, conn);
+	gate_places_free(&gate->places, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
 
@@ -641,7 +485,7 @@ size_t gate_connections(struct gate *gate)
 	size_t open;
 
 	pthread_mutex_lock(&gate->lock);
-	open = gate->open;
+	open = gate->places.open;
 	pthread_mutex_unlock(&gate->lock);
 	return open;
 }
@@ -683,16 +527,9 @@ struct gate *gate_create(int listen_fd, size_t max_connections,
 
 void gate_destroy(struct gate *gate)
 {
-	size_t i;
-
 	if (!gate)
 		return;
-	for (i = 0; i < gate->room; i++) {
-		if (gate->conns[i]->fd >= 0)
-			close(gate->conns[i]->fd);
-		free(gate->conns[i]);
-	}
-	free(gate->conns);
+	gate_places_close(&gate->places);
 	if (gate->epoll_fd >= 0)
 		close(gate->epoll_fd);
 	if (gate->wake_fd >= 0)

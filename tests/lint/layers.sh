@@ -24,7 +24,7 @@ layers='
 2 offload
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
-2 gate
+2 gate gate_peer gate_places
 2 verdict
 3 check
 3 stream stream_bio stream_race stream_tls stream_trust stream_words

@@ -25,6 +25,7 @@ static inline int64_t clock_ms(void)
 
 static int test_close(int fd);
 #define close(fd) test_close(fd)
+#include "gate_places.c"
 #include "gate.c"
 #undef close
 
@@ -37,6 +38,7 @@ static int test_close(int fd);
 #include <sys/wait.h>
 
 #include "fcgi_scan.c"
+#include "gate_peer.c"
 #include "unit.h"
 
 static int lines_logged;
@@ -65,8 +67,9 @@ static int test_close(int fd)
 	if (!gate)
 		return close(fd);
 	pthread_mutex_lock(&gate->lock);
-	for (i = 0; i < gate->room; i++)
-		CHECK(gate->conns[i]->fd != fd || !gate->conns[i]->list);
+	for (i = 0; i < gate->places.room; i++)
+		CHECK(gate->places.conns[i]->fd != fd ||
+		      !gate->places.conns[i]->list);
 	pthread_mutex_unlock(&gate->lock);
 	return close(fd);
 }
@@ -702,16 +705,15 @@ static void test_mapped(void)
 {
 	struct sockaddr_storage peer = { .ss_family = AF_INET6 };
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&peer;
+	static const char allowed[] = "127.0.0.1,::1";
 
 	/* What a socket that listens on [::] says of IPv4 (ipv6(7)). */
 	inet_pton(AF_INET6, "::ffff:127.0.0.1", &in6->sin6_addr);
-	open_gate(AF_UNIX, 10, "127.0.0.1,::1");
-	CHECK(gate_allowed(gate, &peer));
+	CHECK(gate_peer_allowed(allowed, &peer));
 	inet_pton(AF_INET6, "::1", &in6->sin6_addr);
-	CHECK(gate_allowed(gate, &peer));
+	CHECK(gate_peer_allowed(allowed, &peer));
 	inet_pton(AF_INET6, "::2", &in6->sin6_addr);
-	CHECK(!gate_allowed(gate, &peer));
-	close_gate();
+	CHECK(!gate_peer_allowed(allowed, &peer));
 }
 
 /* ---- stop, wake, time ---- */
@@ -825,8 +827,8 @@ static void test_old_event(void)
 	open_gate(AF_UNIX, 10, NULL);
 	fd = client();
 	CHECK(turn() == NULL);
-	conn = gate->partial.first;
-	event = (uint64_t)conn->generation << 32 | conn->place;
+	conn = gate->places.partial.first;
+	event = gate_places_key(conn);
 	CHECK(gate_take(gate, event, EPOLLIN) == conn);
 	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
 	drop(conn);
@@ -834,7 +836,7 @@ static void test_old_event(void)
 	close(fd);
 	fd = client();
 	CHECK(turn() == NULL);
-	CHECK(gate->partial.first == conn);
+	CHECK(gate->places.partial.first == conn);
 	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
 	CHECK(gate_take(gate, 0xffff, EPOLLIN) == NULL);
 	close(fd);

@@ -1,0 +1,35 @@
+#include "config.h"
+
+#include "gate_peer.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+bool gate_peer_allowed(const char *allowed, const struct sockaddr_storage *peer)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+	const struct sockaddr_in *in = (const void *)peer;
+	const struct in6_addr *in6 =
+		&((const struct sockaddr_in6 *)peer)->sin6_addr;
+	const char *at = allowed;
+	size_t len;
+
+	/* Empty means everybody, as it does to libfcgi; and a Unix socket has
+	 * file permissions. */
+	if (!at || !*at ||
+	    (peer->ss_family != AF_INET && peer->ss_family != AF_INET6))
+		return true;
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+	else if (IN6_IS_ADDR_V4MAPPED(in6))
+		inet_ntop(AF_INET, &in6->s6_addr[12], text, sizeof(text));
+	else
+		inet_ntop(AF_INET6, in6, text, sizeof(text));
+	for (; *at; at += len + (at[len] == ',')) {
+		len = strcspn(at, ",");
+		if (len == strlen(text) && !strncmp(at, text, len))
+			return true;
+	}
+	return false;
+}
