@@ -33,7 +33,7 @@ install_npm() {
 		mkdir -p "$modules"
 		echo '{ "private": true }' >"$modules/package.json"
 		# shellcheck disable=SC2086
-		npm install --prefix "$modules" --no-save --no-package-lock \
+		timeout 120 npm install --prefix "$modules" --no-save --no-package-lock \
 			--ignore-scripts --no-audit --no-fund $npm_packages \
 			>"$scratch/log/npm" 2>&1 || return
 		echo "$npm_packages" >"$modules/complete"
@@ -41,9 +41,9 @@ install_npm() {
 	mkdir "$scratch/types"
 	ln -s "$modules/node_modules" "$scratch/types/node_modules"
 }
+install_npm || skip "npm cannot install the published schemas"
 
 oneTimeSetUp() {
-	install_npm || return
 	start_postgres || return
 	start_redis || return
 	export DATABASE_URL=$database_url REDIS_URL=$redis_url
