@@ -8,6 +8,7 @@
 # that periods, timeouts and thresholds stand to each other as they are shipped.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
 # Debian's, whose packages are meant
 python=/usr/bin/python3
 need lighttpd curl jq redis-server redis-cli postgres psql
@@ -122,11 +123,67 @@ first_of() {
 		grep -m 1 . || echo 1000000
 }
 
+# change_peer STEP...: what it does from its next connection on
+change_peer() {
+	printf '%s\n' "$@" >"$scratch/peer.new"
+	mv "$scratch/peer.new" "$scratch/peer.steps"
+}
+
 oneTimeSetUp() {
 	install_health
 	start_postgres || return
 	start_redis || return
 	make_application
+}
+
+# The kubelet of these tests asks and judges as the real one.
+test_kubelet() {
+	local requests line
+
+	who=asks
+	manifest=$scratch/one.yaml
+	cat >"$manifest" <<-'END'
+		kind: Deployment
+		spec:
+		  template:
+		    spec:
+		      containers:
+		        - name: one
+		          readinessProbe:
+		            httpGet: { path: /health/ready, port: 8000 }
+		            periodSeconds: 2
+		            failureThreshold: 1
+	END
+	# Without end: 10 KiB are enough.
+	start_peer peer <<-'END'
+		request
+		send HTTP/1.1 200 OK\r\n\r\n
+		flood x
+	END
+	start asks KILL "$python" "$kubelet" "$manifest" "127.0.0.1:$peer_port" \
+		"$scale" one=false
+	seen=0
+	expect 'pod ready'
+	change_peer 'request' 'send HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n'
+	expect 'one readiness failed HTTP 503'
+	expect 'pod unready'
+	change_peer 'request' 'send HTTP/1.1 399 So\r\nContent-Length: 0\r\n\r\n'
+	expect 'pod ready'
+	change_peer 'request' 'send HTTP/1.1 200 OK\r\n' 'silent'
+	expect 'one readiness failed timeout'
+	change_peer 'request' 'send HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx'
+	expect 'one readiness failed answer cut off'
+	stop asks
+	requests=$(peer_count peer 'request GET /health/ready HTTP/1.1')
+	# One was start_peer's own, to see that it listens.
+	assertEquals 'a connection for each' $((requests + 1)) \
+		"$(peer_count peer connection)"
+	for line in 'User-Agent: kube-probe/' 'Connection: close' 'Accept: '; do
+		assertEquals "$line" "$requests" \
+			"$(peer_count peer "header $line")"
+	done
+	stop peer
+	manifest=$HEALTH_SRCDIR/kubernetes/sidecar.yaml
 }
 
 test_story() {
