@@ -582,16 +582,29 @@ static void sb_on_event(struct sb_link *link, pn_event_t *event)
 	}
 }
 
-enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
+/* The events that there are; whether one of them was the answer.  Those behind
+ * it are left: an end of the connection that comes along does not undo it. */
+static bool sb_take_events(struct sb_link *link)
 {
+	bool asking = link->state == SB_ASKING;
 	pn_event_t *event;
 
+	while (link->state != SB_FAILED &&
+	       (event = pn_connection_driver_next_event(&link->driver))) {
+		sb_on_event(link, event);
+		if (asking && link->state == SB_ANSWERED)
+			return true;
+	}
+	return false;
+}
+
+enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
+{
 	link->now_ms = now_ms;
 	do {
 		link->tick_ms = pn_transport_tick(sb_transport(link), now_ms);
-		while (link->state != SB_FAILED &&
-		       (event = pn_connection_driver_next_event(&link->driver)))
-			sb_on_event(link, event);
+		if (sb_take_events(link))
+			return SB_ANSWERED;
 		if (link->state != SB_FAILED)
 			sb_advance(link);
 	} while (link->state != SB_FAILED &&

@@ -47,7 +47,8 @@ size_t sb_link_output(struct sb_link *link, const char **from);
 void sb_link_sent(struct sb_link *link, size_t len);
 
 /* Does what is to be done: after bytes came or went, and when sb_link_due_ms()
- * is reached.  now_ms: on clock_ms(). */
+ * is reached.  now_ms: on clock_ms().  When it comes to be SB_ANSWERED there
+ * may be more to do: take the answer, then let it have another turn. */
 enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms);
 
 /* When a turn is needed though no byte comes; 0: never. */

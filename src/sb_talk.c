@@ -99,49 +99,70 @@ static void sb_talk_tell(struct conn *conn, enum sb_state state)
 	}
 }
 
+/* Whether the link has come to what is waited for, or to its end. */
+static bool sb_talk_is_news(const struct sb_talk *talk, enum sb_state state)
+{
+	return state == SB_FAILED ||
+	       (state == SB_ANSWERED && talk->wait == SB_TALK_WAIT_ANSWER);
+}
+
+/* Lets the link work and send; what it has come to. */
+static enum sb_state sb_talk_turn(struct sb_talk *talk, enum stream_state *out)
+{
+	enum sb_state state = sb_link_turn(talk->link, clock_ms());
+
+	*out = sb_talk_flush(talk);
+	/* Encoding may have been what ended it: a refused login is seen here
+	 * or at the deadline only. */
+	if (!sb_talk_is_news(talk, state))
+		state = sb_link_turn(talk->link, clock_ms());
+	return state;
+}
+
+/* Waits for the stream and the time; then the engine is told the news. */
+static void sb_talk_wait_for(struct conn *conn, enum sb_state state,
+			     short events, bool at_once)
+{
+	struct sb_talk *talk = conn_state(conn);
+
+	conn_watch(conn, stream_fd(talk->stream), events);
+	sb_talk_arm(conn, at_once);
+	sb_talk_tell(conn, state);
+}
+
 /* Moves bytes in both directions for as long as some can be moved. */
 static void sb_talk_move(struct conn *conn)
 {
 	struct sb_talk *talk = conn_state(conn);
-	size_t moved = 0, budget = SB_TALK_TURN_BYTES;
-	enum stream_state in, out;
+	enum stream_state in = STREAM_DONE, out;
+	size_t moved, left = SB_TALK_TURN_BYTES;
 	enum sb_state state;
 	short events;
 
-	do {
-		budget -= moved < budget ? moved : budget;
-		moved = 0;
-		sb_link_turn(talk->link, clock_ms());
-		out = sb_talk_flush(talk);
+	for (;;) {
+		state = sb_talk_turn(talk, &out);
 		events = out == STREAM_PENDING ? stream_events(talk->stream)
 					       : 0;
-		/* Encoding may have been what ended it: a refused login is
-		 * seen here or at the deadline only. */
-		state = sb_link_turn(talk->link, clock_ms());
-		if (state == SB_FAILED)
+		if (left == 0 || sb_talk_is_news(talk, state))
 			break;
 		/* What the peer said before it closed may be there although a
 		 * write failed. */
 		in = sb_talk_receive(talk, &moved);
-	} while (in == STREAM_DONE && budget > 0 &&
-		 !sb_link_is_spent(talk->link));
-	if (state == SB_FAILED) {
+		if (in != STREAM_DONE)
+			break;
+		left -= moved < left ? moved : left;
+	}
+	if (state == SB_FAILED)
 		sb_talk_tell(conn, state);
-		return;
-	}
-	if (in == STREAM_EOF || in == STREAM_ERROR) {
+	else if (in == STREAM_EOF || in == STREAM_ERROR)
 		sb_talk_stream_failed(conn, in);
-		return;
-	}
-	if (out == STREAM_ERROR) {
+	else if (out == STREAM_ERROR && !sb_talk_is_news(talk, state))
 		sb_talk_stream_failed(conn, out);
-		return;
-	}
-	if (in == STREAM_PENDING)
-		events |= stream_events(talk->stream);
-	conn_watch(conn, stream_fd(talk->stream), events);
-	sb_talk_arm(conn, in == STREAM_DONE);
-	sb_talk_tell(conn, state);
+	else if (in == STREAM_PENDING)
+		sb_talk_wait_for(conn, state,
+				 events | stream_events(talk->stream), false);
+	else
+		sb_talk_wait_for(conn, state, events, true);
 }
 
 /* A heartbeat or a new token is due, or there is more to read. */

@@ -237,11 +237,10 @@ static enum sb_state drive(struct wire *wire, struct sb_link *link,
 	bool moved;
 
 	do {
-		state = sb_link_turn(link, wire->now_ms);
+		sb_link_turn(link, wire->now_ms);
 		moved = wire_to_service(wire, link, service);
 		service_turn(service, wire->now_ms);
-		if (state != SB_FAILED)
-			moved |= wire_to_link(wire, link, service);
+		moved |= wire_to_link(wire, link, service);
 		state = sb_link_turn(link, wire->now_ms);
 	} while (moved && state != SB_FAILED && !sb_link_is_spent(link));
 	return state;
@@ -431,6 +430,35 @@ static void test_token_renewal(void)
 	service_close(&service);
 }
 
+/* An answer and the end of the connection come together. */
+static void test_answer_and_end(void)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service), SB_READY);
+	sb_link_ask(link, 500);
+	sb_link_turn(link, wire.now_ms);
+	wire_to_service(&wire, link, &service);
+	service_turn(&service, wire.now_ms);
+	pn_condition_set_name(
+		pn_connection_condition(service.driver.connection),
+		"amqp:connection:forced");
+	pn_connection_close(service.driver.connection);
+	CHECK(wire_to_link(&wire, link, &service));
+	CHECK_INT(sb_link_turn(link, wire.now_ms), SB_ANSWERED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
+	CHECK_INT(sb_link_turn(link, wire.now_ms), SB_FAILED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_CONNECT);
+	sb_link_free(link);
+	service_close(&service);
+}
+
 /* ---- much ---- */
 
 static void test_long_answers(void)
@@ -561,6 +589,7 @@ int main(void)
 	test_anywhere(SB_RIGHT_SEND);
 	test_heartbeats();
 	test_token_renewal();
+	test_answer_and_end();
 	test_long_answers();
 	test_hostile();
 	return unit_report();

@@ -43,11 +43,10 @@ let idle = 0;
 
 /* What happens at a queue whose name begins so; "hang-..." is silence. */
 const faults = [
-	'hang-token', 'hang-attach', 'hang-credit', 'hang-answer',
-	'drop-token', 'drop-attach', 'drop-answer',
-	'status-', 'token-status-', 'busy', 'notfound', 'nostatus',
-	'stranger', 'twice', 'big', 'endless', 'half', 'forced', 'detach',
-	'kill', 'unasked', 'reject',
+	'hang-token', 'hang-credit', 'hang-answer', 'drop-token',
+	'drop-attach', 'drop-answer', 'status-', 'token-status-', 'busy',
+	'notfound', 'nostatus', 'stranger', 'twice', 'big-', 'forced',
+	'detach', 'kill', 'unasked', 'reject',
 ];
 
 function say(...words) {
@@ -242,7 +241,7 @@ function onPeek(context, address) {
 		reply({ statusCode: 200 });
 	if (faultOf(entity, 'unasked'))
 		return context.session.open_receiver('unasked');
-	if (faultOf(entity, 'big') || faultOf(entity, 'endless'))
+	if (faultOf(entity, 'big-'))
 		return reply({ statusCode: 200 }, { messages: [ { message:
 			Buffer.alloc(Number(entity.split('-')[1]), 'x') } ] });
 	result = peeked(entity, message.body);
