@@ -38,6 +38,8 @@
 #define SB_ANSWER_BYTES (1024 * 1024)
 /* The library tells the peer half of it, as Microsoft's clients do: 60 s. */
 #define SB_IDLE_MS 120000
+/* A peer may want to hear from us every millisecond: not that often. */
+#define SB_TICK_MIN_MS 10
 
 enum sb_phase {
 	SB_PHASE_LOGIN,
@@ -85,10 +87,14 @@ static pn_transport_t *sb_transport(const struct sb_link *link)
 
 /* ---- how it ends ---- */
 
+/* The log masks keys, but not what is signed with them: a peer that repeats a
+ * token is not quoted. */
 static void sb_note(struct sb_link *link, const char *detail)
 {
+	if (!detail || strstr(detail, "sig="))
+		detail = "";
 	snprintf(link->outcome.detail, sizeof(link->outcome.detail), "%s",
-		 detail ? detail : "");
+		 detail);
 }
 
 /* The first failure is the one that tells most. */
@@ -238,6 +244,7 @@ static void sb_send_token(struct sb_link *link)
 	sb_put_text(data, "name");
 	sb_put_text(data, conf->audience);
 	sb_put_text(pn_message_body(link->message), token);
+	explicit_bzero(token, sizeof(token));
 	sb_send(link, &link->cbs);
 }
 
@@ -422,6 +429,15 @@ static void sb_on_peeked(struct sb_link *link, const struct sb_answer *answer)
 		sb_answered(link, verdict.code, verdict.words);
 }
 
+/* A peer need not say what became of a question when it has answered. */
+static void sb_forget_questions(struct sb_pair *pair)
+{
+	pn_delivery_t *delivery;
+
+	while ((delivery = pn_unsettled_head(pair->sender)))
+		pn_delivery_settle(delivery);
+}
+
 static void sb_on_answer(struct sb_link *link, struct sb_pair *pair)
 {
 	struct sb_answer answer;
@@ -435,6 +451,7 @@ static void sb_on_answer(struct sb_link *link, struct sb_pair *pair)
 		return;
 	}
 	pair->asked[0] = '\0';
+	sb_forget_questions(pair);
 	if (pair == &link->cbs)
 		sb_on_token(link, &answer);
 	else
@@ -598,11 +615,18 @@ static bool sb_take_events(struct sb_link *link)
 	return false;
 }
 
+static void sb_tick(struct sb_link *link)
+{
+	link->tick_ms = pn_transport_tick(sb_transport(link), link->now_ms);
+	if (link->tick_ms && link->tick_ms < link->now_ms + SB_TICK_MIN_MS)
+		link->tick_ms = link->now_ms + SB_TICK_MIN_MS;
+}
+
 enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
 {
 	link->now_ms = now_ms;
 	do {
-		link->tick_ms = pn_transport_tick(sb_transport(link), now_ms);
+		sb_tick(link);
 		if (sb_take_events(link))
 			return SB_ANSWERED;
 		if (link->state != SB_FAILED)

@@ -40,6 +40,7 @@ struct service {
 	int tokens, peeks, links, status;
 	size_t body; /* bytes of it in an answer to a peek */
 	bool endless;
+	bool silent;		     /* about what became of a question */
 	char last[SB_MESSAGE_BYTES]; /* message */
 	size_t last_len;
 	int64_t heard;
@@ -93,9 +94,15 @@ static void service_on_question(struct service *service, pn_link_t *from,
 	bool cbs = strcmp(pn_terminus_get_address(pn_link_target(from)),
 			  "$cbs") == 0;
 	pn_message_t *message = pn_message();
+	bool whole = false;
 	ssize_t len;
 
-	if (pn_delivery_partial(delivery) || !pn_delivery_readable(delivery)) {
+	if (pn_delivery_settled(delivery))
+		pn_delivery_settle(delivery);
+	else
+		whole = pn_delivery_readable(delivery) &&
+			!pn_delivery_partial(delivery);
+	if (!whole) {
 		pn_message_free(message);
 		return;
 	}
@@ -103,8 +110,11 @@ static void service_on_question(struct service *service, pn_link_t *from,
 	service->last_len = len > 0 ? (size_t)len : 0;
 	CHECK_INT(pn_message_decode(message, service->last, service->last_len),
 		  0);
-	pn_delivery_update(delivery, PN_ACCEPTED);
-	pn_delivery_settle(delivery);
+	pn_link_advance(from);
+	if (!service->silent) {
+		pn_delivery_update(delivery, PN_ACCEPTED);
+		pn_delivery_settle(delivery);
+	}
 	pn_link_flow(from, 1);
 	*(cbs ? &service->tokens : &service->peeks) += 1;
 	if (service->status)
@@ -246,7 +256,7 @@ static enum sb_state drive(struct wire *wire, struct sb_link *link,
 	return state;
 }
 
-static void test_whole(enum sb_right right)
+static void test_whole(enum sb_right right, bool silent)
 {
 	struct service service;
 	struct sb_link *link;
@@ -256,6 +266,7 @@ static void test_whole(enum sb_right right)
 	conf = conf_of(right);
 	link = sb_link_create(&conf);
 	service_open(&service);
+	service.silent = silent;
 	wire_up(&wire);
 	CHECK_INT(drive(&wire, link, &service), SB_READY);
 	for (i = 0; i < 300; i++) {
@@ -263,6 +274,8 @@ static void test_whole(enum sb_right right)
 		CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
 		CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
 		CHECK_STR(sb_link_outcome(link)->words, "");
+		if (link->node.sender)
+			CHECK(!pn_unsettled_head(link->node.sender));
 	}
 	CHECK_INT(service.tokens, 1);
 	CHECK_INT(service.peeks, right == SB_RIGHT_LISTEN ? 300 : 0);
@@ -396,6 +409,38 @@ static void test_heartbeats(void)
 	CHECK_STR(sb_link_outcome(link)->words, "nothing heard for long");
 	sb_link_free(link);
 	service_close(&service);
+}
+
+/* A peer that wants to hear from us all the time. */
+static void test_hurry(void)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	pn_transport_set_idle_timeout(service.driver.transport, 4);
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service), SB_READY);
+	CHECK(sb_link_due_ms(link) >= wire.now_ms + 10);
+	CHECK(sb_link_due_ms(link) <= wire.now_ms + 20);
+	sb_link_free(link);
+	service_close(&service);
+}
+
+static void test_notes(void)
+{
+	struct sb_link *link;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	sb_note(link, "InvalidSignature");
+	CHECK_STR(sb_link_outcome(link)->detail, "InvalidSignature");
+	sb_note(link, "SharedAccessSignature sr=a&sig=b is bad");
+	CHECK_STR(sb_link_outcome(link)->detail, "");
+	sb_link_free(link);
 }
 
 static void test_token_renewal(void)
@@ -582,12 +627,15 @@ static void test_hostile(void)
 
 int main(void)
 {
-	test_whole(SB_RIGHT_LISTEN);
-	test_whole(SB_RIGHT_SEND);
+	test_whole(SB_RIGHT_LISTEN, false);
+	test_whole(SB_RIGHT_LISTEN, true);
+	test_whole(SB_RIGHT_SEND, false);
 	test_peek_types();
 	test_anywhere(SB_RIGHT_LISTEN);
 	test_anywhere(SB_RIGHT_SEND);
 	test_heartbeats();
+	test_hurry();
+	test_notes();
 	test_token_renewal();
 	test_answer_and_end();
 	test_long_answers();
