@@ -18,7 +18,7 @@ while IFS= read -r -d '' file; do
 	'# shellcheck shell='*) parts+=("$file") ;;
 	esac
 done < <(
-	find . -maxdepth 1 -type f ! -name configure ! -name config.status \
+	find . -maxdepth 1 -type f ! -name 'configure*' ! -name config.status \
 		! -name libtool -print0
 	find .ci tests -type f ! -name '*.log' ! -name '*.trs' -print0 \
 		2>/dev/null

@@ -34,7 +34,8 @@ install_npm() {
 		echo '{ "private": true }' >"$modules/package.json"
 		# shellcheck disable=SC2086
 		timeout 120 npm install --prefix "$modules" --no-save --no-package-lock \
-			--ignore-scripts --no-audit --no-fund $npm_packages \
+			--ignore-scripts --no-audit --no-fund --fetch-retries=1 \
+			--fetch-retry-mintimeout=1000 $npm_packages \
 			>"$scratch/log/npm" 2>&1 || return
 		echo "$npm_packages" >"$modules/complete"
 	fi

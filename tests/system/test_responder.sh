@@ -145,11 +145,9 @@ connected() {
 
 # As long as there is no result at all, "busy" is all that can be said.
 test_no_room_and_no_result() {
-	local try
-
 	# Which of two that ask at once is let in is not for us to say: when it
 	# was the other one, once more from the start.
-	for try in 1 2 3 4 5; do
+	for _ in 1 2 3 4 5; do
 		serve_hanging 2s 'max_waiting = 1'
 		clients first "$health_socket" /health/ready
 		wait_for connected
@@ -157,7 +155,6 @@ test_no_room_and_no_result() {
 		[ "$(json .error)" != busy ] || break
 		ended_clients first
 	done
-	assertTrue "in $try tries" '[ "$(json .error)" = busy ]'
 	assert_status 503
 	assert_json .error busy
 	assert_whole
