@@ -105,11 +105,13 @@ test_model() {
 	local name code words zombie
 
 	start_application
-	# One that has ended, and whose parent does not ask about it.
+	# One that has ended, and whose parent does not ask about it: no longer,
+	# that is, since it became tail.
 	# shellcheck disable=SC2016
-	start parent TERM bash -c \
-		'sleep 0.2 & echo $! >"$0"; exec sleep 600' \
-		"$scratch/zombie.pid"
+	start parent TERM bash -c '
+		until grep -qx tail "/proc/$$/comm"; do :; done &
+		echo $! >"$0"
+		exec tail -f /dev/null' "$scratch/zombie.pid"
 	wait_for [ -s "$scratch/zombie.pid" ]
 	zombie=$(cat "$scratch/zombie.pid")
 	wait_for gone "$zombie"
