@@ -525,8 +525,7 @@ void conn_watch(struct conn *conn, int fd, short events)
 
 void conn_detail(struct conn *conn, const char *text)
 {
-	text_clean(conn->detail, sizeof(conn->detail), text, strlen(text));
-	text_mask(conn->detail);
+	text_show(conn->detail, sizeof(conn->detail), text);
 }
 
 /* ---- the prober's side ---- */

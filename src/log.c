@@ -116,9 +116,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 	if (vsnprintf(raw, sizeof(raw), fmt, args) < 0)
 		raw[0] = '\0';
 	va_end(args);
-	text_mask(raw);
 	len = log_head(line, sizeof(line), level);
-	text_clean(line + len, sizeof(line) - len - 1, raw, strlen(raw));
+	text_show(line + len, sizeof(line) - len - 1, raw);
 	len += strlen(line + len);
 	line[len++] = '\n';
 	log_write(line, len);

@@ -415,8 +415,7 @@ static bool pg_plan_try(struct pg_plan *plan, struct pg_reason reason)
 	if (!good) {
 		char clean[PG_REASON_BYTES / 2];
 
-		text_clean(clean, sizeof(clean), error, strlen(error));
-		text_mask(clean);
+		text_show(clean, sizeof(clean), error);
 		pg_refuse(reason, "is refused by libpq %d: %s",
 			  PQlibVersion() / 10000, clean);
 	}

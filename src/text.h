@@ -4,7 +4,8 @@
  * Everything that a peer, a driver, a file or a web server said passes
  * through text_clean() before it reaches a log line or a body: it is cut,
  * control bytes are escaped and invalid UTF-8 (RFC 3629) is replaced.
- * Registered secrets are masked by text_mask().
+ * Registered secrets are masked by text_mask(), and before that: what was cut
+ * or changed is not recognised any more.  text_show() does both.
  *
  * Any thread may call, except text_secret() and text_forget_secrets(), which
  * belong to the start and the end of the program, while it has one thread.
@@ -34,9 +35,15 @@ void text_forget_secrets(void);
 
 /*
  * Replaces each remembered secret in `text` by asterisks, in place, the
- * length unchanged.  A secret in percent-encoding is found as well.
+ * length unchanged.  A secret is found as well in percent-encoding, quoted as
+ * in JSON, in base64 (also as a part of something longer that was encoded),
+ * and when only its first 16 bytes are there; at the end of the text, which
+ * may have been cut, its first 4.
  */
 void text_mask(char *text);
+
+/* Masks and cleans, in this order; of a very long text only the beginning. */
+void text_show(char *to, size_t size, const char *from);
 
 /*
  * The word of `words` (NULL-terminated) that a person most likely meant by

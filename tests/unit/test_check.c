@@ -48,14 +48,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	(void)fmt;
 }
 
-void text_clean(char *to, size_t size, const char *from, size_t len)
+void text_show(char *to, size_t size, const char *from)
 {
-	snprintf(to, size, "%.*s", (int)len, from);
-}
-
-void text_mask(char *text)
-{
-	(void)text;
+	snprintf(to, size, "%s", from);
 }
 
 const char *result_word(int32_t code)

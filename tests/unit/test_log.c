@@ -10,21 +10,17 @@
 
 /* ---- the neighbours ---- */
 
-void text_mask(char *text)
+/* Hides and cuts as the real one does, and shows that it was called. */
+void text_show(char *to, size_t size, const char *from)
 {
-	char *at = strstr(text, "hunter2");
-
-	if (at)
-		memset(at, '*', 7);
-}
-
-/* Cuts as the real one does, and shows that it was called. */
-void text_clean(char *to, size_t size, const char *from, size_t len)
-{
+	const char *secret = strstr(from, "hunter2");
 	size_t i;
 
-	for (i = 0; i < len && i + 1 < size; i++)
+	for (i = 0; from[i] && i + 1 < size; i++) {
 		to[i] = from[i] == '\n' ? '|' : from[i];
+		if (secret && from + i >= secret && from + i < secret + 7)
+			to[i] = '*';
+	}
 	to[i] = '\0';
 }
 

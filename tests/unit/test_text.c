@@ -128,7 +128,11 @@ static void test_mask(void)
 
 	CHECK_STR(masked(""), "");
 	CHECK_STR(masked("abc"), "abc");
-	CHECK_STR(masked("hunter"), "hunter");
+	CHECK_STR(masked("hunter."), "hunter.");
+	/* perhaps cut there */
+	CHECK_STR(masked("see hunter"), "see ******");
+	CHECK_STR(masked("see hunt"), "see ****");
+	CHECK_STR(masked("see hun"), "see hun");
 	CHECK_STR(masked("hunter2"), "*******");
 	CHECK_STR(masked("hunter2hunter2!"), "**************!");
 	CHECK_STR(masked("u:hunter2@h"), "u:*******@h");
@@ -144,6 +148,77 @@ static void test_mask(void)
 
 	text_forget_secrets();
 	CHECK_STR(masked("hunter2"), "hunter2");
+	text_forget_secrets();
+}
+
+/* Other ways to write a secret. */
+static void test_mask_encoded(void)
+{
+	CHECK_INT(text_secret("x\"y\\z/w"), 0);
+	CHECK_STR(masked("{\"a\":\"x\\\"y\\\\z\\/w\"}"),
+		  "{\"a\":\"**********\"}");
+	CHECK_STR(masked("x\\u0022y\\u005cz/w."), "*****************.");
+	CHECK_STR(masked("x\\u002"), "x\\u002");
+	CHECK_STR(masked("x\\"), "x\\");
+	/* a secret that itself looks encoded */
+	CHECK_INT(text_secret("50%25off"), 0);
+	CHECK_STR(masked("50%25off."), "********.");
+	CHECK_STR(masked("50%2525off."), "**********.");
+	text_forget_secrets();
+
+	/* of anything that holds it, at each of the three places */
+	CHECK_INT(text_secret("Secret-word"), 0);
+	CHECK_STR(masked("Basic U2VjcmV0LXdvcmQ= x"),
+		  "Basic ***************= x");
+	CHECK_STR(masked("Basic YXBwOlNlY3JldC13b3Jk x"),
+		  "Basic YXBwO*************** x");
+	CHECK_STR(masked("YTpTZWNyZXQtd29yZA=="), "YT****************==");
+	CHECK_STR(masked("eHh4OlNlY3JldC13b3JkLXk="),
+		  "eHh4O****************Xk=");
+	CHECK_STR(masked("U2VjcmV1"), "U2VjcmV1");
+	text_forget_secrets();
+	/* "+" and "/" in it; in URLs they are "-" and "_", or encoded */
+	CHECK_INT(text_secret("\xfb\xef\xbe\xff\xff\xff\xfb\xef\xbe"), 0);
+	CHECK_STR(masked("a ++++////++++ b"), "a ************ b");
+	CHECK_STR(masked("a ----____---- b"), "a ************ b");
+	CHECK_STR(masked("%2B+++%2f///++++ b"), "**************** b");
+	text_forget_secrets();
+}
+
+/* What is left of a secret when somebody else has cut it. */
+static void test_mask_parts(void)
+{
+	CHECK_INT(text_secret("0123456789abcdefghijklmnopqrstuvwxyz"), 0);
+	CHECK_STR(masked("<0123456789abcde>"), "<0123456789abcde>");
+	CHECK_STR(masked("<0123456789abcdef>"), "<****************>");
+	CHECK_STR(masked("<0123456789abcdefg, x>"), "<*****************, x>");
+	text_forget_secrets();
+}
+
+static const char *shown(size_t size, const char *text)
+{
+	static char to[6000];
+
+	text_show(to, size, text);
+	CHECK(strlen(to) < size);
+	return to;
+}
+
+/* Hidden first, then cut and cleaned. */
+static void test_show(void)
+{
+	char text[5000];
+
+	CHECK_INT(text_secret("two  blanks\tand a tab "), 0);
+	CHECK_STR(shown(99, "<two  blanks\tand a tab >"),
+		  "<**********************>");
+	CHECK_STR(shown(12, "<two  blanks\tand a tab >"), "<*******...");
+	CHECK_STR(shown(99, " a \n b "), "a b");
+	CHECK_STR(shown(99, ""), "");
+	memset(text, '.', sizeof(text));
+	memcpy(text + TEXT_RAW_BYTES - 6, "two  blanks\tand a tab ", 23);
+	CHECK(strstr(shown(sizeof(text), text), "..two") == NULL);
+	CHECK(strstr(shown(sizeof(text), text), "..***") != NULL);
 	text_forget_secrets();
 }
 
@@ -178,6 +253,9 @@ int main(void)
 	test_clean();
 	test_clean_garbage();
 	test_mask();
+	test_mask_encoded();
+	test_mask_parts();
+	test_show();
 	test_nearest();
 	return unit_report();
 }
