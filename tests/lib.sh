@@ -30,10 +30,17 @@ export HEALTH
 export HEALTH_BUILDDIR=${HEALTH_BUILDDIR:-$(dirname "$(dirname "$HEALTH")")}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-# Reports go to descriptor 2, which is where all servers collect their logs.
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_stack_use_after_return=1}
-export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-lib_sanitizer='ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:'
+# Reports of sanitizers go to files of their own, and, where a server starts the
+# program with an environment that it made itself, to descriptor 2, which is where
+# all servers collect their logs.  With --quiet, whatever valgrind says is one.
+lib_sanitizer='ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:|^==[0-9]+== '
+lib_sanitize() {
+	local log=log_path=$scratch/sanitizer/report
+
+	export ASAN_OPTIONS=detect_stack_use_after_return=1:$log${ASAN_OPTIONS:+:$ASAN_OPTIONS}
+	export UBSAN_OPTIONS=print_stacktrace=1:$log${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
+	export TSAN_OPTIONS=second_deadlock_stack=1:$log${TSAN_OPTIONS:+:$TSAN_OPTIONS}
+}
 
 # ---- processes
 
@@ -100,7 +107,8 @@ lib_supervise() {
 	scratch=$(mktemp -d "${TMPDIR:-/tmp}/health-test.XXXXXX") || exit 99
 	# Servers started by root work under other users.
 	chmod 755 "$scratch"
-	mkdir "$scratch/log"
+	mkdir "$scratch/log" "$scratch/sanitizer"
+	chmod 1777 "$scratch/sanitizer"
 	: >"$scratch/processes"
 	: >"$scratch/output"
 	trap 'lib_stopped=1; [ -n "$child" ] && kill -TERM "$child"' INT TERM HUP
@@ -130,12 +138,12 @@ lib_supervise() {
 		gone "$pid" || lib_kill "$pid" "$signal" 5
 	done <"$scratch/ending"
 
-	if grep -rqsE "$lib_sanitizer" "$scratch/log"; then
+	if grep -rqsE "$lib_sanitizer" "$scratch/log" "$scratch/sanitizer"; then
 		echo "a sanitizer found something" >&2
 		status=1
 	fi
 	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
-		for name in "$scratch"/log/*; do
+		for name in "$scratch"/log/* "$scratch"/sanitizer/*; do
 			[ -s "$name" ] || continue
 			echo "---- ${name##*/} (its end)"
 			tail -n 60 "$name"
@@ -156,6 +164,7 @@ fi
 # ---- the child: what tests call
 
 scratch=$HEALTH_SCRATCH
+lib_sanitize
 # No configuration but the test's own.
 unset HEALTH_CONF DATABASE_URL REDIS_URL OPENAI_API_KEY OPENAI_BASE_URL \
 	AZURE_OPENAI_ENDPOINT AZURE_OPENAI_API_KEY EMBEDDING_MODEL \
@@ -248,7 +257,8 @@ stop() {
 	} 2>/dev/null
 	unset "lib_pids[$1]"
 	sed -i "/^$pid /d" "$scratch/processes"
-	if grep -qE "$lib_sanitizer" "$scratch/log/$1" 2>/dev/null; then
+	if grep -qsE "$lib_sanitizer" "$scratch/log/$1" "$scratch"/sanitizer/*
+	then
 		fail "$1: a sanitizer found something"
 	fi
 }
