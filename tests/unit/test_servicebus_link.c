@@ -611,6 +611,7 @@ static void test_hostile(void)
 {
 	pthread_attr_t attr;
 	pthread_t thread;
+	int failed;
 
 	conf = conf_of(SB_RIGHT_LISTEN);
 	CHECK_INT(feed("HTTP/1.1 400 Bad\r\n\r\n", 20), SB_FAILED);
@@ -620,8 +621,11 @@ static void test_hostile(void)
 	CHECK_INT(feed(SASL_OK, sizeof(SASL_OK) - 1), SB_OPENING);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, TEST_STACK_BYTES);
-	CHECK_INT(pthread_create(&thread, &attr, test_nesting, NULL), 0);
-	pthread_join(thread, NULL);
+	failed = pthread_create(&thread, &attr, test_nesting, NULL);
+	if (!failed)
+		pthread_join(thread, NULL);
+	/* Only now: the thread counts, too. */
+	CHECK_INT(failed, 0);
 	pthread_attr_destroy(&attr);
 }
 
