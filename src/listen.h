@@ -15,10 +15,18 @@
 
 struct listener {
 	int fd;
+	/* Who handed it over as descriptor 0; 0: nobody whose end matters. */
+	pid_t parent;
 	/* Of a socket file that we made ourselves; "" otherwise. */
 	char path[108];
 	dev_t dev;
 	ino_t ino;
+};
+
+enum listen_outcome {
+	LISTEN_OPEN,
+	LISTEN_BAD_PLACE, /* what is asked for cannot be meant */
+	LISTEN_FAILED	  /* the system or somebody who is there is against */
 };
 
 /* Takes the listening socket that was handed over; -1: there is none. */
@@ -27,14 +35,19 @@ int listen_inherit(struct listener *listener)
 
 /*
  * Opens "unix:PATH", "ADDRESS:PORT", "[ADDRESS]:PORT", "localhost:PORT" or
- * "*:PORT".  A socket file that nobody serves any more is replaced; mode is
- * that of a new one.  -1 and a sentence for the operator otherwise.
+ * "*:PORT".  A socket file that nobody serves any more is replaced, in one
+ * step: whoever finds a file there is listened to.  mode is that of the new
+ * file.  A sentence for the operator when it is not open.
  */
-int listen_open(struct listener *listener, const char *where, unsigned mode,
-		char *reason, size_t reason_size)
+enum listen_outcome listen_open(struct listener *listener, const char *where,
+				unsigned mode, char *reason, size_t reason_size)
 	__attribute__((warn_unused_result));
 
-/* Closes it and removes the socket file, unless a successor has replaced it. */
+/* Removes the socket file, unless a successor has put his own there: nobody
+ * finds the way any more, who has found it can still be served. */
+void listen_leave(struct listener *listener);
+
+/* Leaves and closes it. */
 void listen_close(struct listener *listener);
 
 #endif

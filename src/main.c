@@ -16,6 +16,7 @@
 #include "board.h"
 #include "listen.h"
 #include "log.h"
+#include "parent.h"
 #include "prober.h"
 #include "responder.h"
 #include "settings.h"
@@ -205,17 +206,20 @@ static int run_check_config(struct base *base)
 	return fflush(stdout) ? EX_IOERR : EX_OK;
 }
 
-/* Waits for the signal that ends the program. */
-static void run_until_signal(const sigset_t *signals)
+/* Waits for the signal that ends the program, or its parent's end. */
+static void run_until_signal(pid_t parent, const sigset_t *signals)
 {
-	int number = 0;
+	int number = parent_wait(parent, signals);
 
-	while (sigwait(signals, &number))
-		continue;
-	log_info("stopping on signal %d", number);
+	if (number)
+		log_info("stopping on signal %d", number);
+	else
+		log_warn("stopping: process %ld, which started this one, "
+			 "is gone",
+			 (long)parent);
 }
 
-static int run_fastcgi(struct base *base, const struct listener *listener,
+static int run_fastcgi(struct base *base, struct listener *listener,
 		       const sigset_t *signals)
 {
 	const struct settings_health *health = &base->settings.health;
@@ -238,9 +242,11 @@ static int run_fastcgi(struct base *base, const struct listener *listener,
 	if (!base->broken)
 		prober = prober_start(&base->settings, base->board, true);
 	if (prober || base->broken)
-		run_until_signal(signals);
+		run_until_signal(listener->parent, signals);
 	else
 		status = EX_OSERR;
+	/* Who has connected before this is served. */
+	listen_leave(listener);
 	responder_stop(responder);
 	/* A prober that is stuck is left behind with all that it holds. */
 	if (prober && prober_stop(prober))
@@ -253,15 +259,17 @@ static int run_listen(struct base *base, const struct options *options,
 		      const sigset_t *signals)
 {
 	struct listener listener;
+	enum listen_outcome outcome;
 	char reason[256];
 	int status;
 
 	if (base->broken)
 		return EX_CONFIG;
-	if (listen_open(&listener, options->listen, options->socket_mode,
-			reason, sizeof(reason))) {
+	outcome = listen_open(&listener, options->listen, options->socket_mode,
+			      reason, sizeof(reason));
+	if (outcome != LISTEN_OPEN) {
 		log_err("--listen: %s", reason);
-		return EX_USAGE;
+		return outcome == LISTEN_BAD_PLACE ? EX_USAGE : EX_OSERR;
 	}
 	log_info("%s listening on %s, %zu checks from %s", PACKAGE_STRING,
 		 options->listen, base->settings.n, base->settings.source);
@@ -270,7 +278,7 @@ static int run_listen(struct base *base, const struct options *options,
 	return status;
 }
 
-static int run_inherited(struct base *base, const struct listener *listener,
+static int run_inherited(struct base *base, struct listener *listener,
 			 const sigset_t *signals)
 {
 	if (listener->fd < 0)
@@ -283,8 +291,7 @@ static int run_inherited(struct base *base, const struct listener *listener,
 }
 
 static int run(struct base *base, const struct options *options,
-	       const struct listener *inherited, bool cgi,
-	       const sigset_t *signals)
+	       struct listener *inherited, bool cgi, const sigset_t *signals)
 {
 	if (options->check_config)
 		return run_check_config(base);

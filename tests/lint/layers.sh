@@ -15,6 +15,7 @@ layers='
 0 result
 0 route
 0 listen
+0 parent
 0 fcgi_scan
 1 log
 1 loop

@@ -1,5 +1,17 @@
-#include "listen.c"
+#include "config.h"
 
+#include <sys/socket.h>
+
+/* What happens between two steps must have the time to happen. */
+static int slow_bind(int fd, const struct sockaddr *address, socklen_t len);
+static int slow_listen(int fd, int backlog);
+#define bind slow_bind
+#define listen slow_listen
+#include "listen.c"
+#undef bind
+#undef listen
+
+#include <dirent.h>
 #include <sys/wait.h>
 
 #include "unit.h"
@@ -7,9 +19,23 @@
 static char folder[] = "/tmp/health-listen.XXXXXX";
 static char path[64], where[80];
 static struct listener listener, other;
-static char reason[256];
+static char reason[256], place_beside[80];
 
-static int open_at(struct listener *at, const char *place)
+static int pause_ms;
+
+static int slow_bind(int fd, const struct sockaddr *address, socklen_t len)
+{
+	poll(NULL, 0, pause_ms);
+	return bind(fd, address, len);
+}
+
+static int slow_listen(int fd, int backlog)
+{
+	poll(NULL, 0, pause_ms);
+	return listen(fd, backlog);
+}
+
+static enum listen_outcome open_at(struct listener *at, const char *place)
 {
 	reason[0] = '\0';
 	return listen_open(at, place, 0660, reason, sizeof(reason));
@@ -32,7 +58,7 @@ static void test_unix(void)
 	struct stat st;
 	mode_t before = umask(0);
 
-	CHECK_INT(open_at(&listener, where), 0);
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
 	CHECK(stat(path, &st) == 0 && S_ISSOCK(st.st_mode));
 	CHECK_INT(st.st_mode & 07777, 0660);
 	CHECK_INT(umask(before), 0);
@@ -43,29 +69,215 @@ static void test_unix(void)
 	CHECK(fcntl(listener.fd, F_GETFD) & FD_CLOEXEC);
 
 	/* It is served: nobody else gets it. */
-	CHECK_INT(open_at(&other, where), -1);
+	CHECK_INT(open_at(&other, where), LISTEN_FAILED);
 	CHECK(strstr(reason, "cannot listen on") && strstr(reason, path));
 	CHECK(reachable());
 	listen_close(&listener);
 	CHECK(lstat(path, &st) < 0);
 }
 
+/* How many files are in the folder. */
+static int files(void)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(folder);
+	int n = 0;
+
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
 static void test_left_over(void)
 {
 	/* Its owner was killed. */
-	CHECK_INT(open_at(&listener, where), 0);
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
 	close(listener.fd);
 	CHECK(!reachable());
-	CHECK_INT(open_at(&other, where), 0);
+	CHECK_INT(open_at(&other, where), LISTEN_OPEN);
 	CHECK(reachable());
 
 	/* A successor was started with the file out of the way. */
 	unlink(path);
-	CHECK_INT(open_at(&listener, where), 0);
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
 	listen_close(&other);
 	CHECK(reachable());
 	listen_close(&listener);
 	CHECK(!reachable());
+	CHECK_INT(files(), 0);
+}
+
+static void test_leave(void)
+{
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
+	listen_leave(&listener);
+	CHECK_INT(files(), 0);
+	/* The next one has the place, while we still serve who is there. */
+	CHECK_INT(open_at(&other, where), LISTEN_OPEN);
+	CHECK(listen_is_listening(listener.fd));
+	listen_leave(&listener);
+	listen_close(&listener);
+	CHECK(reachable());
+
+	/* A successor was put into the place of the one who serves. */
+	snprintf(place_beside, sizeof(place_beside), "unix:%s.new", path);
+	CHECK_INT(open_at(&listener, place_beside), LISTEN_OPEN);
+	CHECK_INT(rename(place_beside + 5, path), 0);
+	listen_close(&other);
+	CHECK(reachable());
+	unlink(path);
+	listen_close(&listener);
+	CHECK_INT(files(), 0);
+}
+
+/* What a SIGKILL between two steps leaves behind is in nobody's way. */
+static void test_killed_while_starting(void)
+{
+	snprintf(place_beside, sizeof(place_beside), "unix:%s~", path);
+	CHECK_INT(open_at(&other, place_beside), LISTEN_OPEN);
+	close(other.fd);
+	CHECK_INT(files(), 1);
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
+	CHECK_INT(files(), 1);
+	CHECK(reachable());
+	listen_close(&listener);
+
+	/* When that one lives, it is not ours to take away. */
+	CHECK_INT(open_at(&other, place_beside), LISTEN_OPEN);
+	CHECK_INT(open_at(&listener, where), LISTEN_FAILED);
+	CHECK(strstr(reason, "in use"));
+	CHECK_INT(files(), 1);
+	listen_close(&other);
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
+	listen_close(&listener);
+	CHECK_INT(files(), 0);
+}
+
+/* Exits 0 when it listens and is found until everybody has tried. */
+static int starter(int go, int done)
+{
+	struct pollfd others = { .fd = done, .events = POLLIN };
+	char byte;
+
+	if (read(go, &byte, 1) != 0)
+		return 2;
+	if (open_at(&listener, where) != LISTEN_OPEN)
+		return 1;
+	return poll(&others, 1, 10000) > 0 && reachable() &&
+			       accept(listener.fd, NULL, NULL) >= 0
+		       ? 0
+		       : 3;
+}
+
+/* The longest path there can be leaves no room for a longer name. */
+static void test_longest(void)
+{
+	static const char ends[] = "x~+";
+	char longest[sizeof("unix:") + 107];
+	size_t i;
+
+	for (i = 0; i < sizeof(ends) - 1; i++) {
+		memset(longest, ends[i], sizeof(longest));
+		memcpy(longest, where, strlen(where));
+		longest[sizeof(longest) - 1] = '\0';
+		CHECK_INT(open_at(&listener, longest), LISTEN_OPEN);
+		CHECK_STR(listener.path, longest + 5);
+		CHECK_INT(files(), 1);
+		CHECK_INT(open_at(&other, longest), LISTEN_FAILED);
+		listen_close(&listener);
+		CHECK_INT(files(), 0);
+	}
+}
+
+/* Of those who find the same left-over at once, one gets the place, and nobody
+ * else believes that he has it. */
+static void test_race(void)
+{
+	enum { STARTERS = 8 };
+	int go[2], done[2], i, status, winners = 0, losers = 0;
+	pid_t child;
+
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
+	close(listener.fd);
+	CHECK(pipe(go) == 0 && pipe(done) == 0);
+	fflush(stdout);
+	for (i = 0; i < STARTERS; i++) {
+		child = fork();
+		if (child == 0) {
+			close(go[1]);
+			close(done[1]);
+			pause_ms = 10 * (i + 1);
+			_exit(starter(go[0], done[0]));
+		}
+	}
+	close(go[1]);
+	for (i = 0; i < STARTERS - 1; i++) {
+		CHECK(wait(&status) > 0);
+		losers += WIFEXITED(status) && WEXITSTATUS(status) == 1;
+	}
+	close(done[1]);
+	CHECK(wait(&status) > 0);
+	winners += WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	CHECK_INT(losers, STARTERS - 1);
+	CHECK_INT(winners, 1);
+	close(go[0]);
+	close(done[0]);
+	unlink(path);
+	CHECK_INT(files(), 0);
+}
+
+/* Whoever finds a file is listened to, however often it is replaced. */
+static void test_no_gap(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int i, status = -1, refused = 0, found = 0, stop[2];
+	pid_t child;
+	char byte;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	CHECK(pipe2(stop, O_NONBLOCK) == 0);
+	fflush(stdout);
+	child = fork();
+	if (child == 0) {
+		close(stop[1]);
+		while (read(stop[0], &byte, 1) < 0) {
+			int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+			if (connect(fd, (struct sockaddr *)&address,
+				    sizeof(address)) == 0)
+				found++;
+			else
+				refused += errno == ECONNREFUSED;
+			close(fd);
+		}
+		printf("found %d, refused %d\n", found, refused);
+		fflush(stdout);
+		_exit(refused ? 1 : 0);
+	}
+	pause_ms = 1;
+	for (i = 0; i < 100; i++) {
+		CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
+		listen_close(&listener);
+	}
+	pause_ms = 0;
+	close(stop[1]);
+	close(stop[0]);
+	CHECK(waitpid(child, &status, 0) == child);
+	CHECK_INT(status, 0);
+}
+
+/* Somebody else's lock on the folder is no reason to wait for ever. */
+static void test_locked_folder(void)
+{
+	int lock = open(folder, O_RDONLY | O_DIRECTORY);
+
+	CHECK(flock(lock, LOCK_EX) == 0);
+	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
+	CHECK(reachable());
+	close(lock);
+	listen_close(&listener);
+	CHECK_INT(files(), 0);
 }
 
 static void test_no_socket(void)
@@ -76,11 +288,11 @@ static void test_no_socket(void)
 	/* A file of another sort is never removed. */
 	CHECK(write(fd, "x", 1) == 1);
 	close(fd);
-	CHECK_INT(open_at(&listener, where), -1);
+	CHECK_INT(open_at(&listener, where), LISTEN_FAILED);
 	CHECK(lstat(path, &st) == 0 && st.st_size == 1);
 	unlink(path);
 	CHECK(symlink("/etc/passwd", path) == 0);
-	CHECK_INT(open_at(&listener, where), -1);
+	CHECK_INT(open_at(&listener, where), LISTEN_FAILED);
 	CHECK(lstat(path, &st) == 0 && S_ISLNK(st.st_mode));
 	unlink(path);
 }
@@ -111,16 +323,17 @@ static void test_bad(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		CHECK_INT(open_at(&listener, bad[i]), -1);
+		CHECK_INT(open_at(&listener, bad[i]), LISTEN_BAD_PLACE);
 		CHECK(reason[0]);
 	}
 	memset(longest, 'x', sizeof(longest));
 	memcpy(longest, "unix:", 5);
 	longest[sizeof(longest) - 1] = '\0';
 	CHECK_INT(strlen(longest), 5 + 108);
-	CHECK_INT(open_at(&listener, longest), -1);
+	CHECK_INT(open_at(&listener, longest), LISTEN_BAD_PLACE);
 	CHECK_STR(reason, "the path of the socket must have 1 to 107 bytes");
-	CHECK_INT(open_at(&listener, "unix:/nonexistent/socket"), -1);
+	CHECK_INT(open_at(&listener, "unix:/nonexistent/socket"),
+		  LISTEN_FAILED);
 	CHECK(strstr(reason, "No such file"));
 }
 
@@ -165,7 +378,7 @@ static void test_tcp(void)
 		CHECK_INT(port_of(listener.fd), port);
 		CHECK(fcntl(listener.fd, F_GETFL) & O_NONBLOCK);
 		CHECK_STR(listener.path, "");
-		CHECK_INT(open_at(&other, place), -1);
+		CHECK_INT(open_at(&other, place), LISTEN_FAILED);
 		CHECK(strstr(reason, "in use"));
 		listen_close(&listener);
 	}
@@ -187,6 +400,12 @@ static int child_zero(void)
 	CHECK_INT(listener.fd, STDIN_FILENO);
 	CHECK(fcntl(STDIN_FILENO, F_GETFL) & O_NONBLOCK);
 	CHECK_STR(listener.path, "");
+	CHECK_INT(listener.parent, getppid());
+	/* As under nohup(1): not to end with who started us. */
+	signal(SIGHUP, SIG_IGN);
+	CHECK_INT(listen_inherit(&listener), 0);
+	CHECK_INT(listener.parent, 0);
+	signal(SIGHUP, SIG_DFL);
 	close(STDIN_FILENO);
 	CHECK_INT(listen_inherit(&listener), -1);
 	return unit_failed;
@@ -211,6 +430,7 @@ static int child_systemd(void)
 	setenv("LISTEN_PID", pid, 1);
 	CHECK_INT(listen_inherit(&listener), 0);
 	CHECK_INT(listener.fd, LISTEN_SYSTEMD_FD);
+	CHECK_INT(listener.parent, 0);
 	setenv("LISTEN_FDS", "0", 1);
 	CHECK_INT(listen_inherit(&listener), -1);
 	return unit_failed;
@@ -243,6 +463,12 @@ int main(void)
 	snprintf(where, sizeof(where), "unix:%s", path);
 	test_unix();
 	test_left_over();
+	test_leave();
+	test_killed_while_starting();
+	test_longest();
+	test_race();
+	test_no_gap();
+	test_locked_folder();
 	test_no_socket();
 	test_bad();
 	test_tcp();

@@ -1,0 +1,129 @@
+/*
+ * The parent's end, seen by its child.  Three processes: this one looks on, one
+ * is the parent, and one is the program.
+ */
+#include "config.h"
+
+#define HEALTH_PARENT_H
+#define PARENT_SETTLED_MS 200
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+int parent_wait(pid_t parent, const sigset_t *signals);
+
+#include "parent.c"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "unit.h"
+
+static sigset_t signals;
+
+static long long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* The program: exits with what it was told. */
+static pid_t program(bool watches)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0)
+		_exit(parent_wait(watches ? parent : 0, &signals));
+	return pid;
+}
+
+/* Starts the program by a parent who ends after so many milliseconds, and waits
+ * for its end; it gets SIGTERM when it has lived for limit_ms. */
+static int orphaned_after(int lives_ms, bool watches, int limit_ms)
+{
+	long long end_ms = now_ms() + limit_ms;
+	int status = -1, told[2];
+	pid_t parent, pid = -1;
+
+	CHECK(pipe(told) == 0);
+	fflush(stdout);
+	parent = fork();
+	if (parent == 0) {
+		pid = program(watches);
+		if (write(told[1], &pid, sizeof(pid)) != sizeof(pid))
+			_exit(1);
+		poll(NULL, 0, lives_ms);
+		_exit(0);
+	}
+	CHECK(read(told[0], &pid, sizeof(pid)) == sizeof(pid));
+	close(told[0]);
+	close(told[1]);
+	CHECK(waitpid(parent, &status, 0) == parent);
+	/* An orphan is ours, since we are the reaper. */
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		if (now_ms() >= end_ms)
+			kill(pid, SIGTERM);
+		poll(NULL, 0, 5);
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_signal(void)
+{
+	int status = -1;
+	pid_t pid;
+
+	kill(getpid(), SIGUSR1);
+	kill(getpid(), SIGTERM);
+	CHECK_INT(parent_wait(0, &signals), SIGUSR1);
+	CHECK_INT(parent_wait(getppid(), &signals), SIGTERM);
+	/* While it watches. */
+	fflush(stdout);
+	pid = program(true);
+	poll(NULL, 0, 2 * PARENT_SETTLED_MS);
+	kill(pid, SIGHUP);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_INT(WEXITSTATUS(status), SIGHUP);
+}
+
+/* Only SIGTERM ends whoever was just started, and who is not to watch. */
+static void test_left_alone(void)
+{
+	CHECK_INT(orphaned_after(0, true, 4 * PARENT_SETTLED_MS), SIGTERM);
+	CHECK_INT(orphaned_after(3 * PARENT_SETTLED_MS, false,
+				 5 * PARENT_SETTLED_MS),
+		  SIGTERM);
+	/* A number that is no longer that of the parent. */
+	CHECK_INT(parent_open(getpid()), -1);
+}
+
+static void test_orphaned(void)
+{
+	long long began_ms = now_ms();
+
+	CHECK_INT(orphaned_after(4 * PARENT_SETTLED_MS, true, 20000), 0);
+	CHECK(now_ms() - began_ms < 10000);
+}
+
+int main(void)
+{
+	int fd = pidfd_open(getpid(), 0);
+
+	if (fd < 0)
+		return 77;
+	close(fd);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	test_signal();
+	test_left_alone();
+	test_orphaned();
+	return unit_report();
+}
