@@ -16,11 +16,17 @@
 #include <string.h>
 #include <strings.h>
 
+/* For how long a look-up is joined: what has no answer yet by then waits for a
+ * repetition, at intervals that grow, while a new question is asked at once;
+ * a name server may be back in the meantime. */
+#define RESOLVE_JOIN_MS 400
+
 /* One look-up for one or more queries. */
 struct resolve_lookup {
 	struct resolve_lookup *next;
 	struct resolver *resolver;
 	struct resolve_query *queries;
+	int64_t started_ms;
 	char host[RESOLVE_HOST_BYTES];
 	struct resolve_dns dns;
 	struct loop_timer ready; /* there is an answer without it */
@@ -122,6 +128,7 @@ static void resolve_lookup_init(struct resolve_lookup *lookup,
 {
 	snprintf(lookup->host, sizeof(lookup->host), "%s", host);
 	lookup->resolver = resolver;
+	lookup->started_ms = clock_ms();
 	lookup->ready.on_time = resolve_on_ready;
 	lookup->ready.arg = lookup;
 	lookup->dns.on_done = resolve_on_done;
@@ -165,14 +172,25 @@ static struct resolve_lookup *resolve_lookup_create(struct resolver *resolver,
 
 /* ---- queries ---- */
 
+/* The look-up under way that a new query may join. */
+static struct resolve_lookup *resolve_find(struct resolver *resolver,
+					   const char *host)
+{
+	int64_t since_ms = clock_ms() - RESOLVE_JOIN_MS;
+	struct resolve_lookup *lookup = resolver->lookups;
+
+	while (lookup && (lookup->started_ms <= since_ms ||
+			  strcasecmp(lookup->host, host) != 0))
+		lookup = lookup->next;
+	return lookup;
+}
+
 void resolve_start(struct resolver *resolver, struct resolve_query *query,
 		   const char *host)
 {
-	struct resolve_lookup *lookup = resolver->lookups;
+	struct resolve_lookup *lookup = resolve_find(resolver, host);
 
 	assert(!query->lookup);
-	while (lookup && strcasecmp(lookup->host, host) != 0)
-		lookup = lookup->next;
 	if (!lookup)
 		lookup = resolve_lookup_create(resolver, host);
 	query->lookup = lookup;

@@ -6,8 +6,10 @@
  * are honoured (resolv.conf(5), hosts(5)); A and AAAA are asked side by side
  * and a lost AAAA answer does not hold up the other.  Numeric addresses
  * and "localhost" need no look-up.  Answers are kept for their TTL, within
- * bounds, and never longer; failures are not kept.  Two queries for one host
- * share one look-up.  A changed resolv.conf counts from the next look-up on.
+ * bounds, and never longer; one that was handed out and led nowhere only for a
+ * second, so that a host that has moved is found again.  Failures are not kept.
+ * Two queries for one host share one look-up, unless it is late.  A changed
+ * resolv.conf counts from the next look-up on.
  *
  * Belongs to the prober thread; never blocks on the network.
  */
@@ -70,7 +72,8 @@ void resolve_start(struct resolver *resolver, struct resolve_query *query,
 void resolve_cancel(struct resolver *resolver, struct resolve_query *query);
 
 /* Remembers that this address of the host answered: it comes first from now
- * on, for as long as the host has it. */
+ * on, for as long as the host has it.  An answer that is kept must prove good
+ * in this way each time it is handed out. */
 void resolve_prefer(struct resolver *resolver, const char *host,
 		    const struct sockaddr *address);
 

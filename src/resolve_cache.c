@@ -12,10 +12,16 @@
 
 #define RESOLVE_KEPT_MAX 64
 
+/* How long an answer may be handed out without proof that it leads somewhere.
+ * A service that moves is often found under its name long before the time is
+ * over that the name server had given to the old answer. */
+#define RESOLVE_TRIAL_MS 1000
+
 struct resolve_kept {
 	struct resolve_kept *next;
 	char host[RESOLVE_HOST_BYTES];
 	int64_t until_ms;
+	int64_t doubted_at_ms; /* 0: not handed out since it proved good */
 	struct sockaddr_storage preferred; /* ss_family 0: none */
 	struct resolve_answer answer;
 };
@@ -88,6 +94,7 @@ void resolve_cache_keep(struct resolve_cache *cache, const char *host,
 	}
 	kept->answer = *answer;
 	kept->until_ms = clock_ms() + ttl_s * 1000;
+	kept->doubted_at_ms = clock_ms() + RESOLVE_TRIAL_MS;
 	resolve_cache_order(kept);
 	*answer = kept->answer;
 }
@@ -96,10 +103,26 @@ const struct resolve_answer *resolve_cache_find(struct resolve_cache *cache,
 						const char *host)
 {
 	struct resolve_kept *kept = resolve_cache_record(cache, host);
+	int64_t now = clock_ms();
 
 	/* After its time an answer is never used, also when no name server
 	 * answers: others could not find the host either. */
-	return kept && kept->until_ms > clock_ms() ? &kept->answer : NULL;
+	if (!kept || kept->until_ms <= now)
+		return NULL;
+	if (!kept->doubted_at_ms)
+		kept->doubted_at_ms = now + RESOLVE_TRIAL_MS;
+	return kept->doubted_at_ms > now ? &kept->answer : NULL;
+}
+
+static bool resolve_cache_has(const struct resolve_kept *kept,
+			      const struct sockaddr *address)
+{
+	size_t i;
+
+	for (i = 0; i < kept->answer.n; i++)
+		if (resolve_addr_same(&kept->answer.addrs[i].sa, address))
+			return true;
+	return false;
 }
 
 void resolve_cache_prefer(struct resolve_cache *cache, const char *host,
@@ -107,8 +130,10 @@ void resolve_cache_prefer(struct resolve_cache *cache, const char *host,
 {
 	struct resolve_kept *kept = resolve_cache_record(cache, host);
 
-	if (!kept)
+	/* An old connection may lead to where the host is no more. */
+	if (!kept || !resolve_cache_has(kept, address))
 		return;
+	kept->doubted_at_ms = 0;
 	memset(&kept->preferred, 0, sizeof(kept->preferred));
 	memcpy(&kept->preferred, address,
 	       address->sa_family == AF_INET ? sizeof(struct sockaddr_in)

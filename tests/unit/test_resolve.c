@@ -303,6 +303,39 @@ static void test_no_stale(void)
 	CHECK_INT(asked.answer.n, 0);
 }
 
+/* What leads nowhere is asked again, however long it might be kept. */
+static void test_doubt(void)
+{
+	struct sockaddr_in other = { .sin_family = AF_INET }, good = other;
+	struct resolve_kept *kept;
+	struct asked asked;
+
+	good.sin_addr.s_addr = htonl(0xc0000001);
+	other.sin_addr.s_addr = htonl(0xc0000009);
+	zones((struct zone){ .n = 1, .ttl_s = 60 }, (struct zone){ .n = 0 });
+	asked = ask_and_run("doubt.test.");
+	CHECK_STR(asked.answer.addrs[0].text, "192.0.0.1");
+	kept = resolver->cache.kept;
+	/* For a moment, since several may try it at the same time. */
+	CHECK(resolve_cached(resolver, "doubt.test."));
+	CHECK(kept->doubted_at_ms > clock_ms());
+	CHECK(kept->doubted_at_ms <= clock_ms() + 1000);
+	kept->doubted_at_ms = clock_ms();
+	CHECK(!resolve_cached(resolver, "doubt.test."));
+	/* Another address is no proof. */
+	resolve_prefer(resolver, "doubt.test.", (struct sockaddr *)&other);
+	CHECK(!resolve_cached(resolver, "doubt.test."));
+	asked = ask_and_run("doubt.test.");
+	CHECK_INT(zone_a.asked, 2);
+	resolve_prefer(resolver, "doubt.test.", (struct sockaddr *)&good);
+	CHECK_INT(kept->doubted_at_ms, 0);
+	/* The proof holds until it is handed out again. */
+	CHECK(resolve_cached(resolver, "doubt.test."));
+	CHECK(kept->doubted_at_ms > clock_ms());
+	kept->doubted_at_ms = clock_ms();
+	CHECK(!resolve_cached(resolver, "doubt.test."));
+}
+
 static void test_lost(void)
 {
 	struct asked asked;
@@ -431,6 +464,23 @@ static void test_sharing(void)
 	CHECK_INT(first.calls, 1);
 	CHECK_INT(second.calls, 1);
 	CHECK_INT(zone_a.asked, 1);
+}
+
+/* A look-up that waits for too long does not hold up those who come later. */
+static void test_late(void)
+{
+	struct asked first = { .calls = 0 }, second = { .calls = 0 };
+
+	zones((struct zone){ .silent = true }, (struct zone){ .silent = true });
+	ask(&first, "late.test.");
+	resolver->lookups->started_ms -= RESOLVE_JOIN_MS;
+	ask(&second, "late.test.");
+	CHECK(first.query.lookup != second.query.lookup);
+	resolve_cancel(resolver, &first.query);
+	waiting--;
+	run();
+	CHECK_INT(first.calls, 0);
+	CHECK_INT(second.calls, 1);
 }
 
 static void test_cancel(void)
@@ -565,11 +615,13 @@ int main(void)
 	test_numeric();
 	test_both_and_cache();
 	test_no_stale();
+	test_doubt();
 	test_lost();
 	test_failures();
 	test_localhost();
 	test_hosts_file();
 	test_sharing();
+	test_late();
 	test_cancel();
 	test_again();
 	test_bounded();
