@@ -12,11 +12,19 @@
  *	half		the first N bytes of a request
  *	half-and-gone	the same N times, from 1 byte to all but one, each
  *			followed by the end of the connection
+ *	every-byte	a connection for each byte of a request, which stops
+ *			there
+ *	resume		the same; the rest follows after N ms
  *	trickle		a request byte by byte, one each N ms
  *	abort		N times a request and its abort on one connection
  *	abort-flood	nothing but aborts, as many as are taken
  *	gone		N requests whose sender is gone before the answer
+ *	reset		N connections, each with a request, held until they are
+ *			reset all at once, unread
  *	slow-reader	requests without end, whose answers are never read
+ *	sip		N requests at once, whose answers are read byte by byte,
+ *			one each ms
+ *	stdin		what stands on standard input
  *	getvalues	FCGI_GET_VALUES with more names than libfcgi has room
  *for hidden		the same, in the padding of N: 1, 4 or 5 (BEGIN, PARAMS
  *			or STDIN)
@@ -45,6 +53,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -384,6 +393,44 @@ static void attack_half_and_gone(void)
 	}
 }
 
+/* One connection for each byte of the request, which stops there. */
+static struct line *every_byte(int *n)
+{
+	struct line *lines;
+	int i;
+
+	put_request();
+	*n = (int)message_len - 1;
+	lines = lines_open(*n);
+	for (i = 0; i < *n; i++)
+		line_send(&lines[i], message, (size_t)i + 1);
+	return lines;
+}
+
+static void attack_every_byte(void)
+{
+	int n;
+	struct line *lines = every_byte(&n);
+
+	lines_end(lines, n);
+}
+
+static void attack_resume(void)
+{
+	int n, i;
+	struct line *lines = every_byte(&n);
+
+	poll(NULL, 0, options.n);
+	for (i = 0; i < n; i++)
+		line_send(&lines[i], message + i + 1,
+			  message_len - (size_t)i - 1);
+	for (i = 0; i < n; i++)
+		line_wait(&lines[i], 1, until());
+	for (i = 0; i < n; i++)
+		line_end(&lines[i], 0);
+	free(lines);
+}
+
 static void attack_trickle(void)
 {
 	struct line *line = lines_open(1);
@@ -463,6 +510,54 @@ static void attack_gone(void)
 	}
 }
 
+static void attack_reset(void)
+{
+	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	struct line *lines = lines_open(options.n);
+	int i;
+
+	put_request();
+	for (i = 0; i < options.n; i++)
+		line_send(&lines[i], message, message_len);
+	poll(NULL, 0, (int)options.limit_ms);
+	for (i = 0; i < options.n; i++) {
+		setsockopt(lines[i].fd, SOL_SOCKET, SO_LINGER, &at_once,
+			   sizeof(at_once));
+		close(lines[i].fd);
+	}
+	free(lines);
+}
+
+static void attack_sip(void)
+{
+	struct line *line = lines_open(1);
+	int64_t end_ms = until();
+	int i;
+
+	put_request();
+	for (i = 0; i < options.n; i++)
+		line_send(line, message, message_len);
+	while (peer_now_ms() < end_ms &&
+	       recv(line->fd, line->in + line->len, 1, 0) == 1) {
+		line->len++;
+		line_take(line);
+		poll(NULL, 0, 1);
+	}
+	line_end(line, 0);
+	free(line);
+}
+
+static void attack_stdin(void)
+{
+	struct line *line = lines_open(1);
+	ssize_t n;
+
+	while ((n = read(STDIN_FILENO, message, sizeof(message))) > 0)
+		if (!line_send(line, message, (size_t)n))
+			break;
+	lines_end(line, 1);
+}
+
 static void attack_message(void)
 {
 	struct line *line = lines_open(1);
@@ -533,11 +628,16 @@ static const struct {
 	{ "silent", attack_silent },
 	{ "half", attack_half },
 	{ "half-and-gone", attack_half_and_gone },
+	{ "every-byte", attack_every_byte },
+	{ "resume", attack_resume },
 	{ "trickle", attack_trickle },
 	{ "abort", attack_abort },
 	{ "abort-flood", attack_abort_flood },
 	{ "gone", attack_gone },
+	{ "reset", attack_reset },
 	{ "slow-reader", attack_slow_reader },
+	{ "sip", attack_sip },
+	{ "stdin", attack_stdin },
 	{ "getvalues", attack_getvalues },
 	{ "hidden", attack_hidden },
 	{ "lengths", attack_lengths },
@@ -555,8 +655,13 @@ static void peer_usage(void)
 int main(int argc, char **argv)
 {
 	size_t i, n = sizeof(attacks) / sizeof(*attacks);
+	struct rlimit limit;
 	int option;
 
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 	while ((option = getopt(argc, argv, "p:t:")) != -1) {
 		if (option == 'p')
 			options.path = optarg;
