@@ -192,6 +192,10 @@ static void http_ask_failed(struct http_ask *ask, CURLcode code)
 	struct http_failure failure;
 	long os_errno = 0, verified = 0;
 
+	/* libcurl has one code for a connection that broke and for chunks that
+	 * make no sense (RFC 9112 section 7.1): only its words tell. */
+	if (code == CURLE_RECV_ERROR && strstr(ask->error, "chunked-encod"))
+		code = CURLE_WEIRD_SERVER_REPLY;
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
 	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
 	failure = http_words_transfer(code, os_errno, verified);

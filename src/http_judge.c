@@ -146,6 +146,24 @@ static enum result_code http_judge_value(const char *equals, const cJSON *value,
 	return RESULT_MISMATCH;
 }
 
+/* The one value that the body is; NULL: it is not JSON (RFC 8259 section 2),
+ * which allows nothing but white space behind it. */
+static cJSON *http_judge_parse(const struct http_answer *answer)
+{
+	const char *end;
+	cJSON *json = cJSON_ParseWithLengthOpts(answer->body, answer->len, &end,
+						0);
+	size_t left;
+
+	if (!json)
+		return NULL;
+	left = answer->len - (size_t)(end - answer->body);
+	if (strspn(end, " \t\r\n") == left)
+		return json;
+	cJSON_Delete(json);
+	return NULL;
+}
+
 static enum result_code http_judge_json(const struct http_expected *expected,
 					const struct http_answer *answer,
 					const char **words, char **found)
@@ -158,7 +176,7 @@ static enum result_code http_judge_json(const struct http_expected *expected,
 		*words = "answer is longer than max_body";
 		return RESULT_MISMATCH;
 	}
-	json = cJSON_ParseWithLength(answer->body, answer->len);
+	json = http_judge_parse(answer);
 	if (!json) {
 		*words = "answer is not JSON";
 		return RESULT_PROTOCOL;

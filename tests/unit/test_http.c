@@ -472,6 +472,14 @@ static void test_broken_answers(void)
 	ask_path(&conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 			"2\r\nok\r\n");
 	CHECK_INT(conn.code, RESULT_CONNECT);
+	ask_path(&conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			"two\r\nok\r\n0\r\n\r\n");
+	CHECK_INT(conn.code, RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer is not HTTP");
+	ask_path(&conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"
+			"no such thing");
+	CHECK_INT(conn.code, RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer cannot be decoded");
 	ask_path(&conn, "");
 	CHECK_INT(conn.code, RESULT_CONNECT);
 	ask_path(&conn, "SSH-2.0-OpenSSH_9.2\r\n");
@@ -578,6 +586,13 @@ static void test_json(void)
 	CHECK_INT(ask_json(&conn, "a", NULL, "<html>"), RESULT_PROTOCOL);
 	CHECK_STR(conn.words, "answer is not JSON");
 	CHECK_INT(ask_json(&conn, "a", NULL, ""), RESULT_PROTOCOL);
+	/* cJSON stops behind the first value. */
+	CHECK_INT(ask_json(&conn, "a", "1", "{\"a\":1} \r\n"), RESULT_OK);
+	CHECK_INT(ask_json(&conn, "a", "1", "{\"a\":1}{\"a\":2}"),
+		  RESULT_PROTOCOL);
+	CHECK_INT(ask_json(&conn, "a", "1", "{\"a\":1}\n<html>"),
+		  RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer is not JSON");
 }
 
 static void test_request(void)
