@@ -74,6 +74,9 @@ struct http_failure http_words_transfer(CURLcode code, long os_errno,
 		{ CURLE_SEND_ERROR, RESULT_CONNECT, cut_off },
 		{ CURLE_WEIRD_SERVER_REPLY, RESULT_PROTOCOL,
 		  "answer is not HTTP" },
+		/* libcurl 7.88 says this of a header line that is none */
+		{ CURLE_BAD_FUNCTION_ARGUMENT, RESULT_PROTOCOL,
+		  "answer is not HTTP" },
 		/* libcurl undoes a Transfer-Encoding that nobody asked for */
 		{ CURLE_BAD_CONTENT_ENCODING, RESULT_PROTOCOL,
 		  "answer cannot be decoded" },

@@ -9,10 +9,12 @@
 #ifndef HEALTH_FUZZ_H
 #define HEALTH_FUZZ_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -26,10 +28,131 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                        \
 	} while (0)
 
+/* ---- what an input is made of ---- */
+
+/* What is left of it; pieces are taken from its front. */
+struct fuzz_input {
+	const uint8_t *at;
+	size_t left;
+};
+
+/* One byte; 0 when there is none left. */
+static inline unsigned fuzz_byte(struct fuzz_input *input)
+{
+	if (input->left == 0)
+		return 0;
+	input->left--;
+	return *input->at++;
+}
+
+/* For free(). */
+static inline char *fuzz_text(const uint8_t *at, size_t len)
+{
+	char *text = malloc(len + 1);
+
+	FUZZ_CHECK(text);
+	if (len)
+		memcpy(text, at, len);
+	text[len] = '\0';
+	return text;
+}
+
+/* Up to the next newline, which is dropped; for free(). */
+static inline char *fuzz_line(struct fuzz_input *input)
+{
+	const uint8_t *end = input->left ? memchr(input->at, '\n', input->left)
+					 : NULL;
+	size_t len = end ? (size_t)(end - input->at) : input->left;
+	char *line = fuzz_text(input->at, len);
+
+	input->at += len + (end != NULL);
+	input->left -= len + (end != NULL);
+	return line;
+}
+
+/*
+ * How the bytes behind it arrive: a byte says how many bytes follow that each
+ * say how long one piece is (in a scale that reaches far), then it begins
+ * again.  Nothing is taken from the input but these.
+ */
+struct fuzz_pieces {
+	const uint8_t *lengths;
+	size_t n, next;
+};
+
+static inline struct fuzz_pieces fuzz_pieces(struct fuzz_input *input)
+{
+	struct fuzz_pieces pieces = { NULL, fuzz_byte(input) % 8, 0 };
+
+	if (pieces.n > input->left)
+		pieces.n = input->left;
+	pieces.lengths = input->at;
+	input->at += pieces.n;
+	input->left -= pieces.n;
+	return pieces;
+}
+
+/* The length of the next piece; all that is left without a plan. */
+static inline size_t fuzz_piece(struct fuzz_pieces *pieces, size_t left)
+{
+	size_t len;
+
+	if (pieces->n == 0)
+		return left;
+	len = pieces->lengths[pieces->next++ % pieces->n];
+	len = len < 64 ? len + 1 : (len - 60) * 16;
+	return len < left ? len : left;
+}
+
+/* ---- what is shown ---- */
+
+/* The length of the UTF-8 character (RFC 3629, section 4); 0: it is none. */
+static inline size_t fuzz_utf8(const unsigned char *at)
+{
+	static const struct {
+		unsigned char from, to, second_from, second_to, len;
+	} rows[] = {
+		{ 0x00, 0x7f, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 },
+		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
+		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
+		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
+	};
+	size_t i, j;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (at[0] >= rows[i].from && at[0] <= rows[i].to)
+			break;
+	if (i == sizeof(rows) / sizeof(rows[0]))
+		return 0;
+	if (rows[i].len > 1 && (at[1] < rows[i].second_from ||
+				at[1] > rows[i].second_to))
+		return 0;
+	for (j = 2; j < rows[i].len; j++)
+		if ((at[j] & 0xc0) != 0x80)
+			return 0;
+	return rows[i].len;
+}
+
+/* Whether anybody may be shown it: valid UTF-8 on one line, without control
+ * characters. */
+static inline bool fuzz_clean(const char *text)
+{
+	const unsigned char *at = (const unsigned char *)text;
+	size_t len;
+
+	for (; *at; at += len) {
+		len = fuzz_utf8(at);
+		if (len == 0 || *at < 0x20 || *at == 0x7f ||
+		    (*at == 0xc2 && at[1] < 0xa0))
+			return false;
+	}
+	return true;
+}
+
 #ifndef FUZZ_ENGINE
 
 #include <dirent.h>
-#include <string.h>
 
 #define FUZZ_INPUT_BYTES (1024 * 1024)
 
