@@ -82,11 +82,13 @@ struct board_view *service_view(const struct service *service)
 	struct board_view *view;
 
 	view = calloc(1, sizeof(*view) + n * sizeof(*view->results) +
-				 n * sizeof(*view->latched));
+				 n * sizeof(*view->latched) +
+				 n * sizeof(*view->late));
 	if (!view)
 		return NULL;
 	view->results = (struct result *)(view + 1);
 	view->latched = (bool *)(view->results + n);
+	view->late = view->latched + n;
 	return view;
 }
 

@@ -5,6 +5,8 @@
  * Records are plain and are copied in and out under one lock, which is never
  * held over a system call.  A responder asks one question and gets one copied
  * answer, or is told to wait; the prober takes what is wanted and publishes.
+ *
+ * With a share (share.h) the board knows what other processes published, too.
  */
 #ifndef HEALTH_BOARD_H
 #define HEALTH_BOARD_H
@@ -13,14 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "result.h"
+#include "record.h"
 
 struct board;
+struct share;
 
 /* How one check is to be answered; plain data, copied at creation. */
 struct board_policy {
 	int64_t max_age_ms; /* how old a result may be and still answer; one
 			       that runs by itself is so never waited for */
+	int64_t timeout_ms; /* of one run */
 	bool startup;	    /* part of the startup latch */
 	bool live;	    /* part of liveness */
 };
@@ -50,12 +54,14 @@ struct board_view {
 	size_t n;
 	struct result *results; /* n records, room provided by the caller */
 	bool *latched;		/* n: was healthy once; room likewise */
+	bool *late; /* n: missing, or older than allowed; room likewise */
 };
 
 #define BOARD_STUCK_MS 10000
 
-/* NULL when out of memory. */
-struct board *board_create(size_t n, const struct board_policy policies[]);
+/* share is borrowed and may be NULL.  NULL when out of memory. */
+struct board *board_create(size_t n, const struct board_policy policies[],
+			   struct share *share);
 void board_destroy(struct board *board);
 
 /*
@@ -65,6 +71,10 @@ void board_destroy(struct board *board);
  */
 void board_on_wanted(struct board *board, void (*wake)(void *), void *arg);
 void board_on_published(struct board *board, void (*heard)(void *), void *arg);
+
+/* Before there are threads: who asks for everything is to wait until
+ * somebody has looked whether the service drains. */
+void board_expect_drain(struct board *board);
 
 /* ---- responders; any thread ---- */
 
@@ -90,12 +100,29 @@ void board_beat(struct board *board);
 void board_take_wanted(struct board *board,
 		       void (*want)(void *arg, size_t check), void *arg);
 
-void board_publish(struct board *board, size_t check,
-		   const struct result *result);
+/*
+ * Publishes the result of a run; *before is what was known until then.  false:
+ * it does not count, since another process has taken over the check.
+ */
+bool board_publish(struct board *board, size_t check,
+		   const struct result *result, struct record *before);
 
+/* Takes in what another process published; true when there was something. */
+bool board_catch_up(struct board *board, size_t check);
+
+/* Uses the share no more: this process is alone from now on. */
+void board_part(struct board *board);
+
+/* Tells what was seen just now; to be called every BOARD_DRAIN_MS / 2. */
+#define BOARD_DRAIN_MS 2000
 void board_set_draining(struct board *board, bool draining);
 
-/* Whether the check was healthy once, or is no startup check. */
-bool board_latched(struct board *board, size_t check);
+/* What the prober has to know of a check to plan its next run. */
+struct board_state {
+	struct result result; /* ended_us is 0 when there is none */
+	bool latched;	      /* was healthy once, or is no startup check */
+	bool pending;	      /* somebody waits for another result */
+};
+void board_state(struct board *board, size_t check, struct board_state *state);
 
 #endif

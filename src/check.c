@@ -571,20 +571,27 @@ struct check *check_create(const struct check_setup *setup,
 	return check;
 }
 
-void check_destroy(struct check *check)
+void check_release(struct check *check)
 {
 	size_t i;
 
-	if (!check)
-		return;
 	loop_timer_clear(check->env->loop, &check->deadline);
 	loop_timer_clear(check->env->loop, &check->hedge);
 	loop_timer_clear(check->env->loop, &check->upkeep);
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 2; i++)
 		if (check->conns[i].check)
 			conn_drop(&check->conns[i]);
-		free(check->conns[i].state);
-	}
+	check->running = check->hedging = false;
+	check->failures = 0;
+}
+
+void check_destroy(struct check *check)
+{
+	if (!check)
+		return;
+	check_release(check);
+	free(check->conns[0].state);
+	free(check->conns[1].state);
 	free(check);
 }
 

@@ -149,8 +149,12 @@ typedef void check_on_result(void *arg, const struct result *result);
 struct check *check_create(const struct check_setup *setup,
 			   const struct check_env *env,
 			   check_on_result *on_result, void *arg);
-/* Ends a run under way without a result and closes all connections. */
+/* Releases and frees it; NULL is allowed. */
 void check_destroy(struct check *check);
+
+/* Ends a run under way without a result and closes all connections, until the
+ * next run needs one. */
+void check_release(struct check *check);
 
 /* Begins a run; joins the one under way. */
 void check_start(struct check *check);

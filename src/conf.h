@@ -156,4 +156,12 @@ char *conf_keep(struct conf *conf, const char *text);
  */
 void conf_print(FILE *to, const struct conf_key *keys, const void *record);
 
+/*
+ * Gives names and values in effect, secrets as well, to feed(): the same bytes
+ * for the same settings, others for others.  For a digest.
+ */
+void conf_feed(const struct conf_key *keys, const void *record,
+	       void (*feed)(void *arg, const void *bytes, size_t len),
+	       void *arg);
+
 #endif

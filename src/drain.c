@@ -44,21 +44,22 @@ static void drain_done(void *arg, const void *copy)
 		log_info("%s: %s", look->found ? "draining" : "draining ended",
 			 drain->look.path);
 		drain->look.found = look->found;
-		board_set_draining(drain->board, look->found);
 	}
-	loop_timer_set(drain->loop, &drain->next, clock_ms() + DRAIN_LOOK_MS);
+	board_set_draining(drain->board, look->found);
 }
 
 static void drain_start(void *arg)
 {
 	struct drain *drain = arg;
 
-	drain->job = offload_start(drain->offload, &drain->look,
-				   sizeof(drain->look), drain_work, drain_done,
-				   drain);
-	if (!drain->job)
-		loop_timer_set(drain->loop, &drain->next,
-			       clock_ms() + DRAIN_LOOK_MS);
+	/* The last look may still hang: what it saw before holds. */
+	if (drain->job)
+		board_set_draining(drain->board, drain->look.found);
+	else
+		drain->job = offload_start(drain->offload, &drain->look,
+					   sizeof(drain->look), drain_work,
+					   drain_done, drain);
+	loop_timer_set(drain->loop, &drain->next, clock_ms() + DRAIN_LOOK_MS);
 }
 
 struct drain *drain_create(const char *path, struct board *board,

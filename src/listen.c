@@ -42,6 +42,7 @@ static int listen_take(struct listener *listener, int fd)
 
 	listener->path[0] = '\0';
 	listener->parent = 0;
+	listener->many = false;
 	listener->fd = fd;
 	return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
@@ -59,6 +60,26 @@ static pid_t listen_parent(void)
 	return parent;
 }
 
+/* mod_fcgid names its sockets PID.NUMBER (proc_unix.c there), and hides
+ * everything else by which it could be known. */
+static bool listen_is_mod_fcgid(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
+	socklen_t len = sizeof(address) - 1; /* so that it ends */
+	const char *name;
+	size_t pid;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &len) ||
+	    address.sun_family != AF_UNIX)
+		return false;
+	name = strrchr(address.sun_path, '/');
+	name = name ? name + 1 : "";
+	pid = strspn(name, "0123456789");
+	name += pid;
+	return pid > 0 && *name++ == '.' && *name &&
+	       name[strspn(name, "0123456789")] == '\0';
+}
+
 int listen_inherit(struct listener *listener)
 {
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -67,6 +88,7 @@ int listen_inherit(struct listener *listener)
 		if (listen_take(listener, STDIN_FILENO))
 			return -1;
 		listener->parent = listen_parent();
+		listener->many = listen_is_mod_fcgid(listener->fd);
 		return 0;
 	}
 	if (pid && fds && strtol(pid, NULL, 10) == getpid() &&

@@ -10,6 +10,7 @@
 #ifndef HEALTH_LISTEN_H
 #define HEALTH_LISTEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -17,6 +18,7 @@ struct listener {
 	int fd;
 	/* Who handed it over as descriptor 0; 0: nobody whose end matters. */
 	pid_t parent;
+	bool many; /* by one who starts as many of us as it likes */
 	/* Of a socket file that we made ourselves; "" otherwise. */
 	char path[108];
 	dev_t dev;

@@ -20,7 +20,9 @@
 #include "prober.h"
 #include "responder.h"
 #include "settings.h"
+#include "share.h"
 #include "single.h"
+#include "state.h"
 #include "text.h"
 
 struct options {
@@ -137,13 +139,15 @@ static int options_parse(struct options *options, int argc, char **argv)
 /* What every way of running needs: results and how they become answers. */
 struct base {
 	struct settings settings;
-	bool broken; /* the configuration has mistakes */
+	bool broken;	     /* the configuration has mistakes */
+	struct share *share; /* NULL: this process is alone */
 	struct board *board;
 	struct service *service;
 };
 
-static struct board *base_board(const struct settings *settings)
+static struct board *base_board(const struct base *base)
 {
+	const struct settings *settings = &base->settings;
 	struct board_policy *policies;
 	struct board *board;
 	size_t i;
@@ -155,17 +159,20 @@ static struct board *base_board(const struct settings *settings)
 		const struct check_common *common = &settings->checks[i].common;
 
 		policies[i].max_age_ms = common->max_age_ms;
+		policies[i].timeout_ms = common->timeout_ms;
 		policies[i].startup = common->startup;
 		policies[i].live = common->live;
 	}
-	board = board_create(settings->n, policies);
+	board = board_create(settings->n, policies, base->share);
 	free(policies);
+	if (board && settings->health.drain_file[0])
+		board_expect_drain(board);
 	return board;
 }
 
 static int base_open(struct base *base)
 {
-	base->board = base_board(&base->settings);
+	base->board = base_board(base);
 	if (base->board)
 		base->service = service_create(&base->settings, base->board,
 					       base->broken);
@@ -179,6 +186,7 @@ static void base_close(struct base *base)
 {
 	service_destroy(base->service);
 	board_destroy(base->board);
+	share_close(base->share);
 	settings_free(&base->settings);
 	text_forget_secrets();
 }
@@ -240,7 +248,8 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 	/* libfcgi has put its own handler there. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!base->broken)
-		prober = prober_start(&base->settings, base->board, true);
+		prober = prober_start(&base->settings, base->board, base->share,
+				      true);
 	if (prober || base->broken)
 		run_until_signal(listener->parent, signals);
 	else
@@ -290,6 +299,13 @@ static int run_inherited(struct base *base, struct listener *listener,
 	return run_fastcgi(base, listener, signals);
 }
 
+static enum state_start run_start(const struct listener *inherited, bool cgi)
+{
+	if (cgi)
+		return STATE_CGI;
+	return inherited->many ? STATE_MANY : STATE_ALONE;
+}
+
 static int run(struct base *base, const struct options *options,
 	       struct listener *inherited, bool cgi, const sigset_t *signals)
 {
@@ -298,10 +314,15 @@ static int run(struct base *base, const struct options *options,
 	base_report_mistakes(base);
 	if (options->once && base->broken)
 		return EX_CONFIG;
+	/* Who asks on the command line wants to see it done. */
+	if (!base->broken && !options->once)
+		base->share = state_open(&base->settings,
+					 run_start(inherited, cgi));
 	if (base_open(base))
 		return EX_OSERR;
 	if (cgi)
-		return single_cgi(&base->settings, base->service, base->board);
+		return single_cgi(&base->settings, base->service, base->board,
+				  base->share);
 	if (options->once)
 		return single_once(&base->settings, base->service, base->board,
 				   options->once);
@@ -341,7 +362,7 @@ int main(int argc, char **argv)
 {
 	struct options options = { .socket_mode = 0660 };
 	struct base base = { .broken = false };
-	struct listener inherited;
+	struct listener inherited = { .fd = -1 };
 	sigset_t signals;
 	int status = -1;
 	bool cgi;

@@ -3,6 +3,7 @@
 #include "prober.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -15,11 +16,13 @@
 #include "clock.h"
 #include "curlio.h"
 #include "drain.h"
+#include "ear.h"
 #include "log.h"
 #include "loop.h"
 #include "offload.h"
 #include "resolve.h"
 #include "settings.h"
+#include "share.h"
 
 /* A check that startup waits for is tried again after the first, then after
  * twice as long each time, up to the last. */
@@ -27,20 +30,33 @@
 #define PROBER_RETRY_LAST_MS 5000
 /* How long prober_stop() waits for the thread. */
 #define PROBER_STOP_MS 500
+/* While another process is to bring a result: how often we look whether it
+ * still can.  And how often otherwise. */
+#define PROBER_LOOK_MS 50
+#define PROBER_IDLE_LOOK_MS 1000
+/* What is run ahead of time is to be there this part of its max_age before
+ * the last result is too old: the seventeenth question in sixteen times. */
+#define PROBER_AHEAD_PART 16
+/* Shorter ones would be run all the time. */
+#define PROBER_AHEAD_MIN_MS 50
 
 /* One check and what the prober knows about it beyond the run under way. */
 struct prober_item {
 	struct prober *prober;
 	const struct check_setup *setup;
 	struct check *check;
-	struct loop_timer next;	  /* the background run */
-	int64_t retry_ms;	  /* while startup waits for it */
-	int32_t code;		  /* of the last result */
-	int64_t failing_since_us; /* 0: healthy, or nothing known */
+	struct loop_timer next; /* the background run */
+	int64_t retry_ms;	/* while startup waits for it */
+	bool held;		/* its lease is ours */
+	bool waiting;		/* for the result of another process */
 };
 
 struct prober {
 	struct board *board;
+	struct share *share; /* NULL: we are alone */
+	struct ear *ear;
+	uint32_t news;		/* of the share, as last looked at */
+	struct loop_timer look; /* at it again */
 	struct check_env env;
 	struct drain *drain;
 	bool warm;
@@ -52,80 +68,265 @@ struct prober {
 
 /* ---- the log ---- */
 
-static void prober_log(struct prober_item *item, const struct result *result)
+static void prober_log(const struct prober_item *item,
+		       const struct record *before, const struct result *result)
 {
-	bool changed = item->code != result->code;
+	bool changed = before->runs == 0 || before->result.code != result->code;
 	double ms = result->latency_us / 1000.0;
 
-	if (!result_healthy(result)) {
+	if (!result_healthy(result))
 		log_line(changed ? LOG_WARN : LOG_DEBUG,
 			 "check=%s code=%s ms=%.1f: %s%s%s%s%s",
 			 item->setup->name, result_word(result->code), ms,
 			 result->error, result->step[0] ? ", " : "",
 			 result->step, result->detail[0] ? ": " : "",
 			 result->detail);
-		if (!item->failing_since_us)
-			item->failing_since_us = result->ended_us;
-	} else if (item->failing_since_us) {
+	else if (before->failing_since_us)
 		log_info("check=%s code=ok ms=%.1f: healthy again after %.1fs",
 			 item->setup->name, ms,
-			 (double)(result->ended_us - item->failing_since_us) /
+			 (double)(result->ended_us - before->failing_since_us) /
 				 1e6);
-		item->failing_since_us = 0;
-	} else {
+	else
 		log_line(changed ? LOG_INFO : LOG_DEBUG,
 			 "check=%s code=ok ms=%.1f", item->setup->name, ms);
-	}
-	item->code = result->code;
 }
 
 /* ---- runs ---- */
 
-static void prober_run_item(void *arg)
+static size_t prober_place(const struct prober_item *item)
 {
-	struct prober_item *item = arg;
-
-	check_start(item->check);
+	return (size_t)(item - item->prober->items);
 }
 
-/* Arms the next background run, when there is to be one. */
-static void prober_plan(struct prober_item *item, const struct result *result)
+static bool prober_is_pending(const struct prober_item *item)
+{
+	struct board_state state;
+
+	board_state(item->prober->board, prober_place(item), &state);
+	return state.pending;
+}
+
+/* When a run that goes on must have ended. */
+static int64_t prober_until_ms(const struct prober_item *item)
+{
+	return clock_ms() + item->setup->common.timeout_ms + SHARE_SLACK_MS;
+}
+
+static void prober_look_soon(struct prober *prober)
+{
+	loop_timer_set(prober->env.loop, &prober->look,
+		       clock_ms() + PROBER_LOOK_MS);
+	ear_listen(prober->ear, true);
+}
+
+/* Begins a run, unless another process runs the check. */
+static void prober_begin(struct prober_item *item, bool renew)
 {
 	struct prober *prober = item->prober;
-	const struct check_common *common = &item->setup->common;
-	size_t place = (size_t)(item - prober->items);
-	int64_t now = clock_ms(), at_ms;
+	bool ours;
 
-	if (common->interval_ms) {
-		at_ms = (result->ended_us - result->latency_us) / 1000 +
-			common->interval_ms;
-	} else if (!board_latched(prober->board, place)) {
-		at_ms = now + item->retry_ms;
+	if (check_running(item->check))
+		return;
+	ours = share_take(prober->share, prober_place(item),
+			  prober_until_ms(item), renew);
+	item->held = ours;
+	item->waiting = !ours && prober_is_pending(item);
+	if (ours)
+		check_start(item->check);
+	else if (item->waiting)
+		prober_look_soon(prober);
+}
+
+/* Another process has taken over the check. */
+static void prober_lose(struct prober_item *item)
+{
+	item->held = false;
+	item->waiting = prober_is_pending(item);
+	if (item->waiting)
+		prober_look_soon(item->prober);
+	check_release(item->check);
+	log_debug("check=%s is run by another process", item->setup->name);
+}
+
+/* ---- what runs without being asked ---- */
+
+/* Nobody asks for it now: only when it was asked for lately. */
+static bool prober_is_used(const struct prober_item *item)
+{
+	int64_t used_ms = share_used_ms(item->prober->share,
+					prober_place(item));
+
+	return clock_ms() - used_ms <= 2 * item->setup->common.max_age_ms;
+}
+
+/* When to begin so that the next result is there in time. */
+static int64_t prober_ahead_ms(const struct prober_item *item,
+			       const struct result *last)
+{
+	int64_t max_age_ms = item->setup->common.max_age_ms;
+	int64_t lead_ms = last->latency_us / 1000 +
+			  max_age_ms / PROBER_AHEAD_PART;
+
+	if (lead_ms > max_age_ms / 2)
+		lead_ms = max_age_ms / 2;
+	return last->ended_us / 1000 + max_age_ms - lead_ms;
+}
+
+/* When the next background run is due; INT64_MAX: never. */
+static int64_t prober_due_ms(struct prober_item *item)
+{
+	const struct check_common *common = &item->setup->common;
+	struct prober *prober = item->prober;
+	struct board_state state;
+
+	board_state(prober->board, prober_place(item), &state);
+	if (common->interval_ms && item->held)
+		return (state.result.ended_us - state.result.latency_us) /
+			       1000 +
+		       common->interval_ms;
+	/* Who does not run it looks whether it is run. */
+	if (common->interval_ms)
+		return prober_until_ms(item) + common->interval_ms;
+	if (!item->held)
+		return INT64_MAX;
+	if (!state.latched) {
+		int64_t at_ms = clock_ms() + item->retry_ms;
+
 		item->retry_ms *= 2;
 		if (item->retry_ms > PROBER_RETRY_LAST_MS)
 			item->retry_ms = PROBER_RETRY_LAST_MS;
-	} else {
+		return at_ms;
+	}
+	if (prober->share && prober->warm &&
+	    common->max_age_ms >= PROBER_AHEAD_MIN_MS)
+		return prober_ahead_ms(item, &state.result);
+	return INT64_MAX;
+}
+
+/* Arms the next background run, when there is to be one. */
+static void prober_plan(struct prober_item *item)
+{
+	int64_t due_ms = prober_due_ms(item), now_ms = clock_ms();
+
+	if (due_ms == INT64_MAX)
+		loop_timer_clear(item->prober->env.loop, &item->next);
+	else
+		loop_timer_set(item->prober->env.loop, &item->next,
+			       due_ms < now_ms ? now_ms : due_ms);
+}
+
+static void prober_on_next(void *arg)
+{
+	struct prober_item *item = arg;
+	struct board_state state;
+
+	/* Maybe it was run by another process just now. */
+	if (board_catch_up(item->prober->board, prober_place(item))) {
+		prober_plan(item);
 		return;
 	}
-	loop_timer_set(prober->env.loop, &item->next,
-		       at_ms < now ? now : at_ms);
+	board_state(item->prober->board, prober_place(item), &state);
+	if (item->setup->common.interval_ms || !state.latched)
+		prober_begin(item, false);
+	else if (prober_is_used(item))
+		prober_begin(item, true);
+	if (!item->held)
+		prober_plan(item);
 }
 
 static void prober_on_result(void *arg, const struct result *result)
 {
 	struct prober_item *item = arg;
-	struct prober *prober = item->prober;
+	struct record before;
 
-	board_publish(prober->board, (size_t)(item - prober->items), result);
-	prober_log(item, result);
-	prober_plan(item, result);
+	if (!board_publish(item->prober->board, prober_place(item), result,
+			   &before)) {
+		prober_lose(item);
+		return;
+	}
+	prober_log(item, &before, result);
+	prober_plan(item);
 }
 
 static void prober_want(void *arg, size_t place)
 {
 	struct prober *prober = arg;
 
-	check_start(prober->items[place].check);
+	prober_begin(&prober->items[place], false);
+}
+
+/* ---- the other processes ---- */
+
+/* Looks what they did to one check.  true: we wait for them. */
+static bool prober_attend_item(struct prober_item *item)
+{
+	struct prober *prober = item->prober;
+	size_t place = prober_place(item);
+	enum share_lease lease = share_ours(prober->share, place);
+
+	if (item->held && lease == SHARE_FREE) {
+		prober_lose(item);
+		prober_plan(item);
+	}
+	if (board_catch_up(prober->board, place))
+		prober_plan(item);
+	if (check_running(item->check))
+		share_extend(prober->share, place, prober_until_ms(item));
+	else if (lease == SHARE_CALLED)
+		prober_begin(item, false);
+	else if (item->waiting && !prober_is_pending(item))
+		item->waiting = false;
+	else if (item->waiting)
+		prober_begin(item, false);
+	return item->waiting;
+}
+
+static void prober_attend(void *arg)
+{
+	struct prober *prober = arg;
+	bool waiting = false, held = false;
+	size_t i;
+
+	prober->news = share_news(prober->share);
+	for (i = 0; i < prober->n; i++) {
+		waiting = prober_attend_item(&prober->items[i]) || waiting;
+		held = held || prober->items[i].held;
+	}
+	ear_listen(prober->ear, waiting || held);
+	loop_timer_set(
+		prober->env.loop, &prober->look,
+		clock_ms() + (waiting ? PROBER_LOOK_MS : PROBER_IDLE_LOOK_MS));
+}
+
+/* Goes on alone when the file is no more what it was. */
+static bool prober_share_holds(struct prober *prober)
+{
+	char reason[PATH_MAX + 64];
+	size_t i;
+
+	if (share_intact(prober->share, reason, sizeof(reason)))
+		return true;
+	log_warn("%s; this process shares no results any more", reason);
+	ear_listen(prober->ear, false);
+	board_part(prober->board);
+	prober->share = NULL;
+	loop_timer_clear(prober->env.loop, &prober->look);
+	for (i = 0; i < prober->n; i++) {
+		prober->items[i].held = true;
+		if (prober->items[i].waiting)
+			prober_begin(&prober->items[i], false);
+		else
+			prober_plan(&prober->items[i]);
+	}
+	return false;
+}
+
+static void prober_on_look(void *arg)
+{
+	struct prober *prober = arg;
+
+	if (prober_share_holds(prober))
+		prober_attend(prober);
 }
 
 static void prober_on_turn(void *arg)
@@ -133,7 +334,22 @@ static void prober_on_turn(void *arg)
 	struct prober *prober = arg;
 
 	board_beat(prober->board);
+	if (prober->share && share_news(prober->share) != prober->news)
+		prober_attend(prober);
 	board_take_wanted(prober->board, prober_want, prober);
+}
+
+/* Runs a check before anybody asks, unless somebody else does so. */
+static void prober_warm_up(struct prober_item *item)
+{
+	struct prober *prober = item->prober;
+	size_t place = prober_place(item);
+
+	board_catch_up(prober->board, place);
+	if (share_theirs(prober->share, place))
+		prober_plan(item);
+	else
+		prober_begin(item, false);
 }
 
 static void *prober_main(void *arg)
@@ -142,7 +358,9 @@ static void *prober_main(void *arg)
 	size_t i;
 
 	for (i = 0; prober->warm && i < prober->n; i++)
-		check_start(prober->items[i].check);
+		prober_warm_up(&prober->items[i]);
+	if (prober->share)
+		prober_attend(prober);
 	loop_run(prober->env.loop, prober_on_turn, prober);
 	eventfd_write(prober->ended_fd, 1);
 	return NULL;
@@ -165,6 +383,7 @@ static void prober_free(struct prober *prober)
 					 &prober->items[i].next);
 		check_destroy(prober->items[i].check);
 	}
+	ear_stop(prober->ear);
 	drain_destroy(prober->drain);
 	curlio_destroy(prober->env.curlio);
 	offload_destroy(prober->env.offload);
@@ -201,9 +420,9 @@ static int prober_make_items(struct prober *prober,
 
 		item->prober = prober;
 		item->setup = &settings->checks[i];
-		item->code = RESULT_UNKNOWN;
+		item->held = !prober->share;
 		item->retry_ms = PROBER_RETRY_FIRST_MS;
-		item->next.on_time = prober_run_item;
+		item->next.on_time = prober_on_next;
 		item->next.arg = item;
 		item->check = check_create(item->setup, &prober->env,
 					   prober_on_result, item);
@@ -230,6 +449,13 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 		if (!prober->drain)
 			return -1;
 	}
+	if (prober->share) {
+		prober->look.on_time = prober_on_look;
+		prober->look.arg = prober;
+		prober->ear = ear_start(prober->share, prober->env.loop);
+		if (!prober->ear)
+			return -1;
+	}
 	if (pthread_create(&prober->thread, NULL, prober_main, prober))
 		return -1;
 	/* Not before: responders would go on waking a loop that is gone.  What
@@ -240,7 +466,7 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 }
 
 struct prober *prober_start(const struct settings *settings,
-			    struct board *board, bool warm)
+			    struct board *board, struct share *share, bool warm)
 {
 	struct prober *prober;
 
@@ -251,6 +477,7 @@ struct prober *prober_start(const struct settings *settings,
 		return NULL;
 	}
 	prober->board = board;
+	prober->share = share;
 	prober->warm = warm;
 	prober->n = settings->n;
 	if (prober_make(prober, settings)) {

@@ -6,6 +6,10 @@
  * warm before the first probe, and goes on trying those that startup waits for.
  * After that it runs what is wanted (board) and what has an interval.
  *
+ * With a share it runs a check only while it holds its lease, and has no
+ * connection otherwise.  What it runs and is asked for again and again it runs
+ * ahead of time, so that nobody waits.
+ *
  * It alone logs what checks say: a change of state once, a repeat at debug
  * level, a recovery with the length of the outage.
  *
@@ -19,11 +23,14 @@
 struct board;
 struct prober;
 struct settings;
+struct share;
 
-/* settings and board are borrowed until prober_stop().  NULL, and a line in
- * the log, when memory, descriptors or threads ran out. */
+/* settings, board and share (which may be NULL) are borrowed until
+ * prober_stop().  NULL, and a line in the log, when memory, descriptors or
+ * threads ran out. */
 struct prober *prober_start(const struct settings *settings,
-			    struct board *board, bool warm);
+			    struct board *board, struct share *share,
+			    bool warm);
 
 /* Runs under way end without a result.  -1 when the thread does not come to
  * an end: it and what it holds are left behind then. */

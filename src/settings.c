@@ -37,6 +37,9 @@ const struct conf_key settings_health_keys[] = {
 	{ "drain_file", CONF_STR, offsetof(struct settings_health, drain_file),
 	  "", "0", "4095", CONF_PATH,
 	  "while this file exists, the service is not ready" },
+	{ "state_dir", CONF_STR, offsetof(struct settings_health, state_dir),
+	  "auto", "1", "4000", 0,
+	  "folder for results that processes share: auto, none, or a path" },
 	{ "log_level", CONF_CHOICE, offsetof(struct settings_health, log_level),
 	  "info", NULL, "error|warn|info|debug", 0,
 	  "lines above this level are not logged: error, warn, info, debug" },
@@ -77,7 +80,7 @@ static void settings_load_health(struct settings *settings)
 	struct conf_section *section = conf_section_find(conf, SETTINGS_HEALTH);
 	struct conf_target target = { settings_health_keys, &settings->health };
 	const struct conf_list *trusted = &settings->health.trusted;
-	const char *mount;
+	const char *mount, *state_dir;
 	size_t i;
 
 	conf_apply(conf, section, &target, 1);
@@ -87,6 +90,12 @@ static void settings_load_health(struct settings *settings)
 				     "\"%.64s\" is neither an address nor a "
 				     "network as 10.0.0.0/8",
 				     trusted->items[i]);
+	state_dir = settings->health.state_dir;
+	if (*state_dir != '/' && strcmp(state_dir, "auto") != 0 &&
+	    strcmp(state_dir, "none") != 0)
+		conf_mistake(conf, section, "state_dir",
+			     "must be auto, none, or a path that begins with "
+			     "/");
 	mount = settings->health.mount;
 	if (*mount && (*mount != '/' || strpbrk(mount, " \t?#%\\")))
 		conf_mistake(conf, section, "mount",

@@ -18,6 +18,7 @@ struct settings_health {
 	char *service;		  /* "" when not named */
 	char *mount;		  /* "" or one more mount path */
 	char *drain_file;	  /* "" or: while it exists, not ready */
+	char *state_dir;	  /* "auto", "none" or a path */
 	int log_level;		  /* enum log_level */
 	int64_t answer_within_ms; /* the whole answer */
 	int64_t threads;	  /* responders */
@@ -53,6 +54,15 @@ struct settings {
 int settings_load(struct settings *settings, const char *path)
 	__attribute__((warn_unused_result));
 void settings_free(struct settings *settings);
+
+/*
+ * Another digest (SHA-256) for another source, check or setting of a check,
+ * its secrets included, and for another salt.  -1 when it cannot be had.
+ */
+#define SETTINGS_DIGEST_BYTES 32
+int settings_digest(const struct settings *settings, const char *salt,
+		    uint8_t digest[SETTINGS_DIGEST_BYTES])
+	__attribute__((warn_unused_result));
 
 /* Writes the configuration in effect as a configuration file with comments,
  * secrets masked (--check-config). */

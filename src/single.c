@@ -65,6 +65,7 @@ struct single {
 	const struct settings *settings;
 	const struct service *service;
 	struct board *board;
+	struct share *share; /* NULL: none */
 	struct single_ear ear;
 	struct prober *prober; /* NULL: nobody had to be asked */
 };
@@ -81,7 +82,8 @@ static int single_ask(struct single *single, const struct answer *answer,
 		return 0;
 	single_ear_init(&single->ear);
 	board_on_published(single->board, single_on_published, &single->ear);
-	single->prober = prober_start(single->settings, single->board, false);
+	single->prober = prober_start(single->settings, single->board,
+				      single->share, false);
 	if (!single->prober)
 		return -1;
 	while (!answer_ask(single->service, answer, *how, view)) {
@@ -136,7 +138,7 @@ static int single_write(const char *text, size_t len)
 }
 
 int single_cgi(const struct settings *settings, const struct service *service,
-	       struct board *board)
+	       struct board *board, struct share *share)
 {
 	struct route_request request = {
 		.method = getenv("REQUEST_METHOD"),
@@ -146,7 +148,8 @@ int single_cgi(const struct settings *settings, const struct service *service,
 	};
 	struct single single = { .settings = settings,
 				 .service = service,
-				 .board = board };
+				 .board = board,
+				 .share = share };
 	struct response response;
 	const char *sorry = response_no_memory();
 	int status;

@@ -10,14 +10,15 @@
 struct board;
 struct service;
 struct settings;
+struct share;
 
 /*
  * Answers the request that the environment describes (RFC 3875) on standard
  * output.  Returns the exit status of the process: 0, or 1 when the answer
- * could not be made or written.
+ * could not be made or written.  share may be NULL.
  */
 int single_cgi(const struct settings *settings, const struct service *service,
-	       struct board *board);
+	       struct board *board, struct share *share);
 
 /*
  * Answers one probe ("live", "ready", "ready/NAME", "started") as JSON on

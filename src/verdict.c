@@ -24,15 +24,6 @@ static bool verdict_came(const struct result *result)
 	return result->ended_us != 0;
 }
 
-/* Whether the board would have waited for another result. */
-static bool verdict_late(const struct verdict_input *input,
-			 const struct verdict_rule *rule,
-			 const struct result *result)
-{
-	return !verdict_came(result) ||
-	       input->asked_us - result->ended_us > rule->max_age_ms * 1000;
-}
-
 static void verdict_timeout(const struct verdict_input *input,
 			    struct result *result)
 {
@@ -78,7 +69,7 @@ static bool verdict_judge(const struct verdict_input *input, size_t check)
 {
 	const struct verdict_rule *rule = &input->rules[check];
 	struct result *result = &input->view->results[check];
-	bool late = input->out_of_time && verdict_late(input, rule, result);
+	bool late = input->out_of_time && input->view->late[check];
 
 	if (late && rule->background && verdict_came(result))
 		verdict_stale(input, result);

@@ -18,21 +18,24 @@ layers='
 0 parent
 0 fcgi_scan
 1 log
+1 record
 1 loop
-1 conf conf_apply conf_expand conf_print conf_read conf_secret conf_slurp conf_store conf_value
-1 board
+1 conf conf_apply conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
 2 admit
+2 share share_file
 2 offload
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
 2 gate gate_peer gate_places
-2 verdict
+3 board
 3 check
+3 ear
 3 stream stream_bio stream_race stream_tls stream_trust stream_words
-3 drain
-3 render
+4 drain
+4 verdict
 4 http_ask http_intake http_question http_url http_words
 4 check_kinds
+5 render
 5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
 5 check_redis redis_answer redis_open redis_talk redis_url redis_words
 5 check_servicebus sb_answer sb_conf sb_link sb_sas sb_talk
@@ -40,8 +43,9 @@ layers='
 5 check_openai
 5 check_model
 5 check_file
-6 settings settings_env
+6 settings settings_digest settings_env
 7 prober
+7 state
 7 answer
 8 responder
 8 single
@@ -56,7 +60,7 @@ libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ redis_answer.c redis_talk.c
 proton/ sb_link.c sb_answer.c
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
-openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c
+openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c
 curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
 cjson/ render.c http_judge.c
 ini.h conf_read.c

@@ -49,7 +49,7 @@ static struct response response;
 
 static void world(bool broken)
 {
-	board = board_create(2, policies);
+	board = board_create(2, policies, NULL);
 	service = service_create(&settings, board, broken);
 	view = service_view(service);
 	CHECK(board && service && view);
@@ -74,10 +74,11 @@ static void publish(size_t check, enum result_code code)
 	struct result result = { .code = code,
 				 .latency_us = 1500,
 				 .ended_us = fake_us };
+	struct record before;
 
 	if (code != RESULT_OK)
 		snprintf(result.error, sizeof(result.error), "HTTP 503");
-	board_publish(board, check, &result);
+	CHECK(board_publish(board, check, &result, &before));
 }
 
 /* Status and body of the answer; its length is what its head says. */

@@ -8,7 +8,7 @@
 #define N 4
 
 static struct result results[N];
-static bool latched[N];
+static bool latched[N], late[N];
 static struct verdict_rule rules[N];
 static struct board_view view;
 static struct route route;
@@ -47,7 +47,8 @@ static void world(enum route_target target)
 				    .started = true,
 				    .n = N,
 				    .results = results,
-				    .latched = latched };
+				    .latched = latched,
+				    .late = late };
 	route = (struct route){ .target = target };
 	input = (struct verdict_input){ .route = &route,
 					.rules = rules,
@@ -56,9 +57,21 @@ static void world(enum route_target target)
 					.answer_within_ms = 4500 };
 }
 
+/* As the board does. */
+static struct verdict make(void)
+{
+	size_t i;
+
+	for (i = 0; i < N; i++)
+		late[i] = results[i].ended_us == 0 ||
+			  input.asked_us - results[i].ended_us >
+				  rules[i].max_age_ms * 1000;
+	return verdict_make(&input);
+}
+
 static void expect(int line, int http, const char *status, const char *error)
 {
-	struct verdict got = verdict_make(&input);
+	struct verdict got = make();
 
 	if (got.http != http)
 		printf("\tline %d: %d\n", line, got.http);
@@ -84,7 +97,7 @@ static void test_live(void)
 
 	world(ROUTE_LIVE);
 	EXPECT(200, "alive", "");
-	CHECK(verdict_make(&input).show_service);
+	CHECK(make().show_service);
 	CHECK_INT(shown(&(struct verdict){ .end = N }), 0);
 
 	/* Others' faults, drain and configuration do not matter. */
@@ -104,7 +117,7 @@ static void test_live(void)
 	CHECK_INT(results[3].code, RESULT_UNKNOWN);
 
 	set_result(3, RESULT_MISSING, NOW - 10);
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_INT(verdict.http, 503);
 	CHECK_STR(verdict.status, "not_alive");
 	CHECK_INT(shown(&verdict), 1);
@@ -124,7 +137,7 @@ static void test_live_several(void)
 	rules[0].max_age_ms = 5000;
 	set_result(0, RESULT_TIMEOUT, NOW - 5);
 	set_result(3, RESULT_OK, 0);
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_STR(verdict.status, "not_alive");
 	CHECK_INT(shown(&verdict), 2);
 	CHECK(!verdict_shows(&verdict, rules, 1));
@@ -137,7 +150,7 @@ static void test_live_several(void)
 
 	view.stuck = true;
 	EXPECT(503, "stuck", "");
-	CHECK(!verdict_make(&input).show_checks);
+	CHECK(!make().show_checks);
 	/* A broken configuration has no prober. */
 	input.broken = true;
 	EXPECT(200, "alive", "");
@@ -149,7 +162,7 @@ static void test_ready(void)
 
 	world(ROUTE_READY);
 	EXPECT(200, "ready", "");
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_INT(shown(&verdict), N);
 	CHECK(!verdict.show_waiting);
 	CHECK(!verdict.show_service);
@@ -163,7 +176,7 @@ static void test_ready(void)
 	/* An optional check behind a required one does not soften it. */
 	set_result(2, RESULT_STATUS, NOW - 10);
 	EXPECT(503, "not_ready", "");
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_INT(shown(&verdict), N);
 
 	/* Neither the latch nor a stuck prober changes readiness. */
@@ -180,7 +193,7 @@ static void test_ready_empty(void)
 	world(ROUTE_READY);
 	view.n = 0;
 	EXPECT(200, "ready", "");
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK(verdict.show_checks);
 	CHECK_INT(shown(&verdict), 0);
 	input.busy = input.out_of_time = true;
@@ -192,10 +205,10 @@ static void test_ready_refused(void)
 	world(ROUTE_READY);
 	input.broken = true;
 	EXPECT(503, "not_ready", "configuration error, see the log");
-	CHECK(!verdict_make(&input).show_checks);
+	CHECK(!make().show_checks);
 	view.draining = true;
 	EXPECT(503, "draining", "");
-	CHECK(!verdict_make(&input).show_checks);
+	CHECK(!make().show_checks);
 }
 
 static void test_ages(void)
@@ -307,10 +320,10 @@ static void test_busy(void)
 	EXPECT(200, "ready", "");
 	set_result(0, RESULT_CONNECT, NOW - 5500);
 	EXPECT(503, "not_ready", "");
-	CHECK(verdict_make(&input).show_checks);
+	CHECK(make().show_checks);
 	set_result(0, RESULT_OK, NOW - 5501);
 	EXPECT(503, "not_ready", "busy");
-	CHECK(!verdict_make(&input).show_checks);
+	CHECK(!make().show_checks);
 	set_result(0, RESULT_OK, 0);
 	EXPECT(503, "not_ready", "busy");
 
@@ -337,7 +350,7 @@ static void test_one(void)
 	set_result(3, RESULT_OK, NOW - 99999);
 	view.draining = true;
 	EXPECT(200, "ready", "");
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_INT(shown(&verdict), 1);
 	CHECK(verdict_shows(&verdict, rules, 2));
 	/* The board leaves the records of other checks undefined. */
@@ -345,7 +358,7 @@ static void test_one(void)
 
 	set_result(2, RESULT_THROTTLED, NOW - 10);
 	EXPECT(503, "not_ready", "");
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_INT(shown(&verdict), 1);
 
 	input.broken = true;
@@ -367,7 +380,7 @@ static void test_started(void)
 	latched[1] = false;
 	input.out_of_time = true;
 	EXPECT(503, "starting", "");
-	verdict = verdict_make(&input);
+	verdict = make();
 	CHECK_STR(verdict.detail, "Service is still initialising");
 	CHECK(verdict.show_waiting);
 	CHECK(!verdict.show_checks);
@@ -375,7 +388,7 @@ static void test_started(void)
 	input.broken = true;
 	view.started = true;
 	EXPECT(503, "starting", "configuration error, see the log");
-	CHECK(!verdict_make(&input).show_waiting);
+	CHECK(!make().show_waiting);
 }
 
 static void test_others(void)
@@ -383,10 +396,10 @@ static void test_others(void)
 	world(ROUTE_OPTIONS);
 	view.draining = view.stuck = input.broken = true;
 	EXPECT(200, "", "");
-	CHECK(verdict_make(&input).status == NULL);
+	CHECK(make().status == NULL);
 	route.target = ROUTE_NOT_FOUND;
 	EXPECT(404, "", "not found");
-	CHECK(verdict_make(&input).status == NULL);
+	CHECK(make().status == NULL);
 	route.target = ROUTE_NOT_ALLOWED;
 	EXPECT(405, "", "method not allowed");
 }

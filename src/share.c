@@ -1,0 +1,554 @@
+#include "config.h"
+
+#include "share.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "share_file.h"
+
+/* Another layout is another file: the number is part of what it is. */
+#define SHARE_MAGIC UINT64_C(0x31694766436c7448)
+#define SHARE_LAYOUT 1
+
+/* One byte of the file, far behind its end, stands for each process: that of
+ * its token.  The process has it locked for as long as it lives. */
+#define SHARE_LOCKS_AT ((off_t)1 << 40)
+#define SHARE_TOKENS (UINT64_C(1) << 22)
+
+/* How often a copy that changes meanwhile is read again. */
+#define SHARE_READ_TRIES 8
+
+/* A lease: token (22 bits), enum share_lease (2 bits and one), until_ms. */
+#define SHARE_UNTIL_BITS 39
+#define SHARE_UNTIL_MASK ((UINT64_C(1) << SHARE_UNTIL_BITS) - 1)
+#define SHARE_KIND_BITS 3
+
+/* A record is written and read a word at a time. */
+#define SHARE_WORDS (sizeof(struct record) / sizeof(uint64_t))
+_Static_assert(sizeof(struct record) % sizeof(uint64_t) == 0,
+	       "a record is not a whole number of words");
+
+struct share_copy {
+	_Atomic uint64_t name; /* what `current` says when this one is valid */
+	_Atomic uint64_t sum;
+	_Atomic uint64_t words[SHARE_WORDS];
+};
+
+struct share_slot {
+	_Atomic uint64_t lease;
+	_Atomic uint64_t current; /* name of the valid copy; 0: none */
+	_Atomic int64_t used_ms;
+	struct share_copy copies[2];
+};
+
+struct share_header {
+	uint64_t magic;
+	uint32_t layout;
+	uint32_t n;
+	uint8_t identity[SHARE_IDENTITY_BYTES];
+	_Atomic uint64_t last_token;
+	_Atomic int64_t began_us;
+	_Atomic uint64_t drain; /* looked at, in ms, times 2; + 1: draining */
+	_Atomic uint32_t news;
+	uint32_t unused;
+	struct share_slot slots[];
+};
+
+struct share {
+	struct share_file file;
+	struct share_header *header;
+	size_t n;
+	uint64_t token;
+	/* `current` of each slot when its lease was taken. */
+	uint64_t taken_at[];
+};
+
+/* ---- the file ---- */
+
+static void share_fill(void *memory, const void *arg)
+{
+	const struct share_options *options = arg;
+	struct share_header *header = memory;
+
+	/* Everything else is zero, as in any new file. */
+	header->magic = SHARE_MAGIC;
+	header->layout = SHARE_LAYOUT;
+	header->n = (uint32_t)options->n;
+	memcpy(header->identity, options->identity, sizeof(header->identity));
+	atomic_init(&header->began_us, clock_us());
+}
+
+static bool share_is_ours(const struct share_header *header,
+			  const struct share_options *options)
+{
+	return header->magic == SHARE_MAGIC && header->layout == SHARE_LAYOUT &&
+	       header->n == options->n &&
+	       memcmp(header->identity, options->identity,
+		      sizeof(header->identity)) == 0;
+}
+
+/* Enough of the identity to tell files apart; the file holds all of it. */
+static void share_name(char *name, size_t size,
+		       const uint8_t identity[SHARE_IDENTITY_BYTES])
+{
+	size_t i, len = (size_t)snprintf(name, size, "board-");
+
+	for (i = 0; i < 8 && len < size; i++)
+		len += (size_t)snprintf(name + len, size - len, "%02x",
+					identity[i]);
+}
+
+static int share_open_file(struct share *share,
+			   const struct share_options *options, char *reason,
+			   size_t reason_size)
+{
+	size_t size = sizeof(struct share_header) +
+		      options->n * sizeof(struct share_slot);
+	char name[32];
+
+	share_name(name, sizeof(name), options->identity);
+	if (share_file_open(&share->file, options->dir, name, size, share_fill,
+			    options, reason, reason_size))
+		return -1;
+	share->header = share->file.memory;
+	if (share_is_ours(share->header, options))
+		return 0;
+	snprintf(reason, reason_size,
+		 "%s: is not as this program made it; remove it",
+		 share->file.path);
+	share_file_close(&share->file);
+	return -1;
+}
+
+/* ---- who is there ---- */
+
+/* Locks some bytes of those that stand for processes, or tells who has. */
+static int share_lock(const struct share *share, int command, uint64_t token,
+		      uint64_t tokens, struct flock *lock)
+{
+	*lock = (struct flock){ .l_type = F_WRLCK,
+				.l_whence = SEEK_SET,
+				.l_start = SHARE_LOCKS_AT + (off_t)token,
+				.l_len = (off_t)tokens };
+	return fcntl(share->file.fd, command, lock);
+}
+
+/* A token that no living process has; -1 with errno. */
+static int share_take_token(struct share *share)
+{
+	struct flock lock;
+	int tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		uint64_t last = atomic_fetch_add(&share->header->last_token, 1);
+
+		share->token = (last + 1) % SHARE_TOKENS;
+		if (!share->token)
+			continue; /* stands for nobody */
+		if (share_lock(share, F_OFD_SETLK, share->token, 1, &lock) == 0)
+			return 0;
+		if (errno != EAGAIN && errno != EACCES)
+			return -1;
+	}
+	return -1;
+}
+
+/* In doubt they live: their leases run out all the same. */
+static bool share_is_dead(const struct share *share, uint64_t token)
+{
+	struct flock lock;
+
+	return share_lock(share, F_OFD_GETLK, token, 1, &lock) == 0 &&
+	       lock.l_type == F_UNLCK;
+}
+
+static bool share_is_alone(const struct share *share)
+{
+	struct flock lock;
+
+	return share_lock(share, F_OFD_GETLK, 0, SHARE_TOKENS, &lock) == 0 &&
+	       lock.l_type == F_UNLCK;
+}
+
+struct share *share_open(const struct share_options *options, char *reason,
+			 size_t reason_size)
+{
+	struct share *share;
+
+	share = calloc(1, sizeof(*share) +
+				  options->n * sizeof(share->taken_at[0]));
+	if (!share) {
+		snprintf(reason, reason_size, "out of memory");
+		return NULL;
+	}
+	share->n = options->n;
+	if (share_open_file(share, options, reason, reason_size)) {
+		free(share);
+		return NULL;
+	}
+	if (share_take_token(share)) {
+		snprintf(reason, reason_size, "%s: cannot be locked: %s",
+			 share->file.path, strerror(errno));
+		share_file_close(&share->file);
+		free(share);
+		return NULL;
+	}
+	if (options->founder && share_is_alone(share))
+		atomic_store(&share->header->began_us, clock_us());
+	return share;
+}
+
+void share_close(struct share *share)
+{
+	size_t i;
+
+	if (!share)
+		return;
+	for (i = 0; i < share->n; i++)
+		share_leave(share, i);
+	share_file_close(&share->file);
+	free(share);
+}
+
+const char *share_path(const struct share *share)
+{
+	return share->file.path;
+}
+
+bool share_intact(const struct share *share, char *reason, size_t reason_size)
+{
+	return share_file_intact(&share->file, reason, reason_size);
+}
+
+/* ---- records ---- */
+
+static struct share_slot *share_slot(const struct share *share, size_t check)
+{
+	return &share->header->slots[check];
+}
+
+/* Of two copies, the one that a name stands for. */
+static struct share_copy *share_copy(struct share_slot *slot, uint64_t name)
+{
+	return &slot->copies[(name >> 32) & 1];
+}
+
+/* Tells a torn copy, not a forged one (FNV-1a, by words). */
+static uint64_t share_sum(uint64_t name, const uint64_t words[SHARE_WORDS])
+{
+	uint64_t sum = UINT64_C(0xcbf29ce484222325) ^ name;
+	size_t i;
+
+	for (i = 0; i < SHARE_WORDS; i++)
+		sum = (sum ^ words[i]) * UINT64_C(0x100000001b3);
+	return sum;
+}
+
+static void share_write(struct share_copy *copy, uint64_t name,
+			const struct record *record)
+{
+	uint64_t words[SHARE_WORDS];
+	size_t i;
+
+	memcpy(words, record, sizeof(words));
+	atomic_store_explicit(&copy->name, name, memory_order_relaxed);
+	for (i = 0; i < SHARE_WORDS; i++)
+		atomic_store_explicit(&copy->words[i], words[i],
+				      memory_order_relaxed);
+	atomic_store_explicit(&copy->sum, share_sum(name, words),
+			      memory_order_relaxed);
+}
+
+/* false: it is torn. */
+static bool share_read_copy(struct share_copy *copy, uint64_t name,
+			    struct record *record)
+{
+	uint64_t words[SHARE_WORDS], sum;
+	size_t i;
+
+	if (atomic_load_explicit(&copy->name, memory_order_relaxed) != name)
+		return false;
+	for (i = 0; i < SHARE_WORDS; i++)
+		words[i] = atomic_load_explicit(&copy->words[i],
+						memory_order_relaxed);
+	sum = atomic_load_explicit(&copy->sum, memory_order_relaxed);
+	memcpy(record, words, sizeof(*record));
+	return sum == share_sum(name, words);
+}
+
+bool share_read(const struct share *share, size_t check, uint64_t *seen,
+		struct record *record)
+{
+	struct share_slot *slot;
+	uint64_t name;
+	int tries;
+	bool whole;
+
+	if (!share)
+		return false;
+	slot = share_slot(share, check);
+	for (tries = 0; tries < SHARE_READ_TRIES; tries++) {
+		name = atomic_load_explicit(&slot->current,
+					    memory_order_acquire);
+		if (name == *seen || name == 0)
+			return false;
+		whole = share_read_copy(share_copy(slot, name), name, record);
+		atomic_thread_fence(memory_order_acquire);
+		if (atomic_load_explicit(&slot->current,
+					 memory_order_relaxed) != name)
+			continue;
+		*seen = name;
+		return whole && record_sane(record, clock_us());
+	}
+	return false;
+}
+
+int64_t share_began_us(const struct share *share)
+{
+	return share ? atomic_load(&share->header->began_us) : 0;
+}
+
+void share_use(struct share *share, size_t check, int64_t now_ms)
+{
+	if (share)
+		atomic_store_explicit(&share_slot(share, check)->used_ms,
+				      now_ms, memory_order_relaxed);
+}
+
+int64_t share_used_ms(const struct share *share, size_t check)
+{
+	return share ? atomic_load_explicit(&share_slot(share, check)->used_ms,
+					    memory_order_relaxed)
+		     : 0;
+}
+
+void share_set_draining(struct share *share, bool draining, int64_t now_ms)
+{
+	if (share)
+		atomic_store(&share->header->drain,
+			     (uint64_t)now_ms << 1 | draining);
+}
+
+bool share_draining(const struct share *share, int64_t *looked_ms)
+{
+	uint64_t drain = share ? atomic_load(&share->header->drain) : 0;
+
+	*looked_ms = (int64_t)(drain >> 1);
+	return drain & 1;
+}
+
+/* ---- news ---- */
+
+uint32_t share_news(const struct share *share)
+{
+	return atomic_load(&share->header->news);
+}
+
+/* glibc has no function for futex(2).  Not FUTEX_PRIVATE_FLAG: who waits is
+ * in other processes. */
+static void share_futex(struct share *share, int operation, uint32_t value,
+			const struct timespec *timeout)
+{
+	syscall(SYS_futex, &share->header->news, operation, value, timeout,
+		NULL, 0);
+}
+
+void share_wait(struct share *share, uint32_t seen)
+{
+	/* Should the file be lost meanwhile, nobody could end this. */
+	static const struct timespec timeout = { .tv_sec = 1 };
+
+	share_futex(share, FUTEX_WAIT, seen, &timeout);
+}
+
+void share_tell(struct share *share)
+{
+	atomic_fetch_add(&share->header->news, 1);
+	share_futex(share, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+/* ---- leases ---- */
+
+static uint64_t lease_make(uint64_t token, enum share_lease kind,
+			   int64_t until_ms)
+{
+	return token << (SHARE_UNTIL_BITS + SHARE_KIND_BITS) |
+	       (uint64_t)kind << SHARE_UNTIL_BITS |
+	       ((uint64_t)until_ms & SHARE_UNTIL_MASK);
+}
+
+static uint64_t lease_token(uint64_t lease)
+{
+	return lease >> (SHARE_UNTIL_BITS + SHARE_KIND_BITS);
+}
+
+static enum share_lease lease_kind(uint64_t lease)
+{
+	return (lease >> SHARE_UNTIL_BITS) & ((1 << SHARE_KIND_BITS) - 1);
+}
+
+static int64_t lease_until_ms(uint64_t lease)
+{
+	return (int64_t)(lease & SHARE_UNTIL_MASK);
+}
+
+static bool lease_is_run(uint64_t lease)
+{
+	return lease_kind(lease) == SHARE_RUN ||
+	       lease_kind(lease) == SHARE_RENEW;
+}
+
+/* A holder that does not run has no time limit. */
+static bool lease_is_over(uint64_t lease, int64_t now_ms)
+{
+	return lease_kind(lease) != SHARE_IDLE &&
+	       lease_until_ms(lease) <= now_ms;
+}
+
+static bool lease_is_theirs(const struct share *share, uint64_t lease)
+{
+	return lease_kind(lease) != SHARE_FREE &&
+	       !lease_is_over(lease, clock_ms()) &&
+	       lease_token(lease) != share->token &&
+	       !share_is_dead(share, lease_token(lease));
+}
+
+/* Asks the holder, who is another, to run. */
+static bool lease_call(struct share_slot *slot, uint64_t *lease)
+{
+	return atomic_compare_exchange_strong(
+		&slot->lease, lease,
+		lease_make(lease_token(*lease), SHARE_CALLED,
+			   clock_ms() + SHARE_CALL_MS));
+}
+
+bool share_take(struct share *share, size_t check, int64_t until_ms, bool renew)
+{
+	struct share_slot *slot;
+	uint64_t lease, mine;
+
+	if (!share)
+		return true;
+	slot = share_slot(share, check);
+	mine = lease_make(share->token, renew ? SHARE_RENEW : SHARE_RUN,
+			  until_ms);
+	lease = atomic_load(&slot->lease);
+	for (;;) {
+		if (!lease_is_theirs(share, lease)) {
+			if (!atomic_compare_exchange_strong(&slot->lease,
+							    &lease, mine))
+				continue;
+			share->taken_at[check] = atomic_load(&slot->current);
+			return true;
+		}
+		if (lease_kind(lease) != SHARE_IDLE)
+			return false;
+		if (lease_call(slot, &lease)) {
+			share_tell(share);
+			return false;
+		}
+	}
+}
+
+static bool lease_is_my_run(const struct share *share, uint64_t lease)
+{
+	return lease_is_run(lease) && lease_token(lease) == share->token;
+}
+
+bool share_extend(struct share *share, size_t check, int64_t until_ms)
+{
+	struct share_slot *slot;
+	uint64_t lease;
+
+	if (!share)
+		return true;
+	slot = share_slot(share, check);
+	lease = atomic_load(&slot->lease);
+	while (lease_is_my_run(share, lease))
+		if (atomic_compare_exchange_strong(&slot->lease, &lease,
+						   lease_make(share->token,
+							      lease_kind(lease),
+							      until_ms)))
+			return true;
+	return false;
+}
+
+bool share_publish(struct share *share, size_t check,
+		   const struct record *record)
+{
+	struct share_slot *slot;
+	uint64_t lease, seen, name;
+
+	if (!share)
+		return true;
+	slot = share_slot(share, check);
+	lease = atomic_load(&slot->lease);
+	if (!lease_is_my_run(share, lease))
+		return false;
+	/* We may be stopped here for as long as it takes others to take the
+	 * lease, run and publish: the name is ours alone, and then the swap
+	 * fails. */
+	seen = share->taken_at[check];
+	name = ((seen >> 32) + 1) << 32 | share->token;
+	share_write(share_copy(slot, name), name, record);
+	if (!atomic_compare_exchange_strong(&slot->current, &seen, name))
+		return false;
+	while (lease_is_my_run(share, lease))
+		if (atomic_compare_exchange_strong(
+			    &slot->lease, &lease,
+			    lease_make(share->token, SHARE_IDLE, 0)))
+			break;
+	return true;
+}
+
+void share_leave(struct share *share, size_t check)
+{
+	struct share_slot *slot;
+	uint64_t lease;
+
+	if (!share)
+		return;
+	slot = share_slot(share, check);
+	lease = atomic_load(&slot->lease);
+	while (lease_token(lease) == share->token)
+		if (atomic_compare_exchange_strong(&slot->lease, &lease, 0)) {
+			share_tell(share);
+			return;
+		}
+}
+
+enum share_lease share_ours(const struct share *share, size_t check)
+{
+	uint64_t lease = atomic_load(&share_slot(share, check)->lease);
+
+	return lease_token(lease) == share->token ? lease_kind(lease)
+						  : SHARE_FREE;
+}
+
+bool share_theirs(const struct share *share, size_t check)
+{
+	return share &&
+	       lease_is_theirs(share,
+			       atomic_load(&share_slot(share, check)->lease));
+}
+
+bool share_renewing(const struct share *share, size_t check, int64_t now_ms)
+{
+	uint64_t lease;
+
+	if (!share)
+		return false;
+	lease = atomic_load(&share_slot(share, check)->lease);
+	return lease_kind(lease) == SHARE_RENEW &&
+	       lease_until_ms(lease) > now_ms;
+}

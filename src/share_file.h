@@ -1,0 +1,45 @@
+/*
+ * share_file: a file of this user's own, mapped into memory and safe to touch.
+ *
+ * The directory is opened without following a link and must belong to us with
+ * no rights for others; so must the file.  A new file is filled before it gets
+ * its name, so that nobody ever opens half of one, and its blocks are taken at
+ * once: a full disk shows here and not as SIGBUS later.
+ *
+ * Should somebody cut the file under us all the same, the kernel sends
+ * SIGBUS at the next touch (mmap(2)).  A handler puts empty memory in place of
+ * the file then, and the mapping is marked as lost.
+ *
+ * For share.c alone.
+ */
+#ifndef HEALTH_SHARE_FILE_H
+#define HEALTH_SHARE_FILE_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct share_file {
+	int fd;
+	void *memory;
+	size_t size;
+	char path[PATH_MAX];
+};
+
+/*
+ * Maps dir/name, `size` bytes; dir NULL: a directory of this user's in the
+ * memory of the machine.  fill(arg, memory) makes the content of a new file.
+ * -1 and a sentence for the operator when it cannot be had or is not safe.
+ * A process maps one such file.
+ */
+int share_file_open(struct share_file *file, const char *dir, const char *name,
+		    size_t size, void (*fill)(void *memory, const void *arg),
+		    const void *arg, char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
+void share_file_close(struct share_file *file);
+
+/* false: the file was removed or cut; why, in words. */
+bool share_file_intact(const struct share_file *file, char *reason,
+		       size_t reason_size);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * state: whether this process shares its results with others, and where
+ * (`state_dir`).
+ *
+ * Belongs to the main thread, at start.
+ */
+#ifndef HEALTH_STATE_H
+#define HEALTH_STATE_H
+
+#include <stdbool.h>
+
+struct settings;
+struct share;
+
+/* How the process was started. */
+enum state_start {
+	STATE_ALONE, /* on the command line, or as the only one */
+	STATE_MANY,  /* by a server that starts as many as it likes */
+	STATE_CGI    /* likewise, for one request */
+};
+
+/*
+ * NULL when the process is to be alone, or, with a line in the log, when the
+ * results cannot be shared safely.  To be ended with share_close().
+ */
+struct share *state_open(const struct settings *settings,
+			 enum state_start start);
+
+#endif
