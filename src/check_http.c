@@ -93,6 +93,36 @@ static bool http_header_is_secret(const char *line, size_t len)
 	return false;
 }
 
+/* Headers that say who asks whom and for what; names of hosts and programs
+ * stand in many lines of a log. */
+static bool http_header_is_open(const char *line)
+{
+	static const char *const names[] = { "accept", "content-",
+					     "host:", "user-agent:" };
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncasecmp(line, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+/* "a=1; session=2": a server may repeat each by itself. */
+static int http_cookies_hide(const char *value)
+{
+	const char *equals;
+	char *cookie;
+	int bad = 0;
+
+	while (!bad && (equals = strchr(value, '='))) {
+		cookie = strndup(equals + 1, strcspn(equals + 1, ";"));
+		bad = !cookie || text_secret(cookie);
+		free(cookie);
+		value = equals + 1;
+	}
+	return bad ? -1 : 0;
+}
+
 /* conf hides the line as a whole; parts of it may turn up by themselves: the
  * value, and what stands in it after a scheme ("Bearer"). */
 static int http_header_hide(const char *line)
@@ -100,10 +130,19 @@ static int http_header_hide(const char *line)
 	size_t len = strcspn(line, ":");
 	const char *value = line + len, *credentials;
 
-	if (!*value || !http_header_is_secret(line, len))
+	if (!*value)
 		return 0;
 	value++;
 	value += strspn(value, " \t");
+	if (!http_header_is_secret(line, len)) {
+		if (http_header_is_open(line) ||
+		    !text_looks_secret(value, strlen(value)))
+			return 0;
+		return text_secret(value);
+	}
+	if (strncasecmp(line, "cookie:", strlen("cookie:")) == 0 &&
+	    http_cookies_hide(value))
+		return -1;
 	credentials = strchr(value, ' ');
 	if (credentials && text_secret(credentials + 1))
 		return -1;

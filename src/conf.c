@@ -242,13 +242,14 @@ struct conf_place conf_place_of(const struct conf_section *section,
 
 /*
  * What a file calls a key may be a line of a secret that was broken into
- * several: what does not look like a key is not shown.
+ * several: what does not look like a key is not shown.  The figures in it are
+ * what base64 has, and no key.
  */
 static bool conf_showable(const char *key)
 {
 	return strlen(key) < CONF_KEY_SHOWN_BYTES &&
 	       key[strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
-			       "abcdefghijklmnopqrstuvwxyz0123456789")] == '\0';
+			       "abcdefghijklmnopqrstuvwxyz")] == '\0';
 }
 
 /* "health.conf:12: [redis] timeout: " */

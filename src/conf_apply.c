@@ -280,13 +280,18 @@ static char *conf_read_value_file(struct conf *conf,
 				  const struct conf_entry *entry)
 {
 	char path[CONF_PATH_BYTES], reason[128];
+	const char *called = path;
 	char *text;
 	size_t len;
 
+	/* The secret itself may have been written there. */
+	if (entry->row->flags & (CONF_SECRET | CONF_URL) &&
+	    !strchr("./", entry->value[0]))
+		called = "the file named here";
 	conf_file_path(path, sizeof(path), entry, entry->value);
 	if (conf_slurp(path, CONF_VALUE_BYTES, &text, &len, reason,
 		       sizeof(reason)) != 0) {
-		conf_collect(conf, place, "%.200s %s", path, reason);
+		conf_collect(conf, place, "%.200s %s", called, reason);
 		return NULL;
 	}
 	if (len > 0 && text[len - 1] == '\n')
@@ -295,7 +300,7 @@ static char *conf_read_value_file(struct conf *conf,
 		text[--len] = '\0';
 	if (len > 0 && !memchr(text, '\0', len))
 		return text;
-	conf_collect(conf, place, "%.200s %s", path,
+	conf_collect(conf, place, "%.200s %s", called,
 		     len ? "holds a NUL byte" : "is empty");
 	explicit_bzero(text, len);
 	free(text);

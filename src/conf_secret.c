@@ -8,6 +8,7 @@
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* Names, in a query or a connection string, of what is secret. */
 static const char *const conf_secret_names[] = {
@@ -63,18 +64,49 @@ static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
 	last->len = start + len - last->start;
 }
 
+/* Behind "scheme:/" or "scheme://", of which libcurl takes either; NULL: it is
+ * no URL. */
+static const char *conf_url_rest(const char *url)
+{
+	const char *colon = url + strspn(url, "abcdefghijklmnopqrstuvwxyz+-."
+					      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					      "0123456789");
+
+	if (colon == url || colon[0] != ':' || colon[1] != '/')
+		return NULL;
+	return colon + 1 + strspn(colon + 1, "/");
+}
+
+/*
+ * Without a password, what stands there is a token (HTTP) or a password in the
+ * wrong place (Redis).  PostgreSQL has users without one.
+ */
+static bool conf_user_is_secret(const char *url, const char *colon,
+				const char *at)
+{
+	return (!colon || colon + 1 == at) &&
+	       strncasecmp(url, "postgres", strlen("postgres")) != 0;
+}
+
 /*
  * A password may hold "/", "?", "#" and "@" although RFC 3986 wants them
  * encoded; so it ends at the last "@" of all.
  */
-static void conf_url_spans(struct conf_spans *spans, const char *url)
+static void conf_url_spans(struct conf_spans *spans, const char *url,
+			   const char *user)
 {
-	const char *user = strstr(url, "://") + 3;
-	const char *at = strrchr(user, '@');
-	const char *colon = strchr(user, ':');
-	const char *query = strchr(at ? at : user, '?');
+	const char *at = strrchr(user, '@'), *colon = strchr(user, ':');
+	const char *query;
 
-	if (at && colon && colon < at)
+	if (colon && at && colon > at)
+		colon = NULL;
+	/* An "@" in the path or the query, and nobody in front of the host. */
+	if (!colon && at && strcspn(user, "/?#") < (size_t)(at - user))
+		at = NULL;
+	query = strchr(at ? at : user, '?');
+	if (at && conf_user_is_secret(url, colon, at))
+		conf_add_span(spans, (size_t)(user - url), (size_t)(at - user));
+	else if (at && colon)
 		conf_add_span(spans, (size_t)(colon + 1 - url),
 			      (size_t)(at - colon - 1));
 	if (query) {
@@ -128,9 +160,10 @@ static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
 static struct conf_spans conf_find_spans(const char *url)
 {
 	struct conf_spans spans = { .n = 0 };
+	const char *rest = conf_url_rest(url);
 
-	if (strstr(url, "://"))
-		conf_url_spans(&spans, url);
+	if (rest)
+		conf_url_spans(&spans, url, rest);
 	else
 		conf_conninfo_spans(&spans, url);
 	return spans;
@@ -196,22 +229,23 @@ static int conf_register(const char *text, size_t len, bool percent)
 	return bad;
 }
 
-/* Of a query only what is called secret: hiding each "verify-full" in the log
- * would garble it. */
+/* Of a query only what is called secret or looks like it: hiding each
+ * "verify-full" in the log would garble it. */
 static int conf_register_query(const char *query, size_t len)
 {
 	const char *end = query + len, *equals;
-	size_t part;
+	size_t part, value_len;
 	int bad = 0;
 
 	for (; query < end && !bad; query += part + 1) {
 		part = strcspn(query, "&#");
 		equals = memchr(query, '=', part);
-		if (equals &&
-		    conf_is_secret_name(query, (size_t)(equals - query)))
-			bad = conf_register(equals + 1,
-					    (size_t)(query + part - equals - 1),
-					    true);
+		if (!equals)
+			continue;
+		value_len = (size_t)(query + part - equals - 1);
+		if (conf_is_secret_name(query, (size_t)(equals - query)) ||
+		    text_looks_secret(equals + 1, value_len))
+			bad = conf_register(equals + 1, value_len, true);
 	}
 	return bad;
 }
@@ -219,7 +253,7 @@ static int conf_register_query(const char *query, size_t len)
 int conf_secret_register_url(const char *url)
 {
 	struct conf_spans spans = conf_find_spans(url);
-	bool percent = strstr(url, "://") != NULL;
+	bool percent = conf_url_rest(url) != NULL;
 	const struct conf_span *span;
 	size_t i;
 	int bad = 0;

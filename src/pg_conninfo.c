@@ -17,6 +17,7 @@
 
 #define PG_FILE_MAX_BYTES (4 * 1024 * 1024)
 #define PG_REASON_BYTES 256
+#define PG_LINE_BYTES 1024
 
 static bool pg_given(const char *value)
 {
@@ -168,6 +169,34 @@ static bool pg_write_all(int fd, const char *from, size_t len)
 	return true;
 }
 
+/* Remembers the passwords of a passfile, which end its lines: "host:port:
+ * database:user:password", where a backslash protects what follows. */
+static bool pg_keep_passwords(const char *text)
+{
+	char password[PG_LINE_BYTES];
+	size_t field = 0, len = 0;
+	bool good = true;
+
+	for (; good; text++) {
+		if (*text == '\n' || *text == '\r' || *text == '\0') {
+			password[len] = '\0';
+			good = text_secret(password) == 0;
+			field = len = 0;
+			if (!*text)
+				break;
+		} else if (*text == ':' && field < 4) {
+			field++;
+		} else {
+			if (*text == '\\' && text[1] && text[1] != '\n')
+				text++;
+			if (field == 4 && len < sizeof(password) - 1)
+				password[len++] = *text;
+		}
+	}
+	explicit_bzero(password, sizeof(password));
+	return good;
+}
+
 /*
  * Replaces the path by that of a copy in memory: libpq reads these files at
  * each connect, and on a dead mount, or from a FIFO put in their place, it
@@ -189,6 +218,8 @@ static bool pg_plan_file(struct pg_plan *plan, PQconninfoOption *option,
 	file->fd = memfd_create("health", MFD_CLOEXEC);
 	good = file->fd >= 0 && fchmod(file->fd, 0600) == 0 &&
 	       pg_write_all(file->fd, text, len);
+	if (strcmp(option->keyword, "passfile") == 0)
+		good = good && pg_keep_passwords(text);
 	explicit_bzero(text, len);
 	free(text);
 	if (file->fd >= 0)

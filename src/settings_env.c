@@ -14,7 +14,7 @@ struct settings_variable {
 	const char *kind;
 	const char *key;
 	const char *name;
-	bool secret;
+	bool secret; /* or may hold one, as a URL */
 };
 
 /* clang-format off */
@@ -22,8 +22,8 @@ static const struct settings_variable settings_variables[] = {
 	{ "database", "postgres", "url", "DATABASE_URL", true },
 	{ "redis", "redis", "url", "REDIS_URL", true },
 	{ "openai", "openai", "api_key", "OPENAI_API_KEY", true },
-	{ "openai", "openai", "base_url", "OPENAI_BASE_URL", false },
-	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_ENDPOINT", false },
+	{ "openai", "openai", "base_url", "OPENAI_BASE_URL", true },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_ENDPOINT", true },
 	{ "azure_openai", "azure-openai", "api_key", "AZURE_OPENAI_API_KEY", true },
 	{ "service_bus", "servicebus", "connection_string", "AZURE_SERVICEBUS_CONNECTION_STRING", true },
 	{ "service_bus", "servicebus", "queue", "AZURE_SERVICEBUS_QUEUE", false },

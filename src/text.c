@@ -2,6 +2,7 @@
 
 #include "text.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +17,8 @@
 #define TEXT_PART_MIN 16
 /* Nor are so many characters of its base64. */
 #define TEXT_BASE64_MIN 8
+/* What is not called a secret is none when it is shorter. */
+#define TEXT_TOKEN_MIN 8
 /* More than is shown of any text: what a cut would halve is still whole when
  * it is masked. */
 #define TEXT_RAW_BYTES 4096
@@ -215,6 +218,20 @@ int text_secret(const char *secret)
 		if (text_remember_base64(secret, from))
 			return -1;
 	return 0;
+}
+
+bool text_looks_secret(const char *text, size_t len)
+{
+	bool letter = false, figure = false;
+	size_t i;
+
+	if (len < TEXT_TOKEN_MIN || text[0] == '/')
+		return false;
+	for (i = 0; i < len; i++) {
+		letter = letter || isalpha((unsigned char)text[i]);
+		figure = figure || isdigit((unsigned char)text[i]);
+	}
+	return letter && figure;
 }
 
 void text_forget_secrets(void)

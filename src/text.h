@@ -13,6 +13,7 @@
 #ifndef HEALTH_TEXT_H
 #define HEALTH_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -29,6 +30,10 @@ void text_clean(char *to, size_t size, const char *from, size_t len);
  * line.  Out of memory is an error: -1.
  */
 int text_secret(const char *secret);
+
+/* Whether a value that nobody calls a secret may be one: long, of letters and
+ * figures, and no path. */
+bool text_looks_secret(const char *text, size_t len);
 
 /* Overwrites and frees all remembered secrets. */
 void text_forget_secrets(void);

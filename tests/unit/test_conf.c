@@ -352,6 +352,7 @@ static const struct {
 	/* a line of a private key: not a word of it is shown */
 	{ "[s]\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEA==\n",
 	  "t:2: [s] unknown key" },
+	{ "[s]\nQ0NxWTB==\n", "t:2: [s] unknown key" },
 	/* in the order of the file, whatever is found first */
 	{ "[s]\nfoo = 1\ntimeout = 5\nbar\n",
 	  "t:2: [s] foo: unknown key\n"
@@ -578,15 +579,16 @@ static void test_value_files(void)
 	apply_here("[s]\npassword_file = gone\nurl_file = fifo\n"
 		   "name_file = empty\nca_file_file = nul\n"
 		   "timeout_file = secret\nline_file = .\n");
-	CHECK_STR(mistakes_here(),
-		  "t:2: [s] password_file: gone cannot be opened: No such file "
-		  "or directory\n"
-		  "t:3: [s] url_file: fifo is not a regular file\n"
-		  "t:4: [s] name_file: empty is empty\n"
-		  "t:5: [s] ca_file_file: nul holds a NUL byte\n"
-		  "t:6: [s] timeout_file: the content of the file is not a "
-		  "duration, write a whole number and a unit: 500ms, 2s, 1m\n"
-		  "t:7: [s] line_file: . is not a regular file");
+	CHECK_STR(
+		mistakes_here(),
+		"t:2: [s] password_file: the file named here cannot be "
+		"opened: No such file or directory\n"
+		"t:3: [s] url_file: the file named here is not a regular file\n"
+		"t:4: [s] name_file: empty is empty\n"
+		"t:5: [s] ca_file_file: nul holds a NUL byte\n"
+		"t:6: [s] timeout_file: the content of the file is not a "
+		"duration, write a whole number and a unit: 500ms, 2s, 1m\n"
+		"t:7: [s] line_file: . is not a regular file");
 	CHECK(strstr(mistakes(), "hunter") == NULL);
 }
 
@@ -704,7 +706,7 @@ static const struct {
 	const char *kept;   /* what must not have been */
 } url_rows[] = {
 	{ "http://host:80/path", NULL, NULL, NULL },
-	{ "redis://user@host/0", NULL, NULL, NULL },
+	{ "postgresql://user@host/0", NULL, NULL, "user" },
 	{ "redis://:pass-1@host/0", "redis://:********@host/0", "pass-1",
 	  "host" },
 	{ "postgresql://app:p%40ss-2@db:5432,db2/app?sslmode=verify-full",
@@ -713,6 +715,14 @@ static const struct {
 	/* characters that ought to be encoded, and are not */
 	{ "redis://u:a/b?c#d@e@host", "redis://u:********@host", "a/b?c#d@e",
 	  NULL },
+	/* a name without a password is one */
+	{ "https://t0ken@h/", "https://********@h/", "t0ken", NULL },
+	{ "https://t0ken:@h/", "https://********@h/", "t0ken", NULL },
+	{ "redis://pw-77@h", "redis://********@h", "pw-77", NULL },
+	{ "https://host/?a=b@c", "https://host/?********", NULL, "host" },
+	{ "http:/u:pw-88@h/", "http:/u:********@h/", "pw-88", NULL },
+	{ "http://h/p?x=abcd1234&y=verify-full", "http://h/p?********",
+	  "abcd1234", "verify-full" },
 	{ "http://h/p?api_key=sss-3&x=yyyy#frag", "http://h/p?********#frag",
 	  "sss-3", "yyyy" },
 	{ "host=db password=pw-44 user=app",

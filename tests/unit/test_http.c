@@ -60,6 +60,11 @@ int text_secret(const char *secret)
 	return 0;
 }
 
+bool text_looks_secret(const char *text, size_t len)
+{
+	return memmem(text, len, "s3cret", 6) != NULL;
+}
+
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
 {
@@ -494,6 +499,31 @@ static void test_broken_answers(void)
 	ask_path(&conn, NULL);
 	CHECK_INT(conn.code, RESULT_CONNECT);
 	server.close_at_once = false;
+}
+
+/* What is hidden of a header line, besides the whole of it. */
+static void test_hidden_headers(void)
+{
+	static const struct {
+		const char *line, *hidden;
+	} rows[] = {
+		{ "Authorization: Basic abc", "<abc><Basic abc>" },
+		{ "X-Auth:abc", "<abc>" },
+		{ "X-Auth:", "<>" },
+		{ "Cookie: a=1; b=two", "<1><two><b=two><a=1; b=two>" },
+		{ "X-Any: s3cret", "<s3cret>" },
+		{ "X-Any: word", "" },
+		{ "Host: s3cret", "" },
+		{ "Accept-Language: s3cret", "" },
+		{ "Content-Type: s3cret", "" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		secrets[0] = '\0';
+		CHECK_INT(http_header_hide(rows[i].line), 0);
+		CHECK_STR(secrets, rows[i].hidden);
+	}
 }
 
 static void test_endless_header(void)
@@ -1052,6 +1082,7 @@ int main(void)
 	test_origin();
 	test_statuses();
 	test_broken_answers();
+	test_hidden_headers();
 	test_endless_header();
 	test_body_cap();
 	test_json();

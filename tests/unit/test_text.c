@@ -195,6 +195,17 @@ static void test_mask_parts(void)
 	text_forget_secrets();
 }
 
+static void test_looks_secret(void)
+{
+	CHECK(text_looks_secret("ghp16C7e", 8));
+	CHECK(!text_looks_secret("ghp16C7e", 7));
+	CHECK(text_looks_secret("2f1a-99b1", 9));
+	CHECK(!text_looks_secret("verify-full", 11));
+	CHECK(!text_looks_secret("2024-10-21", 10));
+	CHECK(!text_looks_secret("/etc/ssl/ca1.pem", 16));
+	CHECK(!text_looks_secret("", 0));
+}
+
 static const char *shown(size_t size, const char *text)
 {
 	static char to[6000];
@@ -255,6 +266,7 @@ int main(void)
 	test_mask();
 	test_mask_encoded();
 	test_mask_parts();
+	test_looks_secret();
 	test_show();
 	test_nearest();
 	return unit_report();
