@@ -441,6 +441,9 @@ bool board_publish(struct board *board, size_t check,
 	pthread_mutex_lock(&board->lock);
 	board_pull(board, check, &calls.hear);
 	*before = record = slot->record;
+	/* What was before the service began anew does not count. */
+	if (record.first_ok_us < share_began_us(board->share))
+		record.first_ok_us = 0;
 	record_add(&record, result);
 	counts = share_publish(board->share, check, &record);
 	if (counts && board_take_in(board, slot, &record))

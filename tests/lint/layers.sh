@@ -32,6 +32,7 @@ layers='
 3 ear
 3 stream stream_bio stream_race stream_tls stream_trust stream_words
 4 drain
+4 keeper
 4 verdict
 4 http_ask http_intake http_question http_url http_words
 4 check_kinds
