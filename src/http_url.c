@@ -10,7 +10,11 @@ char *http_url_part(CURLU *url, CURLUPart part, unsigned flags)
 {
 	char *text = NULL;
 
-	return curl_url_get(url, part, &text, flags) ? NULL : text;
+	if (!curl_url_get(url, part, &text, flags))
+		return text;
+	/* Of a name that it cannot convert libcurl hands out a copy. */
+	curl_free(text);
+	return NULL;
 }
 
 bool http_url_is_loopback(const char *host)

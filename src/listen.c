@@ -247,7 +247,7 @@ static int listen_split(const char *where, char *host, size_t size)
 	char *end;
 	long port;
 
-	if (!colon || !colon[1])
+	if (!colon)
 		return -1;
 	len = (size_t)(colon - where);
 	if (len >= 2 && where[0] == '[' && colon[-1] == ']') {
@@ -258,6 +258,9 @@ static int listen_split(const char *where, char *host, size_t size)
 		return -1;
 	memcpy(host, where, len);
 	host[len] = '\0';
+	/* strtol(3) takes a blank and a sign, too. */
+	if (colon[1] < '0' || colon[1] > '9')
+		return -1;
 	port = strtol(colon + 1, &end, 10);
 	return *end || port < 1 || port > 65535 ? -1 : (int)port;
 }

@@ -5,6 +5,7 @@
 #include "stream.h"
 #include "text.h"
 
+#include <ctype.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 #define SB_DOMAIN ".servicebus.windows.net"
 #define SB_PORT_PLAIN 5672 /* the emulator's */
 #define SB_BLANKS " \t\r\n"
+#define SB_HOST_MAX 253	  /* RFC 1035 section 2.3.4, without the last dot */
+#define SB_ENTITY_MAX 260 /* as the service has it */
 
 struct sb_prepare {
 	struct conf *conf;
@@ -39,6 +42,15 @@ static char *sb_trim(char *text)
 	return text;
 }
 
+static bool sb_is_host(const char *text)
+{
+	const char *at;
+
+	for (at = text; isgraph((unsigned char)*at); at++)
+		;
+	return at > text && !*at && at - text <= SB_HOST_MAX;
+}
+
 /* "sb://host[:port][/]", cut in place; NULL, or what is wrong. */
 static const char *sb_read_endpoint(struct sb_prepare *prepare, char *text)
 {
@@ -57,7 +69,7 @@ static const char *sb_read_endpoint(struct sb_prepare *prepare, char *text)
 		    prepare->endpoint_port > 65535)
 			return "the port of Endpoint is no port";
 	}
-	if (!*text)
+	if (!sb_is_host(text))
 		return "Endpoint names no host";
 	prepare->settings->host = text;
 	return NULL;
@@ -162,6 +174,9 @@ static void sb_prepare_parts(struct sb_prepare *prepare)
 			     "must be set beside namespace");
 	snprintf(host, sizeof(host), "%s%s", settings->namespace,
 		 strpbrk(settings->namespace, ".:") ? "" : SB_DOMAIN);
+	if (!sb_is_host(host))
+		conf_mistake(prepare->conf, prepare->section, "namespace",
+			     "is no name of a host");
 	prepare->settings->host = conf_keep(prepare->conf, host);
 }
 
@@ -178,6 +193,8 @@ static const char *sb_entity(const struct sb_prepare *prepare)
 	else if (!*name && !prepare->entity_path)
 		mistake = "name what is asked: queue, or topic and "
 			  "subscription";
+	else if (!*name && strlen(prepare->entity_path) > SB_ENTITY_MAX)
+		mistake = "EntityPath in connection_string is too long";
 	else if (*name && prepare->entity_path &&
 		 strcmp(name, prepare->entity_path) != 0)
 		mistake = "is another than EntityPath in connection_string";

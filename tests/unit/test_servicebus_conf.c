@@ -125,6 +125,11 @@ static void test_entities(void)
 	done();
 }
 
+/* 300 characters, more than an entity has. */
+#define TEN "xxxxxxxxxx"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define LONG HUNDRED HUNDRED HUNDRED
+
 static const struct {
 	const char *text, *mistake;
 } mistakes[] = {
@@ -134,6 +139,12 @@ static const struct {
 	  "key_name: must be set beside namespace" },
 	{ "namespace = n\nkey_name = n\nqueue = q",
 	  "key: must be set beside namespace" },
+	{ "namespace = a b\nkey_name = n\nkey = secret\nqueue = q",
+	  "namespace: is no name of a host" },
+	{ "connection_string = Endpoint=sb://a b/;" KEY "\nqueue = q",
+	  "connection_string: Endpoint names no host" },
+	{ "connection_string = " ENDPOINT KEY ";EntityPath=" LONG,
+	  "queue: EntityPath in connection_string is too long" },
 	{ GOOD, "queue: name what is asked: queue, or topic and subscription" },
 	{ GOOD "topic = t",
 	  "topic: needs a subscription: nobody listens to a topic" },
