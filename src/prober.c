@@ -45,30 +45,35 @@ struct prober {
 
 /* ---- the other processes ---- */
 
+static void prober_look_at(struct prober *prober, int64_t at_ms)
+{
+	loop_timer_set(prober->env.loop, &prober->look, at_ms);
+}
+
+/* Never later than planned. */
 static void prober_look_soon(void *arg)
 {
 	struct prober *prober = arg;
+	int64_t soon_ms = clock_ms() + KEEPER_LOOK_MS;
 
-	loop_timer_set(prober->env.loop, &prober->look,
-		       clock_ms() + KEEPER_LOOK_MS);
+	if (!loop_timer_armed(&prober->look) || prober->look.at_ms > soon_ms)
+		prober_look_at(prober, soon_ms);
 	ear_listen(prober->ear, true);
 }
 
 static void prober_attend(struct prober *prober)
 {
-	bool held = false;
+	bool listen = false;
 	size_t i;
 
-	loop_timer_set(prober->env.loop, &prober->look,
-		       clock_ms() + PROBER_LOOK_MS);
 	prober->news = share_news(prober->world.share);
 	for (i = 0; i < prober->n; i++) {
 		keeper_attend(&prober->keepers[i]);
-		held = held || prober->keepers[i].held ||
-		       prober->keepers[i].waiting;
+		listen = listen || prober->keepers[i].held ||
+			 prober->keepers[i].waiting;
 	}
-	/* Who neither holds nor waits for anything hears nothing. */
-	ear_listen(prober->ear, held);
+	/* Who neither holds nor waits for anything need not hear of news. */
+	ear_listen(prober->ear, listen);
 }
 
 /* Goes on alone. */
@@ -77,7 +82,6 @@ static void prober_part(struct prober *prober)
 	size_t i;
 
 	ear_listen(prober->ear, false);
-	loop_timer_clear(prober->env.loop, &prober->look);
 	board_part(prober->board);
 	prober->world.share = NULL;
 	for (i = 0; i < prober->n; i++)
@@ -90,6 +94,7 @@ static void prober_on_look(void *arg)
 	char reason[PATH_MAX + 64];
 
 	if (share_intact(prober->world.share, reason, sizeof(reason))) {
+		prober_look_at(prober, clock_ms() + PROBER_LOOK_MS);
 		prober_attend(prober);
 		return;
 	}
@@ -125,7 +130,7 @@ static void *prober_main(void *arg)
 	for (i = 0; prober->world.ahead && i < prober->n; i++)
 		keeper_warm_up(&prober->keepers[i]);
 	if (prober->world.share)
-		prober_attend(prober);
+		prober_on_look(prober);
 	loop_run(prober->env.loop, prober_on_turn, prober);
 	eventfd_write(prober->ended_fd, 1);
 	return NULL;

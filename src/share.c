@@ -25,8 +25,11 @@
 #define SHARE_LOCKS_AT ((off_t)1 << 40)
 #define SHARE_TOKENS (UINT64_C(1) << 22)
 
-/* How often a copy that changes meanwhile is read again. */
+/* How often a copy that changes meanwhile is read again, a token looked for,
+ * and a file opened that is removed at that moment. */
 #define SHARE_READ_TRIES 8
+#define SHARE_TOKEN_TRIES 1000
+#define SHARE_OPEN_TRIES 3
 
 /* A lease: token (22 bits), enum share_lease (2 bits and one), until_ms. */
 #define SHARE_UNTIL_BITS 39
@@ -68,6 +71,7 @@ struct share {
 	struct share_file file;
 	struct share_header *header;
 	size_t n;
+	bool founder;
 	uint64_t token;
 	/* `current` of each slot when its lease was taken. */
 	uint64_t taken_at[];
@@ -149,7 +153,7 @@ static int share_take_token(struct share *share)
 	struct flock lock;
 	int tries;
 
-	for (tries = 0; tries < 1000; tries++) {
+	for (tries = 0; tries < SHARE_TOKEN_TRIES; tries++) {
 		uint64_t last = atomic_fetch_add(&share->header->last_token, 1);
 
 		share->token = (last + 1) % SHARE_TOKENS;
@@ -180,10 +184,30 @@ static bool share_is_alone(const struct share *share)
 	       lock.l_type == F_UNLCK;
 }
 
+/* Takes part in the file; false: the last one who did is removing it. */
+static bool share_enter(struct share *share, char *reason, size_t reason_size)
+{
+	int entered = share_take_token(share);
+
+	snprintf(reason, reason_size, "%s: cannot be locked: %s",
+		 share->file.path, strerror(errno));
+	return entered == 0 && !share_file_is_gone(&share->file);
+}
+
+/* The last one removes the file.  Who comes meanwhile gets no token in it. */
+static void share_remove(struct share *share)
+{
+	struct flock lock;
+
+	if (share_lock(share, F_OFD_SETLK, 0, SHARE_TOKENS, &lock) == 0)
+		share_file_remove(&share->file);
+}
+
 struct share *share_open(const struct share_options *options, char *reason,
 			 size_t reason_size)
 {
 	struct share *share;
+	int tries;
 
 	share = calloc(1, sizeof(*share) +
 				  options->n * sizeof(share->taken_at[0]));
@@ -192,20 +216,20 @@ struct share *share_open(const struct share_options *options, char *reason,
 		return NULL;
 	}
 	share->n = options->n;
-	if (share_open_file(share, options, reason, reason_size)) {
-		free(share);
-		return NULL;
-	}
-	if (share_take_token(share)) {
-		snprintf(reason, reason_size, "%s: cannot be locked: %s",
-			 share->file.path, strerror(errno));
+	share->founder = options->founder;
+	for (tries = 0; tries < SHARE_OPEN_TRIES; tries++) {
+		if (share_open_file(share, options, reason, reason_size))
+			break;
+		if (share_enter(share, reason, reason_size)) {
+			if (share->founder && share_is_alone(share))
+				atomic_store(&share->header->began_us,
+					     clock_us());
+			return share;
+		}
 		share_file_close(&share->file);
-		free(share);
-		return NULL;
 	}
-	if (options->founder && share_is_alone(share))
-		atomic_store(&share->header->began_us, clock_us());
-	return share;
+	free(share);
+	return NULL;
 }
 
 void share_close(struct share *share)
@@ -216,6 +240,8 @@ void share_close(struct share *share)
 		return;
 	for (i = 0; i < share->n; i++)
 		share_leave(share, i);
+	if (share->founder)
+		share_remove(share);
 	share_file_close(&share->file);
 	free(share);
 }

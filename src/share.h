@@ -64,7 +64,8 @@ struct share_options {
 	uint8_t identity[SHARE_IDENTITY_BYTES];
 	size_t n; /* checks */
 	/* When nobody else is there, the checks' past before now does not
-	 * count for startup: the service begins anew. */
+	 * count for startup: the service begins anew.  And the last one to
+	 * leave removes the file. */
 	bool founder;
 };
 

@@ -245,6 +245,22 @@ void share_file_close(struct share_file *file)
 	close(file->fd);
 }
 
+void share_file_remove(const struct share_file *file)
+{
+	struct stat ours, there;
+
+	if (fstat(file->fd, &ours) == 0 && lstat(file->path, &there) == 0 &&
+	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+		unlink(file->path);
+}
+
+bool share_file_is_gone(const struct share_file *file)
+{
+	struct stat status;
+
+	return fstat(file->fd, &status) == 0 && status.st_nlink == 0;
+}
+
 bool share_file_intact(const struct share_file *file, char *reason,
 		       size_t reason_size)
 {

@@ -38,6 +38,12 @@ int share_file_open(struct share_file *file, const char *dir, const char *name,
 	__attribute__((warn_unused_result));
 void share_file_close(struct share_file *file);
 
+/* Removes the file, if that is what its name still stands for. */
+void share_file_remove(const struct share_file *file);
+
+/* Whether it was removed. */
+bool share_file_is_gone(const struct share_file *file);
+
 /* false: the file was removed or cut; why, in words. */
 bool share_file_intact(const struct share_file *file, char *reason,
 		       size_t reason_size);
