@@ -236,6 +236,7 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 		.threads = (size_t)health->threads,
 		.max_waiting = (size_t)health->max_waiting,
 		.max_connections = (size_t)health->max_connections,
+		.checks = base->settings.n,
 		.allowed = getenv("FCGI_WEB_SERVER_ADDRS"),
 	};
 	struct responder *responder;

@@ -3,10 +3,12 @@
 #include "responder.h"
 
 #include <fcgiapp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "answer.h"
@@ -18,6 +20,13 @@
 /* A thread looks after new requests again after so many parked ones, so that
  * liveness is never behind a thousand answers. */
 #define RESPONDER_BATCH 8
+/* After so many were parked, memory goes back to the system, but not more often
+ * than this. */
+#define RESPONDER_CROWD 256
+#define RESPONDER_TRIM_MS 1000
+/* Descriptors that connections must leave to checks, and to all else. */
+#define RESPONDER_FILES_PER_CHECK 4
+#define RESPONDER_FILES 32
 /* While stopping, how often a thread looks whether it may end. */
 #define RESPONDER_STOP_LOOK_MS 10
 
@@ -44,6 +53,8 @@ struct responder {
 	pthread_mutex_t lock; /* of the lots; taken before the board's */
 	struct lot parked;    /* wait for the board */
 	struct lot heard;     /* the board has news, ask again */
+	size_t crowd;	      /* most in the lots since the last trim */
+	int64_t trimmed_ms;
 
 	atomic_bool stopping;
 	_Atomic int64_t stop_ms; /* not before */
@@ -163,14 +174,43 @@ static void visit_send(struct responder_seat *seat, struct visit *visit,
 	visit_end(seat, visit);
 }
 
+static size_t responder_waiting(const struct responder *responder)
+{
+	return responder->parked.n + responder->heard.n;
+}
+
 /* Whether there is no room to let another visit wait, or no time: requests
  * that come after the grace of a stop must not put off the end. */
 static bool responder_is_busy(struct responder *responder)
 {
-	return responder->parked.n + responder->heard.n >=
-		       responder->options.max_waiting ||
+	return responder_waiting(responder) >= responder->options.max_waiting ||
 	       (atomic_load(&responder->stopping) &&
 		clock_ms() >= atomic_load(&responder->stop_ms));
+}
+
+static void responder_count(struct responder *responder)
+{
+	if (responder_waiting(responder) > responder->crowd)
+		responder->crowd = responder_waiting(responder);
+}
+
+/*
+ * A thousand requests that wait take some 25 MB, since what libfcgi allocates
+ * for each of them lies between the smaller things that stay, and malloc(3)
+ * by itself would keep that for ever.  True when it is time to give it back.
+ */
+static bool responder_may_trim(struct responder *responder)
+{
+	int64_t now;
+
+	if (responder->crowd < RESPONDER_CROWD || responder_waiting(responder))
+		return false;
+	now = clock_ms();
+	if (now - responder->trimmed_ms < RESPONDER_TRIM_MS)
+		return false;
+	responder->trimmed_ms = now;
+	responder->crowd = 0;
+	return true;
 }
 
 /*
@@ -195,8 +235,10 @@ static void visit_answer_or_park(struct responder_seat *seat,
 		answered = answer_ask(responder->service, &visit->answer, how,
 				      seat->view);
 	}
-	if (!answered)
+	if (!answered) {
 		lot_insert(&responder->parked, visit);
+		responder_count(responder);
+	}
 	pthread_mutex_unlock(&responder->lock);
 	if (!answered)
 		return;
@@ -286,6 +328,7 @@ static int seat_serve_parked(struct responder_seat *seat)
 	struct responder *responder = seat->responder;
 	struct visit *visit;
 	int64_t left;
+	bool trim;
 	int i;
 
 	for (i = 0; i < RESPONDER_BATCH; i++) {
@@ -301,7 +344,10 @@ static int seat_serve_parked(struct responder_seat *seat)
 		left = responder->parked.first->answer.until_ms - clock_ms();
 	else
 		left = INT32_MAX;
+	trim = responder_may_trim(responder);
 	pthread_mutex_unlock(&responder->lock);
+	if (trim)
+		malloc_trim(0);
 	if (left < 0)
 		return 0;
 	if (atomic_load(&responder->stopping) && left > RESPONDER_STOP_LOOK_MS)
@@ -322,7 +368,7 @@ static bool responder_may_end(struct responder *responder)
 	if (clock_ms() < atomic_load(&responder->stop_ms))
 		return false;
 	pthread_mutex_lock(&responder->lock);
-	empty = !responder->parked.n && !responder->heard.n;
+	empty = !responder_waiting(responder);
 	pthread_mutex_unlock(&responder->lock);
 	return empty;
 }
@@ -422,6 +468,23 @@ static int responder_start_threads(struct responder *responder)
 	return 0;
 }
 
+/* How many connections there may be: checks must not fail for want of a
+ * descriptor because idle peers hold all of them. */
+static size_t responder_room(const struct responder_options *options)
+{
+	size_t keep = RESPONDER_FILES +
+		      RESPONDER_FILES_PER_CHECK * options->checks;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return options->max_connections;
+	if (keep > limit.rlim_cur / 2)
+		keep = limit.rlim_cur / 2;
+	if (limit.rlim_cur - keep < options->max_connections)
+		return limit.rlim_cur - keep;
+	return options->max_connections;
+}
+
 struct responder *responder_start(const struct responder_options *options,
 				  const struct service *service,
 				  struct board *board)
@@ -439,7 +502,7 @@ struct responder *responder_start(const struct responder_options *options,
 	responder->service = service;
 	pthread_mutex_init(&responder->lock, NULL);
 	responder->gate = gate_create(
-		options->listen_fd, options->max_connections, options->allowed);
+		options->listen_fd, responder_room(options), options->allowed);
 	if (responder->gate && FCGX_Init() == 0 &&
 	    responder_start_threads(responder) == 0) {
 		board_on_published(board, responder_on_published, responder);

@@ -22,6 +22,7 @@ struct responder_options {
 	size_t threads;
 	size_t max_waiting;	/* parked requests */
 	size_t max_connections; /* from web servers */
+	size_t checks;		/* that descriptors are kept for */
 	const char *allowed;	/* see gate_create() */
 };
 
