@@ -28,6 +28,19 @@ static int http_ask_on_resolver(void *state, void *reserved, void *arg)
 	return 1;
 }
 
+/* CURLOPT_OPENSOCKETFUNCTION: libcurl is about to make a connection. */
+static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
+					struct curl_sockaddr *address)
+{
+	const struct http_ask *ask = arg;
+
+	(void)purpose;
+	if (!ask->may_connect)
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC,
+		      address->protocol);
+}
+
 static int http_ask_set_question(CURL *easy,
 				 const struct http_question *question)
 {
@@ -259,6 +272,9 @@ static int http_ask_begin(struct http_ask *ask)
 		return -1;
 	if (http_ask_set_question(ask->easy, ask->question) ||
 	    http_intake_attach(&ask->intake, ask->easy) ||
+	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETFUNCTION,
+			     http_ask_on_socket) ||
+	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETDATA, ask) ||
 	    curl_easy_setopt(ask->easy, CURLOPT_ERRORBUFFER, ask->error))
 		return -1;
 	return 0;
@@ -280,6 +296,7 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 
 	ask->conn = conn;
 	ask->question = question;
+	ask->may_connect = true;
 	if (http_ask_begin(ask) || http_ask_rewind(ask, true)) {
 		conn_failed(conn, RESULT_INTERNAL, "libcurl refused");
 		return;
@@ -302,19 +319,23 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 /*
  * A warm connection needs no address, so a slow name server does not matter
  * here.  libcurl makes another connection by itself when the peer has closed
- * the warm one: to the addresses known now, else to those it had before.
+ * the warm one: only to addresses that are known now.  It still has those from
+ * before, where somebody may answer although the name leads elsewhere by now,
+ * or nowhere; without that, the engine opens anew and the name is looked up.
  */
 void http_ask_again(struct conn *conn)
 {
 	struct http_ask *ask = conn_state(conn);
 	const struct http_question *question = ask->question;
 	const struct resolve_answer *answer = NULL;
+	bool named = question->host && !question->unix_path;
 
-	if (question->host && !question->unix_path)
+	if (named)
 		answer = resolve_cached(conn_env(conn)->resolver,
 					question->host);
+	ask->may_connect = !named || (answer && answer->code == RESULT_OK);
 	if (http_ask_rewind(ask, false) ||
-	    (answer && answer->code == RESULT_OK && http_ask_use(ask, answer)))
+	    (answer && ask->may_connect && http_ask_use(ask, answer)))
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 	else
 		http_ask_start(ask);
@@ -350,7 +371,7 @@ const char *http_ask_step(const struct conn *conn)
 	const struct http_ask *ask = conn_state_const(conn);
 
 	if (ask->resolving)
-		return "resolving";
+		return "resolving the host name";
 	if (ask->intake.heard)
 		return "reading the answer";
 	if (ask->easy && http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))

@@ -81,7 +81,8 @@ struct http_ask {
 	struct resolve_query query;
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
 	bool resolving;
-	bool fresh; /* on a connection of its own */
+	bool fresh;	  /* on a connection of its own */
+	bool may_connect; /* the addresses are good now */
 	int redirects;
 	struct http_intake intake;
 	char error[CURL_ERROR_SIZE]; /* what libcurl said */

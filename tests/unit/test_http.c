@@ -838,6 +838,7 @@ static void answer_look_up(enum result_code code)
 static void test_names(void)
 {
 	struct conn conn;
+	int before;
 
 	settings_reset("health.test", server.port, "/");
 	server.answer = ANSWER("200 OK", "0\r\n\r\n");
@@ -845,7 +846,7 @@ static void test_names(void)
 	conn_reset(&conn);
 	check_http.open(&conn);
 	CHECK_INT(looked_up, 1);
-	CHECK_STR(check_http.step(&conn), "resolving");
+	CHECK_STR(check_http.step(&conn), "resolving the host name");
 	answer_look_up(RESULT_OK);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
@@ -857,8 +858,21 @@ static void test_names(void)
 	conn_again(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(looked_up, 1);
-	check_http.close(&conn);
+
+	/* The peer closed it: it is called again where the name leads now,
+	 * and not where it led before. */
+	before = server.connections;
+	server_hang_up(&server);
+	conn_again(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(server.connections, before + 1);
 	cached = false;
+	server_hang_up(&server);
+	conn_again(&conn);
+	CHECK_INT(conn.ended, 1);
+	CHECK(conn.code != RESULT_OK);
+	CHECK_INT(server.connections, before + 1);
+	check_http.close(&conn);
 
 	conn_reset(&conn);
 	check_http.open(&conn);
