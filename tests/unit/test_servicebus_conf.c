@@ -37,6 +37,8 @@ static void done(void)
 {
 	sb_conf_dispose(&settings);
 	sb_conf_dispose(&settings);
+	/* A connection string begins with words that are none. */
+	text_forget_secrets();
 }
 
 #define ENDPOINT "Endpoint=sb://ns.servicebus.windows.net/;"
