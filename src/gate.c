@@ -32,6 +32,13 @@
 #define GATE_LISTEN UINT64_MAX
 #define GATE_WAKE (UINT64_MAX - 1)
 
+/* What the log says at most every GATE_WARN_MS, however often it happens: who
+ * may connect must not be able to fill it. */
+struct gate_note {
+	int64_t said_ms;
+	size_t n; /* how often since */
+};
+
 struct gate {
 	int epoll_fd, listen_fd, wake_fd;
 	const char *allowed;
@@ -40,8 +47,26 @@ struct gate {
 	size_t max;
 	struct gate_conn *ready; /* returned with an event, by next_ready */
 	bool resting;		 /* accepting pauses until rest_until_ms */
-	int64_t rest_until_ms, warned_ms;
+	int64_t rest_until_ms;
+	struct gate_note full, refused, broken;
 };
+
+/* How often it has happened, when that is to be said now, or else 0. */
+static size_t gate_noted(struct gate *gate, struct gate_note *note)
+{
+	int64_t now = clock_ms();
+	size_t n = 0;
+
+	pthread_mutex_lock(&gate->lock);
+	note->n++;
+	if (now - note->said_ms >= GATE_WARN_MS) {
+		note->said_ms = now;
+		n = note->n;
+		note->n = 0;
+	}
+	pthread_mutex_unlock(&gate->lock);
+	return n;
+}
 
 /* ---- accepting ---- */
 
@@ -59,7 +84,7 @@ static void gate_make_room(struct gate *gate)
 {
 	int64_t now = clock_ms();
 	size_t open;
-	bool warn, sent;
+	bool sent;
 
 	pthread_mutex_lock(&gate->lock);
 	sent = gate_list_send_away(&gate->places.partial,
@@ -67,13 +92,25 @@ static void gate_make_room(struct gate *gate)
 	       gate_list_send_away(&gate->places.idle, now);
 	gate->resting = true;
 	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
-	warn = now - gate->warned_ms >= GATE_WARN_MS;
-	if (warn)
-		gate->warned_ms = now;
 	open = gate->places.open;
 	pthread_mutex_unlock(&gate->lock);
-	if (warn)
-		log_warn("no room for another connection, %zu are open", open);
+	if (gate_noted(gate, &gate->full))
+		log_warn("no room for another connection, %zu are open: "
+			 "see max_connections, and the limit of open files",
+			 open);
+}
+
+static void gate_refuse(struct gate *gate, const struct sockaddr_storage *peer)
+{
+	char address[INET6_ADDRSTRLEN];
+	size_t n = gate_noted(gate, &gate->refused);
+
+	if (!n)
+		return;
+	gate_peer_address(peer, address, sizeof(address));
+	log_warn("connections refused, since not from FCGI_WEB_SERVER_ADDRS: "
+		 "%zu, the last from %s",
+		 n, address);
 }
 
 static void gate_rest(struct gate *gate)
@@ -88,7 +125,7 @@ static void gate_rest(struct gate *gate)
  * is EACCES when there may be others. */
 static struct gate_conn *gate_accept(struct gate *gate)
 {
-	struct sockaddr_storage peer;
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(peer);
 	struct gate_conn *conn = NULL;
 	bool full;
@@ -119,6 +156,7 @@ static struct gate_conn *gate_accept(struct gate *gate)
 	}
 	if (!gate_peer_allowed(gate->allowed, &peer)) {
 		close(fd);
+		gate_refuse(gate, &peer);
 		errno = EACCES;
 		return NULL;
 	}
@@ -206,6 +244,7 @@ enum gate_sight {
 	GATE_BEGINNING, /* the beginning of a request, more must come */
 	GATE_CHANGED,	/* look again */
 	GATE_LEFT,	/* let go of: it is no longer the caller's */
+	GATE_BROKEN,	/* no request that we take: to be closed */
 	GATE_END	/* to be closed */
 };
 
@@ -273,11 +312,23 @@ static enum gate_sight gate_look(struct gate_conn *conn,
 			return GATE_CHANGED;
 		break;
 	case FCGI_SCAN_PARTIAL:
-		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_BEGINNING;
+		if (++conn->pieces <= GATE_PIECES)
+			return GATE_BEGINNING;
+		break;
 	case FCGI_SCAN_BAD:
 		break;
 	}
-	return GATE_END;
+	return GATE_BROKEN;
+}
+
+static void gate_complain(struct gate *gate)
+{
+	size_t n = gate_noted(gate, &gate->broken);
+
+	if (n)
+		log_warn("connections closed, since what they sent is no "
+			 "FastCGI request, or too long a one: %zu",
+			 n);
 }
 
 /* True when the connection, held by the caller, has a whole request.  If not,
@@ -296,7 +347,9 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 			sight = gate_let_go(gate, conn,
 					    sight == GATE_BEGINNING);
 	} while (sight == GATE_CHANGED);
-	if (sight == GATE_END) {
+	if (sight == GATE_BROKEN)
+		gate_complain(gate);
+	if (sight == GATE_END || sight == GATE_BROKEN) {
 		gate_close(gate, conn);
 	} else if (sight == GATE_WHOLE) {
 		pthread_mutex_lock(&gate->lock);
@@ -514,7 +567,8 @@ struct gate *gate_create(int listen_fd, size_t max_connections,
 	gate->listen_fd = listen_fd;
 	gate->max = max_connections;
 	gate->allowed = allowed;
-	gate->warned_ms = clock_ms() - GATE_WARN_MS;
+	gate->full.said_ms = gate->refused.said_ms = gate->broken.said_ms =
+		clock_ms() - GATE_WARN_MS;
 	pthread_mutex_init(&gate->lock, NULL);
 	gate->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	gate->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

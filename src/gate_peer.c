@@ -6,12 +6,26 @@
 #include <netinet/in.h>
 #include <string.h>
 
-bool gate_peer_allowed(const char *allowed, const struct sockaddr_storage *peer)
+void gate_peer_address(const struct sockaddr_storage *peer, char *text,
+		       size_t size)
 {
-	char text[INET6_ADDRSTRLEN] = "";
 	const struct sockaddr_in *in = (const void *)peer;
 	const struct in6_addr *in6 =
 		&((const struct sockaddr_in6 *)peer)->sin6_addr;
+	socklen_t room = (socklen_t)size;
+
+	text[0] = '\0';
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &in->sin_addr, text, room);
+	else if (peer->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(in6))
+		inet_ntop(AF_INET, &in6->s6_addr[12], text, room);
+	else if (peer->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, in6, text, room);
+}
+
+bool gate_peer_allowed(const char *allowed, const struct sockaddr_storage *peer)
+{
+	char text[INET6_ADDRSTRLEN];
 	const char *at = allowed;
 	size_t len;
 
@@ -20,12 +34,7 @@ bool gate_peer_allowed(const char *allowed, const struct sockaddr_storage *peer)
 	if (!at || !*at ||
 	    (peer->ss_family != AF_INET && peer->ss_family != AF_INET6))
 		return true;
-	if (peer->ss_family == AF_INET)
-		inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-	else if (IN6_IS_ADDR_V4MAPPED(in6))
-		inet_ntop(AF_INET, &in6->s6_addr[12], text, sizeof(text));
-	else
-		inet_ntop(AF_INET6, in6, text, sizeof(text));
+	gate_peer_address(peer, text, sizeof(text));
 	for (; *at; at += len + (at[len] == ',')) {
 		len = strcspn(at, ",");
 		if (len == strlen(text) && !strncmp(at, text, len))

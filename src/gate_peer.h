@@ -7,6 +7,7 @@
 #define HEALTH_GATE_PEER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 /*
@@ -16,5 +17,10 @@
  */
 bool gate_peer_allowed(const char *allowed,
 		       const struct sockaddr_storage *peer);
+
+/* The address as inet_ntop(3) writes it, one of IPv4 also when it came over an
+ * IPv6 socket; empty for a Unix socket. */
+void gate_peer_address(const struct sockaddr_storage *peer, char *text,
+		       size_t size);
 
 #endif
