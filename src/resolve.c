@@ -72,11 +72,16 @@ static void resolve_unlink(struct resolve_lookup *lookup)
 		*link = lookup->next;
 }
 
-static void resolve_free(struct resolve_lookup *lookup)
+static void resolve_end(struct resolve_lookup *lookup)
 {
 	resolve_dns_stop(&lookup->dns);
 	loop_timer_clear(lookup->resolver->loop, &lookup->ready);
 	resolve_unlink(lookup);
+}
+
+static void resolve_free(struct resolve_lookup *lookup)
+{
+	resolve_end(lookup);
 	if (lookup != &lookup->resolver->spare)
 		free(lookup);
 }
@@ -241,9 +246,11 @@ void resolver_destroy(struct resolver *resolver)
 		return;
 	while ((lookup = resolver->lookups)) {
 		resolver->lookups = lookup->next;
-		resolve_free(lookup);
+		resolve_end(lookup);
+		if (lookup != &resolver->spare)
+			free(lookup);
 	}
-	resolve_free(&resolver->spare);
+	resolve_end(&resolver->spare);
 	resolve_cache_clear(&resolver->cache);
 	free(resolver);
 	ares_library_cleanup();

@@ -64,12 +64,10 @@ static bool route_join(char path[ROUTE_PATH_BYTES + 1], const char *head,
 /* What follows the mount at the start of `path`, or NULL. */
 static const char *route_after(const char *path, const char *mount)
 {
-	size_t len = strlen(mount);
-
-	if (strncmp(path, mount, len) != 0 ||
-	    (path[len] != '/' && path[len] != '\0'))
-		return NULL;
-	return path + len;
+	for (; *mount; path++, mount++)
+		if (*path != *mount)
+			return NULL;
+	return *path == '/' || *path == '\0' ? path : NULL;
 }
 
 /*
