@@ -8,7 +8,7 @@ need apache2
 
 mount_start() {
 	mkdir -p "$scratch/www"
-	cp "$health_program" "$scratch/health.conf" "$scratch/www/"
+	cp "$health_program"* "$scratch/health.conf" "$scratch/www/"
 	cp "$HEALTH_SRCDIR/apache/htaccess" "$scratch/www/.htaccess"
 	start_apache <<-END
 		LoadModule fcgid_module /usr/lib/apache2/modules/mod_fcgid.so
