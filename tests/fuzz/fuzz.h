@@ -125,8 +125,8 @@ static inline size_t fuzz_utf8(const unsigned char *at)
 			break;
 	if (i == sizeof(rows) / sizeof(rows[0]))
 		return 0;
-	if (rows[i].len > 1 && (at[1] < rows[i].second_from ||
-				at[1] > rows[i].second_to))
+	if (rows[i].len > 1 &&
+	    (at[1] < rows[i].second_from || at[1] > rows[i].second_to))
 		return 0;
 	for (j = 2; j < rows[i].len; j++)
 		if ((at[j] & 0xc0) != 0x80)

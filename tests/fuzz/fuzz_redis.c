@@ -1,0 +1,168 @@
+/*
+ * What a Redis server may say: the input says what is configured, in which
+ * pieces the bytes arrive, and how the connection ends.  Each question ends
+ * once, in words of ours, and whoever talks on is not listened to.
+ */
+#include "config.h"
+
+#include "redis_words.c"
+#include "redis_answer.c"
+#include "redis_talk.c"
+
+#include "../unit/fake_conn.h"
+
+#define FUZZ_CORPUS "tests/fuzz/corpus/redis"
+#include "fuzz.h"
+
+#define FUZZ_RUNS 4
+
+/* ---- the stream, faked ---- */
+
+struct stream {
+	struct fuzz_input input;
+	struct fuzz_pieces pieces;
+	enum stream_state end; /* when all is read */
+	bool heard;	       /* there is nothing until the next question */
+};
+
+enum stream_state stream_read(struct stream *stream, void *to, size_t size,
+			      size_t *moved)
+{
+	size_t len = fuzz_piece(&stream->pieces, stream->input.left);
+
+	if (stream->input.left == 0)
+		return stream->end;
+	if (stream->heard && stream->pieces.n > 0) {
+		stream->heard = false;
+		return STREAM_PENDING;
+	}
+	stream->heard = true;
+	*moved = len < size ? len : size;
+	memcpy(to, stream->input.at, *moved);
+	stream->input.at += *moved;
+	stream->input.left -= *moved;
+	return STREAM_DONE;
+}
+
+enum stream_state stream_write(struct stream *stream, const void *from,
+			       size_t size, size_t *moved)
+{
+	(void)stream;
+	FUZZ_CHECK(from && size > 0);
+	*moved = size;
+	return STREAM_DONE;
+}
+
+int stream_fd(const struct stream *stream)
+{
+	(void)stream;
+	return 0;
+}
+
+short stream_events(const struct stream *stream)
+{
+	(void)stream;
+	return POLLIN;
+}
+
+enum result_code stream_code(const struct stream *stream)
+{
+	(void)stream;
+	return RESULT_CONNECT;
+}
+
+const char *stream_words(const struct stream *stream)
+{
+	(void)stream;
+	return "connection reset by the peer";
+}
+
+const char *stream_detail(const struct stream *stream)
+{
+	(void)stream;
+	return "";
+}
+
+/* ---- the kind ---- */
+
+static void fuzz_close(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	redis_answer_close(&redis->answer);
+	redis_talk_drop(redis);
+}
+
+static const struct check_kind fuzz_kind = { .close = fuzz_close };
+
+/* Goes on until the opening or the run has ended, or nothing comes. */
+static void fuzz_go_on(struct conn *conn, const struct stream *stream)
+{
+	int before = fake_conn_ends(conn) - conn->ready;
+
+	while (conn->state && fake_conn_ends(conn) - conn->ready == before &&
+	       (stream->input.left > 0 || stream->end != STREAM_PENDING)) {
+		const struct redis_conn *redis = conn_state(conn);
+
+		if (redis->step == REDIS_READY)
+			break;
+		redis_talk(conn);
+	}
+}
+
+static void fuzz_runs(struct conn *conn, const struct stream *stream)
+{
+	struct redis_conn *redis = conn_state(conn);
+	int run;
+
+	redis->step = REDIS_CONNECT;
+	redis_talk_next(conn);
+	fuzz_go_on(conn, stream);
+	for (run = 0; run < FUZZ_RUNS && conn->state; run++) {
+		if (redis->step != REDIS_READY)
+			return; /* waits: the deadline would end it */
+		FUZZ_CHECK(conn->ready == 1 && conn->answered == run);
+		redis_talk_next(conn);
+		fuzz_go_on(conn, stream);
+	}
+	if (conn->state && redis->step == REDIS_READY)
+		redis_talk_idle(conn);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct stream stream = { .input = { data, size } };
+	unsigned choice = fuzz_byte(&stream.input);
+	static char user[] = "app", password[] = "secret";
+	struct redis_settings settings = {
+		.target = { .user = choice & 1 ? user : NULL,
+			    .password = choice & 2 ? password : NULL,
+			    .database = choice & 4 ? 7 : 0 },
+		.role = choice & 8 ? REDIS_ROLE_REPLICA : REDIS_ROLE_MASTER,
+		.cluster = choice & 16,
+	};
+	struct redis_conn *redis = calloc(1, sizeof(*redis));
+	struct conn conn = { .kind = &fuzz_kind,
+			     .state = redis,
+			     .settings = &settings };
+
+	if (choice & 32)
+		settings.role = REDIS_ROLE_ANY;
+	stream.end = choice & 64    ? STREAM_EOF
+		     : choice & 128 ? STREAM_ERROR
+				    : STREAM_PENDING;
+	stream.pieces = fuzz_pieces(&stream.input);
+	FUZZ_CHECK(redis && redis_answer_open(&redis->answer) == 0);
+	redis->stream = &stream;
+	fuzz_runs(&conn, &stream);
+	FUZZ_CHECK(conn.ready <= 1 && conn.failed <= 1);
+	FUZZ_CHECK(conn.failed == 0 || conn.state == NULL);
+	/* Who has hung up is never waited for. */
+	FUZZ_CHECK(conn.failed || stream.end == STREAM_PENDING ||
+		   stream.input.left > 0 || conn.answered == FUZZ_RUNS);
+	if (conn.answered || conn.failed)
+		FUZZ_CHECK(fuzz_clean(conn.words) &&
+			   (conn.code == RESULT_OK) == !conn.words[0]);
+	fake_conn_drop(&conn);
+	return 0;
+}

@@ -1,0 +1,187 @@
+/*
+ * What reaches a log line or a body: lines of the input are two secrets, the
+ * name of the service and what a driver said; the first byte is the room that
+ * there is for it.  Whatever it is, it becomes clean text within its bound,
+ * without a secret, and the body stays JSON; and no peer's words become ours.
+ */
+#include "config.h"
+
+#include "http_words.h"
+#include "pg_words.h"
+#include "redis_words.h"
+#include "render.h"
+#include "route.h"
+#include "stream_words.h"
+#include "text.h"
+#include "tls_words.h"
+
+#include <cjson/cJSON.h>
+
+#define FUZZ_CORPUS "tests/fuzz/corpus/text"
+#include "fuzz.h"
+
+#define FUZZ_SECRETS 2
+#define FUZZ_BODY_BYTES 4096 /* of two checks; RENDER_TEXT_BYTES says why */
+#define FUZZ_TEXT_BYTES 2000 /* text_show() looks at no more */
+
+static void fuzz_cleaning(const char *text, size_t room)
+{
+	char clean[257], again[257];
+
+	memset(clean, 'x', sizeof(clean));
+	text_clean(clean, room, text, strlen(text));
+	FUZZ_CHECK(strlen(clean) < room && clean[room] == 'x');
+	FUZZ_CHECK(fuzz_clean(clean));
+	text_clean(again, room, clean, strlen(clean));
+	FUZZ_CHECK(strcmp(clean, again) == 0);
+}
+
+static void fuzz_masking(const char *text, char *const secrets[], size_t room)
+{
+	char *masked = fuzz_text((const uint8_t *)text, strlen(text));
+	char shown[257];
+	size_t i;
+
+	for (i = 0; i < FUZZ_SECRETS; i++)
+		FUZZ_CHECK(text_secret(secrets[i]) == 0);
+	text_mask(masked);
+	FUZZ_CHECK(strlen(masked) == strlen(text));
+	text_show(shown, room, text);
+	FUZZ_CHECK(strlen(shown) < room && fuzz_clean(shown));
+	for (i = 0; i < FUZZ_SECRETS; i++) {
+		/* What hides it may spell it, and so may an escape. */
+		if (strlen(secrets[i]) < 4 || strpbrk(secrets[i], "*.\\") ||
+		    !fuzz_clean(secrets[i]))
+			continue;
+		FUZZ_CHECK(!strstr(masked, secrets[i]));
+		FUZZ_CHECK(!strstr(shown, secrets[i]));
+	}
+	text_forget_secrets();
+	free(masked);
+}
+
+static void fuzz_nearest(const char *word, const char *other)
+{
+	const char *const words[] = { "password", other, "timeout", NULL };
+	const char *nearest = text_nearest(word, words);
+
+	FUZZ_CHECK(!nearest || nearest == words[0] || nearest == words[1] ||
+		   nearest == words[2]);
+}
+
+/* ---- our words ---- */
+
+static void fuzz_ours(enum result_code code, const char *words)
+{
+	const char *at;
+
+	FUZZ_CHECK(code > RESULT_OK && code < RESULT_CODE_COUNT);
+	FUZZ_CHECK(*words && strlen(words) < RESULT_ERROR_BYTES);
+	for (at = words; *at; at++)
+		FUZZ_CHECK(*at >= ' ' && *at <= '~');
+}
+
+static void fuzz_words(const char *says, const char *state, long number)
+{
+	static const char *const commands[] = { "AUTH", "PING", "ROLE" };
+	struct pg_failure pg = pg_words_connect(says);
+	struct redis_failure redis;
+	struct http_failure http;
+	struct stream_failure stream;
+	size_t i;
+
+	fuzz_ours(pg.code, pg.words);
+	pg = pg_words_query(state, says);
+	fuzz_ours(pg.code, pg.words);
+	pg = pg_words_role(state);
+	fuzz_ours(pg.code, pg.words);
+	FUZZ_CHECK(pg_words_detail_len(says) <= strlen(says));
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		redis = redis_words_error(says, commands[i]);
+		fuzz_ours(redis.code, redis.words);
+	}
+	http = http_words_transfer((CURLcode)(number & 0x7f), number, number);
+	fuzz_ours(http.code, http.words);
+	fuzz_ours(http_words_status(number), "HTTP");
+	fuzz_ours(RESULT_TLS, tls_words_verify(number));
+	stream = stream_words_errno((int)number);
+	fuzz_ours(stream.code, stream.words);
+	stream = stream_words_verify(number);
+	fuzz_ours(stream.code, stream.words);
+	stream = stream_words_library((unsigned long)number, "TLS: failed");
+	fuzz_ours(stream.code, stream.words);
+}
+
+/* ---- the body ---- */
+
+static void fuzz_result(struct result *result, unsigned code, const char *says)
+{
+	result->code = (int32_t)(code % RESULT_CODE_COUNT);
+	result->latency_us = (int32_t)(code * 7919);
+	result->ended_us = code;
+	snprintf(result->error, sizeof(result->error), "%s", says);
+	snprintf(result->step, sizeof(result->step), "%s", says);
+	snprintf(result->detail, sizeof(result->detail), "%s", says);
+}
+
+static void fuzz_body(const char *service, const char *says, unsigned code)
+{
+	static const struct verdict_rule rules[] = {
+		{ .name = "database", .startup = true }, { .name = "redis" }
+	};
+	struct result results[2];
+	bool latched[2] = { false, true };
+	const struct board_view view = {
+		.now_ms = 1000, .n = 2, .results = results, .latched = latched
+	};
+	const struct verdict verdict = { .http = 503,
+					 .status = "not_ready",
+					 .show_service = true,
+					 .show_checks = true,
+					 .show_waiting = true,
+					 .end = 2 };
+	cJSON *json;
+	char *body;
+
+	fuzz_result(&results[0], code, says);
+	fuzz_result(&results[1], code / 2, service);
+	body = render_body(&(struct render_input){ .verdict = &verdict,
+						   .rules = rules,
+						   .view = &view,
+						   .service = service,
+						   .trusted = true });
+	FUZZ_CHECK(body && strlen(body) < FUZZ_BODY_BYTES);
+	FUZZ_CHECK(body[strlen(body) - 1] == '\n');
+	body[strlen(body) - 1] = '\0';
+	FUZZ_CHECK(fuzz_clean(body));
+	json = cJSON_ParseWithOpts(body, NULL, true);
+	FUZZ_CHECK(json && cJSON_GetArraySize(
+				   cJSON_GetObjectItem(json, "checks")) == 2);
+	cJSON_Delete(json);
+	free(body);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_input input = { data, size };
+	unsigned room = fuzz_byte(&input);
+	char *secrets[FUZZ_SECRETS], *service, *says;
+	size_t i;
+
+	if (size > FUZZ_TEXT_BYTES)
+		return 0;
+	for (i = 0; i < FUZZ_SECRETS; i++)
+		secrets[i] = fuzz_line(&input);
+	service = fuzz_line(&input);
+	says = fuzz_text(input.at, input.left);
+	fuzz_cleaning(says, room + 1);
+	fuzz_masking(says, secrets, room + 1);
+	fuzz_nearest(service, secrets[0]);
+	fuzz_words(says, service, (long)size * (long)room - 1000);
+	fuzz_body(service, says, room);
+	for (i = 0; i < FUZZ_SECRETS; i++)
+		free(secrets[i]);
+	free(service);
+	free(says);
+	return 0;
+}
