@@ -323,6 +323,7 @@ const struct check_kind check_openai = {
 	.dispose = openai_dispose,
 	.open = openai_open,
 	.ask = openai_ask,
+	.on_io = http_ask_on_io,
 	.close = http_ask_close,
 	.step = http_ask_step,
 };
@@ -339,6 +340,7 @@ const struct check_kind check_azure_openai = {
 	.dispose = openai_dispose,
 	.open = openai_open,
 	.ask = openai_ask,
+	.on_io = http_ask_on_io,
 	.close = http_ask_close,
 	.step = http_ask_step,
 };

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "clock.h"
 #include "http_url.h"
 #include "http_words.h"
+#include "stream.h"
 
 #define HTTP_REDIRECTS_MAX 3
 
@@ -26,19 +28,6 @@ static int http_ask_on_resolver(void *state, void *reserved, void *arg)
 	(void)reserved;
 	(void)arg;
 	return 1;
-}
-
-/* CURLOPT_OPENSOCKETFUNCTION: libcurl is about to make a connection. */
-static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
-					struct curl_sockaddr *address)
-{
-	const struct http_ask *ask = arg;
-
-	(void)purpose;
-	if (!ask->may_connect)
-		return CURL_SOCKET_BAD;
-	return socket(address->family, address->socktype | SOCK_CLOEXEC,
-		      address->protocol);
 }
 
 static int http_ask_set_question(CURL *easy,
@@ -71,27 +60,63 @@ static int http_ask_set_question(CURL *easy,
 	return bad ? -1 : 0;
 }
 
-/* Gives libcurl the addresses of the host, best first. */
-static int http_ask_use(struct http_ask *ask,
-			const struct resolve_answer *answer)
+/* ---- connecting ---- */
+
+/*
+ * Which of several addresses answers is found out here.  libcurl lets one that
+ * is silent have half of the time before it turns to the next, and in version
+ * 7.88 does not watch the socket to that one.
+ */
+
+/* CURLOPT_OPENSOCKETFUNCTION: the connection that there is, else a socket. */
+static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
+					struct curl_sockaddr *address)
 {
-	/* A hedge begins with another address: the best one may be silent. */
-	size_t first = conn_is_hedge(ask->conn) ? 1 : 0;
-	struct curl_slist *list;
-	char text[300 + RESOLVE_MAX * (INET6_ADDRSTRLEN + 3)];
-	size_t i, len;
+	struct http_ask *ask = arg;
+	struct stream *dialled = ask->dialled;
 
-	len = (size_t)snprintf(text, sizeof(text), "%s", ask->question->place);
-	for (i = 0; i < answer->n; i++) {
-		const struct resolve_addr *addr =
-			&answer->addrs[(i + first) % answer->n];
-		bool six = addr->sa.sa_family == AF_INET6;
-
-		len += (size_t)snprintf(text + len, sizeof(text) - len,
-					"%s%s%s%s", i ? "," : "",
-					six ? "[" : "", addr->text,
-					six ? "]" : "");
+	(void)purpose;
+	if (dialled) {
+		ask->dialled = NULL;
+		return stream_release(dialled);
 	}
+	if (!ask->may_connect)
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC,
+		      address->protocol);
+}
+
+/* CURLOPT_SOCKOPTFUNCTION */
+static int http_ask_on_socket_made(void *arg, curl_socket_t fd,
+				   curlsocktype purpose)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	(void)arg;
+	(void)purpose;
+	return getpeername(fd, (struct sockaddr *)&peer, &len) == 0
+		       ? CURL_SOCKOPT_ALREADY_CONNECTED
+		       : CURL_SOCKOPT_OK;
+}
+
+/* Gives libcurl the one address that it has to know. */
+static int http_ask_use(struct http_ask *ask, const struct sockaddr *peer)
+{
+	union {
+		const struct sockaddr *sa;
+		const struct sockaddr_in *in;
+		const struct sockaddr_in6 *in6;
+	} at = { .sa = peer };
+	bool six = peer->sa_family == AF_INET6;
+	char address[INET6_ADDRSTRLEN] = "", text[300 + INET6_ADDRSTRLEN];
+	struct curl_slist *list;
+
+	inet_ntop(peer->sa_family,
+		  six ? (const void *)&at.in6->sin6_addr : &at.in->sin_addr,
+		  address, sizeof(address));
+	snprintf(text, sizeof(text), six ? "%s[%s]" : "%s%s",
+		 ask->question->place, address);
 	list = curl_slist_append(NULL, text);
 	if (!list || curl_easy_setopt(ask->easy, CURLOPT_RESOLVE, list)) {
 		curl_slist_free_all(list);
@@ -102,17 +127,61 @@ static int http_ask_use(struct http_ask *ask,
 	return 0;
 }
 
+static void http_ask_dial(struct http_ask *ask)
+{
+	struct conn *conn = ask->conn;
+
+	switch (stream_advance(ask->dialled)) {
+	case STREAM_PENDING:
+		conn_watch(conn, stream_fd(ask->dialled),
+			   stream_events(ask->dialled));
+		return;
+	case STREAM_DONE:
+		conn_watch(conn, -1, 0);
+		if (http_ask_use(ask, stream_peer(ask->dialled)))
+			conn_failed(conn, RESULT_INTERNAL, "out of memory");
+		else
+			http_ask_start(ask);
+		return;
+	default:
+		conn_detail(conn, stream_detail(ask->dialled));
+		conn_failed(conn, stream_code(ask->dialled), "%s",
+			    stream_words(ask->dialled));
+	}
+}
+
+void http_ask_on_io(struct conn *conn, short revents)
+{
+	(void)revents;
+	http_ask_dial(conn_state(conn));
+}
+
 static void http_ask_on_resolved(void *arg, const struct resolve_answer *answer)
 {
 	struct http_ask *ask = arg;
+	struct conn *conn = ask->conn;
+	struct resolve_answer turned = *answer;
+	const struct stream_target target = {
+		.addrs = &turned,
+		.port = ask->question->port,
+		.try_ms = stream_try_ms(conn_deadline_ms(conn) - clock_ms(),
+					answer->n),
+	};
+	size_t i;
 
 	ask->resolving = false;
-	if (answer->code != RESULT_OK)
-		conn_failed(ask->conn, answer->code, "%s", answer->words);
-	else if (http_ask_use(ask, answer))
-		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
+	if (answer->code != RESULT_OK) {
+		conn_failed(conn, answer->code, "%s", answer->words);
+		return;
+	}
+	/* A hedge begins with another address: the best one may be silent. */
+	for (i = 0; i < answer->n && conn_is_hedge(conn); i++)
+		turned.addrs[i] = answer->addrs[(i + 1) % answer->n];
+	ask->dialled = stream_open(&target);
+	if (ask->dialled)
+		http_ask_dial(ask);
 	else
-		http_ask_start(ask);
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 }
 
 /* The address that answered comes first the next time. */
@@ -238,8 +307,7 @@ static void http_ask_on_done(void *arg, CURLcode code)
 
 /* ---- steps ---- */
 
-/* Half of this is what libcurl allows the first of several addresses; the
- * deadline of the check comes before the whole of it. */
+/* The deadline of the check comes before it; libcurl has one of its own. */
 static long http_ask_connect_ms(const struct http_ask *ask)
 {
 	int64_t left = conn_deadline_ms(ask->conn) - clock_ms();
@@ -272,10 +340,12 @@ static int http_ask_begin(struct http_ask *ask)
 		return -1;
 	if (http_ask_set_question(ask->easy, ask->question) ||
 	    http_intake_attach(&ask->intake, ask->easy) ||
+	    curl_easy_setopt(ask->easy, CURLOPT_ERRORBUFFER, ask->error) ||
 	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETFUNCTION,
 			     http_ask_on_socket) ||
 	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETDATA, ask) ||
-	    curl_easy_setopt(ask->easy, CURLOPT_ERRORBUFFER, ask->error))
+	    curl_easy_setopt(ask->easy, CURLOPT_SOCKOPTFUNCTION,
+			     http_ask_on_socket_made))
 		return -1;
 	return 0;
 }
@@ -318,24 +388,17 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 
 /*
  * A warm connection needs no address, so a slow name server does not matter
- * here.  libcurl makes another connection by itself when the peer has closed
- * the warm one: only to addresses that are known now.  It still has those from
- * before, where somebody may answer although the name leads elsewhere by now,
- * or nowhere; without that, the engine opens anew and the name is looked up.
+ * here.  When the peer has closed it, libcurl would make another one by itself,
+ * to the address from before, where somebody may answer although the name leads
+ * elsewhere by now, or nowhere.  It may not; the engine opens anew.
  */
 void http_ask_again(struct conn *conn)
 {
 	struct http_ask *ask = conn_state(conn);
 	const struct http_question *question = ask->question;
-	const struct resolve_answer *answer = NULL;
-	bool named = question->host && !question->unix_path;
 
-	if (named)
-		answer = resolve_cached(conn_env(conn)->resolver,
-					question->host);
-	ask->may_connect = !named || (answer && answer->code == RESULT_OK);
-	if (http_ask_rewind(ask, false) ||
-	    (answer && ask->may_connect && http_ask_use(ask, answer)))
+	ask->may_connect = !question->host || question->unix_path;
+	if (http_ask_rewind(ask, false))
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 	else
 		http_ask_start(ask);
@@ -354,6 +417,8 @@ void http_ask_close(struct conn *conn)
 		curl_easy_cleanup(ask->easy);
 		ask->easy = NULL;
 	}
+	stream_close(ask->dialled);
+	ask->dialled = NULL;
 	curl_slist_free_all(ask->addresses);
 	ask->addresses = NULL;
 	free(http_intake_take(&ask->intake));
@@ -372,6 +437,8 @@ const char *http_ask_step(const struct conn *conn)
 
 	if (ask->resolving)
 		return "resolving the host name";
+	if (ask->dialled)
+		return "connecting";
 	if (ask->intake.heard)
 		return "reading the answer";
 	if (ask->easy && http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))

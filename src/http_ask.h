@@ -9,7 +9,8 @@
  * Connecting, TLS, one request and the whole answer are one transfer, so
  * open() asks, too, always on a connection of its own; ask() repeats the
  * question on one that libcurl has kept warm.  Names are looked up by resolve
- * alone and given to libcurl, whose own resolver would block the thread.
+ * alone and given to libcurl, whose own resolver would block the thread; the
+ * first connection to one is made by stream.
  *
  * http_question_*(): the main thread, before there is a prober; the rest
  * belongs to the prober thread.
@@ -25,6 +26,8 @@
 #include "curlio.h"
 #include "http_intake.h"
 #include "resolve.h"
+
+struct stream;
 
 struct http_answer {
 	long status;
@@ -46,8 +49,9 @@ struct http_question {
 
 	/* Set by the functions below and owned. */
 	char *url;
-	char *host;  /* to look up, a proxy's if there is one; NULL: numeric */
-	char *place; /* host and port as CURLOPT_RESOLVE wants them */
+	char *host; /* to look up, a proxy's if there is one; NULL: numeric */
+	uint16_t port; /* of the same */
+	char *place;   /* host and port as CURLOPT_RESOLVE wants them */
 	bool loopback; /* that host is this machine */
 	char *proxy;   /* NULL: none */
 	struct curl_slist *headers;
@@ -79,10 +83,11 @@ struct http_ask {
 	CURL *easy;
 	struct curlio_transfer transfer;
 	struct resolve_query query;
+	struct stream *dialled;	      /* until it is libcurl's */
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
 	bool resolving;
 	bool fresh;	  /* on a connection of its own */
-	bool may_connect; /* the addresses are good now */
+	bool may_connect; /* libcurl, by itself */
 	int redirects;
 	struct http_intake intake;
 	char error[CURL_ERROR_SIZE]; /* what libcurl said */
@@ -91,6 +96,7 @@ struct http_ask {
 /* The functions of struct check_kind; conn_state() is a struct http_ask. */
 void http_ask_open(struct conn *conn, const struct http_question *question);
 void http_ask_again(struct conn *conn);
+void http_ask_on_io(struct conn *conn, short revents);
 void http_ask_close(struct conn *conn);
 const char *http_ask_step(const struct conn *conn);
 

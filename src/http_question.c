@@ -36,6 +36,7 @@ static const char *http_question_peer(struct http_question *question,
 		return "write the host name without the dot at its end";
 	question->host = strdup(host);
 	question->place = strdup(place);
+	question->port = (uint16_t)strtoul(port, NULL, 10);
 	return question->host && question->place ? NULL
 						 : http_question_no_memory;
 }

@@ -8,9 +8,6 @@
 #include "resolve.h"
 #include "stream.h"
 
-#define REDIS_TRY_MIN_MS 10
-#define REDIS_TRY_MAX_MS 250 /* RFC 8305 section 8 */
-
 void redis_open_advance(struct conn *conn)
 {
 	const struct redis_settings *settings = conn_settings(conn);
@@ -33,29 +30,20 @@ void redis_open_advance(struct conn *conn)
 	}
 }
 
-/* How long one of several addresses may take before the next is tried too. */
-static int64_t redis_open_try_ms(const struct conn *conn, size_t n)
-{
-	int64_t ms = (conn_deadline_ms(conn) - clock_ms()) / (int64_t)(n + 1);
-
-	if (ms < REDIS_TRY_MIN_MS)
-		return REDIS_TRY_MIN_MS;
-	return ms < REDIS_TRY_MAX_MS ? ms : REDIS_TRY_MAX_MS;
-}
-
 /* addrs: NULL with a Unix socket. */
 static void redis_open_connect(struct conn *conn,
 			       const struct resolve_answer *addrs)
 {
 	const struct redis_settings *settings = conn_settings(conn);
 	struct redis_conn *redis = conn_state(conn);
+	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
 	const struct stream_target target = {
 		.unix_path = settings->target.path,
 		.addrs = addrs,
 		.port = settings->target.port,
 		.trust = settings->trust,
 		.host = settings->target.host,
-		.try_ms = addrs ? redis_open_try_ms(conn, addrs->n) : 0,
+		.try_ms = addrs ? stream_try_ms(left_ms, addrs->n) : 0,
 	};
 
 	redis->step = REDIS_CONNECT;

@@ -10,8 +10,6 @@
 
 #include <stdint.h>
 
-#define SB_TALK_TRY_MIN_MS 10
-#define SB_TALK_TRY_MAX_MS 250 /* RFC 8305 section 8 */
 /* Others have their turn after as much from one peer. */
 #define SB_TALK_TURN_BYTES (256 * 1024)
 
@@ -204,27 +202,18 @@ static void sb_talk_advance(struct conn *conn)
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 }
 
-/* How long one of several addresses may take before the next is tried too. */
-static int64_t sb_talk_try_ms(const struct conn *conn, size_t n)
-{
-	int64_t ms = (conn_deadline_ms(conn) - clock_ms()) / (int64_t)(n + 1);
-
-	if (ms < SB_TALK_TRY_MIN_MS)
-		return SB_TALK_TRY_MIN_MS;
-	return ms < SB_TALK_TRY_MAX_MS ? ms : SB_TALK_TRY_MAX_MS;
-}
-
 static void sb_talk_connect(struct conn *conn,
 			    const struct resolve_answer *addrs)
 {
 	const struct sb_conf *conf = conn_settings(conn);
 	struct sb_talk *talk = conn_state(conn);
+	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
 	const struct stream_target target = {
 		.addrs = addrs,
 		.port = (uint16_t)conf->port,
 		.trust = conf->trust,
 		.host = conf->host,
-		.try_ms = sb_talk_try_ms(conn, addrs->n),
+		.try_ms = stream_try_ms(left_ms, addrs->n),
 	};
 
 	talk->stream = stream_open(&target);

@@ -13,6 +13,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define STREAM_TRY_MIN_MS 10
+#define STREAM_TRY_MAX_MS 250 /* RFC 8305 section 8 */
+
 struct stream {
 	struct stream_race race;
 	struct stream_tls tls;
@@ -30,6 +33,15 @@ static enum stream_state stream_fail_errno(struct stream *stream, int error)
 {
 	stream->failure = stream_words_errno(error);
 	return STREAM_ERROR;
+}
+
+int64_t stream_try_ms(int64_t left_ms, size_t n)
+{
+	int64_t ms = left_ms / (int64_t)(n + 1);
+
+	if (ms < STREAM_TRY_MIN_MS)
+		return STREAM_TRY_MIN_MS;
+	return ms < STREAM_TRY_MAX_MS ? ms : STREAM_TRY_MAX_MS;
 }
 
 struct stream *stream_open(const struct stream_target *target)
@@ -64,6 +76,16 @@ void stream_close(struct stream *stream)
 	if (stream->fd >= 0)
 		close(stream->fd);
 	free(stream);
+}
+
+int stream_release(struct stream *stream)
+{
+	int fd = stream->fd;
+
+	assert(fd >= 0 && !stream->tls.trust);
+	stream->fd = -1;
+	stream_close(stream);
+	return fd;
 }
 
 static enum stream_state stream_connect(struct stream *stream)

@@ -54,6 +54,9 @@ struct stream_target {
 			     one is tried beside it */
 };
 
+/* How long one of n addresses may take when there are left_ms for all. */
+int64_t stream_try_ms(int64_t left_ms, size_t n);
+
 enum stream_state {
 	STREAM_PENDING, /* wait for stream_fd() and stream_events() */
 	STREAM_DONE,	/* open; or: the bytes were moved */
@@ -64,6 +67,9 @@ enum stream_state {
 /* Begins to connect.  Never NULL but for lack of memory. */
 struct stream *stream_open(const struct stream_target *target);
 void stream_close(struct stream *stream); /* NULL is allowed */
+
+/* Ends a stream that is open, without TLS; its descriptor is the caller's. */
+int stream_release(struct stream *stream) __attribute__((warn_unused_result));
 
 /* One step towards open.  Call after stream_open() and whenever the
  * descriptor is ready, until not STREAM_PENDING. */

@@ -23,6 +23,7 @@ struct conn {
 	struct http_settings *settings;
 	struct http_ask state;
 	struct check_env env;
+	struct loop_watch watch;
 	bool hedge;
 	int ended; /* times that answered or failed was called */
 	bool answered;
@@ -172,6 +173,18 @@ int64_t conn_deadline_ms(const struct conn *conn)
 	return clock_ms() + conn->within_ms;
 }
 
+static void conn_on_io(void *arg, short revents)
+{
+	check_http.on_io(arg, revents);
+}
+
+void conn_watch(struct conn *conn, int fd, short events)
+{
+	conn->watch.on_io = conn_on_io;
+	conn->watch.arg = conn;
+	CHECK(!loop_watch_set(loop, &conn->watch, fd, events));
+}
+
 void conn_detail(struct conn *conn, const char *text)
 {
 	snprintf(conn->detail, sizeof(conn->detail), "%s", text);
@@ -206,6 +219,7 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	va_start(args, fmt);
 	conn_end(conn, false, code, fmt, args);
 	va_end(args);
+	loop_watch_clear(loop, &conn->watch);
 	check_http.close(conn);
 }
 
@@ -388,6 +402,7 @@ static void conn_open(struct conn *conn)
 	conn_reset(conn);
 	check_http.open(conn);
 	turn(conn);
+	CHECK_INT(conn->watch.place, 0);
 }
 
 static void conn_again(struct conn *conn)
@@ -821,16 +836,24 @@ static void test_unix_socket(void)
 	rmdir(folder);
 }
 
-static void answer_look_up(enum result_code code)
+/* The host has n addresses, from 127.0.0.1 on. */
+static void answer_look_up(enum result_code code, size_t n)
 {
 	struct resolve_query *query = look_up;
+	size_t i;
 
 	look_up = NULL;
 	addresses.code = code;
-	addresses.n = code == RESULT_OK;
-	addresses.addrs[0].sa.sa_family = AF_INET;
-	snprintf(addresses.addrs[0].text, sizeof(addresses.addrs[0].text),
-		 "127.0.0.1");
+	addresses.n = n;
+	for (i = 0; i < n; i++) {
+		struct resolve_addr *addr = &addresses.addrs[i];
+
+		addr->in.sin_family = AF_INET;
+		addr->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)i);
+		addr->len = sizeof(addr->in);
+		CHECK(inet_ntop(AF_INET, &addr->in.sin_addr, addr->text,
+				sizeof(addr->text)));
+	}
 	snprintf(addresses.words, sizeof(addresses.words), "no such host");
 	query->on_done(query->arg, &addresses);
 }
@@ -847,7 +870,7 @@ static void test_names(void)
 	check_http.open(&conn);
 	CHECK_INT(looked_up, 1);
 	CHECK_STR(check_http.step(&conn), "resolving the host name");
-	answer_look_up(RESULT_OK);
+	answer_look_up(RESULT_OK, 1);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(preferred, 1);
@@ -859,24 +882,19 @@ static void test_names(void)
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(looked_up, 1);
 
-	/* The peer closed it: it is called again where the name leads now,
-	 * and not where it led before. */
+	/* The peer closed it: it is not called again where the name led. */
 	before = server.connections;
-	server_hang_up(&server);
-	conn_again(&conn);
-	CHECK_INT(conn.code, RESULT_OK);
-	CHECK_INT(server.connections, before + 1);
-	cached = false;
 	server_hang_up(&server);
 	conn_again(&conn);
 	CHECK_INT(conn.ended, 1);
 	CHECK(conn.code != RESULT_OK);
-	CHECK_INT(server.connections, before + 1);
+	CHECK_INT(server.connections, before);
 	check_http.close(&conn);
+	cached = false;
 
 	conn_reset(&conn);
 	check_http.open(&conn);
-	answer_look_up(RESULT_RESOLVE);
+	answer_look_up(RESULT_RESOLVE, 0);
 	CHECK_INT(conn.ended, 1);
 	CHECK_INT(conn.code, RESULT_RESOLVE);
 	CHECK_STR(conn.words, "no such host");
@@ -887,6 +905,61 @@ static void test_names(void)
 	CHECK(look_up);
 	check_http.close(&conn);
 	CHECK(!look_up);
+}
+
+/* Of two addresses one takes no connection: the other one is tried soon. */
+static void test_silent_address(void)
+{
+	struct server gone = { 0 }, hole = { 0 };
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct conn conn;
+	int64_t begin_ms;
+	int waiting;
+
+	in.sin_port = htons((uint16_t)server.port);
+	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
+	server_begin(&hole, (struct sockaddr *)&in, sizeof(in));
+	loop_watch_clear(loop, &hole.listening);
+	CHECK(!listen(hole.listener, 0));
+	waiting = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(!connect(waiting, (struct sockaddr *)&in, sizeof(in)));
+
+	settings_reset("health.test", server.port, "/");
+	server.answer = ANSWER("200 OK", "0\r\n\r\n");
+	prepare();
+	/* It is the first that a hedge tries. */
+	conn_reset(&conn);
+	conn.hedge = true;
+	check_http.open(&conn);
+	begin_ms = clock_ms();
+	answer_look_up(RESULT_OK, 2);
+	CHECK_STR(check_http.step(&conn), "connecting");
+	turn(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(clock_ms() - begin_ms < 2000);
+	check_http.close(&conn);
+
+	/* Closed while nobody answers. */
+	conn_reset(&conn);
+	conn.hedge = true;
+	check_http.open(&conn);
+	answer_look_up(RESULT_OK, 2);
+	loop_watch_clear(loop, &conn.watch);
+	check_http.close(&conn);
+	close(waiting);
+	server_end(&hole);
+
+	/* Nobody is there any more, at neither. */
+	server_begin_tcp(&gone);
+	server_end(&gone);
+	settings_reset("health.test", gone.port, "/");
+	prepare();
+	conn_reset(&conn);
+	check_http.open(&conn);
+	answer_look_up(RESULT_OK, 2);
+	turn(&conn);
+	CHECK_INT(conn.code, RESULT_REFUSED);
+	CHECK_STR(conn.words, "connection refused");
 }
 
 static void test_resolver_is_refused(void)
@@ -1111,6 +1184,7 @@ int main(void)
 	test_refused();
 	test_unix_socket();
 	test_names();
+	test_silent_address();
 	test_resolver_is_refused();
 	test_mistakes();
 	test_live();

@@ -69,6 +69,12 @@ void http_ask_again(struct conn *conn)
 	conn->asked++;
 }
 
+void http_ask_on_io(struct conn *conn, short revents)
+{
+	(void)conn;
+	(void)revents;
+}
+
 void http_ask_close(struct conn *conn)
 {
 	(void)conn;

@@ -476,6 +476,9 @@ static void test_black_hole(void)
 	struct stream *stream, *fill[8];
 	int hole, i;
 
+	CHECK_INT(stream_try_ms(2000, 1), 250);
+	CHECK_INT(stream_try_ms(300, 2), 100);
+	CHECK_INT(stream_try_ms(-5, 8), 10);
 	server_open(&server);
 	hole = listen_on("127.0.0.2", &server.port, 0);
 	CHECK(hole >= 0);
