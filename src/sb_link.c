@@ -34,6 +34,9 @@
 #define SB_MESSAGE_BYTES (SB_TOKEN_BYTES + 4096)
 /* What is kept of an answer: all that stands before its body. */
 #define SB_HEAD_BYTES 4096
+/* More than any login takes.  Proton forgets a piece of memory for each list of
+ * mechanisms behind the first, so there must not be many. */
+#define SB_LOGIN_BYTES 2048
 /* Of a longer one the rest is not waited for. */
 #define SB_ANSWER_BYTES (1024 * 1024)
 /* The library tells the peer half of it, as Microsoft's clients do: 60 s. */
@@ -70,6 +73,7 @@ struct sb_link {
 	struct sb_pair cbs, node;
 	struct sb_outcome outcome;
 	bool spent;
+	size_t login_len; /* bytes that came while logging in */
 	int64_t now_ms;
 	int64_t tick_ms;  /* the library wants a turn then; 0: never */
 	int64_t renew_ms; /* a new token is due then; 0: never */
@@ -639,6 +643,8 @@ enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
 	 * and says nothing. */
 	if (pn_connection_driver_read_closed(&link->driver))
 		sb_fail(link, RESULT_PROTOCOL, "answer is not AMQP");
+	if (link->phase == SB_PHASE_LOGIN && link->login_len >= SB_LOGIN_BYTES)
+		sb_fail(link, RESULT_PROTOCOL, "login is too long");
 	return link->state;
 }
 
@@ -680,11 +686,16 @@ size_t sb_link_room(struct sb_link *link, char **to)
 	pn_rwbytes_t room = pn_connection_driver_read_buffer(&link->driver);
 
 	*to = room.start;
+	if (link->phase == SB_PHASE_LOGIN &&
+	    room.size > SB_LOGIN_BYTES - link->login_len)
+		return SB_LOGIN_BYTES - link->login_len;
 	return room.size;
 }
 
 void sb_link_fed(struct sb_link *link, size_t len)
 {
+	if (link->phase == SB_PHASE_LOGIN)
+		link->login_len += len;
 	pn_connection_driver_read_done(&link->driver, len);
 }
 

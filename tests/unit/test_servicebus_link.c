@@ -607,6 +607,20 @@ static void *test_nesting(void *arg)
 	return NULL;
 }
 
+/* A login that never comes to its end. */
+static void test_long_login(void)
+{
+	static const char empty[] = "\0\0\0\x08\x02\x01\0";
+	static char bytes[64 * 1024];
+	size_t len = sizeof(SASL) - 1;
+
+	memcpy(bytes, SASL, len);
+	for (; len + sizeof(empty) <= sizeof(bytes); len += sizeof(empty))
+		memcpy(bytes + len, empty, sizeof(empty));
+	CHECK_INT(feed(bytes, SB_LOGIN_BYTES / 2), SB_OPENING);
+	CHECK_INT(feed(bytes, len), SB_FAILED);
+}
+
 static void test_hostile(void)
 {
 	pthread_attr_t attr;
@@ -619,6 +633,7 @@ static void test_hostile(void)
 	CHECK_INT(feed(SASL "\0\0\0\x04\x02\x01\0\0", 16), SB_FAILED);
 	CHECK_INT(feed(SASL "\0\0\0\x08\xff\x01\0\0", 16), SB_FAILED);
 	CHECK_INT(feed(SASL_OK, sizeof(SASL_OK) - 1), SB_OPENING);
+	test_long_login();
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, TEST_STACK_BYTES);
 	failed = pthread_create(&thread, &attr, test_nesting, NULL);
