@@ -257,14 +257,35 @@ static void http_ask_judge(struct http_ask *ask)
 	free(body);
 }
 
+static bool http_ask_reached(const struct http_ask *ask, CURLINFO when)
+{
+	curl_off_t us = 0;
+
+	return !curl_easy_getinfo(ask->easy, when, &us) && us > 0;
+}
+
+/* libcurl ends at a line of 100 kB as if memory had run out; since 8.6 it has
+ * a code for that, CURLE_TOO_LARGE. */
+static bool http_ask_is_long_line(const struct http_ask *ask, CURLcode code)
+{
+	return ((int)code == 100 || code == CURLE_OUT_OF_MEMORY) &&
+	       !ask->intake.whole_header &&
+	       http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T);
+}
+
+static void http_ask_too_long(struct http_ask *ask)
+{
+	conn_failed(ask->conn, RESULT_PROTOCOL,
+		    "header of the answer is too long");
+}
+
 /* A write callback of ours ended the transfer. */
 static void http_ask_stopped(struct http_ask *ask)
 {
 	if (ask->intake.cut)
 		http_ask_judge(ask);
 	else if (ask->intake.long_header)
-		conn_failed(ask->conn, RESULT_PROTOCOL,
-			    "header of the answer is too long");
+		http_ask_too_long(ask);
 	else
 		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
 }
@@ -280,7 +301,7 @@ static void http_ask_failed(struct http_ask *ask, CURLcode code)
 		code = CURLE_WEIRD_SERVER_REPLY;
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
 	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
-	failure = http_words_transfer(code, os_errno, verified);
+	failure = http_words_transfer(code, os_errno, verified, ask->error);
 	conn_detail(ask->conn,
 		    ask->error[0] ? ask->error : curl_easy_strerror(code));
 	conn_failed(ask->conn, failure.code, "%s", failure.words);
@@ -298,6 +319,8 @@ static void http_ask_on_done(void *arg, CURLcode code)
 		http_ask_judge(ask);
 	else if (code == CURLE_WRITE_ERROR)
 		http_ask_stopped(ask);
+	else if (http_ask_is_long_line(ask, code))
+		http_ask_too_long(ask);
 	else if (tunnel >= 300)
 		conn_failed(ask->conn, RESULT_CONNECT, "proxy: HTTP %ld",
 			    tunnel);
@@ -422,13 +445,6 @@ void http_ask_close(struct conn *conn)
 	curl_slist_free_all(ask->addresses);
 	ask->addresses = NULL;
 	free(http_intake_take(&ask->intake));
-}
-
-static bool http_ask_reached(const struct http_ask *ask, CURLINFO when)
-{
-	curl_off_t us = 0;
-
-	return !curl_easy_getinfo(ask->easy, when, &us) && us > 0;
 }
 
 const char *http_ask_step(const struct conn *conn)

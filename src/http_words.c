@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 struct http_words_row {
 	long number;
@@ -52,8 +53,37 @@ static struct http_failure http_words_not_trusted(long verified)
 	return http_words_make(RESULT_TLS, tls_words_verify(verified));
 }
 
+/* OpenSSL's reason, which stands in libcurl's text only, in the same words as
+ * of kinds that are on a stream (stream_words.c); NULL: there is none. */
+static const char *http_words_tls(const char *said, const char *otherwise)
+{
+	static const struct {
+		const char *sign, *words;
+	} table[] = {
+		{ "wrong version number", "TLS: peer does not speak TLS" },
+		{ "packet length too long", "TLS: peer does not speak TLS" },
+		{ "unsupported protocol", "TLS: no common version" },
+		{ "alert protocol version", "TLS: no common version" },
+		{ "alert handshake failure",
+		  "TLS: handshake refused by the peer" },
+		{ "alert certificate required",
+		  "TLS: peer wants a client certificate" },
+		{ "unrecognized name",
+		  "TLS: peer does not know the host name" },
+	};
+	size_t i;
+
+	/* Without close_notify; that it is the end matters more. */
+	if (strstr(said, "unexpected eof"))
+		return NULL;
+	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (strstr(said, table[i].sign))
+			return table[i].words;
+	return strstr(said, "SSL routines") ? otherwise : NULL;
+}
+
 struct http_failure http_words_transfer(CURLcode code, long os_errno,
-					long verified)
+					long verified, const char *said)
 {
 	static const char cut_off[] =
 		"connection closed before the answer was complete";
@@ -85,8 +115,15 @@ struct http_failure http_words_transfer(CURLcode code, long os_errno,
 		  "answer is not HTTP" },
 	};
 	struct http_failure failure = { .code = RESULT_INTERNAL };
+	const char *tls = NULL;
 	size_t i;
 
+	if (code == CURLE_SSL_CONNECT_ERROR)
+		tls = http_words_tls(said, "TLS: handshake failed");
+	else if (code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR)
+		tls = http_words_tls(said, "TLS: connection broken");
+	if (tls)
+		return http_words_make(RESULT_TLS, tls);
 	if (code == CURLE_COULDNT_CONNECT)
 		return http_words_not_connected(os_errno);
 	if (code == CURLE_PEER_FAILED_VERIFICATION)

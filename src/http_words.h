@@ -16,10 +16,11 @@ struct http_failure {
 	char words[RESULT_ERROR_BYTES];
 };
 
-/* os_errno and verified are CURLINFO_OS_ERRNO and CURLINFO_SSL_VERIFYRESULT,
- * which tell more about some of the codes. */
+/* os_errno, verified and said are CURLINFO_OS_ERRNO, CURLINFO_SSL_VERIFYRESULT
+ * and what libcurl wrote to CURLOPT_ERRORBUFFER, which tell more about some of
+ * the codes. */
 struct http_failure http_words_transfer(CURLcode code, long os_errno,
-					long verified);
+					long verified, const char *said);
 
 /* A status other than the expected. */
 enum result_code http_words_status(long status);

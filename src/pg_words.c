@@ -213,11 +213,17 @@ struct pg_failure pg_words_connect(const char *message)
 
 struct pg_failure pg_words_query(const char *sqlstate, const char *message)
 {
+	static const struct pg_phrase broken_tls = { "", RESULT_TLS,
+						     "TLS: connection broken" };
+
 	if (!message)
 		message = "";
 	/* A peer may send anything in the place of a SQLSTATE. */
 	if (sqlstate && pg_is_state(sqlstate))
 		return pg_words_of(sqlstate, message, "query failed");
+	/* "SSL SYSCALL error" is a connection that broke. */
+	if (strstr(message, "SSL error:"))
+		return pg_failure_of(&broken_tls);
 	return pg_words_connect(message);
 }
 

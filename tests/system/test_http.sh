@@ -455,7 +455,7 @@ test_tls() {
 	assert_failed stranger tls
 	assert_failed other tls 'TLS: certificate is for another host'
 	assert_failed expired tls 'TLS: certificate has expired'
-	assert_failed no_tls tls 'TLS: handshake failed'
+	assert_failed no_tls tls 'TLS: peer does not speak TLS'
 	serve <<-END
 		[page]
 		kind = http

@@ -541,6 +541,27 @@ static void test_hidden_headers(void)
 	}
 }
 
+/* One line without an end, at any place. */
+static void test_endless_line(void)
+{
+	static const char *const begins[] = { "HTTP/1.1 200 ",
+					      "HTTP/1.1 200 OK\r\nX-Pad: " };
+	size_t size = 150000, i;
+	char *answer = malloc(size);
+	struct conn conn;
+
+	for (i = 0; i < sizeof(begins) / sizeof(begins[0]); i++) {
+		memset(answer, 'x', size - 1);
+		answer[size - 1] = '\0';
+		memcpy(answer, begins[i], strlen(begins[i]));
+		ask_path(&conn, answer);
+		CHECK(!conn.answered);
+		CHECK_INT(conn.code, RESULT_PROTOCOL);
+		CHECK_STR(conn.words, "header of the answer is too long");
+	}
+	free(answer);
+}
+
 static void test_endless_header(void)
 {
 	size_t size = HTTP_HEADER_MAX_BYTES + 4096, len;
@@ -1113,19 +1134,31 @@ static const struct {
 	CURLcode code;
 	long os_errno, verified;
 	enum result_code expected;
-	const char *words;
+	const char *words, *said;
 } transfers[] = {
-	{ CURLE_COULDNT_CONNECT, ENETUNREACH, 0, RESULT_CONNECT, "host unreachable" },
+	{ CURLE_COULDNT_CONNECT, ENETUNREACH, 0, RESULT_CONNECT, "host unreachable", "" },
 	{ CURLE_COULDNT_CONNECT, EPERM, 0, RESULT_CONNECT,
-	  "no permission to connect" },
-	{ CURLE_COULDNT_CONNECT, ENOBUFS, 0, RESULT_CONNECT, "cannot connect" },
-	{ CURLE_OPERATION_TIMEDOUT, 0, 0, RESULT_CONNECT, "no address answered" },
-	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_OK, RESULT_TLS, "TLS: certificate is for another host" },
-	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_UNSPECIFIED, RESULT_TLS, "TLS: certificate is for another host" },
-	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_CERT_HAS_EXPIRED, RESULT_TLS, "TLS: certificate has expired" },
-	{ CURLE_SSL_CONNECT_ERROR, ECONNREFUSED, 0, RESULT_TLS, "TLS: handshake failed" },
-	{ CURLE_GOT_NOTHING, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete" },
-	{ CURLE_FAILED_INIT, 0, 0, RESULT_INTERNAL, "libcurl error 2" },
+	  "no permission to connect", "" },
+	{ CURLE_COULDNT_CONNECT, ENOBUFS, 0, RESULT_CONNECT, "cannot connect", "" },
+	{ CURLE_OPERATION_TIMEDOUT, 0, 0, RESULT_CONNECT, "no address answered", "" },
+	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_OK, RESULT_TLS, "TLS: certificate is for another host", "" },
+	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_UNSPECIFIED, RESULT_TLS, "TLS: certificate is for another host", "" },
+	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_CERT_HAS_EXPIRED, RESULT_TLS, "TLS: certificate has expired", "" },
+	{ CURLE_SSL_CONNECT_ERROR, ECONNREFUSED, 0, RESULT_TLS, "TLS: handshake failed", "" },
+	{ CURLE_SSL_CONNECT_ERROR, 0, 0, RESULT_TLS, "TLS: handshake failed",
+	  "OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to a.test:443 " },
+	{ CURLE_SSL_CONNECT_ERROR, 0, 0, RESULT_TLS, "TLS: peer does not speak TLS",
+	  "error:0A00010B:SSL routines::wrong version number" },
+	{ CURLE_SSL_CONNECT_ERROR, 0, 0, RESULT_TLS, "TLS: handshake failed",
+	  "TLS connect error: error:0A000119:SSL routines::decryption failed or bad record mac" },
+	{ CURLE_RECV_ERROR, 0, 0, RESULT_TLS, "TLS: connection broken",
+	  "OpenSSL SSL_read: error:0A000119:SSL routines::decryption failed or bad record mac, errno 0" },
+	{ CURLE_RECV_ERROR, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete",
+	  "OpenSSL SSL_read: error:0A000126:SSL routines::unexpected eof while reading, errno 0" },
+	{ CURLE_RECV_ERROR, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete",
+	  "OpenSSL SSL_read: Connection reset by peer, errno 104" },
+	{ CURLE_GOT_NOTHING, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete", "" },
+	{ CURLE_FAILED_INIT, 0, 0, RESULT_INTERNAL, "libcurl error 2", "" },
 };
 /* clang-format on */
 
@@ -1135,9 +1168,9 @@ static void test_words(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(transfers) / sizeof(*transfers); i++) {
-		failure = http_words_transfer(transfers[i].code,
-					      transfers[i].os_errno,
-					      transfers[i].verified);
+		failure = http_words_transfer(
+			transfers[i].code, transfers[i].os_errno,
+			transfers[i].verified, transfers[i].said);
 		CHECK_INT(failure.code, transfers[i].expected);
 		CHECK_STR(failure.words, transfers[i].words);
 	}
@@ -1174,6 +1207,7 @@ int main(void)
 	test_broken_answers();
 	test_hidden_headers();
 	test_endless_header();
+	test_endless_line();
 	test_body_cap();
 	test_json();
 	test_request();

@@ -275,6 +275,9 @@ static void test_query_words(void)
 	/* What is no SQLSTATE must not be shown. */
 	failure = pg_words_query("\033[1m x", "out of memory");
 	CHECK_STR(failure.words, "out of memory");
+	failure = pg_words_query(NULL, "SSL error: wrong version number\n");
+	CHECK_INT(failure.code, RESULT_TLS);
+	CHECK_STR(failure.words, "TLS: connection broken");
 	failure = pg_words_query("42P01secret", NULL);
 	CHECK(!strstr(failure.words, "secret"));
 	failure = pg_words_query(NULL, NULL);
