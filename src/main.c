@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -31,13 +32,14 @@ struct options {
 	unsigned socket_mode;
 	const char *once; /* the probe to answer, or NULL */
 	bool check_config;
+	bool state;
 };
 
 static const char usage[] =
 	"usage: health.fcgi [--config FILE] --listen unix:PATH|ADDRESS:PORT\n"
 	"       health.fcgi [--config FILE] --once "
 	"[live|ready|ready/NAME|started]\n"
-	"       health.fcgi [--config FILE] --check-config\n"
+	"       health.fcgi [--config FILE] --check-config | --state\n"
 	"       health.fcgi --help | --version\n"
 	"\n"
 	"Answers health probes for a web server: /health, /health/ready and\n"
@@ -51,6 +53,7 @@ static const char usage[] =
 	"  --once [PROBE]      print one answer; exit 0 when healthy, 1 when "
 	"not\n"
 	"  --check-config      print the settings in effect, or every mistake\n"
+	"  --state             print what processes that share results know\n"
 	"  --help              print this\n"
 	"  --version           print the version\n";
 
@@ -82,13 +85,14 @@ static bool options_probe_known(const char *probe)
 /* -1: go on; otherwise the exit status. */
 static int options_parse(struct options *options, int argc, char **argv)
 {
-	enum { CONFIG, LISTEN, MODE, ONCE, CHECK, HELP, VERSION_OPTION };
+	enum { CONFIG, LISTEN, MODE, ONCE, CHECK, STATE, HELP, VERSION_OPTION };
 	static const struct option known[] = {
 		{ "config", required_argument, NULL, CONFIG },
 		{ "listen", required_argument, NULL, LISTEN },
 		{ "socket-mode", required_argument, NULL, MODE },
 		{ "once", no_argument, NULL, ONCE },
 		{ "check-config", no_argument, NULL, CHECK },
+		{ "state", no_argument, NULL, STATE },
 		{ "help", no_argument, NULL, HELP },
 		{ "version", no_argument, NULL, VERSION_OPTION },
 		{ NULL, 0, NULL, 0 },
@@ -113,6 +117,9 @@ static int options_parse(struct options *options, int argc, char **argv)
 			break;
 		case CHECK:
 			options->check_config = true;
+			break;
+		case STATE:
+			options->state = true;
 			break;
 		case HELP:
 			fputs(usage, stdout);
@@ -313,8 +320,11 @@ static int run(struct base *base, const struct options *options,
 	if (options->check_config)
 		return run_check_config(base);
 	base_report_mistakes(base);
-	if (options->once && base->broken)
+	if ((options->once || options->state) && base->broken)
 		return EX_CONFIG;
+	if (options->state)
+		return state_print(&base->settings, stdout) ? EX_UNAVAILABLE
+							    : EX_OK;
 	/* Who asks on the command line wants to see it done. */
 	if (!base->broken && !options->once)
 		base->share = state_open(&base->settings,
@@ -346,6 +356,21 @@ static void main_block_signals(sigset_t *signals)
 	pthread_sigmask(SIG_BLOCK, signals, NULL);
 }
 
+/*
+ * Who starts us may have closed 0, 1 or 2.  The next thing to be opened would
+ * get the number, and what is logged would be written into a connection.
+ */
+static void main_fill_descriptors(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 /* Web servers may open thousands of connections at once. */
 static void main_raise_limits(void)
 {
@@ -368,6 +393,10 @@ int main(int argc, char **argv)
 	int status = -1;
 	bool cgi;
 
+	main_fill_descriptors();
+	/* Otherwise the first gmtime_r() opens the file that TZ names, and on
+	 * a dead mount it would never come back. */
+	setenv("TZ", "UTC0", 1);
 	signal(SIGPIPE, SIG_IGN);
 	if (listen_inherit(&inherited))
 		inherited.fd = -1;
@@ -379,7 +408,7 @@ int main(int argc, char **argv)
 		status = options_parse(&options, argc, argv);
 	if (status >= 0)
 		return status;
-	if (!cgi && !options.once && !options.check_config)
+	if (!cgi && !options.once && !options.check_config && !options.state)
 		main_block_signals(&signals);
 	main_raise_limits();
 	base.broken = settings_load(&base.settings, options.config) != 0;

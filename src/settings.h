@@ -56,8 +56,9 @@ int settings_load(struct settings *settings, const char *path)
 void settings_free(struct settings *settings);
 
 /*
- * Another digest (SHA-256) for another source, check or setting of a check,
- * its secrets included, and for another salt.  -1 when it cannot be had.
+ * Another digest (SHA-256) for another check, setting of a check, its secrets
+ * included, or salt; where they were read does not matter.  -1 when it cannot
+ * be had.
  */
 #define SETTINGS_DIGEST_BYTES 32
 int settings_digest(const struct settings *settings, const char *salt,

@@ -34,7 +34,6 @@ int settings_digest(const struct settings *settings, const char *salt,
 
 	if (to && EVP_DigestInit_ex(to, EVP_sha256(), NULL)) {
 		settings_digest_text(to, salt);
-		settings_digest_text(to, settings->source);
 		settings_digest_text(to, settings->health.drain_file);
 		for (i = 0; i < settings->n; i++)
 			settings_digest_check(to, &settings->checks[i]);

@@ -51,6 +51,7 @@ struct share_slot {
 	_Atomic uint64_t lease;
 	_Atomic uint64_t current; /* name of the valid copy; 0: none */
 	_Atomic int64_t used_ms;
+	_Atomic int64_t pid; /* of who took the lease last */
 	struct share_copy copies[2];
 };
 
@@ -121,8 +122,9 @@ static int share_open_file(struct share *share,
 	char name[32];
 
 	share_name(name, sizeof(name), options->identity);
-	if (share_file_open(&share->file, options->dir, name, size, share_fill,
-			    options, reason, reason_size))
+	if (share_file_open(&share->file, options->dir, name, size,
+			    options->only_look ? NULL : share_fill, options,
+			    reason, reason_size))
 		return -1;
 	share->header = share->file.memory;
 	if (share_is_ours(share->header, options))
@@ -475,6 +477,7 @@ bool share_take(struct share *share, size_t check, int64_t until_ms, bool renew)
 							    &lease, mine))
 				continue;
 			share->taken_at[check] = atomic_load(&slot->current);
+			atomic_store(&slot->pid, getpid());
 			return true;
 		}
 		if (lease_kind(lease) != SHARE_IDLE)
@@ -577,4 +580,17 @@ bool share_renewing(const struct share *share, size_t check, int64_t now_ms)
 	lease = atomic_load(&share_slot(share, check)->lease);
 	return lease_kind(lease) == SHARE_RENEW &&
 	       lease_until_ms(lease) > now_ms;
+}
+
+struct share_holder share_holder(const struct share *share, size_t check)
+{
+	struct share_slot *slot = share_slot(share, check);
+	uint64_t lease = atomic_load(&slot->lease);
+	struct share_holder holder = { .lease = SHARE_FREE };
+
+	if (lease_is_theirs(share, lease)) {
+		holder.lease = lease_kind(lease);
+		holder.pid = (pid_t)atomic_load(&slot->pid);
+	}
+	return holder;
 }

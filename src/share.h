@@ -67,6 +67,7 @@ struct share_options {
 	 * count for startup: the service begins anew.  And the last one to
 	 * leave removes the file. */
 	bool founder;
+	bool only_look; /* a file that is not there is not made */
 };
 
 /*
@@ -144,6 +145,13 @@ bool share_theirs(const struct share *share, size_t check);
 
 /* Whether a run that began in time is under way somewhere; any thread. */
 bool share_renewing(const struct share *share, size_t check, int64_t now_ms);
+
+/* Who has the lease; for the operator. */
+struct share_holder {
+	enum share_lease lease;
+	pid_t pid; /* as he calls himself; 0: nobody */
+};
+struct share_holder share_holder(const struct share *share, size_t check);
 
 /* ---- news ---- */
 

@@ -80,14 +80,15 @@ static const char *share_file_unsafe(const struct stat *status)
 	return NULL;
 }
 
-/* Its descriptor; made when there is none. */
-static int share_file_open_dir(const char *dir, char *reason, size_t size)
+/* Its descriptor. */
+static int share_file_open_dir(const char *dir, bool make, char *reason,
+			       size_t size)
 {
 	const char *unsafe;
 	struct stat status;
 	int fd;
 
-	if (mkdir(dir, 0700) && errno != EEXIST)
+	if (make && mkdir(dir, 0700) && errno != EEXIST)
 		return share_file_say_errno(reason, size, dir);
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
@@ -189,7 +190,7 @@ static int share_file_get(struct share_file *file, int dir_fd, const char *name,
 			  const void *arg)
 {
 	file->fd = share_file_find(dir_fd, name);
-	if (file->fd < 0 && errno == ENOENT &&
+	if (file->fd < 0 && errno == ENOENT && fill &&
 	    share_file_make(dir_fd, name, file->size, fill, arg) == 0)
 		file->fd = share_file_find(dir_fd, name);
 	return file->fd < 0 ? -1 : 0;
@@ -217,7 +218,7 @@ int share_file_open(struct share_file *file, const char *dir, const char *name,
 		share_file_default_dir(own_dir, sizeof(own_dir));
 		dir = own_dir;
 	}
-	dir_fd = share_file_open_dir(dir, reason, reason_size);
+	dir_fd = share_file_open_dir(dir, fill != NULL, reason, reason_size);
 	if (dir_fd < 0)
 		return -1;
 	file->size = size;

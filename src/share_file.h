@@ -28,7 +28,8 @@ struct share_file {
 
 /*
  * Maps dir/name, `size` bytes; dir NULL: a directory of this user's in the
- * memory of the machine.  fill(arg, memory) makes the content of a new file.
+ * memory of the machine.  fill(memory, arg) makes the content of a new file;
+ * NULL: none is made.
  * -1 and a sentence for the operator when it cannot be had or is not safe.
  * A process maps one such file.
  */

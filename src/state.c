@@ -3,11 +3,13 @@
 #include "state.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "settings.h"
 #include "share.h"
@@ -55,29 +57,108 @@ static bool state_wanted(const struct settings *settings,
 	return true;
 }
 
+static struct share *state_open_share(const struct settings *settings,
+				      struct share_options *options,
+				      char *reason, size_t reason_size)
+{
+	char salt[256];
+
+	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
+		       "the digest is no identity");
+	state_salt(salt, sizeof(salt));
+	options->n = settings->n;
+	if (settings_digest(settings, salt, options->identity)) {
+		snprintf(reason, reason_size, "out of memory");
+		return NULL;
+	}
+	return share_open(options, reason, reason_size);
+}
+
 struct share *state_open(const struct settings *settings,
 			 enum state_start start)
 {
-	struct share_options options = { .n = settings->n,
-					 .founder = start != STATE_CGI };
-	char salt[256], reason[PATH_MAX + 128];
+	struct share_options options = { .founder = start != STATE_CGI };
+	char reason[PATH_MAX + 128];
 	struct share *share;
 
-	_Static_assert(sizeof(options.identity) == SETTINGS_DIGEST_BYTES,
-		       "the digest is no identity");
 	if (!state_wanted(settings, start, &options.dir))
 		return NULL;
-	state_salt(salt, sizeof(salt));
-	if (settings_digest(settings, salt, options.identity)) {
-		log_warn("state_dir: out of memory; "
-			 "this process shares no results");
-		return NULL;
-	}
-	share = share_open(&options, reason, sizeof(reason));
+	share = state_open_share(settings, &options, reason, sizeof(reason));
 	if (share)
 		log_debug("sharing results in %s", share_path(share));
 	else
 		log_warn("state_dir: %s; this process shares no results",
 			 reason);
 	return share;
+}
+
+/* ---- for the operator ---- */
+
+static const char *state_words(enum share_lease lease)
+{
+	switch (lease) {
+	case SHARE_FREE:
+		return "nobody";
+	case SHARE_IDLE:
+		return "waiting";
+	case SHARE_CALLED:
+		return "called";
+	case SHARE_RUN:
+	case SHARE_RENEW:
+		return "running";
+	}
+	return "?";
+}
+
+static void state_print_check(const struct share *share, size_t check,
+			      const char *name, FILE *to)
+{
+	struct share_holder holder = share_holder(share, check);
+	struct record record = { .runs = 0 };
+	int64_t now_us = clock_us();
+	uint64_t seen = 0;
+
+	fprintf(to, "%-24s ", name);
+	if (share_read(share, check, &seen, &record))
+		fprintf(to, "%-10s %9.1f %9.1f %9" PRId64 " %9" PRId64,
+			result_word(record.result.code),
+			(double)record.result.latency_us / 1e3,
+			(double)(now_us - record.result.ended_us) / 1e6,
+			record.runs, record.failures);
+	else
+		fprintf(to, "%-10s %9s %9s %9d %9d", "-", "-", "-", 0, 0);
+	if (record.failing_since_us)
+		fprintf(to, " %9.1f",
+			(double)(now_us - record.failing_since_us) / 1e6);
+	else
+		fprintf(to, " %9s", "-");
+	fprintf(to, "  %s", state_words(holder.lease));
+	if (holder.pid)
+		fprintf(to, " %ld", (long)holder.pid);
+	fprintf(to, "%s%s\n", record.result.error[0] ? "  " : "",
+		record.result.error);
+}
+
+int state_print(const struct settings *settings, FILE *to)
+{
+	struct share_options options = { .only_look = true };
+	char reason[PATH_MAX + 128] = "state_dir = none";
+	struct share *share = NULL;
+	size_t i;
+
+	/* As if started by a server: where those share that were. */
+	if (state_wanted(settings, STATE_MANY, &options.dir))
+		share = state_open_share(settings, &options, reason,
+					 sizeof(reason));
+	if (!share) {
+		fprintf(stderr, "no results are shared: %s\n", reason);
+		return -1;
+	}
+	fprintf(to, "%s\n%-24s %-10s %9s %9s %9s %9s %9s  %s\n",
+		share_path(share), "check", "code", "ms", "age s", "runs",
+		"failures", "failing s", "process");
+	for (i = 0; i < settings->n; i++)
+		state_print_check(share, i, settings->checks[i].name, to);
+	share_close(share);
+	return 0;
 }

@@ -7,7 +7,7 @@
 #ifndef HEALTH_STATE_H
 #define HEALTH_STATE_H
 
-#include <stdbool.h>
+#include <stdio.h>
 
 struct settings;
 struct share;
@@ -25,5 +25,11 @@ enum state_start {
  */
 struct share *state_open(const struct settings *settings,
 			 enum state_start start);
+
+/*
+ * Writes what the processes that share results know, one check a line
+ * (--state).  -1 and a sentence on standard error when there are none.
+ */
+int state_print(const struct settings *settings, FILE *to);
 
 #endif
