@@ -39,7 +39,7 @@ layers='
 5 render
 5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
 5 check_redis redis_answer redis_open redis_talk redis_url redis_words
-5 check_servicebus sb_answer sb_conf sb_link sb_sas sb_talk
+5 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_talk
 5 check_http http_judge
 5 check_openai
 5 check_model
@@ -59,7 +59,7 @@ fcgi responder.c
 fastcgi.h responder.c
 libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ redis_answer.c redis_talk.c
-proton/ sb_link.c sb_answer.c
+proton/ sb_answer.c sb_link.c sb_link_end.c sb_link_events.c sb_link_own.h sb_message.h sb_pair.c sb_pair.h
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
 openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c
 curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h

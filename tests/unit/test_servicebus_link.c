@@ -1,5 +1,9 @@
 #include "config.h"
 
+#include "sb_pair.c"
+#include "sb_message.c"
+#include "sb_link_end.c"
+#include "sb_link_events.c"
 #include "sb_link.c"
 
 #include "unit.h"
@@ -40,8 +44,8 @@ struct service {
 	int tokens, peeks, links, status;
 	size_t body; /* bytes of it in an answer to a peek */
 	bool endless;
-	bool silent;		     /* about what became of a question */
-	char last[SB_MESSAGE_BYTES]; /* message */
+	bool silent;			  /* about what became of a question */
+	char last[SB_PAIR_MESSAGE_BYTES]; /* message */
 	size_t last_len;
 	int64_t heard;
 };
@@ -436,9 +440,9 @@ static void test_notes(void)
 
 	conf = conf_of(SB_RIGHT_LISTEN);
 	link = sb_link_create(&conf);
-	sb_note(link, "InvalidSignature");
+	sb_link_note(link, "InvalidSignature");
 	CHECK_STR(sb_link_outcome(link)->detail, "InvalidSignature");
-	sb_note(link, "SharedAccessSignature sr=a&sig=b is bad");
+	sb_link_note(link, "SharedAccessSignature sr=a&sig=b is bad");
 	CHECK_STR(sb_link_outcome(link)->detail, "");
 	sb_link_free(link);
 }
@@ -523,7 +527,7 @@ static void test_long_answers(void)
 	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
 	CHECK(!sb_link_is_spent(link));
 	/* The head is there, the rest is not waited for. */
-	service.body = SB_ANSWER_BYTES + 100000;
+	service.body = SB_PAIR_ANSWER_BYTES + 100000;
 	service.endless = true;
 	sb_link_ask(link, 500);
 	CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
