@@ -1122,6 +1122,27 @@ static void test_destroy(void)
 	check_destroy(NULL);
 }
 
+/* Released, a check is as new, and what ran ends without a result. */
+static void test_release(void)
+{
+	hedged_world();
+	ready(2);
+	check_release(check);
+	CALLS("ask2 close1 close2");
+	CHECK(!check_running(check));
+	CHECK_INT(results, 0);
+	/* Nothing goes on in the background. */
+	pass(120000);
+	CALLS("");
+	check_start(check);
+	CALLS("open3");
+	ready(3);
+	answer(3);
+	RESULT(1, OK, "", 0);
+	CALLS("ask3");
+	world_end();
+}
+
 static void test_deadline_of(void)
 {
 	hedged_world();
@@ -1314,6 +1335,7 @@ int main(void)
 	test_local();
 	test_open_asks();
 	test_destroy();
+	test_release();
 	test_deadline_of();
 	test_long_pause();
 	test_random();

@@ -300,6 +300,7 @@ static void test_health_defaults(void)
 	CHECK_INT(settings.health.threads, 2);
 	CHECK_INT(settings.health.max_waiting, 4096);
 	CHECK_INT(settings.health.max_connections, 10000);
+	CHECK_STR(settings.health.state_dir, "auto");
 	CHECK_INT(settings.health.trusted.n, 0);
 	CHECK_INT(settings.n, 0);
 	done();
@@ -343,6 +344,11 @@ static const struct {
 	  "t:3: [health] threads: \"65\" must be between 1 and 64\n"
 	  "t:4: [health] answer_within: \"5\" needs a unit, write 5s or "
 	  "500ms" },
+	{ "[health]\nstate_dir = run\n",
+	  "t:2: [health] state_dir: must be auto, none, or a path that begins "
+	  "with /" },
+	{ "[health]\nstate_dir =\n",
+	  "t:2: [health] state_dir: the value must not be empty" },
 	{ "[a]\nkind = file\nlive = yes\n",
 	  "t:3: [a] live: must be no for this check: a fault of what it asks "
 	  "would restart every replica of this service" },
@@ -735,6 +741,61 @@ static void test_kinds(void)
 	CHECK(check_kind_at((size_t)-1) == NULL);
 }
 
+/* ---- who may share ---- */
+
+static void digest_of(uint8_t digest[SETTINGS_DIGEST_BYTES], const char *salt,
+		      const char *text)
+{
+	CHECK_INT(load_text(text), 0);
+	CHECK_INT(settings_digest(&settings, salt, digest), 0);
+	done();
+}
+
+static const char digest_text[] = "[a]\nkind = openai\napi_key = secret-1\n"
+				  "[b]\nkind = redis\nurl = x\n";
+
+/* Every one of these is another configuration. */
+static const char *const digest_others[] = {
+	"[a]\nkind = openai\napi_key = secret-2\n"
+	"[b]\nkind = redis\nurl = x\n",
+	"[a]\nkind = openai\napi_key = secret-1\n"
+	"[b]\nkind = redis\nurl = xy\n",
+	"[a]\nkind = openai\napi_key = secret-1\n"
+	"[c]\nkind = redis\nurl = x\n",
+	"[a]\nkind = openai\napi_key = secret-1\n"
+	"[b]\nkind = postgres\nurl = x\n",
+	"[a]\nkind = openai\napi_key = secret-1\ntimeout = 1s\n"
+	"[b]\nkind = redis\nurl = x\n",
+	"[b]\nkind = redis\nurl = x\n"
+	"[a]\nkind = openai\napi_key = secret-1\n",
+	"[a]\nkind = openai\napi_key = secret-1\n",
+	"[health]\ndrain_file = /x\n"
+	"[a]\nkind = openai\napi_key = secret-1\n"
+	"[b]\nkind = redis\nurl = x\n",
+};
+
+static void test_digest(void)
+{
+	uint8_t first[SETTINGS_DIGEST_BYTES], other[SETTINGS_DIGEST_BYTES];
+	size_t i;
+
+	digest_of(first, "salt", digest_text);
+	digest_of(other, "salt", digest_text);
+	CHECK(memcmp(first, other, sizeof(first)) == 0);
+	/* How it is written, and who is told what, makes no difference. */
+	digest_of(other, "salt",
+		  "[health]\ntrusted = 127.0.0.1\n"
+		  "[a]\nkind = openai  ; a comment\napi_key = secret-1\n"
+		  "timeout = 3000ms\n[b]\nkind = redis\nurl = x\n");
+	CHECK(memcmp(first, other, sizeof(first)) == 0);
+	digest_of(other, "other", digest_text);
+	CHECK(memcmp(first, other, sizeof(first)) != 0);
+	for (i = 0; i < sizeof(digest_others) / sizeof(char *); i++) {
+		digest_of(other, "salt", digest_others[i]);
+		CHECK(memcmp(first, other, sizeof(first)) != 0);
+	}
+}
+
 int main(void)
 {
 	CHECK(mkdtemp(folder) != NULL);
@@ -752,6 +813,7 @@ int main(void)
 	test_sources();
 	test_forget();
 	test_kinds();
+	test_digest();
 	unlink("t");
 	CHECK_INT(chdir("/"), 0);
 	CHECK_INT(rmdir(folder), 0);
