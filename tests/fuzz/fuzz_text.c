@@ -100,7 +100,8 @@ static void fuzz_words(const char *says, const char *state, long number)
 		redis = redis_words_error(says, commands[i]);
 		fuzz_ours(redis.code, redis.words);
 	}
-	http = http_words_transfer((CURLcode)(number & 0x7f), number, number);
+	http = http_words_transfer((CURLcode)(number & 0x7f), number, number,
+				   says);
 	fuzz_ours(http.code, http.words);
 	fuzz_ours(http_words_status(number), "HTTP");
 	fuzz_ours(RESULT_TLS, tls_words_verify(number));
