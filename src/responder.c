@@ -29,6 +29,8 @@
 #define RESPONDER_FILES 32
 /* While stopping, how often a thread looks whether it may end. */
 #define RESPONDER_STOP_LOOK_MS 10
+/* How often the log says that no more requests can wait. */
+#define RESPONDER_WARN_MS 10000
 
 /* One request from its reading to its answer.  libfcgi's streams point into
  * the FCGX_Request, so it never moves. */
@@ -56,6 +58,7 @@ struct responder {
 	size_t crowd;	      /* most in the lots since the last trim */
 	int64_t trimmed_ms;
 
+	_Atomic int64_t warned_ms;
 	atomic_bool stopping;
 	_Atomic int64_t stop_ms; /* not before */
 	size_t n_threads;
@@ -213,6 +216,18 @@ static bool responder_may_trim(struct responder *responder)
 	return true;
 }
 
+static void responder_complain(struct responder *responder)
+{
+	int64_t now = clock_ms(), before = atomic_load(&responder->warned_ms);
+
+	if (!atomic_load(&responder->stopping) &&
+	    now - before >= RESPONDER_WARN_MS &&
+	    atomic_compare_exchange_strong(&responder->warned_ms, &before, now))
+		log_warn("%zu requests wait for a check, others are answered "
+			 "from what is known: see max_waiting",
+			 responder->options.max_waiting);
+}
+
 /*
  * Answers the visit or parks it.  The lot is locked while the board is asked:
  * what is published after the board said "wait" finds the visit in the lot.
@@ -242,6 +257,8 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	pthread_mutex_unlock(&responder->lock);
 	if (!answered)
 		return;
+	if (how == ANSWER_BUSY)
+		responder_complain(responder);
 	answer_render(responder->service, &visit->answer, how, seat->view,
 		      &response);
 	visit_send(seat, visit, &response);
@@ -500,6 +517,7 @@ struct responder *responder_start(const struct responder_options *options,
 	}
 	responder->options = *options;
 	responder->service = service;
+	responder->warned_ms = clock_ms() - RESPONDER_WARN_MS;
 	pthread_mutex_init(&responder->lock, NULL);
 	responder->gate = gate_create(
 		options->listen_fd, responder_room(options), options->allowed);

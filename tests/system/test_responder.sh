@@ -137,6 +137,8 @@ test_too_many_wait() {
 		"[ $first_ms -le 500 ]"
 	assertTrue "somebody waited $last_ms ms" "[ $last_ms -ge 500 ]"
 	assert_lively
+	# Forty were, and the log says so once.
+	assertEquals 'lines' 1 "$(new_log | grep -c 'see max_waiting')"
 }
 
 connected() {
