@@ -12,6 +12,8 @@
 #include "check.h"
 #include "clock.h"
 
+#include <assert.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,13 +63,16 @@ int64_t conn_deadline_ms(const struct conn *conn)
 
 void conn_watch(struct conn *conn, int fd, short events)
 {
+	/* Who watches a descriptor that is closed waits for somebody else. */
+	assert(fd < 0 || fcntl(fd, F_GETFD) >= 0);
 	conn->fd = fd;
 	conn->events = events;
 }
 
 void conn_detail(struct conn *conn, const char *text)
 {
-	snprintf(conn->detail, sizeof(conn->detail), "%s", text);
+	snprintf(conn->detail, sizeof(conn->detail), "%.*s",
+		 (int)sizeof(conn->detail) - 1, text);
 }
 
 void conn_ready(struct conn *conn)

@@ -2,21 +2,10 @@
 
 #include "check_file.c"
 
+#include "fake_conn.h"
 #include "unit.h"
 
-#include <stdarg.h>
-
 /* ---- the neighbours ---- */
-
-struct conn {
-	struct file_settings *settings;
-	struct check_env env;
-	int ended;
-	bool answered;
-	enum result_code code;
-	char words[RESULT_ERROR_BYTES];
-	char detail[RESULT_DETAIL_BYTES];
-};
 
 static bool no_threads;
 static int left;
@@ -56,45 +45,6 @@ void conf_mistake(struct conf *conf, const struct conf_section *section,
 	CHECK(!"a mistake");
 }
 
-const void *conn_settings(const struct conn *conn)
-{
-	return conn->settings;
-}
-
-const struct check_env *conn_env(const struct conn *conn)
-{
-	return &conn->env;
-}
-
-void conn_detail(struct conn *conn, const char *text)
-{
-	snprintf(conn->detail, sizeof(conn->detail), "%s", text);
-}
-
-void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
-		   ...)
-{
-	va_list args;
-
-	conn->ended++;
-	conn->answered = true;
-	conn->code = code;
-	va_start(args, fmt);
-	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
-	va_end(args);
-}
-
-void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
-{
-	va_list args;
-
-	conn->ended++;
-	conn->code = code;
-	va_start(args, fmt);
-	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
-	va_end(args);
-}
-
 /* ---- files ---- */
 
 static char folder[] = "/tmp/health-file-XXXXXX";
@@ -125,7 +75,7 @@ static void ask(void)
 {
 	conn = (struct conn){ .settings = &settings };
 	check_file.ask(&conn);
-	CHECK_INT(conn.ended, 1);
+	CHECK_INT(fake_conn_ends(&conn), 1);
 }
 
 static void expect(enum result_code code, const char *words)

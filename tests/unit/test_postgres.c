@@ -7,6 +7,7 @@
 #include "pg_open.c"
 #include "check_postgres.c"
 
+#include "fake_conn.h"
 #include "unit.h"
 
 #include <arpa/inet.h>
@@ -14,17 +15,6 @@
 #include <signal.h>
 
 /* ---- the neighbours, faked ---- */
-
-struct conn {
-	struct postgres *state;
-	struct postgres_settings *settings;
-	int fd; /* what the kind watches for its questions */
-	short events;
-	int ready, answered, failed;
-	enum result_code code;
-	char words[RESULT_ERROR_BYTES];
-	char detail[512];
-};
 
 struct conf_section {
 	int unused;
@@ -39,80 +29,6 @@ static struct resolve_query *looking; /* a query that waits */
 static bool names_wait;
 static int preferred;
 static char mistake[512];
-
-void *conn_state(struct conn *conn)
-{
-	return conn->state;
-}
-
-const void *conn_state_const(const struct conn *conn)
-{
-	return conn->state;
-}
-
-const void *conn_settings(const struct conn *conn)
-{
-	return conn->settings;
-}
-
-const struct check_env *conn_env(const struct conn *conn)
-{
-	static const struct check_env env;
-
-	(void)conn;
-	return &env;
-}
-
-int64_t conn_deadline_ms(const struct conn *conn)
-{
-	(void)conn;
-	return clock_ms() + 1000;
-}
-
-void conn_watch(struct conn *conn, int fd, short events)
-{
-	conn->fd = fd;
-	conn->events = events;
-}
-
-void conn_detail(struct conn *conn, const char *text)
-{
-	snprintf(conn->detail, sizeof(conn->detail), "%s", text);
-}
-
-void conn_ready(struct conn *conn)
-{
-	conn->ready++;
-}
-
-void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
-		   ...)
-{
-	va_list args;
-
-	conn->answered++;
-	conn->code = code;
-	va_start(args, fmt);
-	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
-	va_end(args);
-}
-
-/* As the engine may: the state is gone when this comes back, so that touching
- * it is an error which the address sanitizer sees. */
-void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
-{
-	va_list args;
-
-	conn->failed++;
-	conn->code = code;
-	va_start(args, fmt);
-	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
-	va_end(args);
-	check_postgres.close(conn);
-	check_postgres.close(conn);
-	free(conn->state);
-	conn->state = NULL;
-}
 
 int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 		   short events)
@@ -525,7 +441,8 @@ static void begin(const char *fmt, ...)
 	memset(&settings, 0, sizeof(settings));
 	memset(&names, 0, sizeof(names));
 	conn.fd = -1;
-	conn.state = calloc(1, sizeof(*conn.state));
+	conn.kind = &check_postgres;
+	conn.state = calloc(1, sizeof(struct postgres));
 	conn.settings = &settings;
 	names.code = RESULT_OK;
 	names.n = 1;
@@ -549,10 +466,7 @@ static void end(void)
 {
 	size_t i;
 
-	if (conn.state) {
-		check_postgres.close(&conn);
-		free(conn.state);
-	}
+	fake_conn_drop(&conn);
 	check_postgres.dispose(&settings);
 	check_postgres.dispose(&settings);
 	CHECK(!looking);

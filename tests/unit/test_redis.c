@@ -6,6 +6,7 @@
 #include "redis_open.c"
 #include "check_redis.c"
 
+#include "fake_conn.h"
 #include "unit.h"
 
 #include <fcntl.h>
@@ -14,108 +15,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- the engine's side, faked ---- */
+/* ---- the resolver, faked ---- */
 
-struct conn {
-	void *state; /* NULL: closed, and its memory is gone */
-	struct redis_settings *settings;
-	int fd;
-	short events;
-	bool drop_when_answered; /* as the engine may */
-	int ready, answered, failed;
-	enum result_code code;
-	char words[RESULT_ERROR_BYTES];
-	char detail[RESULT_DETAIL_BYTES];
-};
-
-static const struct check_env env;
 static struct resolve_answer address; /* what the cache has; n 0: nothing */
 static struct resolve_query *resolving;
 static int preferred;
-
-void *conn_state(struct conn *conn)
-{
-	CHECK(conn->state);
-	return conn->state;
-}
-
-const void *conn_state_const(const struct conn *conn)
-{
-	return conn->state;
-}
-
-const void *conn_settings(const struct conn *conn)
-{
-	return conn->settings;
-}
-
-const struct check_env *conn_env(const struct conn *conn)
-{
-	(void)conn;
-	return &env;
-}
-
-int64_t conn_deadline_ms(const struct conn *conn)
-{
-	(void)conn;
-	return clock_ms() + 1000;
-}
-
-void conn_watch(struct conn *conn, int fd, short events)
-{
-	CHECK(fd >= 0 && fcntl(fd, F_GETFD) >= 0);
-	conn->fd = fd;
-	conn->events = events;
-}
-
-void conn_detail(struct conn *conn, const char *text)
-{
-	snprintf(conn->detail, sizeof(conn->detail), "%.*s",
-		 (int)sizeof(conn->detail) - 1, text);
-}
-
-/* The memory goes with it: who touches it afterwards is caught. */
-static void conn_drop(struct conn *conn)
-{
-	if (!conn->state)
-		return;
-	conn->fd = -1;
-	check_redis.close(conn);
-	check_redis.close(conn);
-	free(conn->state);
-	conn->state = NULL;
-}
-
-void conn_ready(struct conn *conn)
-{
-	conn->ready++;
-}
-
-void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
-		   ...)
-{
-	va_list args;
-
-	conn->answered++;
-	conn->code = code;
-	va_start(args, fmt);
-	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
-	va_end(args);
-	if (conn->drop_when_answered)
-		conn_drop(conn);
-}
-
-void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
-{
-	va_list args;
-
-	conn->failed++;
-	conn->code = code;
-	va_start(args, fmt);
-	vsnprintf(conn->words, sizeof(conn->words), fmt, args);
-	va_end(args);
-	conn_drop(conn);
-}
 
 const struct resolve_answer *resolve_cached(struct resolver *resolver,
 					    const char *host)
@@ -319,18 +223,13 @@ static void server_step(struct server *server)
 
 /* ---- both ---- */
 
-static int ends(const struct conn *conn)
-{
-	return conn->ready + conn->answered + conn->failed;
-}
-
 /* Until there is one more end, or nothing happens for a while. */
 static void drive(struct conn *conn, struct server *server)
 {
 	struct pollfd polled;
-	int before = ends(conn), quiet = 0;
+	int before = fake_conn_ends(conn), quiet = 0;
 
-	while (ends(conn) == before && quiet < 20) {
+	while (fake_conn_ends(conn) == before && quiet < 20) {
 		if (server)
 			server_step(server);
 		polled.fd = conn->fd;
@@ -349,6 +248,7 @@ static void conn_open(struct conn *conn, struct redis_settings *settings)
 {
 	memset(conn, 0, sizeof(*conn));
 	conn->fd = -1;
+	conn->kind = &check_redis;
 	conn->settings = settings;
 	conn->state = calloc(1, check_redis.conn_size);
 	check_redis.close(conn);
@@ -390,7 +290,7 @@ static struct conn talk(const char *url, enum redis_role role, bool cluster,
 		drive(&conn, &server);
 	}
 	CHECK_INT(conn.answered + conn.failed, 1);
-	conn_drop(&conn);
+	fake_conn_drop(&conn);
 	check_redis.dispose(&settings);
 	server_close(&server);
 	conn.settings = NULL;
@@ -800,7 +700,7 @@ static void test_resolving(void)
 	CHECK_STR(check_redis.step(&conn), "connecting");
 	drive(&conn, &server);
 	CHECK_INT(conn.ready, 1);
-	conn_drop(&conn);
+	fake_conn_drop(&conn);
 
 	conn_open(&conn, &settings);
 	query = resolving;
@@ -813,7 +713,7 @@ static void test_resolving(void)
 	/* Closed meanwhile: the query must be gone with it. */
 	conn_open(&conn, &settings);
 	CHECK(resolving);
-	conn_drop(&conn);
+	fake_conn_drop(&conn);
 	CHECK(!resolving);
 	check_redis.dispose(&settings);
 	server_close(&server);
@@ -890,7 +790,7 @@ static void test_last_words(void)
 		drive(&conn, NULL);
 	CHECK_INT(conn.code, RESULT_BUSY);
 	CHECK_STR(conn.words, "max number of clients reached");
-	conn_drop(&conn);
+	fake_conn_drop(&conn);
 	check_redis.dispose(&settings);
 	server_close(&server);
 }
