@@ -16,10 +16,15 @@
 #include <string.h>
 #include <strings.h>
 
-/* For how long a look-up is joined: what has no answer yet by then waits for a
- * repetition, at intervals that grow, while a new question is asked at once;
- * a name server may be back in the meantime. */
+/* For how long a look-up is joined: one without an answer yet may soon end
+ * without any, although a name server is back. */
 #define RESOLVE_JOIN_MS 400
+
+/* The question is asked anew this often, beside the first one, which c-ares
+ * repeats at intervals that double: it would come after a second and a half
+ * that a name server is back.  An answer that takes longer than this reaches
+ * the first one. */
+#define RESOLVE_REPEAT_MS 400
 
 /* One look-up for one or more queries. */
 struct resolve_lookup {
@@ -28,7 +33,8 @@ struct resolve_lookup {
 	struct resolve_query *queries;
 	int64_t started_ms;
 	char host[RESOLVE_HOST_BYTES];
-	struct resolve_dns dns;
+	struct resolve_dns dns, again;
+	struct loop_timer repeat;
 	struct loop_timer ready; /* there is an answer without it */
 	struct resolve_answer answer;
 	bool ending; /* the queries are being told */
@@ -75,6 +81,8 @@ static void resolve_unlink(struct resolve_lookup *lookup)
 static void resolve_end(struct resolve_lookup *lookup)
 {
 	resolve_dns_stop(&lookup->dns);
+	resolve_dns_stop(&lookup->again);
+	loop_timer_clear(lookup->resolver->loop, &lookup->repeat);
 	loop_timer_clear(lookup->resolver->loop, &lookup->ready);
 	resolve_unlink(lookup);
 }
@@ -116,6 +124,23 @@ static void resolve_on_done(void *arg, struct resolve_answer *answer, int ttl_s)
 	resolve_on_ready(lookup);
 }
 
+static void resolve_plan_repeat(struct resolve_lookup *lookup)
+{
+	loop_timer_set(lookup->resolver->loop, &lookup->repeat,
+		       clock_ms() + RESOLVE_REPEAT_MS);
+}
+
+static void resolve_on_repeat(void *arg)
+{
+	struct resolve_lookup *lookup = arg;
+
+	resolve_dns_stop(&lookup->again);
+	/* Without memory for it there is still the first one. */
+	(void)!resolve_dns_start(&lookup->again, lookup->resolver->loop,
+				 lookup->host);
+	resolve_plan_repeat(lookup);
+}
+
 /* Not from inside resolve_start(). */
 static void resolve_ready(struct resolve_lookup *lookup)
 {
@@ -136,8 +161,10 @@ static void resolve_lookup_init(struct resolve_lookup *lookup,
 	lookup->started_ms = clock_ms();
 	lookup->ready.on_time = resolve_on_ready;
 	lookup->ready.arg = lookup;
-	lookup->dns.on_done = resolve_on_done;
-	lookup->dns.arg = lookup;
+	lookup->dns.on_done = lookup->again.on_done = resolve_on_done;
+	lookup->dns.arg = lookup->again.arg = lookup;
+	lookup->repeat.on_time = resolve_on_repeat;
+	lookup->repeat.arg = lookup;
 }
 
 static void resolve_lookup_start(struct resolve_lookup *lookup,
@@ -157,6 +184,8 @@ static void resolve_lookup_start(struct resolve_lookup *lookup,
 					   host);
 	if (status != ARES_SUCCESS)
 		resolve_fail(lookup, status);
+	else
+		resolve_plan_repeat(lookup);
 }
 
 static struct resolve_lookup *resolve_lookup_create(struct resolver *resolver,

@@ -483,6 +483,26 @@ static void test_late(void)
 	CHECK_INT(second.calls, 1);
 }
 
+/* The first question is lost; the same asked anew is not. */
+static void test_repeat(void)
+{
+	struct asked asked = { .calls = 0 };
+	unsigned char lost[512];
+
+	zones((struct zone){ .n = 1 }, (struct zone){ .n = 1 });
+	ask(&asked, "repeat.test.");
+	CHECK(loop_timer_armed(&resolver->lookups->repeat));
+	while (recv(server_fd, lost, sizeof(lost), 0) > 0)
+		;
+	resolve_on_repeat(resolver->lookups);
+	CHECK(loop_timer_armed(&resolver->lookups->repeat));
+	run();
+	CHECK_INT(asked.calls, 1);
+	CHECK_INT(asked.answer.n, 2);
+	CHECK(asked.took_ms < 290);
+	CHECK_INT(zone_a.asked, 1);
+}
+
 static void test_cancel(void)
 {
 	struct asked first = { .calls = 0 }, second = { .calls = 0 };
@@ -622,6 +642,7 @@ int main(void)
 	test_hosts_file();
 	test_sharing();
 	test_late();
+	test_repeat();
 	test_cancel();
 	test_again();
 	test_bounded();
