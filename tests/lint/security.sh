@@ -4,6 +4,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 
 failed=0
+# shellcheck disable=SC2016 # they are its quotes
 while IFS= read -r name; do
 	case $name in
 	'make '*)
