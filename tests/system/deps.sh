@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2119,SC2120
 # What the tests of single kinds share: the program asked without a web server
 # in between, peers that misbehave, certificates.  Read behind lib.sh.
 
@@ -121,6 +121,88 @@ pass_ms() {
 	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
 }
 
+# ---- what every server must not bring about
+
+# serve_beside NAME KIND URL [LINE...]: a check that is asked anew each time, and
+# beside it one that stays healthy
+serve_beside() {
+	local name=$1 kind=$2 url=$3
+
+	shift 3
+	echo here >"$scratch/marker"
+	serve <<-END
+		[$name]
+		kind = $kind
+		url = $url
+		timeout = 500ms
+		max_age = 0s
+		$*
+		[beside]
+		kind = file
+		path = $scratch/marker
+		max_age = 0s
+	END
+	wait_for check_says "$name" ok
+}
+
+# assert_restart NAME SERVER SIGNAL: after serve_beside; start_SERVER starts it
+assert_restart() {
+	local name=$1 server=$2 signal=$3
+
+	stop "$server" "$signal"
+	wait_for check_says "$name" refused
+	probe /health/ready
+	assert_status 503
+	assert_failed "$name" refused 'connection refused'
+	assert_healthy beside
+	assert_lively
+	"start_$server" || return
+	probe /health/ready
+	assert_status 200
+
+	# Nobody asked while it was away: not even one failure is seen.
+	pass_ms 100
+	stop "$server" KILL
+	"start_$server" || return
+	probe /health/ready
+	assert_status 200
+	assert_healthy "$name"
+	assertEquals 'failures after the one that was seen' 1 \
+		"$(new_log | grep -c "warn: check=$name")"
+}
+
+# assert_freeze NAME SERVER: after serve_beside; the server is there, and silent
+assert_freeze() {
+	local name=$1 server=$2
+
+	freeze "$server"
+	probe /health/ready
+	assert_status 503
+	assert_took 490 750
+	assert_failed "$name" timeout 'Timeout after 500ms'
+	assert_json ".checks.$name.step | length > 0" true
+	assert_json ".checks.$name.latency_ms >= 490" true
+	assert_healthy beside
+	assert_lively
+	# No connection is left from before.
+	probe /health/ready
+	assert_status 503
+	assert_took 490 750
+	assert_failed "$name" timeout
+	thaw "$server"
+	probe /health/ready
+	assert_status 200
+}
+
+# assert_each_failed: NAME|CODE|WORDS on each line of standard input
+assert_each_failed() {
+	local name code words
+
+	while IFS='|' read -r name code words; do
+		assert_failed "$name" "$code" "$words"
+	done
+}
+
 # ---- peers that misbehave (tests/fake/peer.c)
 
 # start_peer NAME: with the steps on standard input; sets $peer_port.  Its log
@@ -144,6 +226,25 @@ hole_dug() {
 	# listening, and one connection that nobody accepts
 	grep -q "$(printf ':%04X [0-9A-F:]* 0A 00000000:00000001 ' "$1")" \
 		/proc/net/tcp
+}
+
+# start_strangers: peers that are no server, whatever is asked; their ports are
+# $http (speaks HTTP), $closes and $resets
+start_strangers() {
+	start_peer http <<-'END'
+		read
+		send HTTP/1.1 400 Bad Request\r\n\r\n
+	END
+	http=$peer_port
+	start_peer closes <<-'END'
+		read
+	END
+	closes=$peer_port
+	start_peer resets <<-'END'
+		read
+		reset
+	END
+	resets=$peer_port
 }
 
 # peer_count NAME WHAT: how many of its log lines begin so

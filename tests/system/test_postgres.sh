@@ -13,25 +13,12 @@ oneTimeSetUp() {
 		postgres_sql 'select pg_reload_conf()' >/dev/null || return
 	postgres_sql "create role limited login connection limit 0 password '$pg_password'"
 	postgres_sql 'create role other login'
-	echo here >"$scratch/marker"
 }
 
 # What nearly every test asks: the server, and something beside it that stays
 # healthy.  Questions are not shared.
 serve_server() {
-	serve <<-END
-		[database]
-		kind = postgres
-		url = $database_url
-		timeout = 500ms
-		max_age = 0s
-		$*
-		[beside]
-		kind = file
-		path = $scratch/marker
-		max_age = 0s
-	END
-	wait_for check_says database ok
+	serve_beside database postgres "$database_url" "$@"
 }
 
 # The server processes of our connections.
@@ -98,23 +85,10 @@ test_healthy() {
 
 # Each of them fails, all in one answer, and each for its own reason.
 test_unhealthy() {
-	local refused http closes resets name code words
+	local refused
 
 	refused=$(free_port)
-	start_peer http <<-'END'
-		read
-		send HTTP/1.1 400 Bad Request\r\n\r\n
-	END
-	http=$peer_port
-	start_peer closes <<-'END'
-		read
-	END
-	closes=$peer_port
-	start_peer resets <<-'END'
-		read
-		reset
-	END
-	resets=$peer_port
+	start_strangers
 	serve <<-END
 		[refused]
 		kind = postgres
@@ -186,9 +160,7 @@ test_unhealthy() {
 	assert_status 503
 	assert_whole
 	assert_json .status not_ready
-	while IFS='|' read -r name code words; do
-		assert_failed "$name" "$code" "$words"
-	done <<-END
+	assert_each_failed <<-END
 		refused|refused|connection refused
 		password|auth|authentication failed
 		no_password|auth|no password given
@@ -245,26 +217,7 @@ test_slow_query_is_stopped() {
 
 test_restarted_server() {
 	serve_server
-	stop postgres INT
-	wait_for check_says database refused
-	probe /health/ready
-	assert_status 503
-	assert_failed database refused 'connection refused'
-	assert_healthy beside
-	assert_lively
-	start_postgres || return
-	probe /health/ready
-	assert_status 200
-
-	# Nobody asked while it was away: not even one failure is seen.
-	pass_ms 100
-	stop postgres KILL
-	start_postgres || return
-	probe /health/ready
-	assert_status 200
-	assert_healthy database
-	assertEquals 'failures after the one that was seen' 1 \
-		"$(new_log | grep -c 'warn: check=database')"
+	assert_restart database postgres INT
 }
 
 test_terminated_connections() {
@@ -336,23 +289,7 @@ test_idle_connections_are_closed() {
 
 test_frozen_server() {
 	serve_server
-	freeze postgres
-	probe /health/ready
-	assert_status 503
-	assert_took 490 750
-	assert_failed database timeout 'Timeout after 500ms'
-	assert_json '.checks.database.step | length > 0' true
-	assert_json '.checks.database.latency_ms >= 490' true
-	assert_healthy beside
-	assert_lively
-	# No connection is left from before.
-	probe /health/ready
-	assert_status 503
-	assert_took 490 750
-	assert_failed database timeout
-	thaw postgres
-	probe /health/ready
-	assert_status 200
+	assert_freeze database postgres
 	assertTrue 'one connection' 'wait_for backends_are 1'
 }
 

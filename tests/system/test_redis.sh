@@ -9,23 +9,10 @@ need redis-server redis-cli jq openssl
 oneTimeSetUp() {
 	make_certificates || return
 	start_redis || return
-	echo here >"$scratch/marker"
 }
 
 serve_server() {
-	serve <<-END
-		[redis]
-		kind = redis
-		url = $redis_url
-		timeout = 500ms
-		max_age = 0s
-		$*
-		[beside]
-		kind = file
-		path = $scratch/marker
-		max_age = 0s
-	END
-	wait_for check_says redis ok
+	serve_beside redis redis "$redis_url" "$@"
 }
 
 # Our connections, as the server sees them; the one that asks is not ours.
@@ -106,28 +93,14 @@ test_healthy() {
 }
 
 test_unhealthy() {
-	local name code words
+	local name
 
 	refused=$(free_port)
 	redis_command acl setuser mute on '>mute-word-3' +select >/dev/null
 	second_server open --databases 4
 	wait_for listening "$port"
 	open=$port
-	start_peer http <<-'END'
-		read
-		send HTTP/1.1 400 Bad Request\r\n\r\n
-		silent
-	END
-	http=$peer_port
-	start_peer closes <<-'END'
-		read
-	END
-	closes=$peer_port
-	start_peer resets <<-'END'
-		read
-		reset
-	END
-	resets=$peer_port
+	start_strangers
 	start_peer loading <<-'END'
 		read
 		send -LOADING Redis is loading the dataset in memory\r\n
@@ -221,9 +194,7 @@ test_unhealthy() {
 	assert_status 503
 	assert_whole
 	assert_took 0 2000
-	while IFS='|' read -r name code words; do
-		assert_failed "$name" "$code" "$words"
-	done <<-END
+	assert_each_failed <<-END
 		refused|refused|connection refused
 		password|auth|authentication failed
 		user|auth|authentication failed
@@ -257,25 +228,7 @@ test_unhealthy() {
 
 test_restarted_server() {
 	serve_server
-	stop redis TERM
-	wait_for check_says redis refused
-	probe /health/ready
-	assert_status 503
-	assert_failed redis refused 'connection refused'
-	assert_healthy beside
-	assert_lively
-	start_redis || return
-	probe /health/ready
-	assert_status 200
-
-	# Nobody asked while it was away: not even one failure is seen.
-	stop redis KILL
-	start_redis || return
-	probe /health/ready
-	assert_status 200
-	assert_healthy redis
-	assertEquals 'failures after the one that was seen' 1 \
-		"$(new_log | grep -c 'warn: check=redis')"
+	assert_restart redis redis TERM
 }
 
 test_killed_connections() {
@@ -298,20 +251,7 @@ test_killed_connections() {
 
 test_frozen_server() {
 	serve_server
-	freeze redis
-	probe /health/ready
-	assert_status 503
-	assert_took 490 750
-	assert_failed redis timeout 'Timeout after 500ms'
-	assert_json '.checks.redis.step | length > 0' true
-	assert_healthy beside
-	assert_lively
-	probe /health/ready
-	assert_status 503
-	assert_took 490 750
-	thaw redis
-	probe /health/ready
-	assert_status 200
+	assert_freeze redis redis
 	assertTrue 'one connection' 'wait_for connections_are 1'
 }
 
