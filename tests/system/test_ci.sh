@@ -1,0 +1,97 @@
+#!/bin/bash
+# .ci/run: what it makes of the last lines of ./quickstart test and of
+# tests/fresh-machine, which here only say what they are told to.
+# shellcheck disable=SC2016,SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+
+setUp() {
+	rm -rf "$scratch/tree"
+	mkdir -p "$scratch/tree/.ci" "$scratch/tree/tests" "$scratch/tree/bin"
+	cp "$HEALTH_SRCDIR/.ci/run" "$scratch/tree/.ci/"
+	# Nothing is to be installed for this.
+	fake bin/debootstrap ''
+}
+
+# fake PROGRAM COMMANDS
+fake() {
+	printf '#!/bin/bash\n%s\n' "$2" >"$scratch/tree/$1"
+	chmod 755 "$scratch/tree/$1"
+}
+
+# expect STATUS LAST-LINE [MACHINES]
+expect() {
+	HEALTH_FRESH=${3:-trixie} PATH=$scratch/tree/bin:$PATH \
+		"$scratch/tree/.ci/run" >"$scratch/said" 2>&1 </dev/null
+	assertEquals "status of: $2" "$1" $?
+	assertEquals "$2" "$(tail -n 1 "$scratch/said")"
+}
+
+test_sums() {
+	fake quickstart 'echo "$HEALTH_CONFIGURE"; echo "250 passed, 0 failed"'
+	fake tests/fresh-machine 'echo "on $1"; echo "20 passed, 0 failed"'
+	expect 0 '270 passed, 0 failed'
+	assertContains "$(cat "$scratch/said")" --enable-werror
+	expect 0 '290 passed, 0 failed' both
+	assertContains "$(cat "$scratch/said")" 'on bookworm'
+	assertContains "$(cat "$scratch/said")" 'on trixie'
+	expect 0 '250 passed, 0 failed' none
+	fake quickstart 'echo "250 passed, 0 failed, 2 skipped"'
+	expect 0 '270 passed, 0 failed, 2 skipped'
+}
+
+test_failures_are_told() {
+	fake quickstart 'echo "249 passed, 1 failed"; exit 1'
+	fake tests/fresh-machine 'echo "20 passed, 0 failed"'
+	expect 1 '269 passed, 1 failed'
+	fake quickstart 'echo "250 passed, 0 failed"'
+	fake tests/fresh-machine 'echo "19 passed, 2 failed"; exit 1'
+	expect 1 '269 passed, 2 failed'
+	# It has no sums, because it could not even begin, or was killed.
+	fake tests/fresh-machine 'echo "no space left"; exit 1'
+	expect 1 '250 passed, 1 failed'
+	fake tests/fresh-machine 'kill -KILL $$'
+	expect 1 '250 passed, 1 failed'
+	fake tests/fresh-machine 'echo "20 passed, 0 failed"; exit 3'
+	expect 1 '270 passed, 1 failed'
+	fake quickstart 'echo "quickstart: Building: failed" >&2; exit 1'
+	fake tests/fresh-machine 'echo "20 passed, 0 failed"'
+	expect 1 '20 passed, 1 failed'
+}
+
+test_no_fresh_machine_here() {
+	fake quickstart 'echo "250 passed, 0 failed"'
+	fake tests/fresh-machine 'echo "skipped: nothing may be mounted here"
+		echo "0 passed, 0 failed, 1 skipped"; exit 77'
+	expect 0 '250 passed, 0 failed, 1 skipped'
+	assertContains "$(cat "$scratch/said")" 'skipped: nothing may be mounted'
+}
+
+test_interrupted() {
+	fake quickstart 'echo "250 passed, 0 failed"'
+	fake tests/fresh-machine 'trap "echo cleaned up >>\"$0.log\"; \
+		echo 0 passed, 1 failed; exit 1" TERM
+		echo waiting; sleep 100 & wait'
+	HEALTH_FRESH=trixie PATH=$scratch/tree/bin:$PATH \
+		start run TERM "$scratch/tree/.ci/run"
+	wait_for grep -q waiting "$scratch/log/run"
+	stop run
+	assertEquals 1 "$ended"
+	assertEquals 'cleaned up' "$(cat "$scratch/tree/tests/fresh-machine.log")"
+	assertEquals '250 passed, 1 failed' "$(tail -n 1 "$scratch/log/run")"
+}
+
+test_who_may_make_one() {
+	local said
+
+	if [ "$(id -u)" = 0 ]; then
+		said=$(setpriv --reuid=65534 --regid=65534 --clear-groups \
+			bash <"$HEALTH_SRCDIR/tests/fresh-machine" -s trixie)
+	else
+		said=$("$HEALTH_SRCDIR/tests/fresh-machine" trixie)
+	fi
+	assertEquals 'status' 77 $?
+	assertEquals 'skipped: only root can make a fresh machine
+0 passed, 0 failed, 1 skipped' "$said"
+}
+
+. "$SHUNIT2"
