@@ -1,0 +1,533 @@
+/*
+ * The protocol by which processes share one check (src/share.h), as a model
+ * for spin(1).  tests/model/run.sh checks it and says what came out.
+ *
+ * Some processes, each of which needs a result, and one check.  All memory that
+ * they share is read and changed by single instructions, as in the program, and
+ * between two of them anything may happen:
+ *
+ *	- A process is slow: others do as much as they like meanwhile, and LATES
+ *	  times its lease runs out.
+ *	- CRASHES times, a process is killed and another one starts.
+ *	- STOPS times, a process is stopped and never goes on.  It lives, and
+ *	  what it holds is not given back.
+ *
+ * A process that is killed has changed something last: it makes no difference
+ * what it read after that.  So it is enough that it may be killed, or stopped,
+ * right after each change, and before it has done anything.
+ *
+ * The clock has no figures.  The time of a lease that is looked at is over when
+ * the holder cannot move any more, and LATES times when it can.  It is never
+ * over for a holder who is dead: that is to be found out without waiting.
+ *
+ *	in the model		in src/share.c
+ *	lease			struct share_slot: lease.  RUN stands for
+ *				SHARE_RENEW, too; late: until_ms has come
+ *	current, copies		struct share_slot: current, copies
+ *	alive			the locks: share_take_token(), share_is_dead()
+ *	share_read()		share_read(), share_read_copy()
+ *	share_take()		share_take(), lease_is_theirs(), lease_call()
+ *	share_extend()		share_extend()
+ *	share_publish()		share_publish(), share_write()
+ *	share_leave()		share_leave()
+ *	share_tell()		share_tell()
+ *	share_wait()		share_wait(), and the prober's timer: who waits
+ *				for somebody else looks again by itself
+ *
+ * What must hold (or else spin says "assertion violated"):
+ *
+ *	- What is read is the whole record that was published last.
+ *	- That can be read, unless somebody was late.
+ *	- The result of a run is never followed by that of an earlier one.
+ *	- Nobody loses a lease who lives, runs the check and has time left.
+ *	- Who has still got the lease when the run ends can publish its result.
+ *
+ * and (or else spin says "acceptance cycle"):
+ *
+ *	- Who needs a result gets one, unless it is killed or stopped itself.
+ *
+ * Each of these, given as -D, takes out one cure.  run.sh verifies that then
+ * something goes wrong, so that the model is known to be able to tell:
+ *
+ *	NO_TIMED_LOOK	who waits for somebody else trusts to be woken
+ *	NO_DEAD_TEST	nobody looks whether the holder's process lives
+ *	NO_UNTIL	the time of a run has no end
+ *	NO_CALL		nobody calls a holder who has nothing to do
+ *	NO_CALL_LIMIT	who is called may take for ever to begin
+ *	NO_LEASE_CHECK	a result is published without having the lease
+ *	NO_SWAP		a result is published by a store instead of a swap
+ *	NO_RETRY	a swap that fails ends the run, lease or not
+ *	NO_NAME		a copy is valid whoever has written it
+ *	NO_SUM		a copy is valid when its name is
+ *	NO_SLOTS	the valid copy is overwritten, not the other one
+ *
+ * Memory here is as everybody expects it to be.  That of real processors needs
+ * the orders that stand in src/share.c; the model says nothing about them.
+ */
+
+#ifndef PROCESSES
+#define PROCESSES 3
+#endif
+#ifndef ASKS
+#define ASKS 1
+#endif
+#ifndef CRASHES
+#define CRASHES 1
+#endif
+#ifndef STOPS
+#define STOPS 1
+#endif
+#ifndef LATES
+#define LATES 1
+#endif
+
+/* A process is known by its token; 0 is nobody's.  A set of processes is a
+ * number with a bit for each. */
+#define NOBODY 0
+#define in(set, token) ((set >> token) & 1)
+#define with(set, token) (set | (1 << token))
+#define without(set, token) (set & ~(1 << token))
+#define ALL 255
+
+/* How much was published before, and by whom: no two records have one name. */
+#define NAME(count, token) ((count) * 8 + (token))
+#define COUNT(name) ((name) / 8)
+
+/* ---- what the processes share ---- */
+
+#define FREE 0
+#define IDLE 1
+#define CALLED 2
+#define RUN 3
+
+byte lease_token;
+byte lease_kind;
+bit lease_late;
+
+/* A record is one number: that of the run that it came from.  A checksum says
+ * what it was made of. */
+typedef record_copy {
+	byte name;
+	byte record;
+	byte sum_name;
+	byte sum_record
+};
+
+byte current; /* the name of the valid copy; 0: none is */
+record_copy copies[2];
+
+/* ---- what the kernel knows ---- */
+
+byte alive; /* who has its byte of the file locked */
+byte fresh = ALL; /* for whom the news are others than when it looked */
+byte asleep; /* who is in futex(2) */
+
+/* ---- what nobody knows: for the properties, and to set limits ---- */
+
+byte runs; /* begun so far */
+byte last_run; /* whose result was published last */
+bit waits; /* the first process needs a result */
+byte stopped; /* for ever */
+byte tokens = PROCESSES; /* given so far */
+byte crashes = CRASHES, stops = STOPS, lates = LATES;
+
+/* Each `atomic` below is one step: one access to what is shared, and what the
+ * process makes of it by itself.  Before a step it may turn out that the
+ * process has ended. */
+inline may_end()
+{
+	if
+	:: true
+	:: crashes > 0 -> crashes--; goto killed
+	:: stops > 0 -> stops--; goto stop
+	fi
+}
+
+/* ---- src/share.c ---- */
+
+inline share_tell()
+{
+	atomic {
+		may_end();
+		fresh = ALL;
+		may_end();
+		asleep = 0
+	}
+}
+
+/* Unless there are news since, sleeps until it is woken, or for a while. */
+inline share_wait(timed)
+{
+	d_step {
+		if
+		:: !in(fresh, token) -> asleep = with(asleep, token)
+		:: else
+		fi
+	}
+	d_step {
+#ifdef NO_TIMED_LOOK
+		!in(asleep, token)
+#else
+		timed || !in(asleep, token)
+#endif
+		-> asleep = without(asleep, token)
+	}
+}
+
+#define lease_has_end (lease_kind == RUN || lease_kind == CALLED)
+#define holder_is_stuck \
+	(in(stopped, lease_token) || \
+	 (lease_kind == CALLED && in(asleep, lease_token)))
+
+/* The time of the lease that is looked at may be over. */
+inline time_passes()
+{
+	if
+	:: lease_has_end && !lease_late && holder_is_stuck -> lease_late = 1
+	:: lease_has_end && !lease_late && !holder_is_stuck &&
+	   in(alive, lease_token) && lates > 0 ->
+		lease_late = 1;
+		lates--
+	:: !lease_has_end || lease_late || !holder_is_stuck
+	fi
+}
+
+#ifdef NO_UNTIL
+#define run_is_over 0
+#else
+#define run_is_over (seen_kind == RUN && seen_late)
+#endif
+#ifdef NO_CALL_LIMIT
+#define call_is_over 0
+#else
+#define call_is_over (seen_kind == CALLED && seen_late)
+#endif
+#ifdef NO_DEAD_TEST
+#define holder_is_alive 1
+#else
+#define holder_is_alive in(alive, seen_token)
+#endif
+
+/* What a swap compares.  Time that passes does not change the word, but who
+ * takes a lease since its time is over has seen that it is. */
+#define lease_is_seen \
+	(lease_token == seen_token && lease_kind == seen_kind && \
+	 lease_late >= seen_late)
+
+#define lease_is_my_run (lease_token == token && lease_kind == RUN)
+
+#define lease_set(the_token, the_kind) \
+	lease_token = the_token; \
+	lease_kind = the_kind; \
+	lease_late = 0
+
+/* Sets own_run when it took the lease. */
+inline share_take()
+{
+	atomic {
+		time_passes();
+		seen_token = lease_token;
+		seen_kind = lease_kind;
+		seen_late = lease_late;
+		theirs = seen_kind != FREE && seen_token != token &&
+			 !run_is_over && !call_is_over && holder_is_alive
+	}
+	atomic {
+		may_end();
+		if
+		:: !theirs && lease_is_seen ->
+			assert(lease_kind != RUN || lease_late ||
+			       !in(alive, lease_token));
+			lease_set(token, RUN);
+			runs++;
+			own_run = runs
+#ifndef NO_CALL
+		:: theirs && seen_kind == IDLE && lease_is_seen ->
+			lease_set(seen_token, CALLED);
+			called = 1
+#endif
+		:: else
+		fi;
+		seen_token = 0;
+		seen_kind = 0;
+		seen_late = 0;
+		theirs = 0
+	}
+	if
+	:: called -> called = 0; share_tell()
+	:: else
+	fi
+}
+
+inline share_extend()
+{
+	d_step {
+		lease_is_my_run && lease_late -> lease_late = 0
+	}
+}
+
+#ifdef NO_SLOTS
+#define copy copies[0]
+#else
+#define copy copies[COUNT(name) % 2]
+#endif
+
+inline share_write()
+{
+	atomic {
+		may_end();
+		copy.name = name
+	}
+	atomic {
+		may_end();
+		copy.record = own_run
+	}
+	atomic {
+		may_end();
+		copy.sum_name = name;
+		copy.sum_record = own_run
+	}
+}
+
+#ifdef NO_SWAP
+#define current_is_seen 1
+#else
+#define current_is_seen (current == seen)
+#endif
+
+#ifdef NO_LEASE_CHECK
+#define may_publish 1
+#else
+#define may_publish lease_is_my_run
+#endif
+
+/* Ends own_run; sets `done` when its result was published. */
+inline share_publish()
+{
+	do
+	:: seen = current;
+		d_step {
+			if
+			:: may_publish ->
+				name = NAME(COUNT(seen) + 1, token)
+			:: else
+			fi
+		}
+		if
+		:: name == 0 -> break
+		:: else
+		fi;
+		share_write();
+		atomic {
+			may_end();
+			if
+			:: current_is_seen ->
+				current = name;
+				assert(own_run > last_run);
+				last_run = own_run;
+				done = 1
+			:: else
+#ifdef NO_RETRY
+				assert(!lease_is_my_run);
+				own_run = 0
+#endif
+			fi;
+			name = 0
+		}
+		if
+		:: done || own_run == 0 -> break
+		:: else
+		fi
+	od;
+	own_run = 0;
+	seen = 0;
+	if
+	:: done ->
+		atomic {
+			may_end();
+			if
+			:: lease_is_my_run -> lease_set(token, IDLE)
+			:: else
+			fi
+		}
+		share_tell()
+	:: else
+	fi
+}
+
+inline share_leave()
+{
+	atomic {
+		may_end();
+		if
+		:: lease_token == token -> lease_set(NOBODY, FREE); called = 1
+		:: else
+		fi
+	}
+	if
+	:: called -> called = 0; share_tell()
+	:: else
+	fi
+}
+
+#ifdef NO_NAME
+#define is_good(the_name) 1
+#else
+#define is_good(the_name) (the_name == name)
+#endif
+#ifdef NO_SUM
+#define sum_is_good 1
+#else
+#define sum_is_good \
+	(copy.sum_record == record && is_good(copy.sum_name))
+#endif
+
+/* What is valid, when it is another than `old`; sets `done`. */
+inline share_read()
+{
+	do
+	:: d_step {
+		fresh = without(fresh, token);
+		if
+		:: current != old -> name = current
+		:: else
+		fi
+	   }
+		if
+		:: name == 0 -> break
+		:: else
+		fi;
+		whole = is_good(copy.name);
+		record = copy.record;
+		d_step {
+			whole = whole && sum_is_good;
+			if
+			:: whole && current == name ->
+				assert(record == last_run);
+				done = 1
+			:: else
+				assert(current != name || lates < LATES)
+			fi;
+			/* Torn: never whole again.  Changed: another try. */
+			again = (current != name);
+			name = 0;
+			record = 0;
+			whole = 0
+		}
+		if
+		:: !again -> break
+		:: else -> again = 0
+		fi
+	od
+}
+
+/* ---- a process, and the one that is started when it was killed ---- */
+
+proctype process(byte token)
+{
+	byte own_run, old, asks = ASKS;
+	byte seen_token, seen_kind, seen, name, record;
+	bit seen_late, theirs, called, done, whole, again;
+	bit first = (token == 1);
+
+start:	skip;
+	do
+	:: asks > 0 ->
+		d_step {
+			old = current;
+			if
+			:: first -> waits = 1
+			:: else
+			fi
+		}
+		do
+		:: share_read();
+			if
+			:: done -> break
+			:: else -> share_take()
+			fi;
+			if
+			:: own_run ->
+				if
+				:: share_extend()
+				:: true
+				fi;
+				share_publish()
+			:: else -> share_wait(1)
+			fi;
+			if
+			:: done -> break
+			:: else
+			fi
+		od;
+		skip;
+		d_step {
+			if
+			:: first -> waits = 0
+			:: else
+			fi;
+			done = 0;
+			old = 0;
+			asks--
+		}
+	:: asks == 0 ->
+		/* Has what it needs; is there for others. */
+		d_step {
+			fresh = without(fresh, token);
+			called = lease_token == token && lease_kind == CALLED
+		}
+		if
+		:: called ->
+			called = 0;
+			share_take();
+			if
+			:: own_run -> share_publish(); done = 0
+			:: else
+			fi
+		:: else -> share_wait(0)
+		fi
+	:: asks == 0 ->
+		share_leave();
+		goto ended
+	od;
+
+killed:	atomic {
+		own_run = 0; old = 0; name = 0; seen = 0; called = 0; done = 0;
+		seen_token = 0; seen_kind = 0; seen_late = 0; theirs = 0;
+		alive = without(alive, token);
+		asleep = without(asleep, token);
+		tokens++;
+		token = tokens;
+		alive = with(alive, token);
+		goto start
+	}
+
+stop:	atomic {
+		own_run = 0; old = 0; name = 0; seen = 0; called = 0; done = 0;
+		seen_token = 0; seen_kind = 0; seen_late = 0; theirs = 0;
+		asks = 0;
+		stopped = with(stopped, token);
+		goto end
+	}
+
+ended:	alive = without(alive, token);
+
+end:	if
+	:: first -> waits = 0
+	:: else
+	fi
+}
+
+init {
+	atomic {
+		byte i;
+
+		for (i : 1 .. PROCESSES) {
+			alive = with(alive, i);
+			run process(i)
+		}
+	}
+}
+
+/* All processes are alike: what holds for the first holds for each. */
+ltl nobody_waits_for_ever { [] (waits -> <> !waits) }
