@@ -74,8 +74,6 @@ struct share {
 	size_t n;
 	bool founder;
 	uint64_t token;
-	/* `current` of each slot when its lease was taken. */
-	uint64_t taken_at[];
 };
 
 /* ---- the file ---- */
@@ -211,8 +209,7 @@ struct share *share_open(const struct share_options *options, char *reason,
 	struct share *share;
 	int tries;
 
-	share = calloc(1, sizeof(*share) +
-				  options->n * sizeof(share->taken_at[0]));
+	share = calloc(1, sizeof(*share));
 	if (!share) {
 		snprintf(reason, reason_size, "out of memory");
 		return NULL;
@@ -289,6 +286,9 @@ static void share_write(struct share_copy *copy, uint64_t name,
 	size_t i;
 
 	memcpy(words, record, sizeof(words));
+	/* Who reads a word of this, and then `current`, finds it at least as
+	 * we did. */
+	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&copy->name, name, memory_order_relaxed);
 	for (i = 0; i < SHARE_WORDS; i++)
 		atomic_store_explicit(&copy->words[i], words[i],
@@ -476,7 +476,6 @@ bool share_take(struct share *share, size_t check, int64_t until_ms, bool renew)
 			if (!atomic_compare_exchange_strong(&slot->lease,
 							    &lease, mine))
 				continue;
-			share->taken_at[check] = atomic_load(&slot->current);
 			atomic_store(&slot->pid, getpid());
 			return true;
 		}
@@ -521,17 +520,18 @@ bool share_publish(struct share *share, size_t check,
 	if (!share)
 		return true;
 	slot = share_slot(share, check);
-	lease = atomic_load(&slot->lease);
-	if (!lease_is_my_run(share, lease))
-		return false;
-	/* We may be stopped here for as long as it takes others to take the
-	 * lease, run and publish: the name is ours alone, and then the swap
-	 * fails. */
-	seen = share->taken_at[check];
-	name = ((seen >> 32) + 1) << 32 | share->token;
-	share_write(share_copy(slot, name), name, record);
-	if (!atomic_compare_exchange_strong(&slot->current, &seen, name))
-		return false;
+	do {
+		/* In this order: whoever takes the lease from now on, for we
+		 * may be stopped here, publishes after what was seen, and then
+		 * the swap fails.  It fails, too, when the one who had the
+		 * lease before us is so late; then it is tried again. */
+		seen = atomic_load(&slot->current);
+		lease = atomic_load(&slot->lease);
+		if (!lease_is_my_run(share, lease))
+			return false;
+		name = ((seen >> 32) + 1) << 32 | share->token;
+		share_write(share_copy(slot, name), name, record);
+	} while (!atomic_compare_exchange_strong(&slot->current, &seen, name));
 	while (lease_is_my_run(share, lease))
 		if (atomic_compare_exchange_strong(
 			    &slot->lease, &lease,
