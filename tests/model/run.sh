@@ -46,7 +46,7 @@ search() {
 	done
 	# shellcheck disable=SC2086
 	if spin -a "$@" "$model" >spin.log 2>&1 &&
-		$CC -O2 -w $compile -o pan pan.c; then
+		$CC -O1 -w $compile -o pan pan.c; then
 		./pan "${run[@]}" 2>&1
 	else
 		cat spin.log
