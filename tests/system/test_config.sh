@@ -55,11 +55,11 @@ test_command_line() {
 		64|--config $conf --once ready more
 		64|--config $conf --listen nonsense
 		64|--config $conf --listen unix:
-		64|--config $conf --listen unix:$scratch/no/such/folder/socket
 		64|--config $conf --listen localhost:99999
 		64|--config $conf --listen localhost:port
 		64|--config $conf --listen unix:$scratch/x.sock --socket-mode 999
 		64|--config $conf --listen unix:$scratch/$(printf '%0150d' 0)
+		71|--config $conf --listen unix:$scratch/no/such/folder/socket
 		78|--config $scratch/nothing --check-config
 		78|--config $scratch/nothing --once
 		78|--config $scratch/nothing --listen unix:$scratch/x.sock
