@@ -21,8 +21,7 @@ static struct share *fuzz_world(void)
 		      SLOTS * sizeof(struct share_slot);
 
 	if (!share) {
-		share = calloc(1, sizeof(*share) +
-					  SLOTS * sizeof(share->taken_at[0]));
+		share = calloc(1, sizeof(*share));
 		FUZZ_CHECK(share);
 		share->header = calloc(1, size);
 		FUZZ_CHECK(share->header);
@@ -32,7 +31,6 @@ static struct share *fuzz_world(void)
 		share->token = 7;
 	}
 	memset((void *)share->header, 0, size);
-	memset(share->taken_at, 0, SLOTS * sizeof(share->taken_at[0]));
 	return share;
 }
 
