@@ -1,0 +1,464 @@
+/*
+ * Two processes and one check in a share: what one of them leaves behind when
+ * it is killed, or stopped, at each single step.  The clock is one for both and
+ * stands until it is moved.
+ *
+ * A step is an atomic operation of share.c; the other process ends, or stops,
+ * right before it.
+ */
+#include "config.h"
+
+#define HEALTH_CLOCK_H
+
+#include <stdint.h>
+
+static int64_t *fake_us; /* in memory that both have */
+
+static inline int64_t clock_us(void)
+{
+	return *fake_us;
+}
+
+static inline int64_t clock_ms(void)
+{
+	return *fake_us / 1000;
+}
+
+#include "record.c"
+#include "result.c"
+#include "text.c"
+#include "share_file.c"
+
+#include <stdlib.h>
+#include <sys/wait.h>
+
+static int step_left; /* until the signal; 0: there is none */
+static int step_signal;
+
+static void step(void)
+{
+	if (step_left && --step_left == 0)
+		raise(step_signal);
+}
+
+/* The words of a copy, one by one, and what is stored alike. */
+static void step_store(_Atomic uint64_t *object, uint64_t value)
+{
+	step();
+	atomic_store_explicit(object, value, memory_order_relaxed);
+}
+
+#define SEQ_CST memory_order_seq_cst
+#undef atomic_load
+#undef atomic_store
+#undef atomic_store_explicit
+#undef atomic_fetch_add
+#undef atomic_compare_exchange_strong
+#define atomic_load(object) (step(), atomic_load_explicit(object, SEQ_CST))
+#define atomic_store(object, value) \
+	(step(), (void)atomic_exchange(object, value))
+#define atomic_store_explicit(object, value, order) \
+	step_store((_Atomic uint64_t *)(object), (uint64_t)(value))
+#define atomic_fetch_add(object, value) \
+	(step(), atomic_fetch_add_explicit(object, value, SEQ_CST))
+#define atomic_compare_exchange_strong(object, expected, value) \
+	(step(), atomic_compare_exchange_strong_explicit(       \
+			 object, expected, value, SEQ_CST, SEQ_CST))
+
+#include "share.c"
+
+#include "unit.h"
+
+#define RUN_MS 1000
+
+static char dir[] = "/tmp/health-share.XXXXXX";
+static char reason[PATH_MAX + 128];
+
+static struct share *open_share(void)
+{
+	const struct share_options options = { .dir = dir, .n = 2 };
+	struct share *share = share_open(&options, reason, sizeof(reason));
+
+	if (!share) {
+		printf("%s\n", reason);
+		exit(1);
+	}
+	return share;
+}
+
+/* Removes what is left of all of them. */
+static void end_share(void)
+{
+	struct share *share = open_share();
+
+	CHECK_INT(unlink(share_path(share)), 0);
+	share_close(share);
+	CHECK_INT(rmdir(dir), 0);
+}
+
+/* A record that says so in each of its parts. */
+static struct record make_record(int number)
+{
+	struct record record = { .result = { .code = RESULT_MISMATCH,
+					     .latency_us = number,
+					     .ended_us = 1000 + number },
+				 .runs = number,
+				 .failures = number };
+
+	memset(record.result.error, 'a' + number % 26,
+	       sizeof(record.result.error) - 1);
+	memset(record.result.detail, 'a' + number % 26,
+	       sizeof(record.result.detail) - 1);
+	return record;
+}
+
+/* Its number; 0: there is nothing to read. */
+static int read_record(const struct share *share)
+{
+	struct record record, want;
+	uint64_t seen = 0;
+
+	if (!share_read(share, 0, &seen, &record))
+		return 0;
+	want = make_record((int)record.runs);
+	CHECK_INT(memcmp(&record, &want, sizeof(record)), 0);
+	return (int)record.runs;
+}
+
+static bool take(struct share *share)
+{
+	return share_take(share, 0, clock_ms() + RUN_MS, false);
+}
+
+static bool publish(struct share *share, int number)
+{
+	const struct record record = make_record(number);
+
+	if (!share_publish(share, 0, &record))
+		return false;
+	share_tell(share);
+	return true;
+}
+
+static void pass_ms(int64_t ms)
+{
+	*fake_us += ms * 1000;
+}
+
+/* ---- the other process ---- */
+
+/* What it ended with. */
+enum { SAID_PUBLISHED = 1, SAID_LOST, SAID_NOT_TAKEN };
+
+static void other_run(struct share *share)
+{
+	const struct record record = make_record(2);
+	bool published;
+
+	if (!take(share))
+		_exit(SAID_NOT_TAKEN);
+	share_extend(share, 0, clock_ms() + RUN_MS);
+	published = share_publish(share, 0, &record);
+	if (published)
+		share_tell(share);
+	share_close(share);
+	_exit(published ? SAID_PUBLISHED : SAID_LOST);
+}
+
+/* Starts it, and waits until it has ended or stopped. */
+static pid_t other_start(int signal, int steps, int *status)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct share *share = open_share();
+
+		step_signal = signal;
+		step_left = steps;
+		other_run(share);
+	}
+	if (pid < 0 || waitpid(pid, status, WUNTRACED) != pid) {
+		perror("the other process");
+		exit(1);
+	}
+	return pid;
+}
+
+/* ---- tests ---- */
+
+static void test_alone(void)
+{
+	struct record record = make_record(1);
+	uint64_t seen = 0;
+
+	CHECK(share_take(NULL, 0, 0, false));
+	CHECK(share_extend(NULL, 0, 0));
+	CHECK(share_publish(NULL, 0, &record));
+	CHECK(!share_read(NULL, 0, &seen, &record));
+	CHECK(!share_theirs(NULL, 0));
+	share_leave(NULL, 0);
+	share_close(NULL);
+}
+
+static void test_two(void)
+{
+	struct share *a = open_share(), *b = open_share();
+	uint64_t seen = 0;
+	uint32_t news;
+	struct record record;
+
+	CHECK_INT(read_record(a), 0);
+	CHECK(take(a));
+	CHECK(!take(b));
+	CHECK(share_theirs(b, 0));
+	CHECK(!share_theirs(a, 0));
+	CHECK_INT(share_ours(a, 0), SHARE_RUN);
+	CHECK_INT(share_ours(b, 0), SHARE_FREE);
+	CHECK(!publish(b, 7));
+	CHECK(!share_extend(b, 0, clock_ms() + RUN_MS));
+	CHECK(publish(a, 1));
+	CHECK_INT(share_ours(a, 0), SHARE_IDLE);
+	CHECK_INT(read_record(b), 1);
+	CHECK(share_read(b, 0, &seen, &record));
+	CHECK(!share_read(b, 0, &seen, &record));
+
+	/* The other check is another. */
+	CHECK(share_take(b, 1, clock_ms() + RUN_MS, true));
+	CHECK(share_renewing(a, 1, clock_ms()));
+	CHECK(!share_renewing(a, 0, clock_ms()));
+	pass_ms(RUN_MS);
+	CHECK(!share_renewing(a, 1, clock_ms()));
+
+	/* Who holds is called, once, and hears of it. */
+	news = share_news(a);
+	CHECK(!take(b));
+	CHECK(share_news(a) != news);
+	news = share_news(a);
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	CHECK(!take(b));
+	CHECK_INT(share_news(a), news);
+	CHECK(take(a));
+	CHECK(publish(a, 3));
+
+	/* And loses the lease when nothing comes of it. */
+	CHECK(!take(b));
+	pass_ms(SHARE_CALL_MS - 1);
+	CHECK(!take(b));
+	pass_ms(1);
+	CHECK(take(b));
+	CHECK_INT(share_ours(a, 0), SHARE_FREE);
+	share_leave(a, 0);
+	CHECK_INT(share_ours(b, 0), SHARE_RUN);
+
+	/* So does who runs for too long; what it has is not wanted then. */
+	pass_ms(RUN_MS - 1);
+	CHECK(!take(a));
+	CHECK(share_extend(b, 0, clock_ms() + RUN_MS));
+	pass_ms(RUN_MS - 1);
+	CHECK(!take(a));
+	pass_ms(1);
+	CHECK(take(a));
+	CHECK(!share_extend(b, 0, clock_ms() + RUN_MS));
+	CHECK(!publish(b, 4));
+	CHECK_INT(read_record(b), 3);
+	CHECK(publish(a, 5));
+	CHECK_INT(read_record(b), 5);
+
+	share_leave(a, 0);
+	CHECK(take(b));
+	share_close(a);
+	share_close(b);
+}
+
+/* Killed anywhere: the next one goes on at once, from the old record or the
+ * new one. */
+static void test_killed(void)
+{
+	int status, steps, was;
+
+	for (steps = 1; steps < 1000; steps++) {
+		struct share *share = open_share();
+
+		CHECK(take(share));
+		CHECK(publish(share, 1));
+		share_leave(share, 0);
+
+		other_start(SIGKILL, steps, &status);
+		if (WIFEXITED(status)) {
+			CHECK_INT(WEXITSTATUS(status), SAID_PUBLISHED);
+			share_close(share);
+			break;
+		}
+		CHECK_INT(WTERMSIG(status), SIGKILL);
+		was = read_record(share);
+		CHECK(was == 1 || was == 2);
+		CHECK(!share_theirs(share, 0));
+		CHECK(!share_renewing(share, 0, clock_ms()));
+		CHECK(take(share));
+		CHECK_INT(read_record(share), was);
+		CHECK(publish(share, 3));
+		CHECK_INT(read_record(share), 3);
+		share_close(share);
+	}
+	/* It was killed between any two words, too. */
+	CHECK(steps > (int)SHARE_WORDS && steps < 1000);
+}
+
+/* Stopped anywhere, and not missed: it goes on where it was. */
+static void test_stopped_for_a_moment(void)
+{
+	int status, steps;
+	pid_t pid;
+
+	for (steps = 1; steps < 1000; steps++) {
+		struct share *share = open_share();
+
+		pid = other_start(SIGSTOP, steps, &status);
+		if (WIFEXITED(status)) {
+			share_close(share);
+			break;
+		}
+		pass_ms(RUN_MS - 1);
+		if (share_theirs(share, 0))
+			CHECK(!take(share));
+		kill(pid, SIGCONT);
+		waitpid(pid, &status, 0);
+		CHECK(WIFEXITED(status));
+		if (WEXITSTATUS(status) == SAID_NOT_TAKEN) {
+			/* We were there before its first step. */
+			CHECK(publish(share, 2));
+		}
+		CHECK_INT(read_record(share), 2);
+		CHECK(take(share));
+		share_close(share);
+	}
+	CHECK(steps > (int)SHARE_WORDS && steps < 1000);
+}
+
+/* What it has when it goes on is older than what was published meanwhile. */
+static void check_late(struct share *share, pid_t pid)
+{
+	int status, now;
+
+	kill(pid, SIGCONT);
+	waitpid(pid, &status, 0);
+	CHECK(WIFEXITED(status));
+	now = read_record(share);
+	if (WEXITSTATUS(status) == SAID_PUBLISHED) {
+		/* It had published before it was stopped, or it took the
+		 * lease only now. */
+		CHECK(now == 2 || now == 3);
+	} else {
+		/* Whole, or spoilt, and then there is nothing to read. */
+		CHECK(now == 3 || now == 0);
+	}
+	CHECK(take(share));
+	CHECK(publish(share, 4));
+	CHECK_INT(read_record(share), 4);
+}
+
+/* Stopped anywhere, for longer than it has time: another one takes over. */
+static void test_stopped_for_long(void)
+{
+	int status, steps, spoilt = 0;
+	pid_t pid;
+
+	for (steps = 1; steps < 1000; steps++) {
+		struct share *share = open_share();
+
+		CHECK(take(share));
+		CHECK(publish(share, 1));
+		share_leave(share, 0);
+		pid = other_start(SIGSTOP, steps, &status);
+		if (WIFEXITED(status)) {
+			share_close(share);
+			break;
+		}
+		pass_ms(RUN_MS);
+		/* Called, if it has nothing to do. */
+		if (!take(share)) {
+			pass_ms(SHARE_CALL_MS);
+			CHECK(take(share));
+		}
+		CHECK(publish(share, 3));
+		CHECK_INT(read_record(share), 3);
+		check_late(share, pid);
+		spoilt++;
+		share_close(share);
+	}
+	CHECK(spoilt > (int)SHARE_WORDS && steps < 1000);
+}
+
+/*
+ * Stopped anywhere until another one runs the check, which has not published:
+ * whichever of the two is first, the one who has the lease gets through.
+ */
+static void test_late_before_the_holder(void)
+{
+	int status, steps, slipped_in = 0;
+	pid_t pid;
+
+	for (steps = 1; steps < 1000; steps++) {
+		struct share *share = open_share();
+
+		pid = other_start(SIGSTOP, steps, &status);
+		if (WIFEXITED(status)) {
+			share_close(share);
+			break;
+		}
+		pass_ms(RUN_MS);
+		if (!take(share)) {
+			pass_ms(SHARE_CALL_MS);
+			CHECK(take(share));
+		}
+		kill(pid, SIGCONT);
+		waitpid(pid, &status, 0);
+		CHECK(WIFEXITED(status));
+		slipped_in += WEXITSTATUS(status) == SAID_PUBLISHED;
+		CHECK_INT(share_ours(share, 0), SHARE_RUN);
+		CHECK(publish(share, 3));
+		CHECK_INT(read_record(share), 3);
+		CHECK_INT(share_ours(share, 0), SHARE_IDLE);
+		share_close(share);
+	}
+	CHECK(slipped_in > 0 && steps < 1000);
+}
+
+/* A lease is that of its process, not of its pid or number. */
+static void test_dead_holder(void)
+{
+	struct share *share = open_share();
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct share *own = open_share();
+
+		_exit(share_take(own, 0, INT64_C(1) << 38, true) ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	CHECK_INT(WEXITSTATUS(status), 0);
+	CHECK(!share_theirs(share, 0));
+	CHECK(take(share));
+	share_close(share);
+}
+
+int main(void)
+{
+	fake_us = mmap(NULL, sizeof(*fake_us), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (fake_us == MAP_FAILED || !mkdtemp(dir)) {
+		perror("cannot begin");
+		return 1;
+	}
+	*fake_us = 1000000000;
+	test_alone();
+	test_two();
+	test_killed();
+	test_stopped_for_a_moment();
+	test_stopped_for_long();
+	test_late_before_the_holder();
+	test_dead_holder();
+	end_share();
+	return unit_report();
+}
