@@ -48,7 +48,7 @@ done
 if command -v cppcheck >/dev/null; then
 	ran=1
 	cppcheck --quiet --std=c11 --inline-suppr --template=gcc \
-		--enable=warning,performance,portability --library=posix \
+		--enable=warning,performance,portability \
 		--suppress=normalCheckLevelMaxBranches \
 		--suppress=missingInclude -D_GNU_SOURCE -Isrc src \
 		>"$scratch/cppcheck.found" 2>&1
