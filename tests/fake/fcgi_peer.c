@@ -5,6 +5,8 @@
  *	fcgi_peer [-p PATH] [-t MS] unix:PATH|ADDRESS:PORT ATTACK [N]
  *
  *	valid		N requests, one after the other, on one kept connection
+ *	late		a request for /health, and N ms after its answer one for
+ *			PATH on the same connection
  *	pipelined	N requests at once on one kept connection
  *	flood		N connections, each with a request, in turn
  *	keep-idle	N connections, each with one answered request, kept
@@ -324,6 +326,25 @@ static void attack_valid(void)
 	free(line);
 }
 
+static void attack_late(void)
+{
+	struct line *line = lines_open(1);
+	const char *path = options.path;
+
+	options.path = "/health";
+	put_request();
+	line_send(line, message, message_len);
+	line_wait(line, 1, until());
+	poll(NULL, 0, options.n);
+	options.path = path;
+	message_len = 0;
+	put_request();
+	line_send(line, message, message_len);
+	line_wait(line, 1, until());
+	line_end(line, 0);
+	free(line);
+}
+
 static void attack_pipelined(void)
 {
 	struct line *line = lines_open(1);
@@ -622,6 +643,7 @@ static const struct {
 	void (*run)(void);
 } attacks[] = {
 	{ "valid", attack_valid },
+	{ "late", attack_late },
 	{ "pipelined", attack_pipelined },
 	{ "flood", attack_flood },
 	{ "keep-idle", attack_keep_idle },

@@ -190,6 +190,35 @@ test_stop_with_parked() {
 	done
 }
 
+# Who comes on an open connection when others have been waiting for longer than
+# the grace of a stop is told at once that there is no time, and puts nothing
+# off.
+test_stop_with_late() {
+	local began before
+
+	serve_hanging 3s
+	began=$(now_ms)
+	before=$(open_files)
+	clients parked -n 5 "$health_socket" /health/ready
+	: >"$scratch/log/late"
+	start late TERM "$fake/fcgi_peer" -p /health/ready -t 600 \
+		"unix:$health_socket" late 1000
+	assertTrue 'all are there' "wait_for more_files_than $((before + 5))"
+	pass_ms 200
+	kill -TERM "$(pid_of health)"
+	wait "$(pid_of late)"
+	assertEquals 'alive, and busy' 'answers=2 s200=1' \
+		"$(cut -d' ' -f1,2 "$scratch/log/late")"
+	assertTrue "after $(($(now_ms) - began)) ms" \
+		"[ $(($(now_ms) - began)) -lt 2800 ]"
+	ended_clients parked
+	assertEquals 'those who waited' '5 5 0' "$answers $s503 $failed"
+	assertTrue 'it has ended' "patience=2 wait_for gone $(pid_of health)"
+	stop late 2>/dev/null
+	stop health
+	assertEquals 'exit status' 0 "$ended"
+}
+
 now_ms() {
 	date +%s%3N
 }
