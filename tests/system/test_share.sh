@@ -1,0 +1,454 @@
+#!/bin/bash
+# Several processes of one configuration (`state_dir`): one of them asks, all
+# answer, and whichever ends or stands still, another goes on.
+# shellcheck disable=SC2119,SC2120,SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
+need jq
+
+state=$scratch/state
+backend=$(free_port)
+
+# start_backend [MS]: answers after so long; how often it was asked, and over
+# how many connections, stands in its log.
+start_backend() {
+	start_backend_of request "${1:-0}" \
+		'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+	backend_kind=http
+}
+
+# libcurl keeps a connection that is of no more use until it needs its place;
+# this one, as Redis, shows who has given up his.
+start_plain_backend() {
+	start_backend_of read "${1:-0}" '+PONG\r\n'
+	backend_kind=redis
+}
+
+start_backend_of() {
+	printf '%s\n' "$1" "wait $2" "send $3" loop >"$scratch/backend.steps"
+	: >"$scratch/log/backend"
+	start backend TERM "$fake/peer" "$backend" "$scratch/backend.steps"
+	wait_for listening "$backend"
+	# That of the one who looked whether it listens.
+	wait_for [ -s "$scratch/log/backend" ]
+	: >"$scratch/log/backend"
+}
+
+# configure [LINE...]: one check, with these lines more
+configure() {
+	{
+		echo '[health]'
+		echo "state_dir = $state"
+		echo 'log_level = debug'
+		echo '[backend]'
+		echo "kind = $backend_kind"
+		echo "url = $backend_kind://127.0.0.1:$backend/"
+		printf '%s\n' "$@"
+	} >"$scratch/health.conf"
+}
+
+# serve_as NAME...: processes of that configuration
+serve_as() {
+	local name
+
+	for name in "$@"; do
+		rm -f "$scratch/$name.sock"
+		: >"$scratch/log/$name"
+		start "$name" TERM "$HEALTH" --config "$scratch/health.conf" \
+			--listen "unix:$scratch/$name.sock"
+		wait_for [ -S "$scratch/$name.sock" ]
+	done
+}
+
+# of NAME PATH [OPTION...]: asks that process
+of() {
+	local name=$1
+
+	shift
+	health_socket=$scratch/$name.sock probe "$@"
+	asked="$name: $asked"
+}
+
+# is NAME PATH STATUS: for wait_for
+is() {
+	of "$1" "$2"
+	[ "$status" = "$3" ]
+}
+
+questions() {
+	peer_count backend 'request '
+}
+
+connections() {
+	peer_count backend connection
+}
+
+# opened N: so many connections to the backend are open
+opened() {
+	[ "$(grep -c "$(printf ' 0100007F:[0-9A-F]* 0100007F:%04X 01 ' \
+		"$backend")" /proc/net/tcp)" = "$1" ]
+}
+
+# The words in the logs of all processes
+logged_times() {
+	cat "$scratch"/log/[a-f] | grep -c -- "$1"
+}
+
+tearDown() {
+	local name
+
+	for name in a b c d e f backend; do
+		if running "$name"; then
+			stop "$name"
+		fi
+	done
+	rm -rf "$state" "$scratch"/log/[a-f]
+}
+
+test_one_asks_for_all() {
+	local name
+
+	start_backend 50
+	configure 'max_age = 20s'
+	serve_as a b c d
+	for name in a b c d; do
+		of "$name" /health/ready
+		assert_status 200
+		assert_whole
+		assert_healthy backend
+	done
+	assertEquals 'questions' 1 "$(questions)"
+	assertEquals 'connections' 1 "$(connections)"
+	assertEquals 'files' 1 "$(find "$state" -type f | wc -l)"
+	assertEquals 'mode' '700 600' \
+		"$(stat -c %a "$state" "$state"/board-* | xargs)"
+	assertTrue 'said, at debug' 'logged_times "sharing results in"'
+}
+
+# Answers are made ahead of time while somebody asks, in whichever process, so
+# nobody waits; and no longer than that.
+test_nobody_waits() {
+	local name i before slow=0
+
+	start_backend 400
+	configure 'max_age = 2s'
+	serve_as a b c
+	wait_for is a /health/ready 200
+	before=$(questions)
+	for ((i = 0; i < 25; i++)); do
+		for name in a b c; do
+			of "$name" /health/ready
+			assert_status 200
+			[ "$took_ms" -lt 200 ] || slow=$((slow + 1))
+		done
+		pass_ms 200
+	done
+	# A process that gets no processor may be late itself.
+	assertTrue "$slow of 75 waited" "[ $slow -le 2 ]"
+	# A question every 1475 ms.
+	assertTrue "asked $before, then $(questions) times in 5 s" \
+		"[ $(($(questions) - before)) -ge 3 ] &&
+			[ $(($(questions) - before)) -le 6 ]"
+	assertEquals 'connections' 1 "$(connections)"
+	pass_ms 5000
+	before=$(questions)
+	pass_ms 3000
+	assertEquals 'asked although nobody asks' "$before" "$(questions)"
+}
+
+test_a_storm_on_all_is_one_question() {
+	local name pids=
+
+	start_backend 200
+	configure 'max_age = 500ms'
+	serve_as a b c
+	pass_ms 2500
+	: >"$scratch/log/backend"
+	for name in a b c; do
+		"$fake/fcgi_client" -n 100 "$scratch/$name.sock" /health/ready \
+			>/dev/null 2>"$scratch/figures.$name" &
+		pids+=" $!"
+	done
+	# shellcheck disable=SC2086
+	wait $pids
+	for name in a b c; do
+		read_figures "$scratch/figures.$name"
+		assertEquals "$name: 200" 100 "$s200"
+	done
+	# They need not all have come within one max_age.
+	assertTrue "$(questions) questions" "[ $(questions) -le 2 ]"
+	assertEquals 'new connections' 0 "$(connections)"
+}
+
+test_the_holder_is_killed() {
+	start_backend
+	configure 'max_age = 100ms' 'timeout = 4s'
+	serve_as a b
+	wait_for opened 1
+	pass_ms 300
+	stop a KILL
+	of b /health/ready
+	assert_status 200
+	assert_healthy backend
+	# Nobody waits for a dead process.
+	assert_took 0 1000
+	assertEquals 'connections' 2 "$(connections)"
+	wait_for opened 1
+}
+
+test_the_holder_is_killed_in_a_run() {
+	local waiting
+
+	start_backend 700
+	configure 'max_age = 100ms' 'timeout = 4s'
+	serve_as a b
+	wait_for is a /health/ready 200
+	pass_ms 300
+	: >"$scratch/log/backend"
+	"$fake/fcgi_client" "$scratch/a.sock" /health/ready >/dev/null 2>&1 &
+	wait_for [ -s "$scratch/log/backend" ]
+	"$fake/fcgi_client" "$scratch/b.sock" /health/ready \
+		>"$scratch/waiting" 2>&1 &
+	waiting=$!
+	pass_ms 100
+	stop a KILL
+	of b /health/ready
+	wait "$waiting"
+	assert_status 200
+	assert_healthy backend
+	assert_took 500 2500
+	assertContains 'who waited before' "$(cat "$scratch/waiting")" s200=1
+}
+
+# It has 100 ms to begin when it is called.
+test_the_holder_stands_still() {
+	start_plain_backend
+	configure 'max_age = 100ms' 'timeout = 4s'
+	serve_as a b
+	wait_for opened 1
+	pass_ms 300
+	freeze a
+	of b /health/ready
+	assert_status 200
+	assert_took 0 1500
+	assertEquals 'connections' 2 "$(connections)"
+	of b /health/ready
+	assert_status 200
+	thaw a
+	# It sees that it has lost the check.
+	of a /health/ready
+	assert_status 200
+	wait_for opened 1
+	of a /health/ready
+	of b /health/ready
+	assert_status 200
+	assertEquals 'connections' 2 "$(connections)"
+}
+
+test_the_holder_stands_still_in_a_run() {
+	local late
+
+	start_plain_backend 300
+	configure 'max_age = 100ms' 'timeout = 1s'
+	serve_as a b
+	wait_for is a /health/ready 200
+	pass_ms 300
+	"$fake/fcgi_client" "$scratch/a.sock" /health/ready >"$scratch/late" \
+		2>/dev/null &
+	late=$!
+	pass_ms 150
+	freeze a
+	of b /health/ready
+	assert_status 200
+	assert_healthy backend
+	# The lease of the run: its timeout and half a second.
+	assert_took 0 3500
+	thaw a
+	wait "$late"
+	assertTrue 'its own caller has an answer' \
+		"grep -q '\"status\"' '$scratch/late'"
+	wait_for is a /health/ready 200
+	wait_for opened 1
+}
+
+test_the_holder_ends() {
+	start_backend
+	configure 'max_age = 100ms' 'timeout = 4s'
+	serve_as a b
+	wait_for opened 1
+	pass_ms 300
+	stop a
+	assertEquals 'ended' 0 "$ended"
+	of b /health/ready
+	assert_status 200
+	assert_took 0 1000
+	assertEquals 'connections' 2 "$(connections)"
+}
+
+# What is started is started, also in a process that comes later; when all
+# have ended the service begins anew.
+test_startup_is_shared() {
+	start_backend
+	configure 'max_age = 100ms'
+	serve_as a
+	wait_for is a /health/started 200
+	stop backend
+	wait_for is a /health/ready 503
+	serve_as b
+	of b /health/started
+	assert_status 200
+	of b /health/ready
+	assert_status 503
+	stop a
+	stop b
+	serve_as c
+	of c /health/started
+	assert_status 503
+	assert_json .status starting
+}
+
+test_an_interval_is_run_by_one() {
+	local before
+
+	start_backend
+	configure 'interval = 250ms' 'timeout = 500ms'
+	serve_as a b c
+	wait_for opened 1
+	before=$(questions)
+	pass_ms 3000
+	assertTrue "$(($(questions) - before)) questions in 3 s" \
+		"[ $(($(questions) - before)) -le 14 ]"
+	assertEquals 'connections' 1 "$(connections)"
+	of c /health/ready
+	assert_status 200
+	stop a KILL
+	before=$(questions)
+	wait_for another_question "$before"
+	of c /health/ready
+	assert_status 200
+	assertEquals 'connections' 2 "$(connections)"
+	before=$(questions)
+	freeze b
+	wait_for another_question "$before"
+	pass_ms 1500
+	before=$(questions)
+	wait_for another_question "$before"
+	thaw b
+}
+
+another_question() {
+	[ "$(questions)" -gt "$1" ]
+}
+
+test_none_is_none() {
+	start_backend
+	configure 'max_age = 20s'
+	sed -i 's/^state_dir = .*/state_dir = none/' "$scratch/health.conf"
+	serve_as a b c
+	wait_for opened 3
+	for name in a b c; do
+		of "$name" /health/ready
+		assert_status 200
+	done
+	assertEquals 'questions' 3 "$(questions)"
+	assertFalse 'a file' "[ -e '$state' ]"
+	# Who listens by himself is one, unless told otherwise.
+	sed -i 's/^state_dir = .*/state_dir = auto/' "$scratch/health.conf"
+	serve_as d e
+	wait_for opened 5
+}
+
+# Others must not answer for me: what they were told may differ.
+test_another_configuration_is_another_file() {
+	start_backend
+	configure 'max_age = 20s'
+	serve_as a
+	configure 'max_age = 21s'
+	serve_as b
+	configure 'max_age = 20s' 'header = X-Key: one'
+	serve_as c
+	configure 'max_age = 20s' 'header = X-Key: two'
+	serve_as d
+	configure 'max_age = 20s'
+	serve_as e
+	wait_for opened 4
+	of e /health/ready
+	assert_status 200
+	assertEquals 'files' 4 "$(find "$state" -type f | wc -l)"
+	assertEquals 'questions' 4 "$(questions)"
+	assertFalse 'a secret in the file' "grep -rq 'X-Key' '$state'"
+}
+
+# A change is said once, by whoever saw it.
+test_a_change_is_logged_once() {
+	local i name
+
+	start_backend
+	configure 'max_age = 100ms'
+	serve_as a b c
+	wait_for is a /health/ready 200
+	stop backend
+	for i in 1 2 3 4; do
+		for name in a b c; do
+			of "$name" /health/ready
+		done
+		pass_ms 150
+	done
+	assert_status 503
+	assertEquals 'refused' 1 \
+		"$(logged_times 'warn: check=backend code=refused')"
+	# The one that saw it ends; another one sees the recovery.
+	for name in a b c; do
+		if grep -q 'warn: check=backend' "$scratch/log/$name"; then
+			stop "$name"
+		fi
+	done
+	pass_ms 2000
+	start_backend
+	for i in 1 2 3 4; do
+		for name in a b c; do
+			! running "$name" || of "$name" /health/ready
+		done
+		pass_ms 150
+	done
+	assert_status 200
+	assertEquals 'refused' 1 \
+		"$(logged_times 'warn: check=backend code=refused')"
+	assertEquals 'healthy again' 1 "$(logged_times 'healthy again')"
+	assertTrue 'how long it was' "logged_times 'healthy again after [2-9]'"
+}
+
+# What others could have written is not used; what is removed is no more.
+test_a_file_that_is_not_safe() {
+	start_backend
+	configure 'max_age = 20s'
+	mkdir -m 755 "$state"
+	serve_as a b
+	for name in a b; do
+		of "$name" /health/ready
+		assert_status 200
+	done
+	assertEquals 'connections' 2 "$(connections)"
+	assertEquals 'said once by each' 2 "$(logged_times \
+		'warn: state_dir: .* rights .*this process shares no results')"
+	stop a
+	stop b
+
+	chmod 700 "$state"
+	configure 'max_age = 100ms'
+	serve_as c d
+	wait_for is d /health/ready 200
+	rm "$state"/board-*
+	wait_for logged_twice 'was removed; this process shares no results'
+	for name in c d; do
+		of "$name" /health/ready
+		assert_status 200
+	done
+	wait_for opened 2
+}
+
+logged_twice() {
+	[ "$(logged_times "$1")" = 2 ]
+}
+
+. "$SHUNIT2"
