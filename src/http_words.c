@@ -79,7 +79,8 @@ static const char *http_words_tls(const char *said, const char *otherwise)
 	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
 		if (strstr(said, table[i].sign))
 			return table[i].words;
-	return strstr(said, "SSL routines") ? otherwise : NULL;
+	/* "SSL routines", "Provider routines" */
+	return strstr(said, " routines:") ? otherwise : NULL;
 }
 
 struct http_failure http_words_transfer(CURLcode code, long os_errno,

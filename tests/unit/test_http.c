@@ -1153,6 +1153,8 @@ static const struct {
 	  "TLS connect error: error:0A000119:SSL routines::decryption failed or bad record mac" },
 	{ CURLE_RECV_ERROR, 0, 0, RESULT_TLS, "TLS: connection broken",
 	  "OpenSSL SSL_read: error:0A000119:SSL routines::decryption failed or bad record mac, errno 0" },
+	{ CURLE_RECV_ERROR, 0, 0, RESULT_TLS, "TLS: connection broken",
+	  "OpenSSL SSL_read: OpenSSL/3.0.22: error:1C800066:Provider routines::cipher operation failed, errno 0" },
 	{ CURLE_RECV_ERROR, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete",
 	  "OpenSSL SSL_read: error:0A000126:SSL routines::unexpected eof while reading, errno 0" },
 	{ CURLE_RECV_ERROR, 0, 0, RESULT_CONNECT, "connection closed before the answer was complete",
