@@ -3,6 +3,7 @@
 #include "gate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -27,6 +28,8 @@
 #define GATE_FRESH_MS 100
 /* How often the log says so. */
 #define GATE_WARN_MS 10000
+/* Descriptors that are kept for connections when checks have taken all. */
+#define GATE_SPARES 8
 
 /* epoll data of the two descriptors that are not connections. */
 #define GATE_LISTEN UINT64_MAX
@@ -45,6 +48,8 @@ struct gate {
 	pthread_mutex_t lock;
 	struct gate_places places;
 	size_t max;
+	int spares[GATE_SPARES]; /* n_spares of them */
+	size_t n_spares;
 	struct gate_conn *ready; /* returned with an event, by next_ready */
 	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms;
@@ -121,12 +126,59 @@ static void gate_rest(struct gate *gate)
 	pthread_mutex_unlock(&gate->lock);
 }
 
+/* Takes spare descriptors as long as there are any to be had.  The lock is
+ * held. */
+static void gate_save(struct gate *gate)
+{
+	int fd;
+
+	while (gate->n_spares < GATE_SPARES) {
+		fd = fcntl(gate->wake_fd, F_DUPFD_CLOEXEC, 0);
+		if (fd < 0)
+			return;
+		gate->spares[gate->n_spares++] = fd;
+	}
+}
+
+/* Gives one back; false: there is none. */
+static bool gate_spend(struct gate *gate)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&gate->lock);
+	if (gate->n_spares)
+		fd = gate->spares[--gate->n_spares];
+	pthread_mutex_unlock(&gate->lock);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+/*
+ * When a thousand connections of checks hang, all descriptors are in their
+ * hands; liveness that nobody answers then would have the whole service
+ * restarted.  A spare one may be lost to a check, so there are several.
+ */
+static int gate_accept_fd(struct gate *gate, struct sockaddr_storage *peer)
+{
+	socklen_t len;
+	int fd;
+
+	do {
+		len = sizeof(*peer);
+		fd = accept4(gate->listen_fd, (struct sockaddr *)peer, &len,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (fd < 0 &&
+		 (errno == EINTR || errno == ECONNABORTED ||
+		  ((errno == EMFILE || errno == ENFILE) && gate_spend(gate))));
+	return fd;
+}
+
 /* One connection off the backlog, held by the caller; NULL: none, and errno
  * is EACCES when there may be others. */
 static struct gate_conn *gate_accept(struct gate *gate)
 {
 	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
-	socklen_t len = sizeof(peer);
 	struct gate_conn *conn = NULL;
 	bool full;
 	int fd, one = 1;
@@ -139,10 +191,7 @@ static struct gate_conn *gate_accept(struct gate *gate)
 		errno = ENFILE;
 		return NULL;
 	}
-	do
-		fd = accept4(gate->listen_fd, (struct sockaddr *)&peer, &len,
-			     SOCK_NONBLOCK | SOCK_CLOEXEC);
-	while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+	fd = gate_accept_fd(gate, &peer);
 	if (fd < 0) {
 		int why = errno;
 
@@ -235,6 +284,9 @@ static void gate_close(struct gate *gate, struct gate_conn *conn)
 	/* In this order: see gate_places_free(). */
 	gate_drop(gate, conn);
 	close(fd);
+	pthread_mutex_lock(&gate->lock);
+	gate_save(gate);
+	pthread_mutex_unlock(&gate->lock);
 }
 
 /* What came of looking at a connection that the caller holds. */
@@ -377,6 +429,7 @@ static void gate_keep_house(struct gate *gate)
 	rested = gate->resting && now >= gate->rest_until_ms;
 	if (rested)
 		gate->resting = false;
+	gate_save(gate);
 	pthread_mutex_unlock(&gate->lock);
 	if (rested)
 		gate_arm_listener(gate);
@@ -504,6 +557,7 @@ void gate_drop(struct gate *gate, struct gate_conn *conn)
 {
 	pthread_mutex_lock(&gate->lock);
 	gate_places_free(&gate->places, conn);
+	gate_save(gate);
 	pthread_mutex_unlock(&gate->lock);
 }
 
@@ -576,6 +630,7 @@ struct gate *gate_create(int listen_fd, size_t max_connections,
 		gate_destroy(gate);
 		return NULL;
 	}
+	gate_save(gate);
 	return gate;
 }
 
@@ -584,6 +639,8 @@ void gate_destroy(struct gate *gate)
 	if (!gate)
 		return;
 	gate_places_close(&gate->places);
+	while (gate_spend(gate))
+		continue;
 	if (gate->epoll_fd >= 0)
 		close(gate->epoll_fd);
 	if (gate->wake_fd >= 0)

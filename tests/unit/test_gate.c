@@ -635,22 +635,33 @@ static void test_all_busy(void)
 	close_gate();
 }
 
+/* From now on there are no other descriptors than those that are open. */
+static void take_all_descriptors(void)
+{
+	struct rlimit limit = { 256, 256 };
+
+	while (fcntl((int)limit.rlim_cur - 1, F_GETFD) < 0)
+		limit.rlim_cur--;
+	limit.rlim_max = limit.rlim_cur;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	while (dup(0) >= 0)
+		continue;
+}
+
 static int child_descriptors(void)
 {
-	struct rlimit limit = { 0, 0 };
-	int kept, late, lowest, i, hold[64];
 	struct gate_conn *conn = NULL;
+	int kept, late, i;
 
 	open_gate(AF_UNIX, 100, NULL);
+	while (gate_spend(gate))
+		continue;
 	kept = kept_client();
+	while (gate_spend(gate))
+		continue;
 	late = client();
 	tell(late, request, REQUEST_BYTES);
-	lowest = dup(0);
-	close(lowest);
-	limit.rlim_cur = limit.rlim_max = (rlim_t)lowest;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	for (i = 0; i < 64 && (hold[i] = dup(0)) >= 0; i++)
-		continue;
+	take_all_descriptors();
 	for (i = 0; i < 10 && !conn; i++) {
 		conn = turn();
 		now_ms++;
@@ -661,7 +672,33 @@ static int child_descriptors(void)
 	return unit_failed;
 }
 
-static void test_no_descriptors(void)
+/* Checks have taken all descriptors but the spare ones. */
+static int child_spares(void)
+{
+	int clients[GATE_SPARES * 3], i;
+	struct gate_conn *conn;
+
+	open_gate(AF_UNIX, 100, NULL);
+	CHECK_INT(gate->n_spares, GATE_SPARES);
+	for (i = 0; i < GATE_SPARES * 3; i++) {
+		clients[i] = client();
+		tell(clients[i], request, REQUEST_BYTES);
+	}
+	take_all_descriptors();
+	for (i = 0; i < GATE_SPARES * 3; i++) {
+		conn = turn();
+		CHECK_INT(gate->n_spares, GATE_SPARES - 1);
+		take_request(conn);
+		drop(conn);
+		CHECK_INT(gate->n_spares, GATE_SPARES);
+		/* so that the limit goes on to hold */
+		CHECK(ended(clients[i]));
+	}
+	CHECK_INT(lines_logged, 0);
+	return unit_failed;
+}
+
+static void test_no_descriptors(int (*body)(void))
 {
 	pid_t child;
 	int status = -1;
@@ -675,7 +712,7 @@ static void test_no_descriptors(void)
 	child = fork();
 	if (child == 0) {
 		unit_failed = 0;
-		status = child_descriptors();
+		status = body();
 		fflush(stdout);
 		_exit(status != 0);
 	}
@@ -1017,7 +1054,8 @@ int main(void)
 	test_idle();
 	test_no_room();
 	test_all_busy();
-	test_no_descriptors();
+	test_no_descriptors(child_descriptors);
+	test_no_descriptors(child_spares);
 	test_allowed();
 	test_mapped();
 	test_says_so_now_and_then();
