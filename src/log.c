@@ -5,9 +5,9 @@
 #include "text.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -26,6 +26,13 @@
  * when it is masked. */
 #define LOG_RAW_BYTES 4096
 
+/* What waits while nobody takes it; a power of two, since counters wrap. */
+#define LOG_ROOM_BYTES (64 * 1024)
+/* So long the writer may need for a line before it counts as stuck. */
+#define LOG_PATIENCE_MS 20
+/* Room for a line and libc's own use of the stack. */
+#define LOG_STACK_BYTES (64 * 1024)
+
 static const char *const log_words[] = {
 	[LOG_ERR] = "error",
 	[LOG_WARN] = "warn",
@@ -35,8 +42,24 @@ static const char *const log_words[] = {
 
 static atomic_int log_level = LOG_INFO;
 
-/* Between poll(2) and write(2) no other thread may fill the pipe. */
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+/*
+ * Whoever reads descriptor 2 may stop, the disk below it may hang, and a
+ * write(2) then does not come back: poll(2) calls every regular file ready, a
+ * terminal when it has room for one byte, and a pipe that others share may be
+ * full a moment later.  O_NONBLOCK does not help, either: it belongs to the
+ * open file description, hence to the web server as well.  So there is a thread
+ * for this one thing.  Who logs waits for it only as long as it is not known
+ * to be stuck: in good times a line is written when log_line() returns.
+ */
+static struct log_writer {
+	pthread_mutex_t lock;
+	pthread_cond_t put_some, wrote_some; /* on CLOCK_MONOTONIC */
+	enum { LOG_NEW, LOG_RUNNING, LOG_WITHOUT } state;
+	bool stuck;	   /* was not back in time; nobody waits */
+	size_t put, wrote; /* bytes so far */
+	size_t lost;	   /* lines for which there was no room */
+	char room[LOG_ROOM_BYTES];
+} log_writer = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 void log_set_level(enum log_level level)
 {
@@ -58,48 +81,152 @@ static size_t log_head(char *line, size_t size, enum log_level level)
 		(int)getpid(), log_words[level]);
 }
 
-/*
- * Descriptor 2 is often shared with the web server and all its other programs.
- * O_NONBLOCK belongs to the open file description, hence to all of them, and
- * must not be set.  A pipe for which poll(2) reports POLLOUT takes PIPE_BUF
- * bytes at once (pipe(7)); POLLERR is a pipe without a reader: writing would
- * raise SIGPIPE.
- */
-static bool log_has_room(int fd)
-{
-	struct pollfd ready = { .fd = fd, .events = POLLOUT };
-
-	return poll(&ready, 1, 0) == 1 && ready.revents == POLLOUT;
-}
-
-/*
- * A terminal reports POLLOUT when there is room for one byte, and the rest of
- * the line waits for whoever reads the other side (a container's log driver
- * that hangs).  Opened once more it has a description of our own.
- */
-static int log_open_terminal(void)
-{
-	if (!isatty(STDERR_FILENO))
-		return -1;
-	return open("/proc/self/fd/2",
-		    O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-}
+/* ---- the thread that writes ---- */
 
 static void log_write(const char *line, size_t len)
 {
-	ssize_t ignored;
-	int terminal;
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+	ssize_t n;
 
-	pthread_mutex_lock(&log_lock);
-	if (log_has_room(STDERR_FILENO)) {
-		terminal = log_open_terminal();
-		ignored = write(terminal >= 0 ? terminal : STDERR_FILENO, line,
-				len);
-		(void)ignored;
-		if (terminal >= 0)
-			close(terminal);
+	while (len) {
+		n = write(STDERR_FILENO, line, len);
+		if (n > 0) {
+			line += n;
+			len -= (size_t)n;
+		} else if (n < 0 && errno == EAGAIN) {
+			/* somebody has set O_NONBLOCK */
+			poll(&room, 1, -1);
+		} else if (n == 0 || errno != EINTR) {
+			return; /* full, or nobody reads */
+		}
 	}
-	pthread_mutex_unlock(&log_lock);
+}
+
+/* Takes the oldest line out, or what is to be said of lost ones; waits for
+ * them.  The lock is held. */
+static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES])
+{
+	size_t len = 0;
+
+	while (writer->put == writer->wrote && !writer->lost)
+		pthread_cond_wait(&writer->put_some, &writer->lock);
+	if (writer->put == writer->wrote) {
+		len = log_head(line, LOG_LINE_BYTES, LOG_WARN);
+		len += (size_t)snprintf(line + len, LOG_LINE_BYTES - len,
+					"%zu lines were lost: nobody took them"
+					"\n",
+					writer->lost);
+		writer->lost = 0;
+		return len;
+	}
+	do
+		line[len] =
+			writer->room[(writer->wrote + len) % LOG_ROOM_BYTES];
+	while (line[len++] != '\n');
+	return len;
+}
+
+static void *log_thread(void *arg)
+{
+	struct log_writer *writer = arg;
+	char line[LOG_LINE_BYTES];
+	bool queued;
+	size_t len;
+
+	pthread_mutex_lock(&writer->lock);
+	for (;;) {
+		len = log_take(writer, line);
+		queued = writer->put != writer->wrote;
+		pthread_mutex_unlock(&writer->lock);
+		log_write(line, len);
+		pthread_mutex_lock(&writer->lock);
+		writer->wrote += queued ? len : 0;
+		if (writer->put == writer->wrote)
+			writer->stuck = false;
+		pthread_cond_broadcast(&writer->wrote_some);
+	}
+	return NULL;
+}
+
+/* Signals belong to the main thread, and SIGPIPE to nobody. */
+static int log_spawn(struct log_writer *writer)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int error;
+
+	if (pthread_attr_init(&attr))
+		return -1;
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, LOG_STACK_BYTES);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&thread, &attr, log_thread, writer);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return error ? -1 : 0;
+}
+
+/* With the first line.  The lock is held. */
+static void log_start(struct log_writer *writer)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&writer->put_some, &attr);
+	pthread_cond_init(&writer->wrote_some, &attr);
+	pthread_condattr_destroy(&attr);
+	writer->state = log_spawn(writer) ? LOG_WITHOUT : LOG_RUNNING;
+}
+
+/* ---- everybody else ---- */
+
+/* Until what was put up to here is written, or the writer is late. */
+static void log_wait(struct log_writer *writer, size_t put)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOG_PATIENCE_MS * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	while (!writer->stuck && (ssize_t)(put - writer->wrote) > 0)
+		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
+					   &until) == ETIMEDOUT)
+			writer->stuck = true;
+}
+
+/* Without a thread it is written here, if that is likely to come back. */
+static void log_write_here(const char *line, size_t len)
+{
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	if (poll(&room, 1, 0) == 1 && room.revents == POLLOUT)
+		log_write(line, len);
+}
+
+static void log_put(struct log_writer *writer, const char *line, size_t len)
+{
+	size_t i;
+
+	pthread_mutex_lock(&writer->lock);
+	if (writer->state == LOG_NEW)
+		log_start(writer);
+	if (writer->state == LOG_WITHOUT) {
+		log_write_here(line, len);
+	} else if (writer->put + len - writer->wrote > LOG_ROOM_BYTES) {
+		writer->lost++;
+	} else {
+		for (i = 0; i < len; i++)
+			writer->room[writer->put++ % LOG_ROOM_BYTES] = line[i];
+		pthread_cond_signal(&writer->put_some);
+		log_wait(writer, writer->put);
+	}
+	pthread_mutex_unlock(&writer->lock);
 }
 
 void log_line(enum log_level level, const char *fmt, ...)
@@ -120,6 +247,6 @@ void log_line(enum log_level level, const char *fmt, ...)
 	text_show(line + len, sizeof(line) - len - 1, raw);
 	len += strlen(line + len);
 	line[len++] = '\n';
-	log_write(line, len);
+	log_put(&log_writer, line, len);
 	errno = saved;
 }

@@ -5,9 +5,10 @@
  *
  * File descriptor 2 is where every web server collects what a FastCGI program
  * has to say (Apache and lighttpd: their error log; a supervisor: its own).
- * The line is written by one write(2) and never waited for: when descriptor 2
- * is closed, full or stuck, the line is lost and the program goes on.
- * Registered secrets are masked and control bytes escaped here, once for all.
+ * The line is written by one write(2), of a thread that does nothing else: when
+ * descriptor 2 is full or stuck, or the disk below it, lines are kept as long
+ *as there is room, and then lost and counted; the program goes on. Registered
+ *secrets are masked and control bytes escaped here, once for all.
  *
  * Any thread may call.  Nothing can fail.
  */
