@@ -225,13 +225,13 @@ static void test_other_bus_errors(void)
 	share_file_close(&file);
 }
 
-static void test_full_disk(void)
+static void test_no_room(void)
 {
 	struct share_file file;
 
 	begin("full");
 	CHECK_INT(mkdir(dir, 0700), 0);
-	/* As large as no file system: its blocks are not to be had. */
+	/* Larger than files may be. */
 	CHECK_INT(share_file_open(&file, dir, "results", (size_t)1 << 60, fill,
 				  "x", reason, sizeof(reason)),
 		  -1);
@@ -259,7 +259,7 @@ int main(void)
 	test_removed();
 	test_cut();
 	test_other_bus_errors();
-	test_full_disk();
+	test_no_room();
 	CHECK_INT(nftw(top, forget, 8, FTW_DEPTH | FTW_PHYS), 0);
 	return unit_report();
 }
