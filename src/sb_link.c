@@ -12,12 +12,9 @@
 #include <proton/transport.h>
 
 #include <stdlib.h>
+#include <string.h>
 
-#define SB_FRAME_BYTES (16 * 1024)
 #define SB_CHANNEL_MAX 1
-/* More than any login takes.  Proton forgets a piece of memory for each list of
- * mechanisms behind the first, so there must not be many. */
-#define SB_LOGIN_BYTES 2048
 /* The library tells the peer half of it, as Microsoft's clients do: 60 s. */
 #define SB_IDLE_MS 120000
 /* A peer may want to hear from us every millisecond: not that often. */
@@ -65,8 +62,6 @@ enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
 	 * and says nothing. */
 	if (pn_connection_driver_read_closed(&link->driver))
 		sb_link_fail(link, RESULT_PROTOCOL, "answer is not AMQP");
-	if (link->phase == SB_PHASE_LOGIN && link->login_len >= SB_LOGIN_BYTES)
-		sb_link_fail(link, RESULT_PROTOCOL, "login is too long");
 	return link->state;
 }
 
@@ -108,20 +103,48 @@ void sb_link_leave(struct sb_link *link)
 
 size_t sb_link_room(struct sb_link *link, char **to)
 {
-	pn_rwbytes_t room = pn_connection_driver_read_buffer(&link->driver);
+	*to = link->in + link->in_len;
+	return sizeof(link->in) - link->in_len;
+}
 
-	*to = room.start;
-	if (link->phase == SB_PHASE_LOGIN &&
-	    room.size > SB_LOGIN_BYTES - link->login_len)
-		return SB_LOGIN_BYTES - link->login_len;
-	return room.size;
+/* Gives the library what was looked at. */
+static void sb_pass(struct sb_link *link, const char *bytes, size_t len)
+{
+	pn_rwbytes_t room;
+
+	while (len > 0) {
+		room = pn_connection_driver_read_buffer(&link->driver);
+		if (room.size == 0)
+			return; /* it has closed: see sb_link_turn() */
+		if (room.size > len)
+			room.size = len;
+		memcpy(room.start, bytes, room.size);
+		pn_connection_driver_read_done(&link->driver, room.size);
+		bytes += room.size;
+		len -= room.size;
+	}
 }
 
 void sb_link_fed(struct sb_link *link, size_t len)
 {
-	if (link->phase == SB_PHASE_LOGIN)
-		link->login_len += len;
-	pn_connection_driver_read_done(&link->driver, len);
+	enum sb_scan_state state = SB_SCAN_GOOD;
+	size_t done = 0, frame = 0;
+
+	link->in_len += len;
+	while (state == SB_SCAN_GOOD) {
+		state = sb_scan(&link->scan, (unsigned char *)link->in + done,
+				link->in_len - done, &frame);
+		if (state == SB_SCAN_GOOD) {
+			sb_pass(link, link->in + done, frame);
+			done += frame;
+		}
+	}
+	if (state == SB_SCAN_BAD) {
+		sb_link_fail(link, RESULT_PROTOCOL, "answer is not AMQP");
+		done = link->in_len;
+	}
+	memmove(link->in, link->in + done, link->in_len - done);
+	link->in_len -= done;
 }
 
 size_t sb_link_output(struct sb_link *link, const char **from)
@@ -156,7 +179,7 @@ static void sb_set_up(struct sb_link *link)
 
 	pn_logger_reset_mask(logger, PN_SUBSYSTEM_ALL, PN_LEVEL_ALL);
 	pn_logger_set_log_sink(logger, sb_ignore_log, 0);
-	pn_transport_set_max_frame(transport, SB_FRAME_BYTES);
+	pn_transport_set_max_frame(transport, SB_SCAN_FRAME_BYTES);
 	pn_transport_set_channel_max(transport, SB_CHANNEL_MAX);
 	pn_transport_set_idle_timeout(transport, SB_IDLE_MS);
 	pn_connection_set_container(connection, link->node.name);

@@ -9,6 +9,7 @@
 
 #include "sb_answer.h"
 #include "sb_pair.h"
+#include "sb_scan.h"
 
 #include <proton/connection_driver.h>
 #include <proton/condition.h>
@@ -33,7 +34,9 @@ struct sb_link {
 	struct sb_pair cbs, node;
 	struct sb_outcome outcome;
 	bool spent;
-	size_t login_len; /* bytes that came while logging in */
+	struct sb_scan scan;
+	char in[SB_SCAN_FRAME_BYTES]; /* what has come of the next frame */
+	size_t in_len;
 	int64_t now_ms;
 	int64_t tick_ms;  /* the library wants a turn then; 0: never */
 	int64_t renew_ms; /* a new token is due then; 0: never */

@@ -120,14 +120,6 @@ static void fuzz_talk(struct sb_link *link, struct fuzz_input *input)
 	fuzz_send(link);
 }
 
-/* Proton forgets a piece of memory for each list of mechanisms behind the
- * first; SB_LOGIN_BYTES says how many there can be. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-	return "leak:pnx_sasl_set_selected_mechanism\n";
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input input = { data, size };

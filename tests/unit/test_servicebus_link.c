@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "sb_scan.c"
 #include "sb_pair.c"
 #include "sb_message.c"
 #include "sb_link_end.c"
@@ -587,7 +588,7 @@ static void *test_nesting(void *arg)
 		       { "\xc1\xff\x02", 3 },
 		       { "\xd0\x00\x00\x30\x00\x00\x00\x00\x01", 9 },
 		       { "\xf0\x00\x00\x30\x00\x00\x00\x00\x01\xf0", 10 } };
-	static char bytes[SB_FRAME_BYTES + 256];
+	static char bytes[SB_SCAN_FRAME_BYTES + 256];
 	size_t i, j, len, size;
 
 	(void)arg;
@@ -595,7 +596,7 @@ static void *test_nesting(void *arg)
 		for (j = 0; j < sizeof(values) / sizeof(*values); j++) {
 			memcpy(bytes, starts[i].bytes, starts[i].len);
 			len = starts[i].len;
-			size = SB_FRAME_BYTES - SB_FRAME_BYTES % 10;
+			size = SB_SCAN_FRAME_BYTES - SB_SCAN_FRAME_BYTES % 10;
 			memcpy(bytes + len, "\0\0\x3f\0\x02", 5);
 			bytes[len + 2] = (char)(size >> 8);
 			bytes[len + 3] = (char)size;
@@ -611,18 +612,95 @@ static void *test_nesting(void *arg)
 	return NULL;
 }
 
-/* A login that never comes to its end. */
-static void test_long_login(void)
-{
-	static const char empty[] = "\0\0\0\x08\x02\x01\0";
-	static char bytes[64 * 1024];
-	size_t len = sizeof(SASL) - 1;
+#define MECHANISMS "\0\0\0\x0c\x02\x01\0\0\0\x53\x40\x45"
+#define FRAME(size, channel, performative) \
+	"\0\0\0" size "\x02\0\0" channel "\0\x53" performative
 
-	memcpy(bytes, SASL, len);
-	for (; len + sizeof(empty) <= sizeof(bytes); len += sizeof(empty))
-		memcpy(bytes + len, empty, sizeof(empty));
-	CHECK_INT(feed(bytes, SB_LOGIN_BYTES / 2), SB_OPENING);
-	CHECK_INT(feed(bytes, len), SB_FAILED);
+/* What ends the library, or costs it memory that it forgets. */
+static void test_deadly(void)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		enum sb_scan_state last;
+	} rows[] = {
+#define ROW(bytes, last) { bytes, sizeof(bytes) - 1, last }
+		ROW(SASL MECHANISMS, SB_SCAN_PART),
+		ROW(SASL MECHANISMS MECHANISMS, SB_SCAN_BAD),
+		/* handle, delivery-id, tag, format, settled, more */
+		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41"),
+		    SB_SCAN_PART),
+		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
+		    SB_SCAN_BAD),
+		/* the same, behind one that says that more will come */
+		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
+			    FRAME("\x14", "\0",
+				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
+		    SB_SCAN_PART),
+		/* ... on another channel, on another link */
+		ROW(FRAME("\x14", "\1", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
+			    FRAME("\x14", "\0",
+				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
+		    SB_SCAN_BAD),
+		ROW(FRAME("\x15", "\0",
+			  "\x14\xc0\x8\6\x52\1\x43\x40\x40\x40\x41")
+			    FRAME("\x14", "\0",
+				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
+		    SB_SCAN_BAD),
+		/* ... behind one that is the last, and behind a new link */
+		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x42")
+			    FRAME("\x14", "\0",
+				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
+		    SB_SCAN_BAD),
+		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
+			    FRAME("\x0c", "\0", "\x12\x45") FRAME(
+				    "\x14", "\0",
+				    "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
+		    SB_SCAN_BAD),
+		/* a flow and a heartbeat change nothing */
+		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
+			    FRAME("\x0c",
+				  "\0", "\x13\x45") "\0\0\0\x08\x02\0\0"
+						    "\0" FRAME("\x14", "\0",
+							       "\x14\xc0\7\6"
+							       "\x43\x40\x40"
+							       "\x40\x40\x41"),
+		    SB_SCAN_PART),
+		/* of another shape: no handle, too many fields, cut, a text */
+		ROW(FRAME("\x0c", "\0", "\x14\x45"), SB_SCAN_BAD),
+		ROW(FRAME("\x1a", "\0",
+			  "\x14\xc0\x0d\x0c\x43\x40\x40\x40\x40\x40\x40\x40\x40"
+			  "\x40\x40\x40"),
+		    SB_SCAN_BAD),
+		ROW(FRAME("\x11", "\0", "\x14\xc0\4\1\x70\0\0"), SB_SCAN_BAD),
+		ROW(FRAME("\x12", "\0", "\x14\xc0\5\2\x43\xa1\1x"),
+		    SB_SCAN_BAD),
+		ROW("\0\0\0\x0c\x02\0\0\0\0\xa3\x01x", SB_SCAN_BAD),
+		ROW("\0\0\0\x0c\x01\0\0\0\0\x53\x13\x45", SB_SCAN_BAD),
+		ROW("\0\0\x40\x01\x02\0\0\0", SB_SCAN_BAD),
+	};
+	enum sb_scan_state state;
+	size_t i, at, length;
+
+	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct sb_scan scan = { .more = false };
+
+		at = 0;
+		do {
+			state = sb_scan(&scan,
+					(const unsigned char *)rows[i].bytes +
+						at,
+					rows[i].len - at, &length);
+			at += state == SB_SCAN_GOOD ? length : 0;
+		} while (state == SB_SCAN_GOOD);
+		CHECK_INT(state, rows[i].last);
+		CHECK(state == SB_SCAN_BAD || at == rows[i].len);
+		if (state != rows[i].last)
+			printf("\trow %zu\n", i);
+	}
+	CHECK_INT(feed(SASL MECHANISMS MECHANISMS,
+		       sizeof(SASL MECHANISMS MECHANISMS) - 1),
+		  SB_FAILED);
 }
 
 static void test_hostile(void)
@@ -637,7 +715,7 @@ static void test_hostile(void)
 	CHECK_INT(feed(SASL "\0\0\0\x04\x02\x01\0\0", 16), SB_FAILED);
 	CHECK_INT(feed(SASL "\0\0\0\x08\xff\x01\0\0", 16), SB_FAILED);
 	CHECK_INT(feed(SASL_OK, sizeof(SASL_OK) - 1), SB_OPENING);
-	test_long_login();
+	test_deadly();
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, TEST_STACK_BYTES);
 	failed = pthread_create(&thread, &attr, test_nesting, NULL);
