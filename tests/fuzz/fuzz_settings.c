@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include "log.h"
 #include "settings.h"
 #include "text.h"
 
@@ -75,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *printed, *again;
 
+	log_set_level(LOG_ERR);
 	fuzz_load(data, size, &printed);
 	/* Secrets are not in it, so what needs one may be missing. */
 	fuzz_load(printed, strlen(printed), &again);
