@@ -290,6 +290,18 @@ test_dead_and_back() {
 	done
 }
 
+# A run that has begun, and those that join it, are not left to the time at
+# which the first question would be repeated, 2.8 s after it.
+test_back_in_the_middle() {
+	echo '* * silent' | names
+	serve < <(checks good good.test 'timeout = 3s')
+	pass_ms 1400
+	setUp
+	probe /health/ready
+	assert_good good
+	assert_took 0 1000
+}
+
 # It does not matter for how long: nothing piles up.
 test_dead_for_long() {
 	local before after i
