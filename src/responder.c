@@ -24,6 +24,8 @@
  * than this. */
 #define RESPONDER_CROWD 256
 #define RESPONDER_TRIM_MS 1000
+/* What must be there for libfcgi to take a request in. */
+#define RESPONDER_REQUEST_BYTES (256 * 1024)
 /* Descriptors that connections must leave to checks, and to all else. */
 #define RESPONDER_FILES_PER_CHECK 4
 #define RESPONDER_FILES 32
@@ -264,12 +266,23 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	visit_send(seat, visit, &response);
 }
 
+/* libfcgi ends the process by an assertion when it gets no memory, which is
+ * twice that of a request at most; others may take some at the same time.
+ * (volatile: compilers leave out what is allocated only to be freed.) */
+static bool responder_has_memory(void)
+{
+	void *volatile room = malloc(RESPONDER_REQUEST_BYTES);
+
+	free(room);
+	return room != NULL;
+}
+
 /* Reads the request, which is there but for the rest of its body maybe, and
  * answers or parks it. */
 static void seat_serve_request(struct responder_seat *seat,
 			       struct gate_conn *conn)
 {
-	struct visit *visit = seat_visit(seat);
+	struct visit *visit = responder_has_memory() ? seat_visit(seat) : NULL;
 	FCGX_Request *request;
 	char trash[1024];
 
