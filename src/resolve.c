@@ -124,6 +124,15 @@ static void resolve_on_done(void *arg, struct resolve_answer *answer, int ttl_s)
 	resolve_on_ready(lookup);
 }
 
+/* Only the first question may fail: this one may have, for want of a
+ * descriptor. */
+static void resolve_on_again(void *arg, struct resolve_answer *answer,
+			     int ttl_s)
+{
+	if (answer->code == RESULT_OK)
+		resolve_on_done(arg, answer, ttl_s);
+}
+
 static void resolve_plan_repeat(struct resolve_lookup *lookup)
 {
 	loop_timer_set(lookup->resolver->loop, &lookup->repeat,
@@ -161,7 +170,8 @@ static void resolve_lookup_init(struct resolve_lookup *lookup,
 	lookup->started_ms = clock_ms();
 	lookup->ready.on_time = resolve_on_ready;
 	lookup->ready.arg = lookup;
-	lookup->dns.on_done = lookup->again.on_done = resolve_on_done;
+	lookup->dns.on_done = resolve_on_done;
+	lookup->again.on_done = resolve_on_again;
 	lookup->dns.arg = lookup->again.arg = lookup;
 	lookup->repeat.on_time = resolve_on_repeat;
 	lookup->repeat.arg = lookup;

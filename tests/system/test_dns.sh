@@ -458,7 +458,7 @@ test_several_addresses() {
 	done
 	# From now on they know which one answers.
 	probe /health/ready
-	assert_took 0 500
+	assert_took 0 1000
 }
 
 # move_to ADDRESS [TTL]

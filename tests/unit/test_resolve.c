@@ -501,6 +501,17 @@ static void test_repeat(void)
 	CHECK_INT(asked.answer.n, 2);
 	CHECK(asked.took_ms < 290);
 	CHECK_INT(zone_a.asked, 1);
+
+	/* Nor does the second one end it by failing. */
+	zones((struct zone){ .silent = true }, (struct zone){ .silent = true });
+	ask(&asked, "repeat2.test.");
+	resolve_on_repeat(resolver->lookups);
+	resolve_on_again(resolver->lookups,
+			 &(struct resolve_answer){ .code = RESULT_RESOLVE }, 0);
+	CHECK(asked.query.lookup);
+	run();
+	CHECK_INT(asked.calls, 2);
+	CHECK_INT(asked.answer.code, RESULT_RESOLVE);
 }
 
 static void test_cancel(void)
