@@ -612,91 +612,83 @@ static void *test_nesting(void *arg)
 	return NULL;
 }
 
+/* clang-format off */
 #define MECHANISMS "\0\0\0\x0c\x02\x01\0\0\0\x53\x40\x45"
 #define FRAME(size, channel, performative) \
 	"\0\0\0" size "\x02\0\0" channel "\0\x53" performative
+/* A transfer: handle, delivery-id, tag, format, settled, more. */
+#define TRANSFER(channel, handle, id, more) \
+	FRAME("\x14", channel, \
+	      "\x14\xc0\7\6" handle id "\x40\x40\x40" more)
+#define FIRST TRANSFER("\0", "\x43", "\x43", "\x41")
+#define NEXT TRANSFER("\0", "\x43", "\x40", "\x41")
+#define LAST TRANSFER("\0", "\x43", "\x40", "\x42")
+#define FLOW FRAME("\x0c", "\0", "\x13\x45")
+#define ATTACH FRAME("\x0c", "\0", "\x12\x45")
+#define HEARTBEAT "\0\0\0\x08\x02\0\0\0"
+
+static const struct {
+	const char *bytes;
+	size_t len;
+	enum sb_scan_state end;
+} scans[] = {
+#define SCAN(bytes, end) { bytes, sizeof(bytes) - 1, end }
+	SCAN(SASL MECHANISMS, SB_SCAN_PART),
+	SCAN(SASL MECHANISMS MECHANISMS, SB_SCAN_BAD),
+	SCAN(FIRST, SB_SCAN_PART),
+	SCAN(LAST, SB_SCAN_PART),
+	SCAN(FIRST NEXT NEXT LAST, SB_SCAN_PART),
+	SCAN(FIRST FLOW HEARTBEAT NEXT, SB_SCAN_PART),
+	/* of no message that was begun */
+	SCAN(NEXT, SB_SCAN_BAD),
+	SCAN(FIRST LAST NEXT, SB_SCAN_BAD),
+	SCAN(FIRST ATTACH NEXT, SB_SCAN_BAD),
+	SCAN(TRANSFER("\1", "\x43", "\x43", "\x41") NEXT, SB_SCAN_BAD),
+	SCAN(FIRST TRANSFER("\1", "\x43", "\x40", "\x41"), SB_SCAN_BAD),
+	SCAN(FRAME("\x15", "\0",
+		   "\x14\xc0\x8\6\x52\1\x43\x40\x40\x40\x41") NEXT,
+	     SB_SCAN_BAD),
+	/* aborted: fields 6 to 9 */
+	SCAN(FRAME("\x18", "\0",
+		   "\x14\xc0\x0b\x0a\x43\x43\x40\x40\x40\x41\x40\x40\x40\x41")
+	     NEXT, SB_SCAN_BAD),
+	/* with a state, which is a value with a descriptor */
+	SCAN(FRAME("\x19", "\0",
+		   "\x14\xc0\x0c\x08\x43\x43\x40\x40\x40\x41\x40\0\x53\x24\x45"),
+	     SB_SCAN_PART),
+	/* no handle, too many fields, a field that is cut, one of text */
+	SCAN(FRAME("\x0c", "\0", "\x14\x45"), SB_SCAN_BAD),
+	SCAN(FRAME("\x1a", "\0", "\x14\xc0\x0d\x0c\x43\x40\x40\x40\x40\x40\x40"
+		   "\x40\x40\x40\x40\x40"), SB_SCAN_BAD),
+	SCAN(FRAME("\x11", "\0", "\x14\xc0\4\1\x70\0\0"), SB_SCAN_BAD),
+	SCAN(FRAME("\x12", "\0", "\x14\xc0\5\2\x43\xa1\1x"), SB_SCAN_BAD),
+	/* a descriptor of text, a short offset, a long frame */
+	SCAN("\0\0\0\x0c\x02\0\0\0\0\xa3\x01x", SB_SCAN_BAD),
+	SCAN("\0\0\0\x0c\x01\0\0\0\0\x53\x13\x45", SB_SCAN_BAD),
+	SCAN("\0\0\x40\x01\x02\0\0\0", SB_SCAN_BAD),
+};
+/* clang-format on */
 
 /* What ends the library, or costs it memory that it forgets. */
 static void test_deadly(void)
 {
-	static const struct {
-		const char *bytes;
-		size_t len;
-		enum sb_scan_state last;
-	} rows[] = {
-#define ROW(bytes, last) { bytes, sizeof(bytes) - 1, last }
-		ROW(SASL MECHANISMS, SB_SCAN_PART),
-		ROW(SASL MECHANISMS MECHANISMS, SB_SCAN_BAD),
-		/* handle, delivery-id, tag, format, settled, more */
-		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41"),
-		    SB_SCAN_PART),
-		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
-		    SB_SCAN_BAD),
-		/* the same, behind one that says that more will come */
-		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
-			    FRAME("\x14", "\0",
-				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
-		    SB_SCAN_PART),
-		/* ... on another channel, on another link */
-		ROW(FRAME("\x14", "\1", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
-			    FRAME("\x14", "\0",
-				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
-		    SB_SCAN_BAD),
-		ROW(FRAME("\x15", "\0",
-			  "\x14\xc0\x8\6\x52\1\x43\x40\x40\x40\x41")
-			    FRAME("\x14", "\0",
-				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
-		    SB_SCAN_BAD),
-		/* ... behind one that is the last, and behind a new link */
-		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x42")
-			    FRAME("\x14", "\0",
-				  "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
-		    SB_SCAN_BAD),
-		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
-			    FRAME("\x0c", "\0", "\x12\x45") FRAME(
-				    "\x14", "\0",
-				    "\x14\xc0\7\6\x43\x40\x40\x40\x40\x41"),
-		    SB_SCAN_BAD),
-		/* a flow and a heartbeat change nothing */
-		ROW(FRAME("\x14", "\0", "\x14\xc0\7\6\x43\x43\x40\x40\x40\x41")
-			    FRAME("\x0c",
-				  "\0", "\x13\x45") "\0\0\0\x08\x02\0\0"
-						    "\0" FRAME("\x14", "\0",
-							       "\x14\xc0\7\6"
-							       "\x43\x40\x40"
-							       "\x40\x40\x41"),
-		    SB_SCAN_PART),
-		/* of another shape: no handle, too many fields, cut, a text */
-		ROW(FRAME("\x0c", "\0", "\x14\x45"), SB_SCAN_BAD),
-		ROW(FRAME("\x1a", "\0",
-			  "\x14\xc0\x0d\x0c\x43\x40\x40\x40\x40\x40\x40\x40\x40"
-			  "\x40\x40\x40"),
-		    SB_SCAN_BAD),
-		ROW(FRAME("\x11", "\0", "\x14\xc0\4\1\x70\0\0"), SB_SCAN_BAD),
-		ROW(FRAME("\x12", "\0", "\x14\xc0\5\2\x43\xa1\1x"),
-		    SB_SCAN_BAD),
-		ROW("\0\0\0\x0c\x02\0\0\0\0\xa3\x01x", SB_SCAN_BAD),
-		ROW("\0\0\0\x0c\x01\0\0\0\0\x53\x13\x45", SB_SCAN_BAD),
-		ROW("\0\0\x40\x01\x02\0\0\0", SB_SCAN_BAD),
-	};
 	enum sb_scan_state state;
 	size_t i, at, length;
 
-	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+	for (i = 0; i < sizeof(scans) / sizeof(*scans); i++) {
+		const unsigned char *bytes = (const void *)scans[i].bytes;
 		struct sb_scan scan = { .more = false };
 
 		at = 0;
 		do {
-			state = sb_scan(&scan,
-					(const unsigned char *)rows[i].bytes +
-						at,
-					rows[i].len - at, &length);
+			state = sb_scan(&scan, bytes + at, scans[i].len - at,
+					&length);
 			at += state == SB_SCAN_GOOD ? length : 0;
 		} while (state == SB_SCAN_GOOD);
-		CHECK_INT(state, rows[i].last);
-		CHECK(state == SB_SCAN_BAD || at == rows[i].len);
-		if (state != rows[i].last)
-			printf("\trow %zu\n", i);
+		CHECK_INT(state, scans[i].end);
+		CHECK(state == SB_SCAN_BAD || at == scans[i].len);
+		if (state != scans[i].end)
+			printf("\tscan %zu\n", i);
 	}
 	CHECK_INT(feed(SASL MECHANISMS MECHANISMS,
 		       sizeof(SASL MECHANISMS MECHANISMS) - 1),
