@@ -134,11 +134,15 @@ test_many_at_once() {
 		cat "$scratch/table"
 		return
 	fi
-	cat >>"$scratch/table" <<-'END'
+	# Who has to log in waits for others here.
+	patience_ms=2000
+	cat >>"$scratch/table" <<-END
 
 		## At once
 
-		One question for all the checks; each says what it says alone.
+		One question for all the checks; each says what it says alone. Those that end
+		otherwise than by \`timeout\` have \`timeout = ${patience_ms}ms\`, since they wait for each
+		other to log in.
 
 		| faults | HTTP | answer | liveness p99 / max | ready |
 		|---|---|---|---|---|

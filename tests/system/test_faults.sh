@@ -2,6 +2,7 @@
 # What goes wrong with a dependency, at every moment: the rows of
 # tests/faults/table, many at once.  `make faults` measures them one by one.
 # shellcheck disable=SC2317
+export HEALTH_TEST_LIMIT=${HEALTH_TEST_LIMIT:-600}
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
 need postgres psql pgbouncer redis-server redis-cli nginx jq openssl python3
