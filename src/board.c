@@ -471,6 +471,17 @@ void board_part(struct board *board)
 	pthread_mutex_unlock(&board->lock);
 }
 
+void board_join(struct board *board, struct share *share)
+{
+	size_t i;
+
+	pthread_mutex_lock(&board->lock);
+	for (i = 0; i < board->n; i++)
+		board->slots[i].seen = 0;
+	board->share = share;
+	pthread_mutex_unlock(&board->lock);
+}
+
 void board_set_draining(struct board *board, bool draining)
 {
 	struct board_calls calls = { .wake = false };

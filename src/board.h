@@ -110,8 +110,9 @@ bool board_publish(struct board *board, size_t check,
 /* Takes in what another process published; true when there was something. */
 bool board_catch_up(struct board *board, size_t check);
 
-/* Uses the share no more: this process is alone from now on. */
+/* Uses the share no more: this process is alone.  And uses one again. */
 void board_part(struct board *board);
+void board_join(struct board *board, struct share *share);
 
 /* Tells what was seen just now; to be called every BOARD_DRAIN_MS / 2. */
 #define BOARD_DRAIN_MS 2000

@@ -258,3 +258,13 @@ void keeper_part(struct keeper *keeper)
 	else
 		keeper_plan(keeper);
 }
+
+void keeper_join(struct keeper *keeper)
+{
+	/* Whoever is the first has every connection already, and keeps it. */
+	if (!share_take(keeper->world->share, keeper->place,
+			keeper_until_ms(keeper), false))
+		keeper_lose(keeper);
+	else if (!check_running(keeper->check))
+		check_start(keeper->check);
+}

@@ -68,7 +68,9 @@ void keeper_want(struct keeper *keeper);
  * share, and when a keeper wants to look soon. */
 void keeper_attend(struct keeper *keeper);
 
-/* world->share has become NULL: there are no others any more. */
+/* world->share has become NULL: there are no others any more.  And has come
+ * back. */
 void keeper_part(struct keeper *keeper);
+void keeper_join(struct keeper *keeper);
 
 #endif

@@ -31,9 +31,10 @@
 
 struct prober {
 	struct board *board;
-	struct keeper_world world;
-	struct ear *ear; /* with a share */
-	uint32_t news;	 /* of the share, as last looked at */
+	struct keeper_world world; /* its share is NULL while it is lost */
+	struct share *share;	   /* NULL: we are alone */
+	struct ear *ear;	   /* with a share */
+	uint32_t news;		   /* of the share, as last looked at */
 	struct loop_timer look;
 	struct check_env env;
 	struct drain *drain;
@@ -66,7 +67,7 @@ static void prober_attend(struct prober *prober)
 	bool listen = false;
 	size_t i;
 
-	prober->news = share_news(prober->world.share);
+	prober->news = share_news(prober->share);
 	for (i = 0; i < prober->n; i++) {
 		keeper_attend(&prober->keepers[i]);
 		listen = listen || prober->keepers[i].held ||
@@ -88,18 +89,37 @@ static void prober_part(struct prober *prober)
 		keeper_part(&prober->keepers[i]);
 }
 
+static void prober_join(struct prober *prober)
+{
+	size_t i;
+
+	prober->world.share = prober->share;
+	board_join(prober->board, prober->share);
+	for (i = 0; i < prober->n; i++)
+		keeper_join(&prober->keepers[i]);
+	prober_attend(prober);
+}
+
+/* The file may go at any time: systemd-logind, for one, removes what a user
+ * has in /dev/shm when he logs out (logind.conf(5), RemoveIPC). */
 static void prober_on_look(void *arg)
 {
 	struct prober *prober = arg;
 	char reason[PATH_MAX + 64];
 
-	if (share_intact(prober->world.share, reason, sizeof(reason))) {
-		prober_look_at(prober, clock_ms() + PROBER_LOOK_MS);
+	prober_look_at(prober, clock_ms() + PROBER_LOOK_MS);
+	if (!prober->world.share) {
+		if (!share_rejoin(prober->share))
+			return;
+		log_info("%s: this process shares results again",
+			 share_path(prober->share));
+		prober_join(prober);
+	} else if (share_intact(prober->share, reason, sizeof(reason))) {
 		prober_attend(prober);
-		return;
+	} else {
+		log_warn("%s; this process shares no results any more", reason);
+		prober_part(prober);
 	}
-	log_warn("%s; this process shares no results any more", reason);
-	prober_part(prober);
 }
 
 /* ---- the thread ---- */
@@ -116,8 +136,7 @@ static void prober_on_turn(void *arg)
 	struct prober *prober = arg;
 
 	board_beat(prober->board);
-	if (prober->world.share &&
-	    share_news(prober->world.share) != prober->news)
+	if (prober->world.share && share_news(prober->share) != prober->news)
 		prober_attend(prober);
 	board_take_wanted(prober->board, prober_want, prober);
 }
@@ -129,7 +148,7 @@ static void *prober_main(void *arg)
 
 	for (i = 0; prober->world.ahead && i < prober->n; i++)
 		keeper_warm_up(&prober->keepers[i]);
-	if (prober->world.share)
+	if (prober->share)
 		prober_on_look(prober);
 	loop_run(prober->env.loop, prober_on_turn, prober);
 	eventfd_write(prober->ended_fd, 1);
@@ -192,7 +211,7 @@ static int prober_make_ear(struct prober *prober)
 {
 	prober->look.on_time = prober_on_look;
 	prober->look.arg = prober;
-	prober->ear = ear_start(prober->world.share, prober->env.loop);
+	prober->ear = ear_start(prober->share, prober->env.loop);
 	return prober->ear ? 0 : -1;
 }
 
@@ -214,7 +233,7 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 		return -1;
 	prober->world.loop = prober->env.loop;
 	if (prober_make_keepers(prober, settings) ||
-	    (prober->world.share && prober_make_ear(prober)) ||
+	    (prober->share && prober_make_ear(prober)) ||
 	    (drain_file[0] && prober_make_drain(prober, drain_file)))
 		return -1;
 	if (pthread_create(&prober->thread, NULL, prober_main, prober))
@@ -238,6 +257,7 @@ struct prober *prober_start(const struct settings *settings,
 		return NULL;
 	}
 	prober->board = board;
+	prober->share = share;
 	prober->world = (struct keeper_world){ .board = board,
 					       .share = share,
 					       .ahead = warm,

@@ -70,9 +70,8 @@ struct share_header {
 
 struct share {
 	struct share_file file;
-	struct share_header *header;
-	size_t n;
-	bool founder;
+	struct share_header *header; /* NULL until there was a file */
+	struct share_options options;
 	uint64_t token;
 };
 
@@ -111,18 +110,26 @@ static void share_name(char *name, size_t size,
 					identity[i]);
 }
 
-static int share_open_file(struct share *share,
-			   const struct share_options *options, char *reason,
+/* Opens the file, in place of the one that is mapped, if one is. */
+static int share_open_file(struct share *share, char *reason,
 			   size_t reason_size)
 {
+	const struct share_options *options = &share->options;
 	size_t size = sizeof(struct share_header) +
 		      options->n * sizeof(struct share_slot);
+	void (*fill)(void *, const void *) = options->only_look ? NULL
+								: share_fill;
 	char name[32];
+	int opened;
 
 	share_name(name, sizeof(name), options->identity);
-	if (share_file_open(&share->file, options->dir, name, size,
-			    options->only_look ? NULL : share_fill, options,
-			    reason, reason_size))
+	if (share->header)
+		opened = share_file_reopen(&share->file, options->dir, name,
+					   fill, options, reason, reason_size);
+	else
+		opened = share_file_open(&share->file, options->dir, name, size,
+					 fill, options, reason, reason_size);
+	if (opened)
 		return -1;
 	share->header = share->file.memory;
 	if (share_is_ours(share->header, options))
@@ -130,7 +137,6 @@ static int share_open_file(struct share *share,
 	snprintf(reason, reason_size,
 		 "%s: is not as this program made it; remove it",
 		 share->file.path);
-	share_file_close(&share->file);
 	return -1;
 }
 
@@ -203,32 +209,45 @@ static void share_remove(struct share *share)
 		share_file_remove(&share->file);
 }
 
+static int share_join(struct share *share, char *reason, size_t reason_size)
+{
+	int tries;
+
+	for (tries = 0; tries < SHARE_OPEN_TRIES; tries++) {
+		if (share_open_file(share, reason, reason_size))
+			return -1;
+		if (!share_enter(share, reason, reason_size))
+			continue;
+		if (share->options.founder && share_is_alone(share))
+			atomic_store(&share->header->began_us, clock_us());
+		return 0;
+	}
+	return -1;
+}
+
 struct share *share_open(const struct share_options *options, char *reason,
 			 size_t reason_size)
 {
-	struct share *share;
-	int tries;
+	struct share *share = calloc(1, sizeof(*share));
 
-	share = calloc(1, sizeof(*share));
 	if (!share) {
 		snprintf(reason, reason_size, "out of memory");
 		return NULL;
 	}
-	share->n = options->n;
-	share->founder = options->founder;
-	for (tries = 0; tries < SHARE_OPEN_TRIES; tries++) {
-		if (share_open_file(share, options, reason, reason_size))
-			break;
-		if (share_enter(share, reason, reason_size)) {
-			if (share->founder && share_is_alone(share))
-				atomic_store(&share->header->began_us,
-					     clock_us());
-			return share;
-		}
+	share->options = *options;
+	if (share_join(share, reason, reason_size) == 0)
+		return share;
+	if (share->header)
 		share_file_close(&share->file);
-	}
 	free(share);
 	return NULL;
+}
+
+bool share_rejoin(struct share *share)
+{
+	char reason[PATH_MAX + 128];
+
+	return share_join(share, reason, sizeof(reason)) == 0;
 }
 
 void share_close(struct share *share)
@@ -237,9 +256,9 @@ void share_close(struct share *share)
 
 	if (!share)
 		return;
-	for (i = 0; i < share->n; i++)
+	for (i = 0; i < share->options.n; i++)
 		share_leave(share, i);
-	if (share->founder)
+	if (share->options.founder)
 		share_remove(share);
 	share_file_close(&share->file);
 	free(share);

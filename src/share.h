@@ -60,7 +60,7 @@ struct share;
 #define SHARE_IDENTITY_BYTES 32
 
 struct share_options {
-	const char *dir; /* NULL: the one of this user; see share_default() */
+	const char *dir; /* borrowed; NULL: the one of this user */
 	uint8_t identity[SHARE_IDENTITY_BYTES];
 	size_t n; /* checks */
 	/* When nobody else is there, the checks' past before now does not
@@ -84,9 +84,13 @@ void share_close(struct share *share);
 /* Path of the file; for the log. */
 const char *share_path(const struct share *share);
 
-/* false: the file was removed or cut, and this process is alone from now on;
- * a sentence for the operator.  What is read from it then is nothing. */
+/* false: the file was removed or cut, and this process is alone; a sentence
+ * for the operator.  What is read from it then is nothing. */
 bool share_intact(const struct share *share, char *reason, size_t reason_size);
+
+/* Opens it again, or makes a new one, after that.  The process has no lease and
+ * has seen nothing then.  false: it is still alone. */
+bool share_rejoin(struct share *share);
 
 /* ---- records ---- */
 

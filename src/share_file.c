@@ -196,19 +196,25 @@ static int share_file_get(struct share_file *file, int dir_fd, const char *name,
 	return file->fd < 0 ? -1 : 0;
 }
 
+/* In place of what is mapped, if anything is. */
 static int share_file_map(struct share_file *file)
 {
-	file->memory = mmap(NULL, file->size, PROT_READ | PROT_WRITE,
-			    MAP_SHARED, file->fd, 0);
-	if (file->memory == MAP_FAILED)
+	void *memory = mmap(file->memory, file->size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | (file->memory ? MAP_FIXED : 0),
+			    file->fd, 0);
+
+	if (memory == MAP_FAILED)
 		return -1;
+	file->memory = memory;
 	share_file_guard(file);
 	return 0;
 }
 
-int share_file_open(struct share_file *file, const char *dir, const char *name,
-		    size_t size, void (*fill)(void *memory, const void *arg),
-		    const void *arg, char *reason, size_t reason_size)
+/* Opens what is safe to map; -1 and a sentence otherwise. */
+static int share_file_take(struct share_file *file, const char *dir,
+			   const char *name,
+			   void (*fill)(void *memory, const void *arg),
+			   const void *arg, char *reason, size_t reason_size)
 {
 	char own_dir[64];
 	const char *wrong;
@@ -221,7 +227,6 @@ int share_file_open(struct share_file *file, const char *dir, const char *name,
 	dir_fd = share_file_open_dir(dir, fill != NULL, reason, reason_size);
 	if (dir_fd < 0)
 		return -1;
-	file->size = size;
 	snprintf(file->path, sizeof(file->path), "%s/%s", dir, name);
 	got = share_file_get(file, dir_fd, name, fill, arg);
 	if (got)
@@ -230,12 +235,47 @@ int share_file_open(struct share_file *file, const char *dir, const char *name,
 	if (got)
 		return -1;
 	wrong = share_file_wrong(file);
-	if (!wrong && share_file_map(file) == 0)
+	if (!wrong)
 		return 0;
-	share_file_say(reason, reason_size, file->path,
-		       wrong ? wrong : strerror(errno));
+	share_file_say(reason, reason_size, file->path, wrong);
 	close(file->fd);
 	return -1;
+}
+
+int share_file_open(struct share_file *file, const char *dir, const char *name,
+		    size_t size, void (*fill)(void *memory, const void *arg),
+		    const void *arg, char *reason, size_t reason_size)
+{
+	file->size = size;
+	file->memory = NULL;
+	if (share_file_take(file, dir, name, fill, arg, reason, reason_size))
+		return -1;
+	if (share_file_map(file) == 0)
+		return 0;
+	share_file_say_errno(reason, reason_size, file->path);
+	close(file->fd);
+	return -1;
+}
+
+int share_file_reopen(struct share_file *file, const char *dir,
+		      const char *name,
+		      void (*fill)(void *memory, const void *arg),
+		      const void *arg, char *reason, size_t reason_size)
+{
+	int old_fd = file->fd;
+
+	if (share_file_take(file, dir, name, fill, arg, reason, reason_size)) {
+		file->fd = old_fd;
+		return -1;
+	}
+	if (share_file_map(file)) {
+		share_file_say_errno(reason, reason_size, file->path);
+		close(file->fd);
+		file->fd = old_fd;
+		return -1;
+	}
+	close(old_fd);
+	return 0;
 }
 
 void share_file_close(struct share_file *file)

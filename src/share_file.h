@@ -39,6 +39,14 @@ int share_file_open(struct share_file *file, const char *dir, const char *name,
 	__attribute__((warn_unused_result));
 void share_file_close(struct share_file *file);
 
+/* Maps what is there now under that name, or a new file, at the same address.
+ * -1: everything is as it was. */
+int share_file_reopen(struct share_file *file, const char *dir,
+		      const char *name,
+		      void (*fill)(void *memory, const void *arg),
+		      const void *arg, char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
+
 /* Removes the file, if that is what its name still stands for. */
 void share_file_remove(const struct share_file *file);
 

@@ -27,7 +27,7 @@ static struct share *fuzz_world(void)
 		FUZZ_CHECK(share->header);
 		share->file.fd = memfd_create("fuzz", MFD_CLOEXEC);
 		FUZZ_CHECK(share->file.fd >= 0);
-		share->n = SLOTS;
+		share->options.n = SLOTS;
 		share->token = 7;
 	}
 	memset((void *)share->header, 0, size);

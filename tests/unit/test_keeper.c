@@ -545,6 +545,43 @@ static void test_part(void)
 	world_end();
 }
 
+/* The file is gone, both are alone, and then share another one. */
+static void test_join(void)
+{
+	struct process *const both[] = { &one, &two };
+	size_t i;
+
+	warm_world();
+	CHECK_INT(unlink(share_path(one.share)), 0);
+	for (i = 0; i < 2; i++) {
+		board_part(both[i]->board);
+		both[i]->world.share = NULL;
+		keeper_part(&both[i]->keeper);
+	}
+	fake_us += 30000000;
+	CHECK(!ask(&two));
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	CHECK(!ask(&one));
+	CHECK(running(&one));
+	for (i = 0; i < 2; i++) {
+		CHECK(share_rejoin(both[i]->share));
+		both[i]->world.share = both[i]->share;
+		board_join(both[i]->board, both[i]->share);
+		keeper_join(&both[i]->keeper);
+	}
+	/* The first one has it, with what it was doing; the other lets go. */
+	CHECK(running(&one));
+	CHECK_INT(one.keeper.check->runs, 2);
+	CHECK_INT(two.keeper.check->releases, 1);
+	fake_us += 1000;
+	finish(&one, RESULT_REFUSED);
+	fake_us += 500000;
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+	world_end();
+}
+
 int main(void)
 {
 	CHECK(mkdtemp(dir) != NULL);
@@ -563,6 +600,7 @@ int main(void)
 	test_latch();
 	test_interval();
 	test_part();
+	test_join();
 	/* The last one has removed the file. */
 	CHECK_INT(rmdir(dir), 0);
 	return unit_report();
