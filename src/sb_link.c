@@ -11,6 +11,7 @@
 #include <proton/sasl.h>
 #include <proton/transport.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,17 @@ static void sb_pass(struct sb_link *link, const char *bytes, size_t len)
 	}
 }
 
+/* Who speaks another protocol often says so in words; a frame begins with a
+ * zero. */
+static void sb_quote(struct sb_link *link, const char *bytes, size_t len)
+{
+	char words[64];
+
+	snprintf(words, sizeof(words), "%.*s",
+		 (int)(len < sizeof(words) ? len : sizeof(words)), bytes);
+	sb_link_note(link, words);
+}
+
 void sb_link_fed(struct sb_link *link, size_t len)
 {
 	enum sb_scan_state state = SB_SCAN_GOOD;
@@ -140,6 +152,7 @@ void sb_link_fed(struct sb_link *link, size_t len)
 		}
 	}
 	if (state == SB_SCAN_BAD) {
+		sb_quote(link, link->in + done, link->in_len - done);
 		sb_link_fail(link, RESULT_PROTOCOL, "answer is not AMQP");
 		done = link->in_len;
 	}

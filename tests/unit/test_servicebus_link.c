@@ -695,6 +695,21 @@ static void test_deadly(void)
 		  SB_FAILED);
 }
 
+static void test_web_server(void)
+{
+	static const char says[] = "HTTP/1.1 400 Bad Request";
+	struct sb_link *link = sb_link_create(&conf);
+	char *to;
+
+	CHECK(sb_link_room(link, &to) > sizeof(says));
+	memcpy(to, says, sizeof(says) - 1);
+	sb_link_fed(link, sizeof(says) - 1);
+	CHECK_INT(sb_link_turn(link, 1000), SB_FAILED);
+	CHECK_INT(sb_link_outcome(link)->code, RESULT_PROTOCOL);
+	CHECK_STR(sb_link_outcome(link)->detail, says);
+	sb_link_free(link);
+}
+
 static void test_hostile(void)
 {
 	pthread_attr_t attr;
@@ -708,6 +723,7 @@ static void test_hostile(void)
 	CHECK_INT(feed(SASL "\0\0\0\x08\xff\x01\0\0", 16), SB_FAILED);
 	CHECK_INT(feed(SASL_OK, sizeof(SASL_OK) - 1), SB_OPENING);
 	test_deadly();
+	test_web_server();
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, TEST_STACK_BYTES);
 	failed = pthread_create(&thread, &attr, test_nesting, NULL);
