@@ -322,8 +322,9 @@ static void http_ask_on_done(void *arg, CURLcode code)
 	else if (http_ask_is_long_line(ask, code))
 		http_ask_too_long(ask);
 	else if (tunnel >= 300)
-		conn_failed(ask->conn, RESULT_CONNECT, "proxy: HTTP %ld",
-			    tunnel);
+		conn_failed(ask->conn,
+			    tunnel == 407 ? RESULT_AUTH : RESULT_CONNECT,
+			    "proxy: HTTP %ld", tunnel);
 	else
 		http_ask_failed(ask, code);
 }

@@ -139,7 +139,7 @@ struct http_failure http_words_transfer(CURLcode code, long os_errno,
 
 enum result_code http_words_status(long status)
 {
-	if (status == 401 || status == 403)
+	if (status == 401 || status == 403 || status == 407)
 		return RESULT_AUTH;
 	if (status == 429)
 		return RESULT_THROTTLED;

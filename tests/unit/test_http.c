@@ -445,6 +445,7 @@ static void test_statuses(void)
 		{ ANSWER("200 OK", "2\r\n\r\nok"), RESULT_OK, "" },
 		{ ANSWER("204 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 204" },
 		{ ANSWER("401 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 401" },
+		{ ANSWER("407 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 407" },
 		{ ANSWER("403 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 403" },
 		{ ANSWER("404 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 404" },
 		{ ANSWER("429 No", "0\r\n\r\n"), RESULT_THROTTLED, "HTTP 429" },
