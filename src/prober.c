@@ -26,6 +26,7 @@
 
 /* How long prober_stop() waits for the thread. */
 #define PROBER_STOP_MS 500
+#define PROBER_STACK_BYTES (1024 * 1024)
 /* How often we look at a share of which nothing is heard. */
 #define PROBER_LOOK_MS 1000
 
@@ -222,6 +223,23 @@ static int prober_make_drain(struct prober *prober, const char *drain_file)
 	return prober->drain ? 0 : -1;
 }
 
+/* cJSON and Proton go down one call per level of what peers send: up to 1,000
+ * and 1,820 levels, for which some systems' small default is not enough. */
+static int prober_spawn(struct prober *prober)
+{
+	pthread_attr_t attr;
+	int error;
+
+	if (pthread_attr_init(&attr))
+		return -1;
+	error = pthread_attr_setstacksize(&attr, PROBER_STACK_BYTES);
+	if (!error)
+		error = pthread_create(&prober->thread, &attr, prober_main,
+				       prober);
+	pthread_attr_destroy(&attr);
+	return error ? -1 : 0;
+}
+
 static int prober_make(struct prober *prober, const struct settings *settings)
 {
 	const char *drain_file = settings->health.drain_file;
@@ -236,7 +254,7 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 	    (prober->share && prober_make_ear(prober)) ||
 	    (drain_file[0] && prober_make_drain(prober, drain_file)))
 		return -1;
-	if (pthread_create(&prober->thread, NULL, prober_main, prober))
+	if (prober_spawn(prober))
 		return -1;
 	/* Not before: responders would go on waking a loop that is gone.  What
 	 * became wanted meanwhile is found by this wake. */
