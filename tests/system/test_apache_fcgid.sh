@@ -10,10 +10,84 @@ mount_start() {
 		LoadModule fcgid_module /usr/lib/apache2/modules/mod_fcgid.so
 		FcgidIPCDir "$scratch/fcgid"
 		FcgidProcessTableFile "$scratch/fcgid.table"
-		FcgidInitialEnv HEALTH_CONF "$scratch/health.conf"
+		Define HEALTH_OPTIONS "InitialEnv HEALTH_CONF=$scratch/health.conf"
 		Define HEALTH_PROGRAM $health_program
 		Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
 	END
+}
+
+# readiness N NAME: asks so many times, 64 at once; each status goes to a line of
+# the file
+readiness() {
+	curl -sS --parallel --parallel-immediate --parallel-max 64 \
+		--max-time 60 -o /dev/null -w '%{http_code}\n' \
+		"$url/health/ready?[1-$1]" >"$scratch/$2" 2>>"$scratch/log/curl"
+}
+
+# processes [ARGUMENT]: of ours that were started with it
+processes() {
+	pgrep -c -xf -- "$health_program${1:+ $1}"
+}
+
+# pings: how often Redis was asked
+pings() {
+	redis_command info commandstats | tr -d '\r' |
+		sed -n 's/^cmdstat_ping:calls=\([0-9]*\).*/\1/p'
+}
+
+# connected_once: one connection to Redis, and one to PostgreSQL
+connected_once() {
+	[ "$(redis_command client list | grep -vc ' cmd=client')" = 1 ] &&
+		[ "$(postgres_sql "select count(*) from pg_stat_activity
+			where application_name = 'health.fcgi'")" = 1 ]
+}
+
+mount_test_many_processes_ask_once() {
+	local before start
+
+	before=$(pings)
+	start=$SECONDS
+	while [ $((SECONDS - start)) -lt 5 ]; do
+		readiness 600 many
+		assertEquals 'not 200' '' "$(sort -u "$scratch/many" | grep -vx 200)"
+	done
+	# max_age is one second; the first may be due at once, and the count of
+	# seconds is short by one.
+	assertTrue "$(($(pings) - before)) questions in $((SECONDS - start)) s" \
+		"[ $(($(pings) - before)) -le $(((SECONDS - start + 1) * 11 / 10 + 1)) ]"
+	assertTrue "$(processes) processes" "[ $(processes) -gt 1 ]"
+	assertTrue 'connections' 'wait_for connected_once'
+	# Nobody asks, nobody is asked.
+	sleep 4
+	before=$(pings)
+	sleep 2
+	assertEquals 'questions' "$before" "$(pings)"
+}
+
+# A second is what mod_fcgid makes those wait who find all processes busy.
+mount_test_liveness_has_its_own_process() {
+	local i slow=0 start
+
+	assertEquals 'processes of its own' 1 "$(processes --)"
+	freeze redis
+	freeze postgres
+	(
+		start=$SECONDS
+		while [ $((SECONDS - start)) -lt 5 ]; do
+			readiness 300 hanging
+		done
+	) &
+	for ((i = 0; i < 50; i++)); do
+		ask "$url/health/live" --max-time 0.9
+		[ "$status" = 200 ] || slow=$((slow + 1))
+		sleep 0.08
+	done
+	wait $!
+	assertEquals 'liveness that took longer' 0 "$slow"
+	thaw redis
+	thaw postgres
+	patience=20 wait_for mount_answers /health/ready 200
+	assertEquals 'processes of its own' 1 "$(processes --)"
 }
 
 . "$HEALTH_SRCDIR/tests/mount.sh"

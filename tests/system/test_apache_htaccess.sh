@@ -38,5 +38,28 @@ mount_test_the_program_by_its_own_name() {
 	assert_json .status alive
 }
 
+# The program by a second name is another program to mod_fcgid.
+mount_test_liveness_by_a_second_name() {
+	ask "$url/health/live"
+	assert_status 200
+	assertFalse 'a second process' "started_as health-live.fcgi"
+	ln "$scratch/www/health.fcgi" "$scratch/www/health-live.fcgi"
+	ask "$url/health/live"
+	assert_status 200
+	assert_json .status alive
+	assertTrue 'a process for liveness' "started_as health-live.fcgi"
+	ask "$url/health"
+	assert_status 200
+	assert_json .service mounted
+	ask "$url/health/ready"
+	assert_status 200
+	assert_json .status ready
+	rm "$scratch/www/health-live.fcgi"
+}
+
+started_as() {
+	pgrep -xf -- "$scratch/www/$1" >/dev/null
+}
+
 . "$HEALTH_SRCDIR/tests/mount.sh"
 . "$SHUNIT2"

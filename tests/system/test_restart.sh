@@ -172,7 +172,7 @@ test_orphans() {
 		LoadModule fcgid_module $modules/mod_fcgid.so
 		FcgidIPCDir "$scratch/fcgid"
 		FcgidProcessTableFile "$scratch/fcgid.table"
-		FcgidInitialEnv HEALTH_CONF "$scratch/health.conf"
+		Define HEALTH_OPTIONS "InitialEnv HEALTH_CONF=$scratch/health.conf"
 		Define HEALTH_PROGRAM $health_program
 		Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
 	END
