@@ -297,7 +297,7 @@ static void http_ask_failed(struct http_ask *ask, CURLcode code)
 
 	/* libcurl has one code for a connection that broke and for chunks that
 	 * make no sense (RFC 9112 section 7.1): only its words tell. */
-	if (code == CURLE_RECV_ERROR && strstr(ask->error, "chunked-encod"))
+	if (code == CURLE_RECV_ERROR && strstr(ask->error, "chunk"))
 		code = CURLE_WEIRD_SERVER_REPLY;
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
 	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
