@@ -85,6 +85,9 @@ struct check {
 	bool hedging; /* the second connection may be asked, too */
 	int64_t started_us;
 	struct loop_timer deadline, hedge;
+	/* While its only connection waits for admission: */
+	int64_t left_ms;  /* until the deadline */
+	int64_t spent_us; /* so far */
 
 	/* The background: reconnect or renew. */
 	struct loop_timer upkeep;
@@ -142,15 +145,16 @@ static int64_t check_timeout_ms(const struct check *check)
 	return check->setup->common.timeout_ms;
 }
 
-/* The run's clock starts when its connection is admitted. */
+/* The run's clock starts, or goes on, when its connection is admitted. */
 static void check_arm(struct check *check)
 {
 	int64_t now = clock_ms();
 
 	if (!check->running || loop_timer_armed(&check->deadline))
 		return;
+	check->started_us = clock_us() - check->spent_us;
 	loop_timer_set(check->env->loop, &check->deadline,
-		       now + check_timeout_ms(check));
+		       now + check->left_ms);
 	if (check->kind->open && !check->opened)
 		loop_timer_set(check->env->loop, &check->hedge,
 			       now + check_timeout_ms(check) *
@@ -162,8 +166,6 @@ static void conn_on_admitted(void *arg)
 	struct conn *conn = arg;
 	struct check *check = conn->check;
 
-	if (check->running && !loop_timer_armed(&check->deadline))
-		check->started_us = clock_us();
 	check_arm(check);
 	conn->phase = CONN_OPENING;
 	conn->detail[0] = '\0';
@@ -340,6 +342,8 @@ void check_start(struct check *check)
 	check->running = true;
 	check->opened = !check->kind->open;
 	check->started_us = clock_us();
+	check->left_ms = check_timeout_ms(check);
+	check->spent_us = 0;
 	check->conns[0].detail[0] = '\0';
 	check->conns[1].detail[0] = '\0';
 	switch (warm->phase) {
@@ -421,6 +425,17 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 	check_finish(check, code, words, "", detail);
 }
 
+/* The queue for admission is ours, and no fault of the peer's.  Many checks
+ * that lose their connections at once (a proxy restarts) stand in it. */
+static void check_pause(struct check *check)
+{
+	if (!loop_timer_armed(&check->deadline))
+		return;
+	check->left_ms = check->deadline.at_ms - clock_ms();
+	check->spent_us = clock_us() - check->started_us;
+	loop_timer_clear(check->env->loop, &check->deadline);
+}
+
 /* A connection failed while a run needs an answer: is there another way? */
 static bool check_goes_on(struct check *check, struct conn *failed)
 {
@@ -429,6 +444,8 @@ static bool check_goes_on(struct check *check, struct conn *failed)
 
 	if (conn_busy(other)) {
 		check->hedging = true; /* a renewal may be asked now */
+		if (other->phase == CONN_QUEUED)
+			check_pause(check);
 		return true;
 	}
 	if (other->phase == CONN_IDLE) {
@@ -440,6 +457,7 @@ static bool check_goes_on(struct check *check, struct conn *failed)
 		check->opened = true;
 		/* Once: a fresh connection is not hedged. */
 		loop_timer_clear(check->env->loop, &check->hedge);
+		check_pause(check);
 		conn_begin(failed);
 		return true;
 	}

@@ -1007,6 +1007,38 @@ static void test_join_queued(void)
 	world_end();
 }
 
+/* The time in the queue is not the peer's, for the second connection either. */
+static void test_reconnect_queued(void)
+{
+	struct check *many[ADMIT_PLACES];
+	int i;
+
+	warm_world();
+	for (i = 0; i < ADMIT_PLACES; i++) {
+		many[i] = check_create(&setup, &env, on_result, NULL);
+		many[i]->arg = many[i];
+	}
+	check_start(check);
+	pass(100);
+	for (i = 0; i < ADMIT_PLACES; i++)
+		check_start(many[i]);
+	CALLS("ask1 open2 open3 open4 open5");
+	fail(1);
+	CALLS("close1");
+	pass(ADMIT_HOLD_MS);
+	CALLS("open6");
+	for (i = 0; i < ADMIT_PLACES; i++)
+		check_destroy(many[i]);
+	pass(899);
+	CHECK_INT(results, 0);
+	pass(1);
+	CHECK_INT(results, 1);
+	CHECK_INT(last.code, RESULT_TIMEOUT);
+	CHECK_STR(last.step, "logging in");
+	CHECK_INT(last.latency_us, 1000000);
+	world_end();
+}
+
 /* ---- other kinds ---- */
 
 static void test_local(void)
@@ -1332,6 +1364,7 @@ int main(void)
 	test_admission();
 	test_queue();
 	test_join_queued();
+	test_reconnect_queued();
 	test_local();
 	test_open_asks();
 	test_destroy();
