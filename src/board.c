@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "log.h"
 #include "share.h"
 
 struct board_slot {
@@ -33,6 +34,7 @@ struct board {
 
 	/* Since when this very beat looks overdue; see board_stuck(). */
 	int64_t suspect_beat_ms, suspect_since_ms;
+	int64_t told_beat_ms; /* the log has it */
 
 	void (*wake)(void *arg);
 	void *wake_arg;
@@ -96,7 +98,7 @@ void board_expect_drain(struct board *board)
 
 /* Who is to be told when the lock is open again. */
 struct board_calls {
-	bool wake, hear, tell;
+	bool wake, hear, tell, complain;
 };
 
 static void board_unlock(struct board *board, const struct board_calls *calls)
@@ -113,6 +115,10 @@ static void board_unlock(struct board *board, const struct board_calls *calls)
 		heard(heard_arg);
 	if (share)
 		share_tell(share);
+	if (calls->complain)
+		log_err("the prober has not moved for %d s: liveness says "
+			"\"stuck\", so that the program is restarted",
+			BOARD_STUCK_MS / 1000);
 }
 
 static bool board_in_scope(const struct board_slot *slot, size_t place,
@@ -302,12 +308,13 @@ static void board_note_use(struct board *board,
 	}
 }
 
-/* The last word of whoever looked. */
+/* The last word of whoever looked, unless he is said to look tomorrow: then it
+ * is garbage, and no other word would ever be later. */
 static bool board_draining(const struct board *board, int64_t *looked_ms)
 {
 	bool draining = share_draining(board->share, looked_ms);
 
-	if (*looked_ms > board->drain_ms)
+	if (*looked_ms > board->drain_ms && *looked_ms <= clock_ms())
 		return draining;
 	*looked_ms = board->drain_ms;
 	return board->draining;
@@ -341,7 +348,7 @@ static bool board_stuck(struct board *board, int64_t now_ms)
 
 static void board_copy(struct board *board,
 		       const struct board_question *question,
-		       struct board_view *view)
+		       struct board_view *view, struct board_calls *calls)
 {
 	int64_t looked_ms;
 	size_t i;
@@ -349,6 +356,10 @@ static void board_copy(struct board *board,
 	view->now_ms = clock_ms();
 	view->draining = board_draining(board, &looked_ms);
 	view->stuck = board_stuck(board, view->now_ms);
+	if (view->stuck && board->told_beat_ms != board->suspect_beat_ms) {
+		board->told_beat_ms = board->suspect_beat_ms;
+		calls->complain = true;
+	}
 	view->started = true;
 	view->n = board->n;
 	for (i = 0; i < board->n; i++) {
@@ -384,7 +395,7 @@ bool board_ask(struct board *board, const struct board_question *question,
 			answered = false;
 	}
 	if (answered)
-		board_copy(board, question, view);
+		board_copy(board, question, view, &calls);
 	if (wanted)
 		atomic_store(&board->wanted, true);
 	calls.wake = wanted;
@@ -399,7 +410,7 @@ void board_look(struct board *board, const struct board_question *question,
 
 	pthread_mutex_lock(&board->lock);
 	board_pull_for(board, question, &calls.hear);
-	board_copy(board, question, view);
+	board_copy(board, question, view, &calls);
 	board_unlock(board, &calls);
 }
 

@@ -25,6 +25,17 @@ static inline int64_t clock_ms(void)
 
 #include "unit.h"
 
+/* ---- neighbours ---- */
+
+static int complaints;
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	CHECK_INT(level, LOG_ERR);
+	CHECK(strstr(fmt, "prober") != NULL);
+	complaints++;
+}
+
 #define MAX 8
 #define NOW 5000000000
 
@@ -443,8 +454,10 @@ static void test_stuck(void)
 	fake_us += 999000;
 	CHECK(!stuck());
 	fake_us += 1000;
+	CHECK_INT(complaints, 0);
 	CHECK(stuck());
 	CHECK(stuck());
+	CHECK_INT(complaints, 1);
 	board_beat(board);
 	CHECK(!stuck());
 	/* Another time, another suspicion. */
@@ -460,6 +473,7 @@ static void test_stuck(void)
 	CHECK(!stuck());
 	fake_us += 10000000;
 	CHECK(stuck());
+	CHECK_INT(complaints, 2);
 	board_destroy(board);
 }
 
