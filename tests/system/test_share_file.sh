@@ -1,0 +1,410 @@
+#!/bin/bash
+# Whatever lies where processes share their results, or becomes of it while they
+# do: the answers are right, none is late, and the log says what is wrong.
+# shellcheck disable=SC2016,SC2119,SC2120,SC2154,SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
+need jq
+
+state=$scratch/state
+backend=$(free_port)
+
+start_backend() {
+	printf '%s\n' read 'send +PONG\r\n' loop >"$scratch/backend.steps"
+	start backend TERM "$fake/peer" "$backend" "$scratch/backend.steps"
+	wait_for listening "$backend"
+}
+
+# configure [DIRECTORY]
+configure() {
+	cat >"$scratch/health.conf" <<-END
+		[health]
+		state_dir = ${1:-$state}
+		[backend]
+		kind = redis
+		url = redis://127.0.0.1:$backend
+		max_age = 100ms
+		timeout = 1s
+	END
+}
+
+oneTimeSetUp() {
+	start_backend
+}
+
+setUp() {
+	configure
+}
+
+tearDown() {
+	local name
+
+	for name in a b; do
+		! running "$name" || stop "$name"
+	done
+	running backend || start_backend
+	rm -rf "$state" "$scratch"/log/[ab] "$scratch/log/cgi"
+}
+
+# serve_as NAME [COMMAND...]: a process of that configuration, started by that
+serve_as() {
+	local name=$1
+
+	shift
+	rm -f "$scratch/$name.sock"
+	start "$name" TERM "$@" "$HEALTH" --config "$scratch/health.conf" \
+		--listen "unix:$scratch/$name.sock"
+	wait_for [ -S "$scratch/$name.sock" ]
+}
+
+# of NAME PATH: asks that process
+of() {
+	health_socket=$scratch/$1.sock probe "$2"
+	asked="$1: $asked"
+}
+
+is() {
+	of "$1" "$2"
+	[ "$status" = "$3" ]
+}
+
+# As CGI, which nobody can ask twice
+cgi() {
+	env -i PATH=/usr/bin:/bin GATEWAY_INTERFACE=CGI/1.1 \
+		HEALTH_CONF="$scratch/health.conf" \
+		ASAN_OPTIONS="$ASAN_OPTIONS" UBSAN_OPTIONS="$UBSAN_OPTIONS" \
+		SERVER_PROTOCOL=HTTP/1.1 REQUEST_METHOD=GET \
+		SCRIPT_NAME=/health PATH_INFO=/ready REMOTE_ADDR=127.0.0.1 \
+		timeout 20 "$HEALTH" </dev/null 2>>"$scratch/log/cgi" |
+		tr -d '\r' >"$scratch/cgi"
+	status=$(sed -n 's/^Status: \([0-9]*\).*/\1/p' "$scratch/cgi")
+	status=${status:-200}
+	asked="CGI ($(cat "$scratch/cgi"))"
+}
+
+# Asks each process, NAME... or cgi, twice: while the backend works, and then.
+assert_right() {
+	local name
+
+	for name in "$@"; do
+		if [ "$name" = cgi ]; then
+			cgi
+			assert_status 200
+			continue
+		fi
+		of "$name" /health/ready
+		assert_status 200
+		assert_took 0 2000
+		assert_whole
+		assert_healthy backend
+		of "$name" /health/live
+		assert_status 200
+		assert_took 0 500
+	done
+	stop backend
+	# As old as a result may be, and a moment.
+	pass_ms 250
+	for name in "$@"; do
+		if [ "$name" = cgi ]; then
+			cgi
+			assert_status 503
+			continue
+		fi
+		of "$name" /health/ready
+		assert_status 503
+		assert_took 0 2000
+		assert_failed backend refused
+	done
+	start_backend
+	pass_ms 250
+	for name in "$@"; do
+		[ "$name" = cgi ] || assertTrue "$name: goes on" \
+			"wait_for is $name /health/ready 200"
+	done
+}
+
+# assert_alone WORDS: what is there is not used, and each process says why.
+assert_alone() {
+	local name
+
+	rm -f "$scratch"/log/[ab] "$scratch/log/cgi"
+	serve_as a
+	of a /health/ready
+	assert_status 200
+	assert_healthy backend
+	cgi
+	assert_status 200
+	for name in a cgi; do
+		assertEquals "$name: $1: $(cat "$scratch/log/$name")" 1 \
+			"$(grep -cE "warn: state_dir: .*$1.*; this process shares no results" \
+				"$scratch/log/$name")"
+	done
+	stop a
+}
+
+# And what it says is right.
+assert_alone_and_right() {
+	assert_alone "$1"
+	serve_as a
+	assert_right a cgi
+	stop a
+}
+
+# Sets $board to the file of this configuration, which nobody uses.
+make_board() {
+	serve_as b
+	wait_for is b /health/ready 200
+	board=$(echo "$state"/board-*)
+	cp -p "$board" "$scratch/good"
+	stop b
+	[ -d "$state" ] || mkdir -m 700 "$state"
+	rm -f "$board"
+}
+
+# ---- what lies there at the start
+
+test_modes_and_owners() {
+	make_board
+	for mode in 644 666 610 602; do
+		cp "$scratch/good" "$board"
+		chmod "$mode" "$board"
+		assert_alone 'other users have rights on it'
+		assertEquals "$mode" "$(stat -c %a "$board")"
+	done
+	chmod 600 "$board"
+	chmod 777 "$state"
+	assert_alone_and_right 'other users have rights on it'
+	chmod 700 "$state"
+	[ "$(id -u)" = 0 ] || return 0
+	chown 65534 "$board"
+	assert_alone 'belongs to another user'
+	chown 0 "$board"
+	chown 65534 "$state"
+	assert_alone 'belongs to another user'
+}
+
+test_links() {
+	make_board
+	mv "$scratch/good" "$scratch/elsewhere"
+	chmod 600 "$scratch/elsewhere"
+	cp "$scratch/elsewhere" "$scratch/before"
+	ln -s "$scratch/elsewhere" "$board"
+	assert_alone_and_right 'symbolic links'
+	ln -sf "$scratch/nothing" "$board"
+	assert_alone 'symbolic links'
+	assertFalse 'made through a link' "[ -e '$scratch/nothing' ]"
+	ln -sf /dev/zero "$board"
+	assert_alone 'symbolic links'
+	rm -rf "$state"
+	mkdir -m 700 "$scratch/other"
+	ln -s "$scratch/other" "$state"
+	assert_alone 'Not a directory'
+	assertEquals 'made through a link' '' "$(ls "$scratch/other")"
+	rm "$state"
+	assertTrue 'written through a link' \
+		"cmp '$scratch/before' '$scratch/elsewhere'"
+}
+
+# A file of ours that somebody gave this name: it is not written to.
+test_a_file_of_ours() {
+	make_board
+	head -c "$(stat -c %s "$scratch/good")" /dev/urandom \
+		>"$scratch/precious"
+	chmod 600 "$scratch/precious"
+	cp "$scratch/precious" "$scratch/before"
+	ln "$scratch/precious" "$board"
+	assert_alone_and_right 'is not as this program made it; remove it'
+	assertTrue 'it was written to' \
+		"cmp '$scratch/before' '$scratch/precious'"
+}
+
+test_no_files() {
+	make_board
+	mkfifo -m 600 "$board"
+	assert_alone_and_right 'is no regular file'
+	rm "$board"
+	mkdir -m 700 "$board"
+	assert_alone 'Is a directory'
+	rmdir "$board"
+	serve_as b
+	mv "$scratch/b.sock" "$board"
+	assert_alone 'No such device or address'
+	rm "$board"
+}
+
+# patch OFFSET BYTES: in a good file
+patch() {
+	cp "$scratch/good" "$board"
+	chmod 600 "$board"
+	printf '%b' "$2" |
+		dd of="$board" bs=1 seek="$1" conv=notrunc status=none
+}
+
+test_other_content() {
+	local size
+
+	make_board
+	size=$(stat -c %s "$scratch/good")
+	for size in 0 1 $((size / 2)) $((size - 1)) $((size + 1)) \
+		$((size * 100)); do
+		cp "$scratch/good" "$board"
+		truncate -s "$size" "$board"
+		assert_alone 'is not as this program made it; remove it'
+		assertEquals "$size" "$(stat -c %s "$board")"
+	done
+	# Nothing, another program's, another layout, number of checks, and
+	# another configuration or boot
+	patch 0 ''
+	truncate -s 0 "$board"
+	truncate -s "$(stat -c %s "$scratch/good")" "$board"
+	assert_alone 'is not as this program made it; remove it'
+	for size in 0 8 12 16 47; do
+		patch "$size" '\0377'
+		assert_alone 'is not as this program made it; remove it'
+	done
+}
+
+# Behind a good beginning, everything is possible, and nothing is believed.
+test_garbage_behind_the_header() {
+	local i size
+
+	make_board
+	size=$(stat -c %s "$scratch/good")
+	for i in 1 2 3; do
+		cp "$scratch/good" "$board"
+		chmod 600 "$board"
+		if [ "$i" = 1 ]; then
+			tr '\0' '\377' </dev/zero
+		else
+			cat /dev/urandom
+		fi | head -c $((size - 48)) |
+			dd of="$board" bs=1 seek=48 conv=notrunc status=none
+		serve_as a
+		serve_as b
+		assert_right a b cgi
+		stop a
+		stop b
+	done
+}
+
+# The past of another life is no health: a result that was left behind.
+test_an_old_file() {
+	make_board
+	cp "$scratch/good" "$board"
+	chmod 600 "$board"
+	stop backend
+	pass_ms 200
+	serve_as a
+	of a /health/ready
+	assert_status 503
+	of a /health/started
+	assert_status 503
+	cgi
+	assert_status 503
+}
+
+# ---- where nothing can lie
+
+test_no_place() {
+	: >"$scratch/file"
+	configure "$scratch/file/below"
+	assert_alone 'Not a directory'
+	configure "$scratch/file"
+	assert_alone 'Not a directory'
+	configure "$scratch/missing/below"
+	assert_alone 'No such file or directory'
+	if [ "$(id -u)" != 0 ]; then
+		mkdir -m 500 "$state"
+		configure
+		assert_alone 'Permission denied'
+	fi
+}
+
+# in_namespace MOUNT-OPTIONS COMMANDS PROGRAM...: with a file system of its own
+# at $state
+in_namespace() {
+	unshare -m bash -c 'mount -t tmpfs -o "$1" none "$3" &&
+		cd "$3" && eval "$2" && cd / && shift 3 && exec "$@"' \
+		- "$1" "$2" "$state" "${@:3}"
+}
+
+test_read_only_and_full() {
+	mkdir -m 700 "$state"
+	if ! in_namespace mode=700 : true 2>/dev/null; then
+		echo 'not root, or no namespaces: not tried'
+		return
+	fi
+	serve_as a in_namespace mode=700 'mount -o remount,ro "$3"'
+	assert_right a
+	assertTrue 'said' "grep -q 'state_dir: .*Read-only file system; this' \
+		'$scratch/log/a'"
+	stop a
+	: >"$scratch/log/a"
+	serve_as a in_namespace mode=700,size=4k 'head -c 4096 /dev/zero >full'
+	assert_right a
+	assertTrue 'said' "grep -q 'state_dir: .*No space left on device; this' \
+		'$scratch/log/a'"
+}
+
+# ---- what happens to it while it is used
+
+# while_used COMMANDS: two processes share, and then that happens to $board.
+while_used() {
+	local pid_a pid_b
+
+	tearDown
+	serve_as a
+	serve_as b
+	wait_for is a /health/ready 200
+	wait_for is b /health/ready 200
+	board=$(echo "$state"/board-*)
+	pid_a=$(pid_of a)
+	pid_b=$(pid_of b)
+	eval "$1"
+	assert_right a b
+	assertTrue "$1: a process has ended" \
+		"kill -0 '$pid_a' && kill -0 '$pid_b'"
+	stop a
+	assertEquals "$1: exit status" 0 "$ended"
+	stop b
+	assertEquals "$1: exit status" 0 "$ended"
+}
+
+# both_said WORDS
+both_said() {
+	grep -qE "warn: .*$1; this process shares no results any more" \
+		"$scratch/log/a" &&
+		grep -qE "warn: .*$1; this process shares no results any more" \
+			"$scratch/log/b"
+}
+
+test_cut_while_used() {
+	while_used 'truncate -s 0 "$board"'
+	assertTrue 'said' "wait_for both_said 'was cut'"
+	while_used 'truncate -s 100 "$board"; pass_ms 10
+		truncate -s 0 "$board"'
+	assertTrue 'said' "wait_for both_said 'was cut'"
+}
+
+test_removed_while_used() {
+	while_used 'rm "$board"'
+	assertTrue 'said' "wait_for both_said 'was removed'"
+	while_used 'rm -r "$state"'
+	assertTrue 'said' "wait_for both_said 'was removed'"
+	while_used 'cp "$board" "$state/new"; mv "$state/new" "$board"'
+	assertTrue 'said' "wait_for both_said 'was removed'"
+}
+
+test_overwritten_while_used() {
+	while_used 'dd if=/dev/zero of="$board" conv=notrunc status=none \
+		bs="$(stat -c %s "$board")" count=1'
+	while_used 'dd if=/dev/urandom of="$board" conv=notrunc status=none \
+		bs="$(stat -c %s "$board")" count=1'
+	while_used 'size=$(stat -c %s "$board"); truncate -s 0 "$board"
+		truncate -s "$size" "$board"'
+	while_used 'tr "\0" "\377" </dev/zero |
+		head -c "$(stat -c %s "$board")" |
+		dd of="$board" conv=notrunc status=none'
+}
+
+. "$SHUNIT2"
