@@ -89,11 +89,11 @@ blink() {
 	mark "$1" no
 }
 
-# Clients of all bad manners.
+# vanish HOW: clients of all bad manners
 vanish() {
 	local pid
 
-	case $((RANDOM % 4)) in
+	case $1 in
 	0) # in the middle of a request
 		timeout 1 "$fake/fcgi_client" -n 20 -t 1 \
 			-b $((RANDOM % 100)) "$health_socket" /health/ready
@@ -182,7 +182,7 @@ act() {
 		fi
 		;;
 	3) blink "$name" ;;
-	4) vanish ;;
+	4) vanish $((RANDOM % 4)) ;;
 	5) front ;;
 	*) ;;
 	esac
@@ -301,8 +301,8 @@ test_soak() {
 		sleep 1
 		cure "$name"
 	done
-	for name in 1 2 3 4 5 6 7 8; do
-		vanish
+	for name in 0 1 2 3 3 3; do
+		vanish "$name"
 	done
 	cure_all
 	settle
