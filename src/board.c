@@ -386,7 +386,7 @@ bool board_ask(struct board *board, const struct board_question *question,
 	draining = board_draining(board, &looked_ms);
 	/* Who drains needs no results, and costs nobody a question. */
 	if (question->scope == BOARD_READY && draining) {
-		answered = true;
+		answered = !board_drain_unknown(board, looked_ms);
 	} else {
 		answered = board_want(board, question, &wanted);
 		board_note_use(board, question);

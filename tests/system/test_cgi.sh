@@ -1,6 +1,7 @@
 #!/bin/bash
 # The program as plain CGI: behind lighttpd (lighttpd/health-cgi.conf as it is
 # shipped), and called by hand as RFC 3875 has it.
+# shellcheck disable=SC2030,SC2031
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need lighttpd
 
@@ -68,6 +69,138 @@ mount_test_by_hand_with_a_pipe_as_input() {
 	exec 8>&-
 	assert_status 200
 	assert_whole
+}
+
+# ---- what requests share (`state_dir`)
+
+# start_counted [MS]: a dependency that answers after so long and counts
+start_counted() {
+	counted=$(free_port)
+	printf '%s\n' request "wait ${1:-0}" \
+		'send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok' \
+		loop >"$scratch/counted.steps"
+	: >"$scratch/log/counted"
+	start counted TERM "$HEALTH_BUILDDIR/tests/fake/peer" "$counted" \
+		"$scratch/counted.steps"
+	wait_for listening "$counted"
+	wait_for [ -s "$scratch/log/counted" ]
+	: >"$scratch/log/counted"
+}
+
+# counted_with [LINE...]: of [health]; a program and a configuration of its own
+counted_with() {
+	mkdir -p "$scratch/counted"
+	cp "$health_program"* "$scratch/counted/"
+	health_program=$scratch/counted/health.fcgi
+	{
+		echo '[health]'
+		printf '%s\n' "$@"
+		echo '[backend]'
+		echo 'kind = http'
+		echo "url = http://127.0.0.1:$counted/"
+		echo "max_age = ${counted_max_age:-20s}"
+	} >"$scratch/counted/health.conf"
+}
+
+connections() {
+	grep -c '^connection' "$scratch/log/counted"
+}
+
+mount_test_a_fresh_result_opens_no_connection() {
+	local health_program=$health_program cold
+
+	start_counted
+	counted_with "state_dir = $scratch/state"
+	cgi GET /health /ready
+	assert_status 200
+	assert_whole
+	cold=$(json '.checks.backend | keys_unsorted - ["age_ms"] | join(" ")')
+	assertEquals 'cold' 1 "$(connections)"
+	for _ in 1 2 3; do
+		cgi GET /health /ready
+		assert_status 200
+		assert_whole
+		assert_json .status ready
+		assert_json '.checks.backend.healthy' true
+		assert_json '.checks.backend.age_ms > 0' true
+		assert_json '.checks.backend | keys_unsorted - ["age_ms"] |
+			join(" ")' "$cold"
+	done
+	cgi GET /health /started
+	assert_status 200
+	assertEquals 'fresh' 1 "$(connections)"
+	stop counted
+	cgi GET /health /ready/backend
+	assert_status 200
+}
+
+mount_test_requests_at_once_ask_once() {
+	local health_program=$health_program i pids=
+
+	start_counted 300
+	counted_with "state_dir = $scratch/state"
+	for i in 1 2 3 4 5; do
+		(
+			scratch=$scratch/at-once.$i
+			mkdir "$scratch" "$scratch/log"
+			head=$scratch/head
+			cgi GET /health /ready
+			echo "$status" >"$scratch/status"
+		) &
+		pids+=" $!"
+	done
+	# shellcheck disable=SC2086
+	wait $pids
+	assertEquals '200 200 200 200 200' \
+		"$(cat "$scratch"/at-once.*/status | xargs)"
+	assertEquals 'connections' 1 "$(connections)"
+	stop counted
+}
+
+mount_test_a_fresh_result_drains() {
+	local health_program=$health_program
+
+	start_counted
+	counted_with "state_dir = $scratch/state" "drain_file = $scratch/drain"
+	cgi GET /health /ready
+	assert_status 200
+	touch "$scratch/drain"
+	# One that has just looked may have seen nothing yet.
+	patience=5 wait_for cgi_says 503
+	assert_json .status draining
+	rm "$scratch/drain"
+	patience=5 wait_for cgi_says 200
+	assert_json .status ready
+	assertEquals 'connections' 1 "$(connections)"
+	stop counted
+}
+
+cgi_says() {
+	cgi GET /health /ready
+	[ "$status" = "$1" ]
+}
+
+mount_test_an_unsafe_folder() {
+	local health_program=$health_program lines
+
+	start_counted
+	mkdir -m 755 "$scratch/unsafe"
+	counted_with "state_dir = $scratch/unsafe"
+	lines=$(wc -l <"$scratch/log/cgi")
+	cgi GET /health /ready
+	assert_status 200
+	assert_whole
+	assertEquals 'lines' 1 "$(tail -n "+$((lines + 1))" "$scratch/log/cgi" |
+		grep -c 'state_dir: .*this process shares no results')"
+	cgi GET /health /ready
+	assert_status 200
+	assertEquals 'connections' 2 "$(connections)"
+	assertEquals 'files' 0 "$(find "$scratch/unsafe" -type f | wc -l)"
+	# Liveness asks nobody.
+	cgi GET /health /live
+	assert_status 200
+	assertEquals 'connections' 2 "$(connections)"
+	stop counted
 }
 
 . "$HEALTH_SRCDIR/tests/mount.sh"
