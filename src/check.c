@@ -17,6 +17,8 @@
 
 /* A warm connection that is silent for this part of its deadline is hedged. */
 #define CHECK_HEDGE_PERCENT 40
+/* A deadline that we notice so late was none: we have not run meanwhile. */
+#define CHECK_SUSPENDED_MS 500
 /* Background reconnects: first after about this, doubling up to the last. */
 #define CHECK_BACKOFF_FIRST_MS 250
 #define CHECK_BACKOFF_LAST_MS 30000
@@ -132,17 +134,34 @@ static void conn_on_io(void *arg, short revents)
 		conn_failed(conn, RESULT_CONNECT, "connection closed by peer");
 }
 
+static int64_t check_timeout_ms(const struct check *check)
+{
+	return check->setup->common.timeout_ms;
+}
+
+/*
+ * Stopped (SIGSTOP, a frozen container) in the middle of a handshake, we have
+ * read one step of it since then, and the peer is not to blame: it has its
+ * time once more.
+ */
+static bool check_was_suspended(const struct check *check,
+				struct loop_timer *timer)
+{
+	if (clock_ms() - timer->at_ms <= CHECK_SUSPENDED_MS)
+		return false;
+	loop_timer_set(check->env->loop, timer,
+		       clock_ms() + check_timeout_ms(check));
+	return true;
+}
+
 static void conn_on_expiry(void *arg)
 {
 	struct conn *conn = arg;
 
+	if (check_was_suspended(conn->check, &conn->expiry))
+		return;
 	conn_failed(conn, RESULT_TIMEOUT, "Timeout after %lldms",
 		    (long long)conn->check->setup->common.timeout_ms);
-}
-
-static int64_t check_timeout_ms(const struct check *check)
-{
-	return check->setup->common.timeout_ms;
 }
 
 /* The run's clock starts, or goes on, when its connection is admitted. */
@@ -288,6 +307,8 @@ static void check_on_deadline(void *arg)
 	char words[RESULT_ERROR_BYTES], step[RESULT_STEP_BYTES];
 	char detail[RESULT_DETAIL_BYTES];
 
+	if (check_was_suspended(check, &check->deadline))
+		return;
 	snprintf(words, sizeof(words), "Timeout after %lldms",
 		 (long long)check_timeout_ms(check));
 	snprintf(step, sizeof(step), "%s",
