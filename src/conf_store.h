@@ -15,8 +15,8 @@
 #define CONF_LINE_BYTES 8192   /* longest line in it */
 #define CONF_VALUE_BYTES 65536 /* longest value, expanded or from a file */
 #define CONF_KEY_BYTES 64      /* longest name of a key */
-#define CONF_SECTIONS_MAX 1000
-#define CONF_ENTRIES_MAX 1000 /* per section */
+#define CONF_SECTIONS_MAX 1001 /* [health] and 1,000 checks */
+#define CONF_ENTRIES_MAX 1000  /* per section */
 
 /* One `key = value`. */
 struct conf_entry {

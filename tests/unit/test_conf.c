@@ -400,16 +400,16 @@ static void test_many(void)
 	size_t size, i;
 	FILE *to = open_memstream(&text, &size);
 
-	for (i = 0; i < 1100; i++)
+	for (i = 0; i < 1101; i++)
 		fprintf(to, "[s%zu]\nkey = value\n", i);
 	fclose(to);
 	apply(text);
 	CHECK_INT(conf_mistakes(conf), 100);
 	CHECK_STR(conf_mistake_at(conf, 0),
-		  "t:2001: there may be 1000 sections and no more");
+		  "t:2003: there may be 1001 sections and no more");
 	CHECK_STR(conf_mistake_at(conf, 99),
 		  "there are more mistakes; these are the first");
-	CHECK_INT(conf_count_sections(conf), 1000);
+	CHECK_INT(conf_count_sections(conf), 1001);
 	free(text);
 
 	to = open_memstream(&text, &size);
