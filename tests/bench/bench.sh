@@ -14,7 +14,7 @@
 # wrk adds to its percentiles what probers with a pace of their own would have
 # seen while it waited for a slow answer.
 #
-# PostgreSQL, Redis, nginx and lighttpd are real and private to this run.  The
+# PostgreSQL, Redis, nginx, lighttpd and Apache are real and private to this run.  The
 # HTTP dependency is bench_http, since it must be slow on command.
 #
 # Variables:
@@ -32,6 +32,7 @@ while read -r program package; do
 	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null ||
 		bench_missing+=" $package"
 done <<END
+apache2 apache2-bin
 cc gcc
 curl curl
 lighttpd lighttpd
@@ -41,6 +42,8 @@ redis-cli redis-tools
 shunit2 shunit2
 wrk wrk
 END
+[ -e /usr/lib/apache2/modules/mod_fcgid.so ] ||
+	bench_missing+=' libapache2-mod-fcgid'
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
 	bench_missing+=' postgresql'
 if [ -n "$bench_missing" ]; then
@@ -86,7 +89,7 @@ storm_seconds=2
 if [ -n "${BENCH_QUICK:-}" ]; then
 	: "${BENCH_ROUNDS:=1}" "${BENCH_CONNECTIONS:=1 64}"
 	: "${BENCH_PARTS:=throughput storm mixed paced memory uncached frozen start
-		${BENCH_THREADS:+threads}}"
+		fcgid cgi ${BENCH_THREADS:+threads}}"
 	storm_seconds=1
 fi
 : "${BENCH_ROUNDS:=3}" "${BENCH_CONNECTIONS:=1 16 64}"
@@ -266,6 +269,49 @@ bench_web_servers() {
 	lighttpd_url=$url
 }
 
+# Apache with mod_fcgid as it is shipped, and the program as CGI: /cgi/health
+# shares results, /alone/health does not.  Sets $apache_url.
+bench_apache() {
+	local modules=/usr/lib/apache2/modules
+
+	install_health
+	chmod 644 "$scratch/health.conf"
+	sed 's/^\[health\]/&\nstate_dir = none/' "$scratch/health.conf" \
+		>"$scratch/alone.conf"
+	start_apache <<-END || fail "Apache does not start"
+		LoadModule fcgid_module $modules/mod_fcgid.so
+		LoadModule cgid_module $modules/mod_cgid.so
+		ScriptSock "$scratch/cgid"
+		# Too few, and it closes connections that wrk has just used.
+		ThreadLimit 128
+		ThreadsPerChild 128
+		MaxRequestWorkers 256
+		FcgidIPCDir "$scratch/fcgid"
+		FcgidProcessTableFile "$scratch/fcgid.table"
+		MaxKeepAliveRequests 0
+		AddType application/json .json
+		Define HEALTH_PROGRAM $health_program
+		Define HEALTH_OPTIONS "InitialEnv HEALTH_CONF=$scratch/health.conf"
+		Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
+		Alias /cgi/health $health_program
+		Alias /alone/health $health_program
+		<LocationMatch "^/(cgi|alone)/health">
+			SetHandler cgi-script
+			Options +ExecCGI
+			Require all granted
+		</LocationMatch>
+		<Location /cgi>
+			SetEnv HEALTH_CONF "$scratch/health.conf"
+		</Location>
+		<Location /alone>
+			SetEnv HEALTH_CONF "$scratch/alone.conf"
+		</Location>
+	END
+	apache_url=$url
+	bench_probe until "${apache_url##*:}" /health/ready >/dev/null ||
+		fail "not ready: $(curl -s "$apache_url/health/ready")"
+}
+
 bench_static_file() {
 	curl -s "$kept_url/health" >"$scratch/www/static.json"
 	grep -q alive "$scratch/www/static.json" || fail "not alive"
@@ -387,7 +433,7 @@ storm_round() {
 	local before
 
 	before=$(questions)
-	load 64 "$kept_url/health/ready" "$storm_seconds"
+	load 64 "$storm_url/health/ready" "$storm_seconds"
 	sample "$1.rate" "$rate"
 	sample "$1.p50" "$p50"
 	sample "$1.p99" "$p99"
@@ -399,7 +445,7 @@ storm_round() {
 
 # storm KEY SECONDS-PER-ROUND GOALS...: 64 probes at once, HTTP takes 50 ms
 storm() {
-	local name key=$1
+	local name key=$1 storm_url=${storm_url:-$kept_url}
 
 	slow_http 50
 	each_round storm_round "$key" "$2"
@@ -608,6 +654,72 @@ part_start() {
 	report start.ready ms "to the first readiness 200"
 }
 
+fcgid_round() {
+	local others
+
+	load 16 "$apache_url/health/ready" # all processes are there
+	freeze redis
+	wrk -t1 -c16 -d3s "$apache_url/health/ready" >/dev/null &
+	others=$!
+	read -r p50 p99 _ bad < <(
+		bench_probe paced "${apache_url##*:}" /health 60 40
+	)
+	wait "$others"
+	thaw redis
+	sample fcgid.hang.live.p50 "$p50"
+	sample fcgid.hang.live.p99 "$p99"
+	sample fcgid.hang.live.errors "$bad"
+}
+
+fcgid_processes() {
+	pgrep -f "^$health_program( --)?\$"
+}
+
+part_fcgid() {
+	local storm_url=$apache_url
+
+	throughput_behind fcgid "$apache_url" \
+		"Apache, mod_fcgid: requests per second, readiness with max_age = 1s"
+	heading "mod_fcgid: 64 probes at once, a dependency of 50 ms, max_age = 1s"
+	storm fcgid.storm 1 '' '<= 1.1'
+	heading "mod_fcgid: liveness while Redis is frozen and 16 ask for readiness"
+	each_round fcgid_round
+	report fcgid.hang.live.p50 us "p50"
+	report fcgid.hang.live.p99 us "p99" '<= 20000'
+	report fcgid.hang.live.errors n "  not 200" '<= 0'
+	heading "mod_fcgid: after all of that"
+	sample fcgid.processes "$(fcgid_processes | wc -l)"
+	# shellcheck disable=SC2046
+	sample fcgid.pss "$(pss_kb $(fcgid_processes))"
+	report fcgid.processes n "processes"
+	report fcgid.pss kB "memory (PSS) of all of them"
+}
+
+cgi_round() {
+	local static
+
+	load 1 "$apache_url/static.json"
+	static=$p50
+	load 1 "$apache_url/cgi/health/ready"
+	sample cgi.fresh.p50 "$p50"
+	sample cgi.errors "$bad"
+	sample_ratio cgi.fresh.ratio "$p50" "$static"
+	load 1 "$apache_url/alone/health/ready"
+	sample cgi.cold.p50 "$p50"
+	sample cgi.errors "$bad"
+	sample_ratio cgi.cold.ratio "$p50" "$static"
+}
+
+part_cgi() {
+	heading "Apache, CGI: readiness, one connection"
+	each_round cgi_round
+	report cgi.fresh.p50 us "results shared, max_age = 1s: p50"
+	report cgi.fresh.ratio x "  / static file"
+	report cgi.cold.p50 us "each request asks for itself: p50"
+	report cgi.cold.ratio x "  / static file"
+	report cgi.errors n "  failed requests" '<= 0'
+}
+
 threads_round() {
 	local bench_threads key
 
@@ -665,7 +777,7 @@ part() {
 }
 
 : "${BENCH_PARTS:=throughput least storm mixed paced memory uncached frozen start
-	${BENCH_THREADS:+threads}}"
+	fcgid cgi ${BENCH_THREADS:+threads}}"
 BENCH_PARTS=${BENCH_PARTS//[[:space:]]/ }
 : "${BENCH_THREADS:=1 2 4 8}"
 
@@ -695,6 +807,12 @@ fi
 configure 1s
 configure_fourth
 part start threads
+
+if wanted fcgid cgi; then
+	configure 1s
+	bench_apache
+	part fcgid cgi
+fi
 
 echo "$("$HEALTH" --version), $(nproc) processors shared with the load," \
 	"median of $BENCH_ROUNDS, least - most"
