@@ -83,7 +83,7 @@ start_counted() {
 	start counted TERM "$HEALTH_BUILDDIR/tests/fake/peer" "$counted" \
 		"$scratch/counted.steps"
 	wait_for listening "$counted"
-	wait_for [ -s "$scratch/log/counted" ]
+	wait_for grep -q ^connection "$scratch/log/counted"
 	: >"$scratch/log/counted"
 }
 

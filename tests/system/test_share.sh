@@ -30,7 +30,7 @@ start_backend_of() {
 	start backend TERM "$fake/peer" "$backend" "$scratch/backend.steps"
 	wait_for listening "$backend"
 	# That of the one who looked whether it listens.
-	wait_for [ -s "$scratch/log/backend" ]
+	wait_for grep -q ^connection "$scratch/log/backend"
 	: >"$scratch/log/backend"
 }
 
