@@ -139,6 +139,17 @@ static int64_t check_timeout_ms(const struct check *check)
 	return check->setup->common.timeout_ms;
 }
 
+static bool check_is_late(const struct loop_timer *timer)
+{
+	return clock_ms() - timer->at_ms > CHECK_SUSPENDED_MS;
+}
+
+static bool check_has_overslept(const struct check *check)
+{
+	return loop_timer_armed(&check->deadline) &&
+	       check_is_late(&check->deadline);
+}
+
 /*
  * Stopped (SIGSTOP, a frozen container) in the middle of a handshake, we have
  * read one step of it since then, and the peer is not to blame: it has its
@@ -147,7 +158,7 @@ static int64_t check_timeout_ms(const struct check *check)
 static bool check_was_suspended(const struct check *check,
 				struct loop_timer *timer)
 {
-	if (clock_ms() - timer->at_ms <= CHECK_SUSPENDED_MS)
+	if (!check_is_late(timer))
 		return false;
 	loop_timer_set(check->env->loop, timer,
 		       clock_ms() + check_timeout_ms(check));
@@ -424,6 +435,12 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 	va_list args;
 
 	assert(conn->phase == CONN_OPENING || conn->phase == CONN_ASKING);
+	/* What it says may be as old as we have slept: it is asked anew. */
+	if (check->running && check_has_overslept(check)) {
+		check_release(check);
+		check_start(check);
+		return;
+	}
 	if (conn->phase == CONN_OPENING)
 		conn_opened(conn);
 	conn->phase = CONN_IDLE;

@@ -1199,6 +1199,25 @@ static void test_long_pause(void)
 	CHECK_INT(last.code, RESULT_TIMEOUT);
 	CHECK_INT(last.latency_us, INT32_MAX);
 	world_end();
+
+	/* An answer that was there before we slept is no news. */
+	warm_world();
+	check_start(check);
+	fake_us += 1501000;
+	answer(1);
+	CALLS("ask1 close1 open2");
+	CHECK_INT(results, 0);
+	ready(2);
+	fake_us += 1000;
+	answer(2);
+	RESULT(1, OK, "", 1000);
+	CALLS("ask2");
+	/* One that is a little late is one that we were late to read. */
+	check_start(check);
+	fake_us += 1500000;
+	answer(2);
+	RESULT(2, OK, "", 1500000);
+	world_end();
 }
 
 /* ---- whatever happens ---- */
