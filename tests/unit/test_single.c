@@ -23,7 +23,7 @@ static void *news_arg;
 struct board_view *service_view(const struct service *service)
 {
 	(void)service;
-	return malloc(1);
+	return calloc(1, sizeof(struct board_view));
 }
 
 void answer_begin(const struct service *service,
