@@ -385,7 +385,7 @@ void text_mask(char *text)
 	}
 }
 
-void text_show(char *to, size_t size, const char *from)
+static void text_mask_and_clean(char *to, size_t size, const char *from)
 {
 	char raw[TEXT_RAW_BYTES];
 	size_t len = strnlen(from, sizeof(raw) - 1);
@@ -394,6 +394,14 @@ void text_show(char *to, size_t size, const char *from)
 	raw[len] = '\0';
 	text_mask(raw);
 	text_clean(to, size, raw, len);
+}
+
+void text_show(char *to, size_t size, const char *from)
+{
+	text_mask_and_clean(to, size, from);
+	/* Where white space has become one blank, a secret with a blank in it
+	 * may stand now. */
+	text_mask_and_clean(to, size, to);
 }
 
 /* ---- the nearest word ---- */

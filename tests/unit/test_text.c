@@ -225,6 +225,9 @@ static void test_show(void)
 		  "<**********************>");
 	CHECK_STR(shown(12, "<two  blanks\tand a tab >"), "<*******...");
 	CHECK_STR(shown(99, " a \n b "), "a b");
+	/* Spelled by the cleaning: other white space has become the blank. */
+	CHECK_INT(text_secret("one blank"), 0);
+	CHECK_STR(shown(99, "<one\n\nblank>"), "<*********>");
 	CHECK_STR(shown(99, ""), "");
 	memset(text, '.', sizeof(text));
 	memcpy(text + TEXT_RAW_BYTES - 6, "two  blanks\tand a tab ", 23);
