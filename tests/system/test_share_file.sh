@@ -348,7 +348,8 @@ test_read_only_and_full() {
 
 # ---- what happens to it while it is used
 
-# while_used COMMANDS: two processes share, and then that happens to $board.
+# while_used COMMANDS [WORDS]: two processes share, and then that happens to
+# $board; both say WORDS of it.
 while_used() {
 	local pid_a pid_b
 
@@ -362,6 +363,7 @@ while_used() {
 	pid_b=$(pid_of b)
 	eval "$1"
 	assert_right a b
+	[ $# = 1 ] || assertTrue "$1: said" "wait_for both_said '$2'"
 	assertTrue "$1: a process has ended" \
 		"kill -0 '$pid_a' && kill -0 '$pid_b'"
 	stop a
@@ -379,20 +381,16 @@ both_said() {
 }
 
 test_cut_while_used() {
-	while_used 'truncate -s 0 "$board"'
-	assertTrue 'said' "wait_for both_said 'was cut'"
+	while_used 'truncate -s 0 "$board"' 'was cut'
 	while_used 'truncate -s 100 "$board"; pass_ms 10
-		truncate -s 0 "$board"'
-	assertTrue 'said' "wait_for both_said 'was cut'"
+		truncate -s 0 "$board"' 'was cut'
 }
 
 test_removed_while_used() {
-	while_used 'rm "$board"'
-	assertTrue 'said' "wait_for both_said 'was removed'"
-	while_used 'rm -r "$state"'
-	assertTrue 'said' "wait_for both_said 'was removed'"
-	while_used 'cp "$board" "$state/new"; mv "$state/new" "$board"'
-	assertTrue 'said' "wait_for both_said 'was removed'"
+	while_used 'rm "$board"' 'was removed'
+	while_used 'rm -r "$state"' 'was removed'
+	while_used 'cp "$board" "$state/new"; mv "$state/new" "$board"' \
+		'was removed'
 }
 
 test_overwritten_while_used() {
