@@ -317,7 +317,8 @@ judge() {
 	[ "$code" != ok ] || http=200
 	[ "$2" != 1 ] || http=$status
 	# shellcheck disable=SC2053
-	if [ "$http $code" != "${row_status[$1]} ${row_code[$1]}" ]; then
+	if [ "$http" != "${row_status[$1]}" ] ||
+		[[ /${row_code[$1]}/ != */"$code"/* ]]; then
 		wrong="expected ${row_status[$1]} ${row_code[$1]}"
 	elif [[ $words != ${row_words[$1]} &&
 		($2 = 1 || $words != 'Timeout after '*) ]]; then
