@@ -102,12 +102,14 @@ static void log_write(const char *line, size_t len)
 	}
 }
 
-/* Takes the oldest line out, or what is to be said of lost ones; waits for
- * them.  The lock is held. */
-static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES])
+/* Takes the oldest line out, or what is to be said of *told lost ones; waits
+ * for them.  The lock is held. */
+static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES],
+		       size_t *told)
 {
 	size_t len = 0;
 
+	*told = 0;
 	while (writer->put == writer->wrote && !writer->lost)
 		pthread_cond_wait(&writer->put_some, &writer->lock);
 	if (writer->put == writer->wrote) {
@@ -116,7 +118,7 @@ static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES])
 					"%zu lines were lost: nobody took them"
 					"\n",
 					writer->lost);
-		writer->lost = 0;
+		*told = writer->lost;
 		return len;
 	}
 	do
@@ -130,17 +132,18 @@ static void *log_thread(void *arg)
 {
 	struct log_writer *writer = arg;
 	char line[LOG_LINE_BYTES];
+	size_t len, told;
 	bool queued;
-	size_t len;
 
 	pthread_mutex_lock(&writer->lock);
 	for (;;) {
-		len = log_take(writer, line);
+		len = log_take(writer, line, &told);
 		queued = writer->put != writer->wrote;
 		pthread_mutex_unlock(&writer->lock);
 		log_write(line, len);
 		pthread_mutex_lock(&writer->lock);
 		writer->wrote += queued ? len : 0;
+		writer->lost -= told;
 		if (writer->put == writer->wrote)
 			writer->stuck = false;
 		pthread_cond_broadcast(&writer->wrote_some);

@@ -139,13 +139,16 @@ static void drain(int fd, const char *text, size_t *lines, size_t *lost)
 	struct pollfd more = { .fd = fd, .events = POLLIN };
 	size_t len = 0;
 	const char *at;
-	ssize_t n = 1;
+	bool idle;
+	ssize_t n;
 
-	while (n > 0 || !writer_idle()) {
-		poll(&more, 1, n > 0 ? 0 : 10);
-		n = read(fd, all + len, sizeof(all) - 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	}
+	do {
+		/* First this: what it wrote before is then read. */
+		idle = writer_idle();
+		poll(&more, 1, idle ? 0 : 10);
+		while ((n = read(fd, all + len, sizeof(all) - 1 - len)) > 0)
+			len += (size_t)n;
+	} while (!idle);
 	all[len] = '\0';
 	*lines = *lost = 0;
 	for (at = all; (at = strstr(at, text)); at++)
