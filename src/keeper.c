@@ -154,9 +154,11 @@ static void keeper_plan(struct keeper *keeper)
 /* Whether it was of use lately, here or in another process. */
 static bool keeper_is_used(const struct keeper *keeper)
 {
-	return clock_ms() -
-		       share_used_ms(keeper->world->share, keeper->place) <=
-	       2 * keeper->setup->common.max_age_ms;
+	int64_t ago_ms = clock_ms() -
+			 share_used_ms(keeper->world->share, keeper->place);
+
+	/* Whatever lies in the file: a use in the future is none. */
+	return ago_ms >= 0 && ago_ms <= 2 * keeper->setup->common.max_age_ms;
 }
 
 static void keeper_on_next(void *arg)

@@ -31,7 +31,7 @@
 #define SHARE_TOKEN_TRIES 1000
 #define SHARE_OPEN_TRIES 3
 
-/* A lease: token (22 bits), enum share_lease (2 bits and one), until_ms. */
+/* A lease, from the highest bit: token (22), enum share_lease (3), until_ms. */
 #define SHARE_UNTIL_BITS 39
 #define SHARE_UNTIL_MASK ((UINT64_C(1) << SHARE_UNTIL_BITS) - 1)
 #define SHARE_KIND_BITS 3

@@ -424,6 +424,17 @@ static void test_seldom(void)
 	world_end();
 }
 
+/* Garbage in the file does not keep it running for ever. */
+static void test_used_in_the_future(void)
+{
+	warm_world();
+	share_use(two.share, 0, fake_us / 1000 + 3600000);
+	pass(&one, 60000);
+	CHECK(!running(&one));
+	CHECK_INT(one.keeper.check->runs, 1);
+	world_end();
+}
+
 /* A run that began too late leaves everybody waiting for it. */
 static void test_not_ahead(void)
 {
@@ -594,6 +605,7 @@ int main(void)
 	test_long_run();
 	test_ahead();
 	test_seldom();
+	test_used_in_the_future();
 	test_not_ahead();
 	test_old_green_ends();
 	test_outage();
