@@ -292,13 +292,19 @@ oneTimeSetUp() {
 	patience=20 wait_for answers /health/ready 200
 }
 
+# is_red NAME: for wait_for
+is_red() {
+	probe /health/ready
+	[ "$(json ".checks.$1.healthy")" = false ]
+}
+
 test_soak() {
 	local end round=0 next=60 name
 
 	# Each fault once, so that what is allocated once is there.
 	for name in $names; do
 		break_it "$name"
-		sleep 1
+		wait_for is_red "$name"
 		cure "$name"
 	done
 	for name in 0 1 2 3 3 3; do
