@@ -230,10 +230,11 @@ static void want(void *arg, size_t check)
 
 static struct result answer;
 
-static bool ask(struct process *process)
+/* A request that waited asks again, as of when it came. */
+static bool ask_as_of(struct process *process, int64_t asked_us)
 {
 	struct board_question question = { .scope = BOARD_READY,
-					   .asked_us = fake_us };
+					   .asked_us = asked_us };
 	bool latched, late;
 	struct board_view view = { .results = &answer,
 				   .latched = &latched,
@@ -242,6 +243,11 @@ static bool ask(struct process *process)
 
 	board_take_wanted(process->board, want, &process->keeper);
 	return answered;
+}
+
+static bool ask(struct process *process)
+{
+	return ask_as_of(process, fake_us);
 }
 
 /* The first process has run the check and holds it, the second has not. */
@@ -419,6 +425,7 @@ static void test_seldom(void)
 	CHECK(running(&one));
 	fake_us += 50000;
 	finish(&one, RESULT_OK);
+	CHECK(ask_as_of(&one, fake_us - 50000));
 	pass(&one, 60000);
 	CHECK_INT(one.keeper.check->runs, 2);
 	world_end();
@@ -563,6 +570,8 @@ static void test_join(void)
 	size_t i;
 
 	warm_world();
+	/* In the new file a record may have the name that this one has. */
+	CHECK(ask(&two));
 	CHECK_INT(unlink(share_path(one.share)), 0);
 	for (i = 0; i < 2; i++) {
 		board_part(both[i]->board);
@@ -593,6 +602,22 @@ static void test_join(void)
 	world_end();
 }
 
+/* Alone for a while, it knows better than the file to which it comes back. */
+static void test_never_back(void)
+{
+	warm_world();
+	board_part(two.board);
+	two.world.share = NULL;
+	keeper_part(&two.keeper);
+	fake_us += 500000;
+	keeper_want(&two.keeper);
+	finish(&two, RESULT_REFUSED);
+	board_join(two.board, two.share);
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+	world_end();
+}
+
 int main(void)
 {
 	CHECK(mkdtemp(dir) != NULL);
@@ -613,6 +638,7 @@ int main(void)
 	test_interval();
 	test_part();
 	test_join();
+	test_never_back();
 	/* The last one has removed the file. */
 	CHECK_INT(rmdir(dir), 0);
 	return unit_report();
