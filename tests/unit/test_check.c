@@ -421,6 +421,28 @@ static void test_warm_dead(void)
 	world_end();
 }
 
+/* Read after the deadline: too late for another one. */
+static void test_warm_dead_read_late(void)
+{
+	warm_world();
+	check_start(check);
+	fake_us += 1100000;
+	fail(1);
+	CALLS("ask1 close1");
+	RESULT(1, REFUSED, "connection refused", 1100000);
+	world_end();
+
+	/* Suspended meanwhile: the run has its time once more. */
+	warm_world();
+	check_start(check);
+	fake_us += 2000000;
+	fail(1);
+	CALLS("ask1 close1 open2");
+	pass(999);
+	CHECK_INT(results, 0);
+	world_end();
+}
+
 /* The second connection of a run is its last. */
 static void test_warm_dead_twice(void)
 {
@@ -1371,6 +1393,7 @@ int main(void)
 	test_answers_not_ok();
 	test_warm();
 	test_warm_dead();
+	test_warm_dead_read_late();
 	test_warm_dead_twice();
 	test_idle_death();
 	test_back_off();
