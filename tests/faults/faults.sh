@@ -106,7 +106,7 @@ start_names() {
 
 # Its log is of no interest to people.
 relay() {
-	exec "$fake/peer" "${row_port[$1]}" "$scratch/relay-$1" \
+	exec nice -n 19 "$fake/peer" "${row_port[$1]}" "$scratch/relay-$1" \
 		>"$scratch/relay-$1.log"
 }
 
