@@ -425,6 +425,31 @@ start_apache() {
 	wait_for listening "$port"
 }
 
+need_fcgid() {
+	need apache2
+	[ -e /usr/lib/apache2/modules/mod_fcgid.so ] ||
+		skip "mod_fcgid is not installed"
+}
+
+# fcgid_directives: mod_fcgid, which is to leave nothing outside $scratch
+fcgid_directives() {
+	cat <<-END
+		LoadModule fcgid_module /usr/lib/apache2/modules/mod_fcgid.so
+		FcgidIPCDir "$scratch/fcgid"
+		FcgidProcessTableFile "$scratch/fcgid.table"
+	END
+}
+
+# start_apache_fcgid: with apache/health-fcgid.conf as it is shipped
+start_apache_fcgid() {
+	start_apache <<-END
+		$(fcgid_directives)
+		Define HEALTH_OPTIONS "InitialEnv HEALTH_CONF=$scratch/health.conf"
+		Define HEALTH_PROGRAM $health_program
+		Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
+	END
+}
+
 # start_nginx: http-level directives on standard input; those in the file
 # $scratch/nginx-server.conf go into its server.
 start_nginx() {

@@ -57,8 +57,8 @@ at() {
 }
 
 netns_host() {
-	# Ends by itself when it is forgotten.
-	start "$1" KILL unshare -n sleep 900
+	# Ends with us when it is forgotten.
+	start "$1" KILL unshare -n tail -f /dev/null --pid=$$
 	wait_for netns_is_new "$(pid_of "$1")"
 }
 

@@ -279,15 +279,13 @@ bench_apache() {
 	sed 's/^\[health\]/&\nstate_dir = none/' "$scratch/health.conf" \
 		>"$scratch/alone.conf"
 	start_apache <<-END || fail "Apache does not start"
-		LoadModule fcgid_module $modules/mod_fcgid.so
+		$(fcgid_directives)
 		LoadModule cgid_module $modules/mod_cgid.so
 		ScriptSock "$scratch/cgid"
 		# Too few, and it closes connections that wrk has just used.
 		ThreadLimit 128
 		ThreadsPerChild 128
 		MaxRequestWorkers 256
-		FcgidIPCDir "$scratch/fcgid"
-		FcgidProcessTableFile "$scratch/fcgid.table"
 		MaxKeepAliveRequests 0
 		AddType application/json .json
 		Define HEALTH_PROGRAM $health_program

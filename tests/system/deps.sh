@@ -234,6 +234,7 @@ start_strangers() {
 	start_peer http <<-'END'
 		read
 		send HTTP/1.1 400 Bad Request\r\n\r\n
+		silent
 	END
 	http=$peer_port
 	start_peer closes <<-'END'

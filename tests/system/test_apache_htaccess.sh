@@ -2,19 +2,15 @@
 # Apache as on shared hosting: program, configuration and apache/htaccess lie
 # in the web space, and nothing else is ours.
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
-need apache2
-
-[ -e /usr/lib/apache2/modules/mod_fcgid.so ] || skip "mod_fcgid is not installed"
+need_fcgid
 
 mount_start() {
 	mkdir -p "$scratch/www"
 	cp "$health_program"* "$scratch/health.conf" "$scratch/www/"
 	cp "$HEALTH_SRCDIR/apache/htaccess" "$scratch/www/.htaccess"
 	start_apache <<-END
-		LoadModule fcgid_module /usr/lib/apache2/modules/mod_fcgid.so
+		$(fcgid_directives)
 		LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so
-		FcgidIPCDir "$scratch/fcgid"
-		FcgidProcessTableFile "$scratch/fcgid.table"
 		<Directory "$scratch/www">
 			AllowOverride FileInfo AuthConfig
 			Options +ExecCGI +FollowSymLinks

@@ -70,7 +70,7 @@ test_interrupted() {
 	fake quickstart 'echo "250 passed, 0 failed"'
 	fake tests/fresh-machine 'trap "echo cleaned up >>\"$0.log\"; \
 		echo 0 passed, 1 failed; exit 1" TERM
-		echo waiting; sleep 100 & wait'
+		echo waiting; tail -f /dev/null --pid=$$ & wait'
 	HEALTH_FRESH=trixie PATH=$scratch/tree/bin:$PATH \
 		start run TERM "$scratch/tree/.ci/run"
 	wait_for grep -q waiting "$scratch/log/run"

@@ -360,6 +360,25 @@ test_several_servers() {
 	done
 }
 
+# Names that are looked for in several domains.
+assert_searched() {
+	local name
+
+	serve <<-END
+		$(checks short good)
+		$(checks dotted good.test)
+		[absolute_redis]
+		kind = redis
+		url = redis://:$redis_password@good.test.:$redis_port/0
+		$(checks sub sub.good)
+	END
+	probe /health/ready
+	for name in short dotted sub; do
+		assert_good $name
+	done
+	assert_healthy absolute_redis
+}
+
 test_search_domains() {
 	names <<-END
 		good.test A $far
@@ -370,35 +389,11 @@ test_search_domains() {
 		sub.good.c.test AAAA
 	END
 	resolv "nameserver $far" 'search a.test b.test c.test'
-	serve <<-END
-		$(checks short good)
-		$(checks dotted good.test)
-		[absolute_redis]
-		kind = redis
-		url = redis://:$redis_password@good.test.:$redis_port/0
-		$(checks sub sub.good)
-	END
-	probe /health/ready
-	for name in short dotted sub; do
-		assert_good $name
-	done
-	assert_healthy absolute_redis
+	assert_searched
 	# As a pod in Kubernetes has it.
 	resolv "nameserver $far" 'search a.test b.test c.test' 'options ndots:5'
 	mark_questions
-	serve <<-END
-		$(checks short good)
-		$(checks dotted good.test)
-		[absolute_redis]
-		kind = redis
-		url = redis://:$redis_password@good.test.:$redis_port/0
-		$(checks sub sub.good)
-	END
-	probe /health/ready
-	for name in short dotted sub; do
-		assert_good $name
-	done
-	assert_healthy absolute_redis
+	assert_searched
 	# "good" was looked for in both, "good.test" before it was taken as it is;
 	# what ends in a dot is not looked for elsewhere.
 	assertEquals 'questions for the first domain' 3 \

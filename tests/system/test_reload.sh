@@ -5,9 +5,8 @@
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
 . "$HEALTH_SRCDIR/tests/system/load.sh"
-need curl jq nginx lighttpd apache2 haproxy
-modules=/usr/lib/apache2/modules
-[ -e "$modules/mod_fcgid.so" ] || skip "mod_fcgid is not installed"
+need curl jq nginx lighttpd haproxy
+need_fcgid
 
 # ---- web servers in front of a running program
 
@@ -112,8 +111,8 @@ test_apache_proxy() {
 
 	serve_socket
 	start_apache <<-END
-		LoadModule proxy_module $modules/mod_proxy.so
-		LoadModule proxy_fcgi_module $modules/mod_proxy_fcgi.so
+		LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+		LoadModule proxy_fcgi_module /usr/lib/apache2/modules/mod_proxy_fcgi.so
 		Define HEALTH_SOCKET $health_socket
 		Include "$HEALTH_SRCDIR/apache/health-proxy.conf"
 	END
@@ -179,14 +178,7 @@ test_lighttpd() {
 test_apache_fcgid() {
 	local i
 
-	start_apache <<-END
-		LoadModule fcgid_module $modules/mod_fcgid.so
-		FcgidIPCDir "$scratch/fcgid"
-		FcgidProcessTableFile "$scratch/fcgid.table"
-		Define HEALTH_OPTIONS "InitialEnv HEALTH_CONF=$scratch/health.conf"
-		Define HEALTH_PROGRAM $health_program
-		Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
-	END
+	start_apache_fcgid
 	wait_for up
 	load 4
 	for i in 1 2; do

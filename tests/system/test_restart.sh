@@ -6,9 +6,8 @@
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
 . "$HEALTH_SRCDIR/tests/system/load.sh"
-need curl jq nginx lighttpd apache2 perl
-modules=/usr/lib/apache2/modules
-[ -e "$modules/mod_fcgid.so" ] || skip "mod_fcgid is not installed"
+need curl jq nginx lighttpd perl
+need_fcgid
 
 # front: nginx before $health_socket, which does not ask twice
 front() {
@@ -168,14 +167,7 @@ test_orphans() {
 	END
 	wait_for up
 	of_lighttpd=$(ours)
-	start_apache <<-END
-		LoadModule fcgid_module $modules/mod_fcgid.so
-		FcgidIPCDir "$scratch/fcgid"
-		FcgidProcessTableFile "$scratch/fcgid.table"
-		Define HEALTH_OPTIONS "InitialEnv HEALTH_CONF=$scratch/health.conf"
-		Define HEALTH_PROGRAM $health_program
-		Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
-	END
+	start_apache_fcgid
 	wait_for up
 	of_apache=$(ours | grep -vxF "$of_lighttpd")
 	if command -v spawn-fcgi >/dev/null; then

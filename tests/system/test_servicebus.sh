@@ -169,21 +169,7 @@ test_unhealthy() {
 	local name code words refused
 
 	refused=$(free_port)
-	start_peer http <<-'END'
-		read
-		send HTTP/1.1 400 Bad Request\r\n\r\n
-		silent
-	END
-	http=$peer_port
-	start_peer closes <<-'END'
-		read
-	END
-	closes=$peer_port
-	start_peer resets <<-'END'
-		read
-		reset
-	END
-	resets=$peer_port
+	start_strangers
 	# A frame of a gigabyte; one that is shorter than its own head.
 	start_peer large <<-'END'
 		read
