@@ -68,16 +68,19 @@ static void watch_record(unsigned char type, const char *content, size_t len)
 static void watch_make_request(const char *path)
 {
 	char params[256];
-	int len = snprintf(params, sizeof(params),
-			   "\016\003REQUEST_METHODGET\013%cSCRIPT_NAME%s",
-			   (int)strlen(path), path);
+	size_t path_len = strlen(path);
+	int len;
 
-	if (len < 0 || (size_t)len >= sizeof(params) || strlen(path) > 127) {
+	if (path_len > 127) {
 		fprintf(stderr, "watch: too long: %s\n", path);
 		exit(2);
 	}
+	len = snprintf(params, sizeof(params),
+		       "\016\003REQUEST_METHODGET\013%cSCRIPT_NAME",
+		       (int)path_len);
+	memcpy(params + len, path, path_len);
 	watch_record(1, "\0\1\0\0\0\0\0\0", 8);
-	watch_record(4, params, (size_t)len);
+	watch_record(4, params, (size_t)len + path_len);
 	watch_record(4, "", 0);
 	watch_record(5, "", 0);
 }
