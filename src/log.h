@@ -7,8 +7,8 @@
  * has to say (Apache and lighttpd: their error log; a supervisor: its own).
  * The line is written by one write(2), of a thread that does nothing else: when
  * descriptor 2 is full or stuck, or the disk below it, lines are kept as long
- *as there is room, and then lost and counted; the program goes on. Registered
- *secrets are masked and control bytes escaped here, once for all.
+ * as there is room, and then lost and counted; the program goes on.  Registered
+ * secrets are masked and control bytes escaped here, once for all.
  *
  * Any thread may call.  Nothing can fail.
  */
