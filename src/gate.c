@@ -19,6 +19,7 @@
 #include "gate_peer.h"
 #include "gate_places.h"
 #include "log.h"
+#include "ratelimit.h"
 
 /* How long accepting rests when there is no room and nobody to send away, and
  * when there was somebody, until he is gone. */
@@ -26,21 +27,12 @@
 #define GATE_REST_SHORT_MS 1
 /* The request of a new connection may be under way for so long. */
 #define GATE_FRESH_MS 100
-/* How often the log says so. */
-#define GATE_WARN_MS 10000
 /* Descriptors that are kept for connections when checks have taken all. */
 #define GATE_SPARES 8
 
 /* epoll data of the two descriptors that are not connections. */
 #define GATE_LISTEN UINT64_MAX
 #define GATE_WAKE (UINT64_MAX - 1)
-
-/* What the log says at most every GATE_WARN_MS, however often it happens: who
- * may connect must not be able to fill it. */
-struct gate_note {
-	int64_t said_ms;
-	size_t n; /* how often since */
-};
 
 struct gate {
 	int epoll_fd, listen_fd, wake_fd;
@@ -53,25 +45,8 @@ struct gate {
 	struct gate_conn *ready; /* returned with an event, by next_ready */
 	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms;
-	struct gate_note full, refused, broken;
+	struct ratelimit full, refused, broken;
 };
-
-/* How often it has happened, when that is to be said now, or else 0. */
-static size_t gate_noted(struct gate *gate, struct gate_note *note)
-{
-	int64_t now = clock_ms();
-	size_t n = 0;
-
-	pthread_mutex_lock(&gate->lock);
-	note->n++;
-	if (now - note->said_ms >= GATE_WARN_MS) {
-		note->said_ms = now;
-		n = note->n;
-		note->n = 0;
-	}
-	pthread_mutex_unlock(&gate->lock);
-	return n;
-}
 
 /* ---- accepting ---- */
 
@@ -99,7 +74,7 @@ static void gate_make_room(struct gate *gate)
 	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
 	open = gate->places.open;
 	pthread_mutex_unlock(&gate->lock);
-	if (gate_noted(gate, &gate->full))
+	if (ratelimit_note(&gate->full))
 		log_warn("no room for another connection, %zu are open: "
 			 "see max_connections, and the limit of open files",
 			 open);
@@ -108,7 +83,7 @@ static void gate_make_room(struct gate *gate)
 static void gate_refuse(struct gate *gate, const struct sockaddr_storage *peer)
 {
 	char address[INET6_ADDRSTRLEN];
-	size_t n = gate_noted(gate, &gate->refused);
+	size_t n = ratelimit_note(&gate->refused);
 
 	if (!n)
 		return;
@@ -375,7 +350,7 @@ static enum gate_sight gate_look(struct gate_conn *conn,
 
 static void gate_complain(struct gate *gate)
 {
-	size_t n = gate_noted(gate, &gate->broken);
+	size_t n = ratelimit_note(&gate->broken);
 
 	if (n)
 		log_warn("connections closed, since what they sent is no "
@@ -621,8 +596,6 @@ struct gate *gate_create(int listen_fd, size_t max_connections,
 	gate->listen_fd = listen_fd;
 	gate->max = max_connections;
 	gate->allowed = allowed;
-	gate->full.said_ms = gate->refused.said_ms = gate->broken.said_ms =
-		clock_ms() - GATE_WARN_MS;
 	pthread_mutex_init(&gate->lock, NULL);
 	gate->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	gate->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "gate.h"
 #include "log.h"
+#include "ratelimit.h"
 #include "route.h"
 
 /* A thread looks after new requests again after so many parked ones, so that
@@ -31,8 +32,6 @@
 #define RESPONDER_FILES 32
 /* While stopping, how often a thread looks whether it may end. */
 #define RESPONDER_STOP_LOOK_MS 10
-/* How often the log says that no more requests can wait. */
-#define RESPONDER_WARN_MS 10000
 
 /* One request from its reading to its answer.  libfcgi's streams point into
  * the FCGX_Request, so it never moves. */
@@ -60,7 +59,7 @@ struct responder {
 	size_t crowd;	      /* most in the lots since the last trim */
 	int64_t trimmed_ms;
 
-	_Atomic int64_t warned_ms;
+	struct ratelimit busy, no_memory;
 	atomic_bool stopping;
 	_Atomic int64_t stop_ms; /* not before */
 	size_t n_threads;
@@ -218,13 +217,10 @@ static bool responder_may_trim(struct responder *responder)
 	return true;
 }
 
-static void responder_complain(struct responder *responder)
+static void responder_say_busy(struct responder *responder)
 {
-	int64_t now = clock_ms(), before = atomic_load(&responder->warned_ms);
-
 	if (!atomic_load(&responder->stopping) &&
-	    now - before >= RESPONDER_WARN_MS &&
-	    atomic_compare_exchange_strong(&responder->warned_ms, &before, now))
+	    ratelimit_note(&responder->busy))
 		log_warn("%zu requests wait for a check, others are answered "
 			 "from what is known: see max_waiting",
 			 responder->options.max_waiting);
@@ -260,7 +256,7 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	if (!answered)
 		return;
 	if (how == ANSWER_BUSY)
-		responder_complain(responder);
+		responder_say_busy(responder);
 	answer_render(responder->service, &visit->answer, how, seat->view,
 		      &response);
 	visit_send(seat, visit, &response);
@@ -277,6 +273,16 @@ static bool responder_has_memory(void)
 	return room != NULL;
 }
 
+static void seat_turn_away(struct responder_seat *seat, struct gate_conn *conn)
+{
+	size_t n = ratelimit_note(&seat->responder->no_memory);
+
+	close(gate_conn_fd(conn));
+	gate_drop(seat->responder->gate, conn);
+	if (n)
+		log_err("requests turned away for want of memory: %zu", n);
+}
+
 /* Reads the request, which is there but for the rest of its body maybe, and
  * answers or parks it. */
 static void seat_serve_request(struct responder_seat *seat,
@@ -287,8 +293,7 @@ static void seat_serve_request(struct responder_seat *seat,
 	char trash[1024];
 
 	if (!visit) {
-		close(gate_conn_fd(conn));
-		gate_drop(seat->responder->gate, conn);
+		seat_turn_away(seat, conn);
 		return;
 	}
 	request = &visit->request;
@@ -530,7 +535,6 @@ struct responder *responder_start(const struct responder_options *options,
 	}
 	responder->options = *options;
 	responder->service = service;
-	responder->warned_ms = clock_ms() - RESPONDER_WARN_MS;
 	pthread_mutex_init(&responder->lock, NULL);
 	responder->gate = gate_create(
 		options->listen_fd, responder_room(options), options->allowed);

@@ -18,6 +18,7 @@ layers='
 0 parent
 0 fcgi_scan
 1 log
+1 ratelimit
 1 record
 1 loop
 1 conf conf_apply conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value

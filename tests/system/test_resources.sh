@@ -333,6 +333,38 @@ test_little_memory() {
 	assertEquals 'ends as it should' 0 "$ended"
 }
 
+# More requests wait than memory is there for: some are turned away, and the log
+# says why.
+test_no_memory_for_requests() {
+	[ -z "$sanitized" ] || return 0
+	start_hole nobody
+	cat >"$scratch/health.conf" <<-END
+		[hanging]
+		kind = redis
+		url = redis://127.0.0.1:$peer_port
+		timeout = 500ms
+		max_age = 0s
+		required = no
+	END
+	start_health --config "$scratch/health.conf"
+	wait_for answers /health/ready 200
+	mark_log
+	limit data $((($(memory_kb VmData) + 1024) * 1024)):unlimited
+	probe /health/ready -n 600
+	assertTrue "$answers answers, $failed failed" "[ $failed -gt 0 ]"
+	assertTrue 'the log says why' "wait_for logged \
+		'error: requests turned away for want of memory: '"
+	# Those that were answered leave room.
+	wait_for answers /health/live 200
+	limit data unlimited:unlimited
+	wait_for answers /health/ready 200
+	probe /health/ready -n 600
+	assertEquals 'failed' 0 "$failed"
+	assertEquals 'said once' 1 "$(grep -c 'want of memory' \
+		"$scratch/log/health")"
+	stop nobody
+}
+
 test_little_memory_at_the_start() {
 	local status size
 

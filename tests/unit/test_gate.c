@@ -40,6 +40,7 @@ static int test_close(int fd);
 
 #include "fcgi_scan.c"
 #include "gate_peer.c"
+#include "ratelimit.c"
 #include "unit.h"
 
 static int lines_logged;
