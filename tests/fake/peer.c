@@ -379,15 +379,16 @@ static void peer_run(int fd, const char *path, bool then)
 	if (then && peer_steps[first])
 		first++;
 	for (i = first; peer_steps[i] && !peer_is(peer_steps[i], "then"); i++) {
-		char *step;
+		/* Within a step all may end. */
+		static char *step;
 
 		if (peer_is(peer_steps[i], "loop"))
 			i = first;
+		free(step);
 		step = strdup(peer_steps[i]);
 		if (!step)
 			peer_die("memory");
 		peer_step(fd, step);
-		free(step);
 	}
 	exit(0);
 }
