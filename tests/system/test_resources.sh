@@ -243,22 +243,23 @@ descriptors() {
 test_few_descriptors() {
 	local i used
 
-	{
-		configure
-		for i in $(seq 40); do
-			cat <<-END
-				[cold$i]
-				kind = redis
-				url = redis://127.0.0.1:$silent
-				timeout = 300ms
-				max_age = 0s
-				required = no
-			END
-		done
-	} >"$scratch/health.conf"
+	configure >"$scratch/health.conf"
 	start_health --config "$scratch/health.conf"
 	wait_for answers /health/ready 200
 	used=$(descriptors)
+	stop health
+	for i in $(seq 40); do
+		cat <<-END
+			[cold$i]
+			kind = redis
+			url = redis://127.0.0.1:$silent
+			timeout = 300ms
+			max_age = 0s
+			required = no
+		END
+	done >>"$scratch/health.conf"
+	start_health --config "$scratch/health.conf"
+	wait_for answers /health/ready 200
 	limit nofile $((used + 8)):4096
 	for _ in 1 2 3; do
 		probe /health/ready
