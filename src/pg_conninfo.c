@@ -13,6 +13,7 @@
 
 #include "conf.h"
 #include "pg_parse.h"
+#include "pg_tls.h"
 #include "text.h"
 
 #define PG_FILE_MAX_BYTES (4 * 1024 * 1024)
@@ -197,6 +198,20 @@ static bool pg_keep_passwords(const char *text)
 	return good;
 }
 
+/* What is wrong with the content of a file; NULL: nothing, as far as can be
+ * said. */
+static const char *pg_file_wrong(const char *keyword, const char *text,
+				 size_t len)
+{
+	if (strcmp(keyword, "sslrootcert") == 0 && !pg_tls_has_cert(text, len))
+		return "holds no certificate that can be read (PEM is "
+		       "expected)";
+	if (strcmp(keyword, "sslcrl") == 0 && !pg_tls_has_crl(text, len))
+		return "holds no revocation list that can be read (PEM is "
+		       "expected)";
+	return NULL;
+}
+
 /*
  * Replaces the path by that of a copy in memory: libpq reads these files at
  * each connect, and on a dead mount, or from a FIFO put in their place, it
@@ -207,6 +222,7 @@ static bool pg_plan_file(struct pg_plan *plan, PQconninfoOption *option,
 {
 	struct pg_file *file = &plan->files[plan->n_files];
 	char why[PG_REASON_BYTES];
+	const char *wrong;
 	char *text;
 	size_t len;
 	bool good;
@@ -215,6 +231,7 @@ static bool pg_plan_file(struct pg_plan *plan, PQconninfoOption *option,
 		       sizeof(why)))
 		return pg_refuse(reason, "has a %s that cannot be used: %s",
 				 option->keyword, why);
+	wrong = pg_file_wrong(option->keyword, text, len);
 	file->fd = memfd_create("health", MFD_CLOEXEC);
 	good = file->fd >= 0 && fchmod(file->fd, 0600) == 0 &&
 	       pg_write_all(file->fd, text, len);
@@ -225,6 +242,9 @@ static bool pg_plan_file(struct pg_plan *plan, PQconninfoOption *option,
 	if (file->fd >= 0)
 		plan->n_files++;
 	snprintf(file->path, sizeof(file->path), "/proc/self/fd/%d", file->fd);
+	if (wrong)
+		return pg_refuse(reason, "has a %s that %s", option->keyword,
+				 wrong);
 	if (!good || access(file->path, R_OK))
 		return pg_refuse(reason,
 				 "has a %s that cannot be kept in memory; this "

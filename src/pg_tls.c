@@ -4,8 +4,8 @@
 
 #include "tls_words.h"
 
-#include <stdbool.h>
-
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -37,4 +37,49 @@ const char *pg_tls_reason(void)
 {
 	return pg_tls_result == X509_V_OK ? NULL
 					  : tls_words_verify(pg_tls_result);
+}
+
+/* OpenSSL would ask the terminal. */
+static int pg_tls_no_passphrase(char *to, int size, int writing, void *data)
+{
+	(void)to, (void)size, (void)writing, (void)data;
+	return 0;
+}
+
+/* As OpenSSL reads such a file for libpq: one broken part spoils it all. */
+static void pg_tls_count(const char *pem, size_t len, int *certs, int *crls)
+{
+	BIO *text = BIO_new_mem_buf(pem, (int)len);
+	STACK_OF(X509_INFO) *all = NULL;
+	const X509_INFO *info;
+	int i;
+
+	*certs = *crls = 0;
+	if (text)
+		all = PEM_X509_INFO_read_bio(text, NULL, pg_tls_no_passphrase,
+					     NULL);
+	for (i = 0; i < sk_X509_INFO_num(all); i++) {
+		info = sk_X509_INFO_value(all, i);
+		*certs += info->x509 != NULL;
+		*crls += info->crl != NULL;
+	}
+	sk_X509_INFO_pop_free(all, X509_INFO_free);
+	BIO_free(text);
+	ERR_clear_error();
+}
+
+bool pg_tls_has_cert(const char *pem, size_t len)
+{
+	int certs, crls;
+
+	pg_tls_count(pem, len, &certs, &crls);
+	return certs > 0;
+}
+
+bool pg_tls_has_crl(const char *pem, size_t len)
+{
+	int certs, crls;
+
+	pg_tls_count(pem, len, &certs, &crls);
+	return crls > 0;
 }

@@ -1,5 +1,5 @@
 /*
- * pg_tls: why a certificate was not accepted.
+ * pg_tls: why a certificate was not accepted, and what files are of use.
  *
  * libpq reports "certificate verify failed" without the reason, and by the
  * time we see the failure it has freed the SSL object that knew, often one
@@ -8,6 +8,9 @@
  */
 #ifndef HEALTH_PG_TLS_H
 #define HEALTH_PG_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
 
 /* From now on; once or more often.  The main thread, before there are others.
  */
@@ -19,5 +22,11 @@ void pg_tls_forget(void);
 /* "TLS: certificate has expired": of the SSL object that was freed last in this
  * thread since pg_tls_forget(), or NULL.  Static. */
 const char *pg_tls_reason(void);
+
+/* Whether a PEM text can be read to its end and holds a certificate, or a
+ * revocation list.  libpq passes over an sslcrl that it cannot read, and then
+ * takes revoked certificates. */
+bool pg_tls_has_cert(const char *pem, size_t len);
+bool pg_tls_has_crl(const char *pem, size_t len);
 
 #endif

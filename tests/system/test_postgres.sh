@@ -484,6 +484,20 @@ uses_certificate() {
 		grep -qFx "$(openssl x509 -noout -fingerprint -in "$tls/$1.pem")"
 }
 
+# make_crl: $tls/revoked.crl, which says that the CA takes `good` back
+make_crl() {
+	local serial
+
+	serial=$(openssl x509 -noout -serial -in "$tls/good.pem")
+	printf 'R\t%s\t%s\t%s\tunknown\t/CN=localhost\n' \
+		991231000000Z 200101000000Z "${serial#*=}" >"$tls/index"
+	printf '[ca]\ndefault_ca = one\n[one]\ndatabase = %s\n' \
+		"$tls/index" >"$tls/ca.cnf"
+	openssl ca -config "$tls/ca.cnf" -gencrl -crldays 2 -md sha256 \
+		-cert "$tls/ca.pem" -keyfile "$tls/ca.key" \
+		-out "$tls/revoked.crl" 2>>"$scratch/log/openssl"
+}
+
 serve_tls() {
 	serve <<-END
 		[name]
@@ -502,6 +516,10 @@ serve_tls() {
 		kind = postgres
 		url = postgresql://app@localhost:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/stranger.pem
 		password = $pg_password
+		[revoked]
+		kind = postgres
+		url = postgresql://app@localhost:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem&sslcrl=$tls/revoked.crl
+		password = $pg_password
 		[unverified]
 		kind = postgres
 		url = postgresql://app@localhost:$pg_port/postgres?sslmode=require
@@ -512,12 +530,14 @@ serve_tls() {
 
 test_tls() {
 	assertTrue 'certificate' 'use_certificate good' || return
+	assertTrue 'revocation list' make_crl || return
 	serve_tls
 	assert_healthy name
 	assert_healthy address
 	assert_healthy unverified
 	assert_failed wrong_name tls 'TLS: certificate is for another host'
 	assert_failed stranger tls
+	assert_failed revoked tls 'TLS: certificate is revoked'
 
 	assertTrue 'certificate' 'use_certificate other' || return
 	serve_tls

@@ -319,6 +319,18 @@ static void test_files(void)
 	pg_plan_destroy(plan);
 	CHECK_INT(fcntl(fd, F_GETFD), -1);
 
+	/* libpq would pass over such a list, and take what is revoked. */
+	file = fopen(path, "w");
+	fputs("content", file);
+	fclose(file);
+	snprintf(conninfo, sizeof(conninfo), "host=h sslcrl=%s", path);
+	CHECK(!plan_of(conninfo));
+	CHECK(strstr(mistake, "sslcrl that holds no revocation list"));
+	snprintf(conninfo, sizeof(conninfo), "host=h sslrootcert=%s", path);
+	CHECK(!plan_of(conninfo));
+	CHECK(strstr(mistake, "sslrootcert that holds no certificate"));
+	unlink(path);
+
 	snprintf(conninfo, sizeof(conninfo), "host=h sslrootcert=%s", fifo);
 	CHECK(!plan_of(conninfo));
 	CHECK(strstr(mistake, "sslrootcert"));
