@@ -382,6 +382,26 @@ static void settings_read(struct settings *settings, const char *path)
 
 /* ---- all of it ---- */
 
+/* Whoever asks would be told "No result within ..." for ever, and the log that
+ * all is well. */
+static void settings_note_slow(const struct settings *settings)
+{
+	int64_t within_ms = settings->health.answer_within_ms;
+	const struct check_common *common;
+	size_t i;
+
+	for (i = 0; i < settings->n; i++) {
+		common = &settings->checks[i].common;
+		if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
+			log_warn("[%s] timeout (%" PRId64 "ms) is not below "
+				 "answer_within (%" PRId64 "ms): what comes "
+				 "later than that is not waited for; raise "
+				 "answer_within, or set an interval",
+				 settings->checks[i].name, common->timeout_ms,
+				 within_ms);
+	}
+}
+
 int settings_load(struct settings *settings, const char *path)
 {
 	*settings = (struct settings){ .conf = conf_create() };
@@ -397,6 +417,7 @@ int settings_load(struct settings *settings, const char *path)
 		log_warn("no check is configured (%s): the service is called "
 			 "ready without asking anybody",
 			 settings->source);
+	settings_note_slow(settings);
 	return 0;
 }
 

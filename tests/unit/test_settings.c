@@ -287,6 +287,23 @@ static void test_file(void)
 	done();
 }
 
+/* A timeout that no answer waits for. */
+static void test_slow_check(void)
+{
+	CHECK_INT(load_text("[health]\nanswer_within = 2s\n"
+			    "[short]\nkind = postgres\nurl = x\n"
+			    "timeout = 1999ms\n"
+			    "[long]\nkind = postgres\nurl = x\n"
+			    "timeout = 2s\n"
+			    "[background]\nkind = postgres\nurl = x\n"
+			    "timeout = 9s\ninterval = 10s\n"),
+		  0);
+	CHECK_STR(logged, "[long] timeout (2000ms) is not below answer_within "
+			  "(2000ms): what comes later than that is not waited "
+			  "for; raise answer_within, or set an interval\n");
+	done();
+}
+
 static void test_health_defaults(void)
 {
 	CHECK_INT(load_text("[health]\n"), 0);
@@ -803,6 +820,7 @@ int main(void)
 	unsetenv("T_UNSET");
 	clear_environment();
 	test_file();
+	test_slow_check();
 	test_health_defaults();
 	test_mistakes();
 	test_background();
