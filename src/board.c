@@ -10,6 +10,10 @@
 #include "log.h"
 #include "share.h"
 
+/* A check that startup waits for is tried again in less (keeper.c), unless the
+ * process that did so has ended, as every CGI program has. */
+#define BOARD_RETRY_MS 6000
+
 struct board_slot {
 	struct board_policy policy;
 	struct record record;
@@ -155,6 +159,16 @@ static bool board_fresh(const struct board *board,
 	       share_renewing(board->share, check, clock_ms());
 }
 
+/* Whether anybody in the share may still try a check that has failed again. */
+static bool board_retried(const struct board *board,
+			  const struct board_slot *slot, int64_t asked_us)
+{
+	int64_t age_us = asked_us - slot->record.result.ended_us;
+
+	return !board->share ||
+	       age_us <= (BOARD_RETRY_MS + slot->policy.timeout_ms) * 1000;
+}
+
 static bool board_answered(const struct board *board,
 			   const struct board_slot *slot,
 			   const struct board_question *question)
@@ -165,7 +179,9 @@ static bool board_answered(const struct board *board,
 	case BOARD_LIVE:
 		return true;
 	case BOARD_STARTED:
-		return slot->latched || result->ended_us != 0;
+		return slot->latched ||
+		       (result->ended_us != 0 &&
+			board_retried(board, slot, question->asked_us));
 	case BOARD_READY:
 	case BOARD_ONE:
 		break;

@@ -32,7 +32,8 @@ struct board_policy {
 enum board_scope {
 	BOARD_READY,   /* all checks */
 	BOARD_ONE,     /* the check `check` */
-	BOARD_STARTED, /* the first result of each startup check */
+	BOARD_STARTED, /* the first result of each startup check; in a share
+			  another one when nobody tries it again */
 	BOARD_LIVE     /* whatever is there; never waits */
 };
 

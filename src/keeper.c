@@ -58,10 +58,13 @@ static int64_t keeper_until_ms(const struct keeper *keeper)
 	return clock_ms() + keeper->setup->common.timeout_ms + SHARE_SLACK_MS;
 }
 
+static void keeper_plan(struct keeper *keeper);
+
 /* The run, if there is one, is that of another process. */
 static void keeper_leave_to_others(struct keeper *keeper)
 {
 	keeper->held = false;
+	keeper_plan(keeper);
 	keeper->waiting = keeper_state(keeper).pending;
 	if (keeper->waiting)
 		keeper->world->look_soon(keeper->world->arg);
@@ -116,6 +119,11 @@ static int64_t keeper_retry_ms(struct keeper *keeper)
 	return at_ms;
 }
 
+static int64_t keeper_sooner_ms(int64_t a_ms, int64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
 /* When the next run that nobody wants is due; INT64_MAX: never. */
 static int64_t keeper_due_ms(struct keeper *keeper)
 {
@@ -123,9 +131,11 @@ static int64_t keeper_due_ms(struct keeper *keeper)
 	struct board_state state = keeper_state(keeper);
 
 	if (common->interval_ms && keeper->held)
-		return (state.result.ended_us - state.result.latency_us) /
-			       1000 +
-		       common->interval_ms;
+		return keeper_sooner_ms(
+			(state.result.ended_us - state.result.latency_us) /
+					1000 +
+				common->interval_ms,
+			state.latched ? INT64_MAX : keeper_retry_ms(keeper));
 	/* Who does not run it looks then whether anybody does. */
 	if (common->interval_ms)
 		return keeper_until_ms(keeper) + common->interval_ms;
@@ -174,8 +184,6 @@ static void keeper_on_next(void *arg)
 		keeper_run(keeper, false);
 	else if (keeper_is_used(keeper))
 		keeper_run(keeper, true);
-	if (!keeper->held)
-		keeper_plan(keeper);
 }
 
 static void keeper_on_result(void *arg, const struct result *result)
@@ -236,10 +244,8 @@ void keeper_attend(struct keeper *keeper)
 {
 	struct share *share = keeper->world->share;
 
-	if (keeper->held && share_ours(share, keeper->place) == SHARE_FREE) {
+	if (keeper->held && share_ours(share, keeper->place) == SHARE_FREE)
 		keeper_lose(keeper);
-		keeper_plan(keeper);
-	}
 	if (board_catch_up(keeper->world->board, keeper->place))
 		keeper_plan(keeper);
 	keeper->waiting = keeper->waiting && keeper_state(keeper).pending;

@@ -230,10 +230,10 @@ static void want(void *arg, size_t check)
 
 static struct result answer;
 
-/* A request that waited asks again, as of when it came. */
-static bool ask_as_of(struct process *process, int64_t asked_us)
+static bool ask_about(struct process *process, enum board_scope scope,
+		      int64_t asked_us)
 {
-	struct board_question question = { .scope = BOARD_READY,
+	struct board_question question = { .scope = scope,
 					   .asked_us = asked_us };
 	bool latched, late;
 	struct board_view view = { .results = &answer,
@@ -243,6 +243,12 @@ static bool ask_as_of(struct process *process, int64_t asked_us)
 
 	board_take_wanted(process->board, want, &process->keeper);
 	return answered;
+}
+
+/* A request that waited asks again, as of when it came. */
+static bool ask_as_of(struct process *process, int64_t asked_us)
+{
+	return ask_about(process, BOARD_READY, asked_us);
 }
 
 static bool ask(struct process *process)
@@ -546,6 +552,65 @@ static void test_interval(void)
 	world_end();
 }
 
+/* Who was stopped in a run, and lost it, goes on looking. */
+static void test_interval_lost(void)
+{
+	world();
+	setup.common.interval_ms = 10000;
+	setup.common.max_age_ms = 12000;
+	keeper_warm_up(&one.keeper);
+	fake_us += 2500000;
+	keeper_want(&two.keeper);
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	finish(&one, RESULT_TIMEOUT);
+	CHECK(!one.keeper.held);
+	process_kill(&two);
+	pass(&one, 12500);
+	CHECK(running(&one));
+	world_end();
+}
+
+/* Startup does not wait for the interval. */
+static void test_interval_startup(void)
+{
+	world();
+	setup.common.interval_ms = 3600000;
+	setup.common.max_age_ms = 3602000;
+	keeper_warm_up(&one.keeper);
+	finish(&one, RESULT_REFUSED);
+	pass(&one, 499);
+	CHECK(!running(&one));
+	pass(&one, 1);
+	CHECK(running(&one));
+	finish(&one, RESULT_OK);
+	pass(&one, 3599999);
+	CHECK(!running(&one));
+	pass(&one, 1);
+	CHECK(running(&one));
+	world_end();
+}
+
+/* Who tried what startup waits for has ended: somebody else does when he is
+ * asked. */
+static void test_startup_left_alone(void)
+{
+	world();
+	keeper_warm_up(&one.keeper);
+	keeper_warm_up(&two.keeper);
+	finish(&one, RESULT_REFUSED);
+	pass(&two, 8000);
+	CHECK(ask_about(&two, BOARD_STARTED, fake_us));
+	CHECK(!started(&two));
+	process_kill(&one);
+	pass(&two, 1);
+	CHECK(!ask_about(&two, BOARD_STARTED, fake_us));
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	CHECK(started(&two));
+	world_end();
+}
+
 static void test_part(void)
 {
 	warm_world();
@@ -636,6 +701,9 @@ int main(void)
 	test_outage();
 	test_latch();
 	test_interval();
+	test_interval_lost();
+	test_interval_startup();
+	test_startup_left_alone();
 	test_part();
 	test_join();
 	test_never_back();
