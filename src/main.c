@@ -152,7 +152,7 @@ struct base {
 	struct service *service;
 };
 
-static struct board *base_board(const struct base *base)
+static struct board *base_board(const struct base *base, bool cgi)
 {
 	const struct settings *settings = &base->settings;
 	struct board_policy *policies;
@@ -168,7 +168,9 @@ static struct board *base_board(const struct base *base)
 		policies[i].max_age_ms = common->max_age_ms;
 		policies[i].timeout_ms = common->timeout_ms;
 		policies[i].startup = common->startup;
-		policies[i].live = common->live;
+		/* What nothing keeps up to date may say for ever that the
+		 * application is dead. */
+		policies[i].live = common->live && !cgi;
 	}
 	board = board_create(settings->n, policies, base->share);
 	free(policies);
@@ -177,9 +179,9 @@ static struct board *base_board(const struct base *base)
 	return board;
 }
 
-static int base_open(struct base *base)
+static int base_open(struct base *base, bool cgi)
 {
-	base->board = base_board(base);
+	base->board = base_board(base, cgi);
 	if (base->board)
 		base->service = service_create(&base->settings, base->board,
 					       base->broken);
@@ -329,7 +331,7 @@ static int run(struct base *base, const struct options *options,
 	if (!base->broken && !options->once)
 		base->share = state_open(&base->settings,
 					 run_start(inherited, cgi));
-	if (base_open(base))
+	if (base_open(base, cgi))
 		return EX_OSERR;
 	if (cgi)
 		return single_cgi(&base->settings, base->service, base->board,

@@ -180,6 +180,29 @@ cgi_says() {
 	[ "$status" = "$1" ]
 }
 
+# Nobody tries it again meanwhile, and nobody keeps it up to date.
+mount_test_what_failed_is_tried_again() {
+	local health_program=$health_program
+
+	counted_with
+	printf '%s\n' '[health]' "state_dir = $scratch/state" '[flag]' \
+		'kind = file' "path = $scratch/flag" 'live = yes' \
+		'timeout = 100ms' >"$scratch/counted/health.conf"
+	cgi GET /health /ready
+	assert_status 503
+	cgi GET /health /started
+	assert_status 503
+	touch "$scratch/flag"
+	cgi GET /health /live
+	assert_status 200
+	assertTrue 'started' 'patience=20 wait_for cgi_has_started'
+}
+
+cgi_has_started() {
+	cgi GET /health /started
+	[ "$status" = 200 ]
+}
+
 mount_test_an_unsafe_folder() {
 	local health_program=$health_program lines
 
