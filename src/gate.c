@@ -325,6 +325,7 @@ static enum gate_sight gate_look(struct gate_conn *conn,
 		return GATE_END;
 	if (conn->lingering)
 		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_CHANGED;
+	conn->length = (size_t)n;
 	switch (fcgi_scan(buffer->bytes, (size_t)n, &length)) {
 	case FCGI_SCAN_WHOLE:
 		conn->spent = (size_t)n > length;
@@ -486,6 +487,11 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 int gate_conn_fd(const struct gate_conn *conn)
 {
 	return conn->fd;
+}
+
+size_t gate_conn_length(const struct gate_conn *conn)
+{
+	return conn->length;
 }
 
 bool gate_conn_spent(const struct gate_conn *conn)

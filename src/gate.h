@@ -62,6 +62,8 @@ int gate_conn_fd(const struct gate_conn *conn);
  * was there, which cannot be kept apart from it once it is read.
  */
 bool gate_conn_spent(const struct gate_conn *conn);
+/* How many bytes were there when the request was seen to be whole. */
+size_t gate_conn_length(const struct gate_conn *conn);
 
 /* The request was read to its end and answered; the next may come. */
 void gate_return(struct gate *gate, struct gate_conn *conn);

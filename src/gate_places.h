@@ -31,6 +31,7 @@ struct gate_conn {
 	/* for the thread that has the connection, without the lock */
 	bool watched;	 /* epoll knows it */
 	bool spent;	 /* see gate_conn_spent() */
+	size_t length;	 /* see gate_conn_length() */
 	bool lingering;	 /* answered; what comes is thrown away */
 	unsigned pieces; /* of the request that is not whole yet */
 	/* under the lock */

@@ -25,8 +25,11 @@
  * than this. */
 #define RESPONDER_CROWD 256
 #define RESPONDER_TRIM_MS 1000
-/* What must be there for libfcgi to take a request in. */
-#define RESPONDER_REQUEST_BYTES (256 * 1024)
+/* What libfcgi allocates to take a request in: its buffers; and for each
+ * parameter, of which there may be one in two bytes, the smallest block of
+ * malloc(3), and its place in a list that doubles by being copied. */
+#define RESPONDER_BUFFERS_BYTES (32 * 1024)
+#define RESPONDER_BYTES_PER_BYTE 28
 /* Descriptors that connections must leave to checks, and to all else. */
 #define RESPONDER_FILES_PER_CHECK 4
 #define RESPONDER_FILES 32
@@ -262,12 +265,14 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	visit_send(seat, visit, &response);
 }
 
-/* libfcgi ends the process by an assertion when it gets no memory, which is
- * twice that of a request at most; others may take some at the same time.
- * (volatile: compilers leave out what is allocated only to be freed.) */
-static bool responder_has_memory(void)
+/* libfcgi ends the process by an assertion when it gets no memory.  There must
+ * be twice as much: others may take some at the same time.  (volatile:
+ * compilers leave out what is allocated only to be freed.) */
+static bool responder_has_memory(const struct gate_conn *conn)
 {
-	void *volatile room = malloc(RESPONDER_REQUEST_BYTES);
+	size_t need = RESPONDER_BUFFERS_BYTES +
+		      gate_conn_length(conn) * RESPONDER_BYTES_PER_BYTE;
+	void *volatile room = malloc(2 * need);
 
 	free(room);
 	return room != NULL;
@@ -288,7 +293,8 @@ static void seat_turn_away(struct responder_seat *seat, struct gate_conn *conn)
 static void seat_serve_request(struct responder_seat *seat,
 			       struct gate_conn *conn)
 {
-	struct visit *visit = responder_has_memory() ? seat_visit(seat) : NULL;
+	struct visit *visit = responder_has_memory(conn) ? seat_visit(seat)
+							 : NULL;
 	FCGX_Request *request;
 	char trash[1024];
 

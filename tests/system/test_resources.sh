@@ -5,7 +5,7 @@
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
-need postgres psql redis-server redis-cli nginx jq prlimit cc
+need postgres psql redis-server redis-cli nginx jq prlimit cc perl
 
 oneTimeSetUp() {
 	start_postgres || return
@@ -361,9 +361,36 @@ test_no_memory_for_requests() {
 	wait_for answers /health/ready 200
 	probe /health/ready -n 600
 	assertEquals 'failed' 0 "$failed"
-	assertEquals 'said once' 1 "$(grep -c 'want of memory' \
-		"$scratch/log/health")"
+	assertEquals 'said once' 1 "$(new_log | grep -c 'want of memory')"
 	stop nobody
+}
+
+# libfcgi takes much more memory for small parameters than they are long, and
+# ends the process when it gets none.
+test_no_memory_for_parameters() {
+	local many
+
+	[ -z "$sanitized" ] || return 0
+	configure >"$scratch/health.conf"
+	start_health --config "$scratch/health.conf"
+	wait_for answers /health/ready 200
+	perl -e '
+		sub record { pack("CCnnCC", 1, $_[0], 1, length $_[1], 0, 0) . $_[1] }
+		print record(1, "\0\1\1\0\0\0\0\0"), record(4, "\0\0" x 24000),
+			record(4, ""), record(5, "");
+	' >"$scratch/many"
+	for many in 1 2 3 4 5 6 7 8; do
+		limit data $((($(memory_kb VmData) + 512) * 1024)):unlimited
+		"$fake/fcgi_peer" "unix:$health_socket" stdin <"$scratch/many" \
+			>"$scratch/attack"
+		running health || fail "ended by request $many"
+		limit data unlimited:unlimited
+	done
+	# With enough of it, such a request is answered.
+	"$fake/fcgi_peer" "unix:$health_socket" stdin <"$scratch/many" \
+		>"$scratch/attack"
+	assertContains "$(cat "$scratch/attack")" 'answers=1'
+	wait_for answers /health/ready 200
 }
 
 test_little_memory_at_the_start() {
