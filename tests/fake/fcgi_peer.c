@@ -27,8 +27,8 @@
  *	sip		N requests at once, whose answers are read byte by byte,
  *			one each ms
  *	stdin		what stands on standard input
- *	getvalues	FCGI_GET_VALUES with more names than libfcgi has room
- *for hidden		the same, in the padding of N: 1, 4 or 5 (BEGIN, PARAMS
+ *	getvalues	FCGI_GET_VALUES with more names than libfcgi can take
+ *	hidden		the same, in the padding of N: 1, 4 or 5 (BEGIN, PARAMS
  *			or STDIN)
  *	lengths		a name whose length overflows an int
  *	unknown-type	a record of a type that does not exist
