@@ -12,9 +12,9 @@
  *	key = ${VARIABLE}	; from the environment; unset is a mistake
  *	key = $${not}		; stands for "${not}"
  *
- * A line is a whole: none goes on in the next one.  The content of a key_file
- * loses one newline at its end; its path may be relative to the folder of the
- * configuration file.
+ * A line is a whole: none goes on in the next one.  The content of a key_file,
+ * and of a variable, loses one newline at its end; the path of the file may be
+ * relative to the folder of the configuration file.
  *
  * All mistakes are collected, each a sentence that names file, line and key;
  * nothing stops at the first.  Used by one thread, before there are others.

@@ -294,10 +294,8 @@ static char *conf_read_value_file(struct conf *conf,
 		conf_collect(conf, place, "%.200s %s", called, reason);
 		return NULL;
 	}
-	if (len > 0 && text[len - 1] == '\n')
-		text[--len] = '\0';
-	if (len > 0 && text[len - 1] == '\r')
-		text[--len] = '\0';
+	len = text_line_len(text, len);
+	text[len] = '\0';
 	if (len > 0 && !memchr(text, '\0', len))
 		return text;
 	conf_collect(conf, place, "%.200s %s", called,

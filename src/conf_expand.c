@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "conf_store.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,9 @@ static size_t conf_expand_piece(struct conf *conf,
 		*piece = conf_variable(conf, place, at);
 		if (!*piece)
 			return 0;
-		*len = strlen(*piece);
+		/* Secrets of container platforms that were made with echo end
+		 * in one. */
+		*len = text_line_len(*piece, strlen(*piece));
 		return conf_variable_len(at) + sizeof("${}") - 1;
 	}
 	plain = 1 + strcspn(at + 1, "$");

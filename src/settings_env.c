@@ -3,6 +3,7 @@
 #include "settings_env.h"
 
 #include "log.h"
+#include "text.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -35,12 +36,17 @@ static const struct settings_variable settings_variables[] = {
 #define SETTINGS_VARIABLES \
 	(sizeof(settings_variables) / sizeof(settings_variables[0]))
 
-/* Container platforms set variables to "" for "not set". */
+/* Container platforms set variables to "" for "not set", and secrets made with
+ * echo end in a newline, which goes: in place, where the value is overwritten
+ * later on. */
 static const char *settings_env(const char *name)
 {
-	const char *value = getenv(name);
+	char *value = getenv(name);
 
-	return value && *value ? value : NULL;
+	if (!value)
+		return NULL;
+	value[text_line_len(value, strlen(value))] = '\0';
+	return *value ? value : NULL;
 }
 
 /* Adds a variable to its check, when it is set. */
@@ -77,7 +83,10 @@ static void settings_env_database(struct conf *conf)
 
 	if (!value)
 		return;
-	if (!rest && strchr(value, '=')) { /* "host=db dbname=app" */
+	/* "host=db dbname=app"; and with a blank or a quote in front, which
+	 * shells take away and env files do not, it is a mistake, and no other
+	 * database. */
+	if ((!rest && strchr(value, '=')) || strchr(" \t\"'", value[0])) {
 		settings_env_add(conf, "database", "DATABASE_URL");
 		return;
 	}

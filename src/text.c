@@ -475,3 +475,12 @@ const char *text_nearest(const char *word, const char *const words[])
 	}
 	return nearest;
 }
+
+size_t text_line_len(const char *text, size_t len)
+{
+	if (len > 0 && text[len - 1] == '\n')
+		len--;
+	if (len > 0 && text[len - 1] == '\r')
+		len--;
+	return len;
+}

@@ -50,6 +50,9 @@ void text_mask(char *text);
 /* Masks and cleans, in this order; of a very long text only the beginning. */
 void text_show(char *to, size_t size, const char *from);
 
+/* The length without one newline at the end, "\n" or "\r\n". */
+size_t text_line_len(const char *text, size_t len);
+
 /*
  * The word of `words` (NULL-terminated) that a person most likely meant by
  * `word`, or NULL when none is near.  Borrowed from `words`.

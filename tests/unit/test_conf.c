@@ -440,6 +440,12 @@ static void test_variables(void)
 	CHECK_STR(all.url, "ajoeb$c$");
 	CHECK_STR(all.password, "${T_NAME} $$");
 	CHECK_STR(conf_section_get(conf_section_at(conf, 0), "name"), "joe");
+	setenv("T_LINE", "line\r\n", 1);
+	setenv("T_LINES", "two\n\n", 1);
+	apply("[s]\nname = ${T_LINE}\nurl = ${T_LINE}-${T_LINES}.\n");
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(all.name, "line");
+	CHECK_STR(all.url, "line-two\n.");
 	apply("[s]\nname = ${T_UNSET}\npassword = ${T NAME}\nurl = x${\n"
 	      "ca_file = ${}\nline = ${0T}\n");
 	CHECK_STR(mistakes(),
