@@ -135,7 +135,7 @@ test_many_at_once() {
 		return
 	fi
 	# Who has to log in waits for others here.
-	patience_ms=2000 slack_ms=1000
+	patience_ms=2000 slack_ms=1000 relay_niceness=19
 	cat >>"$scratch/table" <<-END
 
 		## At once

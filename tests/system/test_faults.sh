@@ -22,7 +22,7 @@ assert_row() {
 
 # assert_rows NAME ROW...: in one round
 assert_rows() {
-	echo "$SECONDS s: $1 ${#@}"; 	fault_round assert_row "${@:2}"
+	fault_round assert_row "${@:2}"
 	assertEquals "$1: a round" 0 $?
 	assertEquals "$1: liveness failed" 0 "$live_failed"
 	# Someone who waits for the slowest has what is allowed to each.
