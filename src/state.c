@@ -7,12 +7,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "log.h"
 #include "settings.h"
 #include "share.h"
+
+#define STATE_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 /* Reads a line that the kernel makes; "" when there is none. */
 static void state_read_line(char *line, size_t size, const char *path)
@@ -26,20 +29,35 @@ static void state_read_line(char *line, size_t size, const char *path)
 		close(fd);
 }
 
+/* Names one namespace of ours; "" on kernels that have one for all. */
+static void state_read_namespace(char *name, size_t size, const char *path)
+{
+	ssize_t len = readlink(path, name, size - 1);
+
+	name[len > 0 ? len : 0] = '\0';
+}
+
 /*
  * Times in the file are those of CLOCK_MONOTONIC: they mean nothing after
  * another boot (random(4)), on another machine that has the same directory,
- * and in another time namespace (time_namespaces(7)).
+ * and in another time namespace (time_namespaces(7)).  Neither does a result
+ * where an address or a path leads elsewhere: in another network namespace, or
+ * under another root.  -1 when there is no telling.
  */
-static void state_salt(char *salt, size_t size)
+static int state_salt(char *salt, size_t size)
 {
-	char boot[64], clock[64] = "";
+	char boot[64], clock[64], network[64];
+	struct stat root;
 
-	state_read_line(boot, sizeof(boot), "/proc/sys/kernel/random/boot_id");
-	/* Kernels without such namespaces have one clock. */
-	if (readlink("/proc/self/ns/time", clock, sizeof(clock) - 1) < 0)
-		clock[0] = '\0';
-	snprintf(salt, size, "%s %s %s", PACKAGE_STRING, boot, clock);
+	state_read_line(boot, sizeof(boot), STATE_BOOT_ID);
+	if (!boot[0] || stat("/", &root))
+		return -1;
+	state_read_namespace(clock, sizeof(clock), "/proc/self/ns/time");
+	state_read_namespace(network, sizeof(network), "/proc/self/ns/net");
+	snprintf(salt, size, "%s %s %s %s %" PRIuMAX ":%" PRIuMAX,
+		 PACKAGE_STRING, boot, clock, network, (uintmax_t)root.st_dev,
+		 (uintmax_t)root.st_ino);
+	return 0;
 }
 
 /* Whether to share, and in which directory; NULL: the one of this user. */
@@ -61,11 +79,16 @@ static struct share *state_open_share(const struct settings *settings,
 				      struct share_options *options,
 				      char *reason, size_t reason_size)
 {
-	char salt[256];
+	char salt[512];
 
 	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
 		       "the digest is no identity");
-	state_salt(salt, sizeof(salt));
+	if (state_salt(salt, sizeof(salt))) {
+		snprintf(reason, reason_size,
+			 "%s: cannot be read, and tells one boot from another",
+			 STATE_BOOT_ID);
+		return NULL;
+	}
 	options->n = settings->n;
 	if (settings_digest(settings, salt, options->identity)) {
 		snprintf(reason, reason_size, "out of memory");

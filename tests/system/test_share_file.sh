@@ -303,6 +303,76 @@ test_an_old_file() {
 	assert_status 503
 }
 
+# ---- other worlds that have the directory, too
+
+# In a network where the same address leads elsewhere, here to nobody
+test_another_network() {
+	if ! unshare -n true 2>/dev/null; then
+		echo 'not root, or no namespaces: not tried'
+		return
+	fi
+	serve_as a
+	wait_for is a /health/ready 200
+	serve_as b unshare -n
+	of b /health/ready
+	assert_status 503
+	of b /health/started
+	assert_status 503
+	of a /health/ready
+	assert_status 200
+	assertEquals 'files' 2 "$(find "$state" -name 'board-*' | wc -l)"
+}
+
+# with_another_root PROGRAM...: in place of this shell, with all that there is in this one
+with_another_root() {
+	exec unshare -m bash -c 'mount -t tmpfs none "$1" && cd "$1" && for i in /*; do
+			if [ -L "$i" ]; then
+				cp -a "$i" ".$i"
+			elif [ -d "$i" ]; then
+				mkdir ".$i" && mount --rbind "$i" ".$i"
+			fi || exit
+		done && shift && exec chroot . "$@"' - "$scratch/root" "$@"
+}
+
+test_another_root() {
+	mkdir -p "$scratch/root"
+	if ! (with_another_root true) 2>/dev/null; then
+		echo 'not root, or no namespaces: not tried'
+		return
+	fi
+	serve_as a
+	wait_for is a /health/ready 200
+	serve_as b with_another_root
+	wait_for is b /health/ready 200
+	assertEquals 'files' 2 "$(find "$state" -name 'board-*' | wc -l)"
+	# But not for having other mounts.
+	stop b
+	serve_as b unshare -m
+	wait_for is b /health/ready 200
+	assertEquals 'files' 1 "$(find "$state" -name 'board-*' | wc -l)"
+}
+
+# Where the boots of the machine cannot be told apart, no file outlives one.
+test_no_boot() {
+	if ! (without_boots true) 2>/dev/null; then
+		echo 'not root, no namespaces, or an old kernel: not tried'
+		return
+	fi
+	serve_as a without_boots
+	of a /health/ready
+	assert_status 200
+	assertEquals "$(cat "$scratch/log/a")" 1 "$(grep -c \
+		'warn: state_dir: .*boot_id: .*; this process shares no results' \
+		"$scratch/log/a")"
+	assertFalse 'a file' "[ -e '$state' ]"
+}
+
+# As systemd.exec(5) does, by ProcSubset=pid
+without_boots() {
+	exec unshare -m bash -c 'mount -t proc -o subset=pid none /proc &&
+		exec "$@"' - "$@"
+}
+
 # ---- where nothing can lie
 
 test_no_place() {
