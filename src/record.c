@@ -37,8 +37,13 @@ bool record_sane(struct record *record, int64_t now_us)
 
 	if (result->code < 0 || result->code >= RESULT_CODE_COUNT ||
 	    result->latency_us < 0 || result->ended_us <= 0 ||
-	    result->ended_us > now_us || record->first_ok_us > now_us ||
+	    result->ended_us > now_us || record->first_ok_us < 0 ||
+	    record->first_ok_us > now_us || record->failing_since_us < 0 ||
 	    record->failing_since_us > now_us)
+		return false;
+	/* One more of each is to fit in. */
+	if (record->failures < 0 || record->failures > record->runs ||
+	    record->runs == INT64_MAX)
 		return false;
 	_Static_assert(sizeof(result->error) <= RESULT_DETAIL_BYTES &&
 			       sizeof(result->step) <= RESULT_DETAIL_BYTES,

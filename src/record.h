@@ -26,8 +26,8 @@ void record_add(struct record *record, const struct result *result);
 
 /*
  * Makes a record from outside one that is safe to use: texts end and are
- * clean, latencies are not negative.  false: it cannot be meant, its code is
- * none, or it was made after now_us.
+ * clean, latencies are not negative, and counters do not overflow.  false: it
+ * cannot be meant, its code is none, or it was made after now_us.
  */
 bool record_sane(struct record *record, int64_t now_us);
 

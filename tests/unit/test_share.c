@@ -444,6 +444,36 @@ static void test_dead_holder(void)
 	share_close(share);
 }
 
+/* What no run has made is not read, whatever sum it has. */
+static void test_insane(void)
+{
+	struct share *share = open_share();
+	struct record wrong[9];
+	uint64_t seen = 0;
+	size_t i;
+
+	for (i = 0; i < 9; i++)
+		wrong[i] = make_record(1);
+	wrong[0].result.ended_us = *fake_us + 1;
+	wrong[1].result.latency_us = -1;
+	wrong[2].result.code = RESULT_CODE_COUNT;
+	wrong[3].first_ok_us = *fake_us + 1;
+	wrong[4].first_ok_us = -1;
+	wrong[5].failing_since_us = INT64_MIN;
+	wrong[6].runs = wrong[6].failures = INT64_MAX;
+	wrong[7].runs = wrong[7].failures = INT64_MIN;
+	wrong[8].failures = wrong[8].runs + 1;
+	for (i = 0; i < 9; i++) {
+		CHECK(take(share));
+		CHECK(share_publish(share, 0, &wrong[i]));
+		CHECK(!share_read(share, 0, &seen, &wrong[i]));
+	}
+	CHECK(take(share));
+	CHECK(publish(share, 1));
+	CHECK_INT(read_record(share), 1);
+	share_close(share);
+}
+
 int main(void)
 {
 	fake_us = mmap(NULL, sizeof(*fake_us), PROT_READ | PROT_WRITE,
@@ -460,6 +490,7 @@ int main(void)
 	test_stopped_for_long();
 	test_late_before_the_holder();
 	test_dead_holder();
+	test_insane();
 	end_share();
 	return unit_report();
 }
