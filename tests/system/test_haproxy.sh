@@ -1,5 +1,6 @@
 #!/bin/bash
-# HAProxy in front of a running program: haproxy/health.cfg as it is shipped.
+# HAProxy in front of a running program: haproxy/health.cfg as it is shipped,
+# with the lines for the frontend that it tells of.
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need haproxy
 
@@ -19,9 +20,8 @@ mount_start() {
 			mode http
 			timeout client 10s
 			bind 127.0.0.1:$port
-			acl health path,url_dec /health
-			acl health path,url_dec -m beg /health/
-			use_backend health if health
+			$(sed -En 's/^#\t((acl|use_backend) .*)/\1/p' \
+				"$HEALTH_SRCDIR/haproxy/health.cfg")
 			default_backend site
 		backend site
 			mode http
