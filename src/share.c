@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -26,10 +27,12 @@
 #define SHARE_TOKENS (UINT64_C(1) << 22)
 
 /* How often a copy that changes meanwhile is read again, a token looked for,
- * and a file opened that is removed at that moment. */
+ * and a file opened that is removed at that moment, with a pause: on a busy
+ * machine who removes it may not have run yet. */
 #define SHARE_READ_TRIES 8
 #define SHARE_TOKEN_TRIES 1000
-#define SHARE_OPEN_TRIES 3
+#define SHARE_OPEN_TRIES 10
+#define SHARE_OPEN_PAUSE_MS 20
 
 /* A lease, from the highest bit: token (22), enum share_lease (3), until_ms. */
 #define SHARE_UNTIL_BITS 39
@@ -209,20 +212,24 @@ static void share_remove(struct share *share)
 		share_file_remove(&share->file);
 }
 
-static int share_join(struct share *share, char *reason, size_t reason_size)
+static int share_join(struct share *share, int tries, char *reason,
+		      size_t reason_size)
 {
-	int tries;
+	static const struct timespec pause = { .tv_nsec = SHARE_OPEN_PAUSE_MS *
+							  1000000 };
 
-	for (tries = 0; tries < SHARE_OPEN_TRIES; tries++) {
+	for (;;) {
 		if (share_open_file(share, reason, reason_size))
 			return -1;
-		if (!share_enter(share, reason, reason_size))
-			continue;
-		if (share->options.founder && share_is_alone(share))
-			atomic_store(&share->header->began_us, clock_us());
-		return 0;
+		if (share_enter(share, reason, reason_size))
+			break;
+		if (--tries == 0)
+			return -1;
+		nanosleep(&pause, NULL);
 	}
-	return -1;
+	if (share->options.founder && share_is_alone(share))
+		atomic_store(&share->header->began_us, clock_us());
+	return 0;
 }
 
 struct share *share_open(const struct share_options *options, char *reason,
@@ -235,7 +242,7 @@ struct share *share_open(const struct share_options *options, char *reason,
 		return NULL;
 	}
 	share->options = *options;
-	if (share_join(share, reason, reason_size) == 0)
+	if (share_join(share, SHARE_OPEN_TRIES, reason, reason_size) == 0)
 		return share;
 	if (share->header)
 		share_file_close(&share->file);
@@ -247,7 +254,8 @@ bool share_rejoin(struct share *share)
 {
 	char reason[PATH_MAX + 128];
 
-	return share_join(share, reason, sizeof(reason)) == 0;
+	/* The prober does not wait: it looks again in a second. */
+	return share_join(share, 1, reason, sizeof(reason)) == 0;
 }
 
 void share_close(struct share *share)

@@ -31,6 +31,7 @@ static inline int64_t clock_ms(void)
 
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 
 static int step_left; /* until the signal; 0: there is none */
 static int step_signal;
@@ -64,6 +65,16 @@ static void step_store(_Atomic uint64_t *object, uint64_t value)
 #define atomic_compare_exchange_strong(object, expected, value) \
 	(step(), atomic_compare_exchange_strong_explicit(       \
 			 object, expected, value, SEQ_CST, SEQ_CST))
+
+/* What goes on in other processes during a pause */
+static void (*on_pause)(void);
+
+static void pass_pause(void)
+{
+	if (on_pause)
+		on_pause();
+}
+#define nanosleep(time, left) ((void)(time), pass_pause())
 
 #include "share.c"
 
@@ -444,6 +455,41 @@ static void test_dead_holder(void)
 	share_close(share);
 }
 
+static struct share *leaving;
+static int pauses;
+
+static void leave_at_last(void)
+{
+	if (++pauses < 5)
+		return;
+	share_file_remove(&leaving->file);
+	share_file_close(&leaving->file);
+	on_pause = NULL;
+}
+
+/* The last one is about to remove the file, and does not get to run: who comes
+ * waits for that, and has a new file. */
+static void test_a_slow_end(void)
+{
+	struct share *share;
+	struct flock lock;
+	struct record record = make_record(1);
+	uint64_t seen = 0;
+
+	leaving = open_share();
+	CHECK(take(leaving));
+	CHECK(publish(leaving, 1));
+	CHECK_INT(share_lock(leaving, F_OFD_SETLK, 0, SHARE_TOKENS, &lock), 0);
+	on_pause = leave_at_last;
+	share = open_share();
+	CHECK_INT(pauses, 5);
+	CHECK(!share_file_is_gone(&share->file));
+	CHECK(!share_read(share, 0, &seen, &record));
+	CHECK(take(share));
+	share_close(share);
+	free(leaving);
+}
+
 /* What no run has made is not read, whatever sum it has. */
 static void test_insane(void)
 {
@@ -491,6 +537,7 @@ int main(void)
 	test_late_before_the_holder();
 	test_dead_holder();
 	test_insane();
+	test_a_slow_end();
 	end_share();
 	return unit_report();
 }
