@@ -286,12 +286,23 @@ void share_file_close(struct share_file *file)
 	close(file->fd);
 }
 
+/* Whether the name stands for something else, or for nothing; in doubt it does
+ * not. */
+static bool share_file_is_renamed(const struct share_file *file,
+				  const struct stat *ours)
+{
+	struct stat there;
+
+	if (lstat(file->path, &there))
+		return errno == ENOENT || errno == ENOTDIR;
+	return ours->st_dev != there.st_dev || ours->st_ino != there.st_ino;
+}
+
 void share_file_remove(const struct share_file *file)
 {
-	struct stat ours, there;
+	struct stat ours;
 
-	if (fstat(file->fd, &ours) == 0 && lstat(file->path, &there) == 0 &&
-	    ours.st_dev == there.st_dev && ours.st_ino == there.st_ino)
+	if (fstat(file->fd, &ours) == 0 && !share_file_is_renamed(file, &ours))
 		unlink(file->path);
 }
 
@@ -309,7 +320,7 @@ bool share_file_intact(const struct share_file *file, char *reason,
 
 	if (fstat(file->fd, &status))
 		share_file_say_errno(reason, reason_size, file->path);
-	else if (status.st_nlink == 0)
+	else if (status.st_nlink == 0 || share_file_is_renamed(file, &status))
 		share_file_say(reason, reason_size, file->path, "was removed");
 	else if ((uintmax_t)status.st_size != file->size ||
 		 atomic_load(&share_file_mapped.lost))

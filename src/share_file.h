@@ -53,7 +53,7 @@ void share_file_remove(const struct share_file *file);
 /* Whether it was removed. */
 bool share_file_is_gone(const struct share_file *file);
 
-/* false: the file was removed or cut; why, in words. */
+/* false: the file was removed, has lost its name or was cut; why, in words. */
 bool share_file_intact(const struct share_file *file, char *reason,
 		       size_t reason_size);
 

@@ -461,6 +461,10 @@ test_removed_while_used() {
 	while_used 'rm -r "$state"' 'was removed'
 	while_used 'cp "$board" "$state/new"; mv "$state/new" "$board"' \
 		'was removed'
+	# Who comes later would not find those that share it.
+	while_used 'mv "$state" "$state.old"' 'was removed'
+	while_used 'mv "$board" "$board.old"' 'was removed'
+	rm -rf "$state.old"
 }
 
 test_overwritten_while_used() {

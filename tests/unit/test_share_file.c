@@ -165,6 +165,15 @@ static void test_removed(void)
 	CHECK(share_file_is_gone(&file));
 	CHECK(!share_file_intact(&file, reason, sizeof(reason)));
 	CHECK(strstr(reason, "was removed") != NULL);
+	share_file_close(&file);
+	CHECK_INT(get(&file, dir), 0);
+	CHECK(share_file_intact(&file, reason, sizeof(reason)));
+	/* Whoever comes would not find it. */
+	CHECK_INT(rename(path, "elsewhere"), 0);
+	reason[0] = '\0';
+	CHECK(!share_file_intact(&file, reason, sizeof(reason)));
+	CHECK(strstr(reason, "was removed") != NULL);
+	CHECK_INT(unlink("elsewhere"), 0);
 	/* What has taken its place is somebody else's. */
 	put(path, SIZE, 0600);
 	share_file_remove(&file);
