@@ -186,6 +186,12 @@ static void log_start(struct log_writer *writer)
 
 /* ---- everybody else ---- */
 
+/* Whether something that was put up to here is not written yet. */
+static bool log_is_to_come(const struct log_writer *writer, size_t put)
+{
+	return (ssize_t)(put - writer->wrote) > 0;
+}
+
 /* Until what was put up to here is written, or the writer is late. */
 static void log_wait(struct log_writer *writer, size_t put)
 {
@@ -197,10 +203,11 @@ static void log_wait(struct log_writer *writer, size_t put)
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
 	}
-	while (!writer->stuck && (ssize_t)(put - writer->wrote) > 0)
+	while (!writer->stuck && log_is_to_come(writer, put))
 		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
 					   &until) == ETIMEDOUT)
-			writer->stuck = true;
+			/* It may have come before we had the lock again. */
+			writer->stuck = log_is_to_come(writer, put);
 }
 
 /* Without a thread it is written here, if that is likely to come back. */

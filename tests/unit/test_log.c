@@ -1,4 +1,14 @@
+#include "config.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+static int test_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
+			  const struct timespec *until);
+#define pthread_cond_timedwait test_timedwait
 #include "log.c"
+#undef pthread_cond_timedwait
 #include "result.c"
 
 #include "unit.h"
@@ -22,6 +32,18 @@ void text_show(char *to, size_t size, const char *from)
 			to[i] = '*';
 	}
 	to[i] = '\0';
+}
+
+/* The time is over, and what is waited for has come by then. */
+static bool just_in_time;
+
+static int test_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
+			  const struct timespec *until)
+{
+	if (!just_in_time)
+		return pthread_cond_timedwait(cond, lock, until);
+	pthread_cond_wait(cond, lock);
+	return ETIMEDOUT;
 }
 
 /* ---- descriptor 2 as a pipe ---- */
@@ -96,6 +118,16 @@ static void test_lines(void)
 	log_info("%m");
 	CHECK_STR(message(said()), "info: No such file or directory\n");
 	CHECK_INT(errno, ENOENT);
+}
+
+/* Who was written in time is not stuck, though nobody saw it in time. */
+static void test_just_in_time(void)
+{
+	just_in_time = true;
+	log_info("in time");
+	just_in_time = false;
+	CHECK(writer_idle());
+	CHECK_STR(message(said()), "info: in time\n");
 }
 
 static void test_levels(void)
@@ -266,6 +298,7 @@ int main(void)
 {
 	pipe_open();
 	test_lines();
+	test_just_in_time();
 	test_levels();
 	test_long();
 	test_without();
