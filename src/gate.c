@@ -355,7 +355,7 @@ static void gate_complain(struct gate *gate)
 
 	if (n)
 		log_warn("connections closed, since what they sent is no "
-			 "FastCGI request, or too long a one: %zu",
+			 "FastCGI request, too long a one, or given up: %zu",
 			 n);
 }
 
