@@ -134,7 +134,10 @@ static int share_open_file(struct share *share, char *reason,
 					 fill, options, reason, reason_size);
 	if (opened)
 		return -1;
-	share->header = share->file.memory;
+	/* Another file lies where the last one did: other threads look there.
+	 */
+	if (!share->header)
+		share->header = share->file.memory;
 	if (share_is_ours(share->header, options))
 		return 0;
 	snprintf(reason, reason_size,
