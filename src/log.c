@@ -192,17 +192,24 @@ static bool log_is_to_come(const struct log_writer *writer, size_t put)
 	return (ssize_t)(put - writer->wrote) > 0;
 }
 
-/* Until what was put up to here is written, or the writer is late. */
-static void log_wait(struct log_writer *writer, size_t put)
+static struct timespec log_in_ms(int ms)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LOG_PATIENCE_MS * 1000000;
+	until.tv_nsec += ms * 1000000;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_nsec -= 1000000000;
 		until.tv_sec++;
 	}
+	return until;
+}
+
+/* Until what was put up to here is written, or the writer is late. */
+static void log_wait(struct log_writer *writer, size_t put)
+{
+	struct timespec until = log_in_ms(LOG_PATIENCE_MS);
+
 	while (!writer->stuck && log_is_to_come(writer, put))
 		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
 					   &until) == ETIMEDOUT)
@@ -259,4 +266,18 @@ void log_line(enum log_level level, const char *fmt, ...)
 	line[len++] = '\n';
 	log_put(&log_writer, line, len);
 	errno = saved;
+}
+
+void log_end(void)
+{
+	struct log_writer *writer = &log_writer;
+	struct timespec until = log_in_ms(LOG_END_MS);
+
+	pthread_mutex_lock(&writer->lock);
+	while (writer->state == LOG_RUNNING &&
+	       (writer->put != writer->wrote || writer->lost))
+		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
+					   &until) == ETIMEDOUT)
+			break;
+	pthread_mutex_unlock(&writer->lock);
 }

@@ -23,6 +23,11 @@ void log_set_level(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* To be called before the process ends: waits for lines that are still to be
+ * written, LOG_END_MS at most. */
+#define LOG_END_MS 500
+void log_end(void);
+
 #define log_err(...) log_line(LOG_ERR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)
 #define log_info(...) log_line(LOG_INFO, __VA_ARGS__)

@@ -268,8 +268,10 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 	listen_leave(listener);
 	responder_stop(responder);
 	/* A prober that is stuck is left behind with all that it holds. */
-	if (prober && prober_stop(prober))
+	if (prober && prober_stop(prober)) {
+		log_end();
 		_exit(status);
+	}
 	responder_destroy(responder);
 	return status;
 }
@@ -417,5 +419,6 @@ int main(int argc, char **argv)
 	log_set_level((enum log_level)base.settings.health.log_level);
 	status = run(&base, &options, &inherited, cgi, &signals);
 	base_close(&base);
+	log_end();
 	return status;
 }

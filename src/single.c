@@ -11,6 +11,7 @@
 
 #include "answer.h"
 #include "clock.h"
+#include "log.h"
 #include "prober.h"
 #include "settings.h"
 
@@ -117,8 +118,10 @@ static int single_answer(struct single *single,
 static int single_end(struct single *single, int status)
 {
 	close(STDOUT_FILENO);
-	if (single->prober && prober_stop(single->prober))
+	if (single->prober && prober_stop(single->prober)) {
+		log_end();
 		_exit(status);
+	}
 	return status;
 }
 

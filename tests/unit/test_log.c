@@ -212,6 +212,32 @@ static void test_full(void)
 	CHECK_INT(i, 5000);
 }
 
+static void *drain_pipe(void *arg)
+{
+	size_t lines, lost;
+
+	(void)arg;
+	drain(out[0], "before the end", &lines, &lost);
+	return NULL;
+}
+
+/* Before the process ends, late lines are waited for, but not for ever. */
+static void test_end(void)
+{
+	pthread_t reader;
+	size_t i;
+
+	for (i = 0; i < 2000; i++)
+		log_info("before the end, line %zu of many", i);
+	log_end();
+	CHECK(!writer_idle());
+	CHECK_INT(pthread_create(&reader, NULL, drain_pipe, NULL), 0);
+	log_end();
+	CHECK(writer_idle());
+	pthread_join(reader, NULL);
+	log_end();
+}
+
 /* A terminal that is stopped, or whose other side is not read. */
 static void test_terminal(void)
 {
@@ -303,6 +329,7 @@ int main(void)
 	test_long();
 	test_without();
 	test_full();
+	test_end();
 	test_terminal();
 	test_non_blocking();
 	test_nobody_reads();
