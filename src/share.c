@@ -25,6 +25,8 @@
  * its token.  The process has it locked for as long as it lives. */
 #define SHARE_LOCKS_AT ((off_t)1 << 40)
 #define SHARE_TOKENS (UINT64_C(1) << 22)
+/* As many processes may take a token while another one starts. */
+#define SHARE_NEWCOMERS 1000
 
 /* How often a copy that changes meanwhile is read again, a token looked for,
  * and a file opened that is removed at that moment, with a pause: on a busy
@@ -179,21 +181,34 @@ static int share_take_token(struct share *share)
 	return -1;
 }
 
-/* In doubt they live: their leases run out all the same. */
-static bool share_is_dead(const struct share *share, uint64_t token)
+/* Whether no other process has one of these tokens. */
+static bool share_is_free(const struct share *share, uint64_t token,
+			  uint64_t tokens)
 {
 	struct flock lock;
 
-	return share_lock(share, F_OFD_GETLK, token, 1, &lock) == 0 &&
+	return share_lock(share, F_OFD_GETLK, token, tokens, &lock) == 0 &&
 	       lock.l_type == F_UNLCK;
 }
 
-static bool share_is_alone(const struct share *share)
+/* Whether nobody was there before.  The tokens after ours are those of
+ * processes that start at the same time: of several, one is the first. */
+static bool share_is_first(const struct share *share)
 {
-	struct flock lock;
+	uint64_t token = (share->token + SHARE_NEWCOMERS) % SHARE_TOKENS;
+	uint64_t tokens = SHARE_TOKENS - SHARE_NEWCOMERS;
+	uint64_t to_the_end = SHARE_TOKENS - token;
 
-	return share_lock(share, F_OFD_GETLK, 0, SHARE_TOKENS, &lock) == 0 &&
-	       lock.l_type == F_UNLCK;
+	if (tokens <= to_the_end)
+		return share_is_free(share, token, tokens);
+	return share_is_free(share, token, to_the_end) &&
+	       share_is_free(share, 0, tokens - to_the_end);
+}
+
+/* In doubt they live: their leases run out all the same. */
+static bool share_is_dead(const struct share *share, uint64_t token)
+{
+	return share_is_free(share, token, 1);
 }
 
 /* Takes part in the file; false: the last one who did is removing it. */
@@ -230,7 +245,7 @@ static int share_join(struct share *share, int tries, char *reason,
 			return -1;
 		nanosleep(&pause, NULL);
 	}
-	if (share->options.founder && share_is_alone(share))
+	if (share->options.founder && share_is_first(share))
 		atomic_store(&share->header->began_us, clock_us());
 	return 0;
 }

@@ -490,6 +490,39 @@ static void test_a_slow_end(void)
 	free(leaving);
 }
 
+/* Of those that start at the same moment, with a file that a dead one has left,
+ * one is the first; and nobody is who finds one at work. */
+static void check_first(uint64_t last_token)
+{
+	struct share *left = open_share(), *first, *second;
+
+	atomic_exchange(&left->header->last_token, last_token);
+	share_close(left);
+	first = open_share();
+	second = open_share();
+	CHECK(first->token != second->token);
+	CHECK(share_is_first(first));
+	CHECK(!share_is_first(second));
+	share_close(first);
+	CHECK(share_is_first(second));
+	/* Long after it. */
+	atomic_exchange(&second->header->last_token, last_token + 2000);
+	first = open_share();
+	CHECK(!share_is_first(first));
+	share_close(second);
+	share_close(first);
+}
+
+static void test_first(void)
+{
+	check_first(5);
+	check_first(500);
+	check_first(SHARE_TOKENS - 2500);
+	check_first(SHARE_TOKENS - 500);
+	check_first(SHARE_TOKENS - 2);
+	check_first(SHARE_TOKENS - 1);
+}
+
 /* What no run has made is not read, whatever sum it has. */
 static void test_insane(void)
 {
@@ -536,6 +569,7 @@ int main(void)
 	test_stopped_for_long();
 	test_late_before_the_holder();
 	test_dead_holder();
+	test_first();
 	test_insane();
 	test_a_slow_end();
 	end_share();
