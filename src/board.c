@@ -522,6 +522,18 @@ void board_set_draining(struct board *board, bool draining)
 	board_unlock(board, &calls);
 }
 
+void board_keep_draining(struct board *board)
+{
+	struct board_calls calls = { .wake = false };
+	int64_t looked_ms;
+
+	pthread_mutex_lock(&board->lock);
+	calls.hear = !board->drain_ms;
+	board->draining = board_draining(board, &looked_ms);
+	board->drain_ms = clock_ms();
+	board_unlock(board, &calls);
+}
+
 void board_state(struct board *board, size_t check, struct board_state *state)
 {
 	const struct board_slot *slot = &board->slots[check];

@@ -52,9 +52,9 @@ static void drain_start(void *arg)
 {
 	struct drain *drain = arg;
 
-	/* The last look may still hang: what it saw before holds. */
+	/* The last look may still hang. */
 	if (drain->job)
-		board_set_draining(drain->board, drain->look.found);
+		board_keep_draining(drain->board);
 	else
 		drain->job = offload_start(drain->offload, &drain->look,
 					   sizeof(drain->look), drain_work,

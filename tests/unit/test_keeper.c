@@ -229,6 +229,7 @@ static void want(void *arg, size_t check)
 }
 
 static struct result answer;
+static bool seen_draining;
 
 static bool ask_about(struct process *process, enum board_scope scope,
 		      int64_t asked_us)
@@ -241,6 +242,7 @@ static bool ask_about(struct process *process, enum board_scope scope,
 				   .late = &late };
 	bool answered = board_ask(process->board, &question, &view);
 
+	seen_draining = answered && view.draining;
 	board_take_wanted(process->board, want, &process->keeper);
 	return answered;
 }
@@ -667,6 +669,28 @@ static void test_join(void)
 	world_end();
 }
 
+/* Who cannot look does not contradict who could. */
+static void test_drain(void)
+{
+	warm_world();
+	board_expect_drain(two.board);
+	CHECK(!ask(&two));
+	board_set_draining(one.board, true);
+	board_keep_draining(two.board);
+	CHECK(ask(&two) && seen_draining);
+	CHECK(ask(&one) && seen_draining);
+	fake_us += 1000000;
+	board_set_draining(one.board, false);
+	CHECK(ask(&two) && !seen_draining);
+	/* Nobody has ever looked: nothing is held up by that. */
+	world_end();
+	warm_world();
+	board_expect_drain(two.board);
+	board_keep_draining(two.board);
+	CHECK(ask(&two) && !seen_draining);
+	world_end();
+}
+
 /* Alone for a while, it knows better than the file to which it comes back. */
 static void test_never_back(void)
 {
@@ -707,6 +731,7 @@ int main(void)
 	test_part();
 	test_join();
 	test_never_back();
+	test_drain();
 	/* The last one has removed the file. */
 	CHECK_INT(rmdir(dir), 0);
 	return unit_report();
