@@ -39,7 +39,8 @@ lib_sanitize() {
 
 	export ASAN_OPTIONS=detect_stack_use_after_return=1:$log${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 	export UBSAN_OPTIONS=print_stacktrace=1:$log${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
-	export TSAN_OPTIONS=second_deadlock_stack=1:$log${TSAN_OPTIONS:+:$TSAN_OPTIONS}
+	# It would sleep a second at each exit.
+	export TSAN_OPTIONS=atexit_sleep_ms=0:second_deadlock_stack=1:$log${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 }
 
 # ---- processes
