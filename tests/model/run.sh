@@ -3,8 +3,8 @@
 # when one of the cures is taken out.
 #
 #	run.sh		what takes seconds; for make check
-#	run.sh all	more processes and more trouble at once, minutes and
-#			gigabytes; for make model
+#	run.sh all	more processes and more trouble at once, half an hour
+#			and gigabytes; for make model
 
 cd "$(dirname "$0")" || exit 1
 model=$PWD/share.pml
@@ -23,7 +23,7 @@ failed=0
 
 # search KIND OPTION...: looks at all that can happen; what spin finds is on
 # standard output.  KIND is safety or liveness.  With $mostly set: at as much
-# as can be remembered in a gigabyte.
+# as can be remembered in a gigabyte and seen in MODEL_MINUTES.
 search() {
 	local kind=$1 compile run=(-m2000000) name=
 
@@ -33,7 +33,7 @@ search() {
 	liveness) compile='-DNFAIR=3' run+=(-a -f) ;;
 	esac
 	if [ -n "${mostly:-}" ]; then
-		compile+=' -DBITSTATE' run+=(-w33)
+		compile+=' -DBITSTATE' run+=(-w33 "-Q${MODEL_MINUTES:-5}")
 	else
 		compile+=' -DCOLLAPSE -DMEMLIM=8000'
 	fi
