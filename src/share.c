@@ -481,11 +481,14 @@ static bool lease_is_run(uint64_t lease)
 	       lease_kind(lease) == SHARE_RENEW;
 }
 
-/* A holder that does not run has no time limit. */
+/* A holder that does not run has no time limit; and what ends later than any
+ * run is garbage, for which nobody is to wait. */
 static bool lease_is_over(uint64_t lease, int64_t now_ms)
 {
+	int64_t left_ms = lease_until_ms(lease) - now_ms;
+
 	return lease_kind(lease) != SHARE_IDLE &&
-	       lease_until_ms(lease) <= now_ms;
+	       (left_ms <= 0 || left_ms > SHARE_RUN_MAX_MS);
 }
 
 static bool lease_is_theirs(const struct share *share, uint64_t lease)
@@ -624,7 +627,7 @@ bool share_renewing(const struct share *share, size_t check, int64_t now_ms)
 		return false;
 	lease = atomic_load(&share_slot(share, check)->lease);
 	return lease_kind(lease) == SHARE_RENEW &&
-	       lease_until_ms(lease) > now_ms;
+	       !lease_is_over(lease, now_ms);
 }
 
 struct share_holder share_holder(const struct share *share, size_t check)

@@ -54,6 +54,8 @@ struct share;
 #define SHARE_CALL_MS 100
 /* How much longer than its check may take a run is left to its holder. */
 #define SHARE_SLACK_MS 500
+/* No run is given more: the largest `timeout` is a minute. */
+#define SHARE_RUN_MAX_MS (60000 + SHARE_SLACK_MS)
 
 /* Processes share when they have the same identity: the same configuration,
  * program and boot of the machine. */

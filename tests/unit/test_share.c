@@ -523,6 +523,24 @@ static void test_first(void)
 	check_first(SHARE_TOKENS - 1);
 }
 
+/* A lease that no run has made, of a process that lives. */
+static void test_endless(void)
+{
+	struct share *holder = open_share(), *share = open_share();
+	struct share_slot *slot = share_slot(share, 0);
+
+	CHECK(share_take(holder, 0, clock_ms() + SHARE_RUN_MAX_MS, true));
+	CHECK(!take(share));
+	CHECK(share_renewing(share, 0, clock_ms()));
+	atomic_exchange(&slot->lease,
+			lease_make(holder->token, SHARE_RENEW,
+				   clock_ms() + SHARE_RUN_MAX_MS + 1));
+	CHECK(!share_renewing(share, 0, clock_ms()));
+	CHECK(take(share));
+	share_close(holder);
+	share_close(share);
+}
+
 /* What no run has made is not read, whatever sum it has. */
 static void test_insane(void)
 {
@@ -571,6 +589,7 @@ int main(void)
 	test_dead_holder();
 	test_first();
 	test_insane();
+	test_endless();
 	test_a_slow_end();
 	end_share();
 	return unit_report();
