@@ -262,6 +262,18 @@ static void test_nearest(void)
 	CHECK(text_nearest(huge, words) == NULL);
 }
 
+/* One end of a line, as each system writes it. */
+static void test_line_len(void)
+{
+	CHECK_INT(text_line_len("", 0), 0);
+	CHECK_INT(text_line_len("key", 3), 3);
+	CHECK_INT(text_line_len("key\n", 4), 3);
+	CHECK_INT(text_line_len("key\r\n", 5), 3);
+	CHECK_INT(text_line_len("key\n\n", 5), 4);
+	CHECK_INT(text_line_len("\n", 1), 0);
+	CHECK_INT(text_line_len("k\ney", 4), 4);
+}
+
 int main(void)
 {
 	test_clean();
@@ -272,5 +284,6 @@ int main(void)
 	test_looks_secret();
 	test_show();
 	test_nearest();
+	test_line_len();
 	return unit_report();
 }
