@@ -255,7 +255,8 @@ static void check_plan_upkeep(struct check *check)
 
 	/* What was planned for a connection that is gone holds no more. */
 	loop_timer_clear(check->env->loop, &check->upkeep);
-	if (!check->kind->open || check->kind->open_asks)
+	if (!check->kind->open || check->kind->open_asks ||
+	    check->setup->refusal)
 		return;
 	if (check->warm->phase == CONN_CLOSED)
 		at_ms = clock_ms() + check_backoff_ms(check);
@@ -365,6 +366,18 @@ static void check_finish(struct check *check, enum result_code code,
 	check->on_result(check->arg, &result);
 }
 
+/* What is wrong may show hosts: it goes where a driver's words go. */
+static void check_refuse(struct check *check)
+{
+	const struct conf_refusal *refusal = check->setup->refusal;
+	char words[RESULT_ERROR_BYTES], detail[RESULT_DETAIL_BYTES];
+
+	snprintf(words, sizeof(words), "%.50s cannot be used, see the log",
+		 refusal->variable);
+	text_show(detail, sizeof(detail), refusal->sentence);
+	check_finish(check, RESULT_CONFIG, words, "", detail);
+}
+
 void check_start(struct check *check)
 {
 	struct conn *warm = check->warm;
@@ -378,6 +391,10 @@ void check_start(struct check *check)
 	check->spent_us = 0;
 	check->conns[0].detail[0] = '\0';
 	check->conns[1].detail[0] = '\0';
+	if (check->setup->refusal) {
+		check_refuse(check);
+		return;
+	}
 	switch (warm->phase) {
 	case CONN_IDLE:
 		check_arm(check);

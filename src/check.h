@@ -137,6 +137,8 @@ struct check_setup {
 	const struct check_kind *kind;
 	struct check_common common;
 	void *settings;
+	/* Not NULL: it is never opened, each run ends with code `config`. */
+	const struct conf_refusal *refusal;
 };
 
 /*

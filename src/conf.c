@@ -28,6 +28,12 @@ struct conf_mistake_entry {
 	char *text;
 };
 
+struct conf_refused {
+	struct conf_refused *next;
+	const struct conf_section *section;
+	struct conf_refusal refusal;
+};
+
 struct conf_variable {
 	struct conf_variable *next;
 	char *name;
@@ -36,7 +42,8 @@ struct conf_variable {
 struct conf {
 	struct conf_block *blocks;
 	struct conf_section *sections, **sections_end;
-	struct conf_mistake_entry *mistakes;
+	struct conf_mistake_entry *mistakes, *warnings;
+	struct conf_refused *refused;
 	struct conf_variable *secret_variables;
 	bool out_of_memory;
 };
@@ -154,6 +161,7 @@ int conf_set(struct conf *conf, const char *section_name, const char *key,
 	if (!entry)
 		return -1;
 	entry->value = entry->written;
+	entry->variable = entry->origin;
 	return 0;
 }
 
@@ -226,6 +234,19 @@ bool conf_section_has(const struct conf_section *section, const char *key)
 	return conf_find_setter(section, key) != NULL;
 }
 
+const char *conf_section_variable(const struct conf_section *section,
+				  const char *key)
+{
+	const struct conf_entry *entry = conf_find_entry(section, key);
+
+	return entry ? entry->variable : NULL;
+}
+
+void conf_section_lenient(struct conf_section *section)
+{
+	section->lenient = true;
+}
+
 /* ---- mistakes ---- */
 
 struct conf_place conf_place_of(const struct conf_section *section,
@@ -271,7 +292,9 @@ static size_t conf_place_print(char *to, size_t size,
 	}
 	if (place->shown && conf_showable(place->shown))
 		len += snprintf(to + len, size - (size_t)len,
-				"%s: ", place->shown);
+				place->variable && place->line ? "%s (${%s}): "
+							       : "%s: ",
+				place->shown, place->variable);
 	return (size_t)len;
 }
 
@@ -290,33 +313,56 @@ __attribute__((format(printf, 3, 0))) static char *conf_sentence(
 }
 
 /* Into the order of the file; what has no line stands first. */
+static void conf_insert(struct conf *conf, struct conf_mistake_entry **at,
+			const struct conf_place *place, int line, char *text)
+{
+	struct conf_mistake_entry *mistake = conf_take(conf, sizeof(*mistake));
+
+	if (!mistake || !text)
+		return;
+	mistake->line = line;
+	mistake->section = place->section;
+	mistake->key = place->key ? conf_keep(conf, place->key) : NULL;
+	mistake->text = text;
+	while (*at && (*at)->line <= line)
+		at = &(*at)->next;
+	mistake->next = *at;
+	*at = mistake;
+}
+
+__attribute__((format(printf, 3, 0))) static void conf_refuse(
+	struct conf *conf, const struct conf_place *place, const char *fmt,
+	va_list args)
+{
+	struct conf_refused *refused;
+
+	if (conf_section_refusal(conf, place->section))
+		return;
+	refused = conf_take(conf, sizeof(*refused));
+	if (!refused)
+		return;
+	refused->section = place->section;
+	refused->refusal.variable = place->variable;
+	refused->refusal.sentence = conf_sentence(conf, place, fmt, args);
+	refused->next = conf->refused;
+	conf->refused = refused;
+}
+
 __attribute__((format(printf, 3, 0))) static void conf_collect_args(
 	struct conf *conf, const struct conf_place *place, const char *fmt,
 	va_list args)
 {
-	struct conf_mistake_entry *mistake, **at = &conf->mistakes;
 	size_t n = conf_mistakes(conf);
 
-	if (n >= CONF_MISTAKES_MAX)
-		return;
-	mistake = conf_take(conf, sizeof(*mistake));
-	if (!mistake)
-		return;
-	mistake->line = place->line;
-	mistake->section = place->section;
-	mistake->key = place->key ? conf_keep(conf, place->key) : NULL;
-	mistake->text = conf_sentence(conf, place, fmt, args);
-	if (n == CONF_MISTAKES_MAX - 1) {
-		mistake->line = INT_MAX;
-		mistake->text = conf_keep(conf, "there are more mistakes; these"
-						" are the first");
-	}
-	if (!mistake->text)
-		return;
-	while (*at && (*at)->line <= mistake->line)
-		at = &(*at)->next;
-	mistake->next = *at;
-	*at = mistake;
+	if (place->variable && place->section && place->section->lenient)
+		conf_refuse(conf, place, fmt, args);
+	else if (n < CONF_MISTAKES_MAX - 1)
+		conf_insert(conf, &conf->mistakes, place, place->line,
+			    conf_sentence(conf, place, fmt, args));
+	else if (n == CONF_MISTAKES_MAX - 1)
+		conf_insert(conf, &conf->mistakes, place, INT_MAX,
+			    conf_keep(conf, "there are more mistakes; these "
+					    "are the first"));
 }
 
 void conf_collect(struct conf *conf, const struct conf_place *place,
@@ -341,28 +387,75 @@ static bool conf_is_mistaken(const struct conf *conf,
 	return mistake != NULL;
 }
 
-void conf_mistake(struct conf *conf, const struct conf_section *section,
-		  const char *key, const char *fmt, ...)
+/* Where a key is set, or else its section begins. */
+static struct conf_place conf_find_place(const struct conf_section *section,
+					 const char *key)
 {
-	struct conf_place place = { .key = key, .shown = key };
+	struct conf_place place = { .section = section,
+				    .key = key,
+				    .shown = key };
 	const struct conf_entry *entry = NULL;
-	va_list args;
 
-	if (section && key) {
-		if (conf_is_mistaken(conf, section, key))
-			return;
+	if (section && key)
 		entry = conf_find_setter(section, key);
-	}
-	place.section = section;
 	if (entry) {
 		place = conf_place_of(section, entry, key);
+		place.variable = entry->variable;
 	} else if (section) {
 		place.origin = section->origin;
 		place.line = section->line;
+		place.variable = section->line ? NULL : section->origin;
 	}
+	return place;
+}
+
+void conf_mistake(struct conf *conf, const struct conf_section *section,
+		  const char *key, const char *fmt, ...)
+{
+	struct conf_place place = conf_find_place(section, key);
+	va_list args;
+
+	if (section && (conf_section_refusal(conf, section) ||
+			(key && conf_is_mistaken(conf, section, key))))
+		return;
 	va_start(args, fmt);
 	conf_collect_args(conf, &place, fmt, args);
 	va_end(args);
+}
+
+const struct conf_refusal *conf_section_refusal(
+	const struct conf *conf, const struct conf_section *section)
+{
+	const struct conf_refused *refused = conf->refused;
+
+	while (refused && refused->section != section)
+		refused = refused->next;
+	return refused ? &refused->refusal : NULL;
+}
+
+void conf_warn(struct conf *conf, const struct conf_section *section,
+	       const char *key, const char *fmt, ...)
+{
+	struct conf_place place = conf_find_place(section, key);
+	va_list args;
+
+	va_start(args, fmt);
+	conf_insert(conf, &conf->warnings, &place, place.line,
+		    conf_sentence(conf, &place, fmt, args));
+	va_end(args);
+}
+
+static const char *conf_text_at(const struct conf_mistake_entry *list,
+				size_t index)
+{
+	while (list && index--)
+		list = list->next;
+	return list ? list->text : NULL;
+}
+
+const char *conf_warning_at(const struct conf *conf, size_t index)
+{
+	return conf_text_at(conf->warnings, index);
 }
 
 size_t conf_mistakes(const struct conf *conf)

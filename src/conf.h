@@ -17,7 +17,13 @@
  * relative to the folder of the configuration file.
  *
  * All mistakes are collected, each a sentence that names file, line and key;
- * nothing stops at the first.  Used by one thread, before there are others.
+ * nothing stops at the first.
+ *
+ * A value that is one variable and no more was written by someone else.  In a
+ * lenient section a mistake in it is collected as the section's refusal and
+ * not among the mistakes: the program can run without that section.
+ *
+ * Used by one thread, before there are others.
  */
 #ifndef HEALTH_CONF_H
 #define HEALTH_CONF_H
@@ -103,6 +109,24 @@ const char *conf_section_get(const struct conf_section *section,
 /* Whether the section sets the key, as `key` or as `key_file`. */
 bool conf_section_has(const struct conf_section *section, const char *key);
 
+/* The variable that the value of a key is, as `url = ${NAME}` in a file or by
+ * conf_set(); NULL: the value was typed, or the key is not set. */
+const char *conf_section_variable(const struct conf_section *section,
+				  const char *key);
+
+/* From now on a mistake in a value that is one variable refuses the section. */
+void conf_section_lenient(struct conf_section *section);
+
+/* Why a section cannot be used. */
+struct conf_refusal {
+	const char *variable; /* its name */
+	const char *sentence; /* as a mistake's */
+};
+/* The first one about a section, NULL when there is none; borrowed until
+ * conf_destroy(). */
+const struct conf_refusal *conf_section_refusal(
+	const struct conf *conf, const struct conf_section *section);
+
 struct conf_target {
 	const struct conf_key *keys; /* ends in CONF_END */
 	void *record;		     /* where their fields are stored */
@@ -121,8 +145,8 @@ void conf_apply(struct conf *conf, struct conf_section *section,
 /*
  * Collects a mistake about a key of a section (key NULL: the section itself;
  * section NULL: the program).  The sentence says what to write instead, and
- * does not show secrets.  Only the first one about a key counts: the others
- * would be its consequences.
+ * does not show secrets.  Only the first one about a key counts, and none once
+ * the section is refused: the others would be its consequences.
  */
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
@@ -132,6 +156,14 @@ void conf_mistake(struct conf *conf, const struct conf_section *section,
 size_t conf_mistakes(const struct conf *conf);
 /* "health.conf:12: [redis] timeout: ..."; borrowed until conf_destroy(). */
 const char *conf_mistake_at(const struct conf *conf, size_t index);
+
+/* Collects a line for the log about a key that is set, in the form of a
+ * mistake, for what is understood in part or will lose its meaning. */
+void conf_warn(struct conf *conf, const struct conf_section *section,
+	       const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+/* NULL past the end; borrowed until conf_destroy(). */
+const char *conf_warning_at(const struct conf *conf, size_t index);
 
 /* Environment variables that went into secrets by ${}; NULL past the end. */
 const char *conf_secret_variable_at(const struct conf *conf, size_t index);

@@ -214,7 +214,7 @@ static void conf_call(char *to, size_t size, const struct conf_key *key,
 	if (from_file) {
 		snprintf(to, size, "the content of the file");
 	} else if (key->type == CONF_STR || key->type == CONF_LIST ||
-		   key->flags & (CONF_SECRET | CONF_URL) || entry->line == 0) {
+		   key->flags & (CONF_SECRET | CONF_URL) || entry->variable) {
 		snprintf(to, size, "the value");
 	} else {
 		text_clean(clean, sizeof(clean), entry->written,
@@ -316,6 +316,7 @@ static void conf_apply_entry(const struct conf_apply *apply,
 	char path[CONF_PATH_BYTES];
 	const char *text = entry->value;
 
+	place.variable = entry->variable;
 	if (!text)
 		return;
 	if (from_file) {

@@ -104,6 +104,15 @@ out:
 	return kept;
 }
 
+const char *conf_expand_sole(struct conf *conf, const char *text)
+{
+	size_t len = strncmp(text, "${", 2) == 0 ? conf_variable_len(text) : 0;
+
+	if (len == 0 || text[len + sizeof("${}") - 1] != '\0')
+		return NULL;
+	return conf_keep_bytes(conf, text + 2, len);
+}
+
 void conf_expand_was_secret(struct conf *conf, const char *text)
 {
 	size_t len;

@@ -52,6 +52,7 @@ static void conf_read_entry(struct conf_reader *reader, const char *key,
 	if (!entry)
 		return;
 	place = conf_place_of(reader->section, entry, key);
+	entry->variable = conf_expand_sole(reader->conf, written);
 	entry->value = conf_expand(reader->conf, &place, written);
 }
 

@@ -27,11 +27,13 @@ struct conf_entry {
 	const struct conf_key *row; /* what conf_apply() took it for */
 	const char *origin;	    /* file or variable */
 	int line;		    /* 0: origin is no file */
+	const char *variable; /* the value is this variable, and no more */
 };
 
 struct conf_section {
 	struct conf_section *next;
 	char *name;
+	bool lenient;
 	const char *origin;
 	int line;
 	struct conf_entry *entries, **entries_end;
@@ -45,6 +47,9 @@ struct conf_place {
 	const struct conf_section *section;
 	const char *key;   /* as the table calls it */
 	const char *shown; /* as the file calls it */
+	/* The value is this variable, and no more: a mistake in it refuses a
+	 * lenient section.  NULL: what is wrong was typed. */
+	const char *variable;
 };
 
 /* Zeroed; NULL when out of memory. */
@@ -72,6 +77,9 @@ struct conf_place conf_place_of(const struct conf_section *section,
 /* Replaces ${NAME} in a text; NULL: a mistake was collected. */
 char *conf_expand(struct conf *conf, const struct conf_place *place,
 		  const char *text);
+
+/* The name in a text that is "${NAME}" and no more, kept with conf; NULL. */
+const char *conf_expand_sole(struct conf *conf, const char *text);
 
 /* Notes the variables of ${} in a text as secret. */
 void conf_expand_was_secret(struct conf *conf, const char *text);

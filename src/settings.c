@@ -244,7 +244,7 @@ static void settings_judge_live(struct conf *conf,
 {
 	const char *reason = NULL;
 
-	if (!setup->common.live)
+	if (!setup->common.live || conf_section_refusal(conf, section))
 		return;
 	if (!setup->kind->live_refused)
 		reason = "a fault of what it asks would restart every replica "
@@ -280,6 +280,7 @@ static void settings_load_check(struct settings *settings,
 		return;
 	}
 	settings->n++;
+	conf_section_lenient(section);
 	settings_common_keys(common, setup->kind);
 	conf_apply(conf, section,
 		   (const struct conf_target[]){
@@ -293,6 +294,10 @@ static void settings_load_check(struct settings *settings,
 		setup->kind->prepare(conf, section, setup->settings);
 	settings_judge_live(conf, section, setup,
 			    conf_mistakes(conf) > mistakes);
+	setup->refusal = conf_section_refusal(conf, section);
+	/* A restart would not cure it. */
+	if (setup->refusal)
+		setup->common.live = false;
 }
 
 static void settings_load_checks(struct settings *settings)
@@ -402,6 +407,20 @@ static void settings_note_slow(const struct settings *settings)
 	}
 }
 
+static void settings_note_warnings(const struct settings *settings)
+{
+	const char *warning;
+	size_t i;
+
+	for (i = 0; (warning = conf_warning_at(settings->conf, i)); i++)
+		log_warn("%s", warning);
+	for (i = 0; i < settings->n; i++)
+		if (settings->checks[i].refusal)
+			log_warn("check=%s is not asked and unhealthy: %s",
+				 settings->checks[i].name,
+				 settings->checks[i].refusal->sentence);
+}
+
 int settings_load(struct settings *settings, const char *path)
 {
 	*settings = (struct settings){ .conf = conf_create() };
@@ -411,6 +430,7 @@ int settings_load(struct settings *settings, const char *path)
 	settings_load_health(settings);
 	settings_load_checks(settings);
 	settings_env_forget(settings->conf);
+	settings_note_warnings(settings);
 	if (conf_mistakes(settings->conf) > 0)
 		return -1;
 	if (settings->n == 0)
@@ -450,6 +470,9 @@ static void settings_print_check(const struct check_setup *setup, FILE *to)
 		if (!settings_kind_hides(setup->kind, key->name))
 			common[n++] = *key;
 	fprintf(to, "\n[%s]\n", setup->name);
+	if (setup->refusal)
+		fprintf(to, "# not asked, unhealthy: %s\n",
+			setup->refusal->sentence);
 	conf_print(to, settings_check_keys, &record);
 	conf_print(to, common, &setup->common);
 	conf_print(to, setup->kind->keys, setup->settings);

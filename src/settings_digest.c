@@ -23,6 +23,9 @@ static void settings_digest_check(EVP_MD_CTX *to,
 	settings_digest_text(to, setup->kind->name);
 	conf_feed(check_common_keys, &setup->common, settings_digest_feed, to);
 	conf_feed(setup->kind->keys, setup->settings, settings_digest_feed, to);
+	/* A value that was refused may have left a default. */
+	settings_digest_text(to,
+			     setup->refusal ? setup->refusal->sentence : "");
 }
 
 int settings_digest(const struct settings *settings, const char *salt,

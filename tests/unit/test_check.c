@@ -277,6 +277,35 @@ static void warm_world(void)
 	results = 0;
 }
 
+/* ---- refused by its configuration ---- */
+
+static void test_refused(void)
+{
+	static const struct conf_refusal refusal = {
+		.variable = "DATABASE_URL",
+		.sentence = "DATABASE_URL: [database] url: names no server",
+	};
+	static const struct check_kind *const kinds[] = { &networked, &asking,
+							  &local };
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		world(kinds[i]);
+		setup.refusal = &refusal;
+		check_start(check);
+		RESULT(1, CONFIG, "DATABASE_URL cannot be used, see the log",
+		       0);
+		CHECK_STR(last.detail, refusal.sentence);
+		pass(300000); /* nothing in the background, either */
+		check_start(check);
+		RESULT(2, CONFIG, "DATABASE_URL cannot be used, see the log",
+		       0);
+		CALLS("");
+		CHECK_INT(opened, 0);
+		world_end();
+	}
+}
+
 /* ---- cold ---- */
 
 static void test_cold(void)
@@ -1386,6 +1415,7 @@ static void test_random(void)
 
 int main(void)
 {
+	test_refused();
 	test_cold();
 	test_cold_at_once();
 	test_cold_refused();

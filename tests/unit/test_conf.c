@@ -465,7 +465,7 @@ static void test_variables(void)
 	setenv("T_NAME", "hush-hush", 1);
 	apply("[s]\ntimeout = ${T_NAME}\n");
 	CHECK(strstr(mistakes(), "hush") == NULL);
-	CHECK(strstr(mistakes(), "\"${T_NAME}\" is not a duration") != NULL);
+	CHECK(strstr(mistakes(), "the value is not a duration") != NULL);
 
 	memset(huge, 'x', sizeof(huge) - 1);
 	setenv("T_HUGE", huge, 1);
@@ -475,6 +475,124 @@ static void test_variables(void)
 	CHECK_STR(mistakes(),
 		  "t:2: [s] ca_file: the value is longer than 65536 bytes");
 	unsetenv("T_HUGE");
+}
+
+/* A lenient section, and what its variables hold. */
+static const struct {
+	const char *text;
+	const char *variable; /* that refuses the section; NULL: none does */
+	const char *sentence;
+	const char *mistakes;
+} lenient_rows[] = {
+	{ "[s]\ntimeout = ${T_BAD}\n", "T_BAD",
+	  "t:2: [s] timeout (${T_BAD}): the value is not a duration, write "
+	  "a whole number and a unit: 500ms, 2s, 1m",
+	  "" },
+	{ "[s]\ncount = ${T_BIG}\nname = ${T_NAME}\n", "T_BIG",
+	  "t:2: [s] count (${T_BIG}): the value must be between 1 and 64", "" },
+	/* the first one counts, and what was typed stays a mistake */
+	{ "[s]\ncount = ${T_BIG}\ntimeout = ${T_BAD}\ndelta = x\n", "T_BIG",
+	  "t:2: [s] count (${T_BIG}): the value must be between 1 and 64",
+	  "t:4: [s] delta: \"x\" is not a whole number" },
+	{ "[s]\nname_file = ${T_GONE}\n", "T_GONE",
+	  "t:2: [s] name_file (${T_GONE}): /nonexistent cannot be opened: No "
+	  "such file or directory",
+	  "" },
+	/* more than one variable, or another: typed */
+	{ "[s]\ntimeout = ${T_BAD}s\n", NULL, NULL,
+	  "t:2: [s] timeout: \"${T_BAD}s\" is not a duration, write a "
+	  "whole number and a unit: 500ms, 2s, 1m" },
+	{ "[s]\ncount = 0${T_BIG}\n", NULL, NULL,
+	  "t:2: [s] count: \"0${T_BIG}\" must be between 1 and 64" },
+	{ "[s]\ncount = $${T_BIG}\n", NULL, NULL,
+	  "t:2: [s] count: \"$${T_BIG}\" is not a whole number" },
+	{ "[s]\ncount = ${T_UNSET}\n", NULL, NULL,
+	  "t:2: [s] count: ${T_UNSET} is not set in the environment" },
+	{ "[s]\ncuont = ${T_BIG}\n", NULL, NULL,
+	  "t:2: [s] cuont: unknown key, did you mean \"count\"?" },
+	{ "[s]\ncount = 3\ncount = ${T_BIG}\n", NULL, NULL,
+	  "t:3: [s] count: is set in line 2 already; keep one of them" },
+};
+
+static void test_lenient(void)
+{
+	struct conf_target target = { keys, &all };
+	const struct conf_refusal *refusal;
+	struct conf_section *section;
+	size_t i;
+
+	setenv("T_BAD", "soon", 1);
+	setenv("T_BIG", "65", 1);
+	setenv("T_NAME", "joe", 1);
+	setenv("T_GONE", "/nonexistent", 1);
+	unsetenv("T_UNSET");
+	for (i = 0; i < sizeof(lenient_rows) / sizeof(lenient_rows[0]); i++) {
+		conf_destroy(conf);
+		conf = conf_create();
+		conf_read_text(conf, "t", lenient_rows[i].text);
+		section = conf_section_find(conf, "s");
+		conf_section_lenient(section);
+		conf_apply(conf, section, &target, 1);
+		CHECK_STR(mistakes(), lenient_rows[i].mistakes);
+		refusal = conf_section_refusal(conf, section);
+		CHECK(!refusal == !lenient_rows[i].variable);
+		if (!refusal || !lenient_rows[i].variable)
+			continue;
+		CHECK_STR(refusal->variable, lenient_rows[i].variable);
+		CHECK_STR(refusal->sentence, lenient_rows[i].sentence);
+		/* what follows from it is no mistake */
+		conf_mistake(conf, section, "name", "must be something else");
+		CHECK_STR(mistakes(), lenient_rows[i].mistakes);
+	}
+
+	/* other sections are not lenient */
+	apply("[s]\ncount = ${T_BIG}\n");
+	CHECK_STR(mistakes(), "t:2: [s] count (${T_BIG}): the value must be "
+			      "between 1 and 64");
+	CHECK(!conf_section_refusal(conf, conf_section_find(conf, "s")));
+}
+
+/* None is lost, however many there are. */
+static void test_lenient_many(void)
+{
+	char name[16];
+	int i;
+
+	conf_destroy(conf);
+	conf = conf_create();
+	for (i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "s%d", i);
+		CHECK_INT(conf_set(conf, name, "url", "x", "T_URL"), 0);
+		conf_section_lenient(conf_section_find(conf, name));
+		conf_mistake(conf, conf_section_find(conf, name), "url", "no");
+		/* of a variable's section, what is not set as well */
+		conf_mistake(conf, conf_section_find(conf, name), "must", "no");
+	}
+	for (i = 0; i < 1000; i++)
+		CHECK(conf_section_refusal(conf,
+					   conf_section_at(conf, (size_t)i)));
+	CHECK_STR(mistakes(), "");
+}
+
+static void test_warnings(void)
+{
+	struct conf_section *section;
+
+	setenv("T_NAME", "hush-hush", 1);
+	apply("[s]\nname = x\nurl = ${T_NAME}\npassword = ${T_NAME}\n");
+	section = conf_section_find(conf, "s");
+	conf_warn(conf, section, "url", "holds %s and more", "hush-hush");
+	conf_warn(conf, section, "name", "is short");
+	CHECK_STR(conf_warning_at(conf, 0), "t:2: [s] name: is short");
+	CHECK_STR(conf_warning_at(conf, 1),
+		  "t:3: [s] url (${T_NAME}): holds ********* and more");
+	CHECK(!conf_warning_at(conf, 2));
+	CHECK_STR(conf_section_variable(section, "url"), "T_NAME");
+	CHECK(!conf_section_variable(section, "name"));
+	CHECK(!conf_section_variable(section, "count"));
+	conf_set(conf, "s", "count", "3", "T_COUNT");
+	CHECK_STR(conf_section_variable(section, "count"), "T_COUNT");
+	text_forget_secrets();
 }
 
 static void test_secret_variables(void)
@@ -872,6 +990,9 @@ int main(void)
 	test_long_lines();
 	test_many();
 	test_variables();
+	test_lenient();
+	test_lenient_many();
+	test_warnings();
 	test_secret_variables();
 	test_value_files();
 	test_files();

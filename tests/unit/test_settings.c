@@ -729,10 +729,60 @@ static void test_environment_keys(void)
 	done();
 	clear_environment();
 	setenv("REDIS_URL", "bad", 1);
-	CHECK_INT(load(NULL), -1);
-	CHECK_STR(mistakes(), "REDIS_URL: [redis] url: is bad");
+	setenv("DATABASE_URL", "postgres://h/d", 1);
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "database:postgres redis:redis");
+	CHECK(!settings.checks[0].refusal);
+	CHECK_STR(settings.checks[1].refusal->variable, "REDIS_URL");
+	CHECK_STR(logged, "check=redis is not asked and unhealthy: "
+			  "REDIS_URL: [redis] url: is bad\n");
+	CHECK(strstr(printed(), "[redis]\n# not asked, unhealthy: REDIS_URL: "
+				"[redis] url: is bad\nkind = redis"));
 	done();
 	clear_environment();
+}
+
+/* A variable costs its own check only, what was typed the whole. */
+static void test_refused(void)
+{
+	setenv("T_BAD", "bad", 1);
+	setenv("T_GOOD", "good", 1);
+	setenv("T_EMPTY", "", 1);
+	CHECK_INT(load_text("[a]\nkind = redis\nurl = ${T_BAD}\n"
+			    "[b]\nkind = redis\nurl = ${T_GOOD}\n"
+			    "[c]\nkind = redis\nurl = ${T_EMPTY}\n"),
+		  0);
+	CHECK_STR(settings.checks[0].refusal->sentence,
+		  "t:3: [a] url (${T_BAD}): is bad");
+	CHECK(!settings.checks[1].refusal);
+	CHECK_STR(settings.checks[2].refusal->sentence,
+		  "t:9: [c] url (${T_EMPTY}): the value must not be empty");
+	done();
+	CHECK_INT(load_text("[a]\nkind = redis\nurl = bad\n"), -1);
+	done();
+	setenv("T_GOOD", "good", 1);
+	CHECK_INT(load_text("[a]\nkind = redis\nurl = ${T_GOOD}\ntmeout = 1\n"),
+		  -1);
+	done();
+
+	setenv("T_BAD", "bad", 1);
+	/* without its kind there is no check that could be unhealthy */
+	CHECK_INT(load_text("[a]\nkind = ${T_BAD}\nurl = x\n"), -1);
+	CHECK_STR(mistakes(), "t:2: [a] kind (${T_BAD}): unknown kind \"bad\", "
+			      "write one of: " KINDS);
+	done();
+	CHECK_INT(load_text("[health]\nthreads = ${T_BAD}\n"), -1);
+	done();
+
+	/* no consequences; and no restart cures it */
+	CHECK_INT(load_text("[a]\nkind = model\ntimeout = ${T_BAD}\n"
+			    "live = yes\ninterval = 1s\nmax_age = 9s\n"),
+		  0);
+	CHECK(settings.checks[0].refusal != NULL);
+	CHECK(settings.checks[0].common.required);
+	CHECK(!settings.checks[0].common.live);
+	CHECK_INT(live_asked, 0);
+	done();
 }
 
 /* What was secret is gone from the environment, the rest is not. */
@@ -828,6 +878,14 @@ static void test_digest(void)
 		digest_of(other, "salt", digest_others[i]);
 		CHECK(memcmp(first, other, sizeof(first)) != 0);
 	}
+	/* nor is one with a variable that cannot be used like its default */
+	setenv("T_TIMEOUT", "3s", 1);
+	digest_of(first, "salt",
+		  "[a]\nkind = openai\ntimeout = ${T_TIMEOUT}\n");
+	setenv("T_TIMEOUT", "3", 1);
+	digest_of(other, "salt",
+		  "[a]\nkind = openai\ntimeout = ${T_TIMEOUT}\n");
+	CHECK(memcmp(first, other, sizeof(first)) != 0);
 }
 
 int main(void)
@@ -845,6 +903,7 @@ int main(void)
 	test_print();
 	test_environment();
 	test_environment_keys();
+	test_refused();
 	test_sources();
 	test_forget();
 	test_kinds();
