@@ -66,6 +66,7 @@ struct conn {
 	struct loop_watch watch;
 	struct admit_ticket ticket;
 	struct loop_timer expiry; /* of an opening that no run bounds */
+	bool extended;		  /* this opening was suspended once */
 	int64_t renew_at_ms;	  /* 0: never */
 	char detail[RESULT_DETAIL_BYTES];
 };
@@ -83,8 +84,11 @@ struct check {
 
 	/* The run under way. */
 	bool running;
-	bool opened;  /* it has begun a connection of its own */
-	bool hedging; /* the second connection may be asked, too */
+	bool opened;	    /* it has begun a connection of its own */
+	bool hedging;	    /* the second connection may be asked, too */
+	bool extended;	    /* it was suspended once and got its time again */
+	bool heard;	    /* `kept` is an answer, not a failed connection */
+	struct result kept; /* bad, while the other connection may do better */
 	int64_t started_us;
 	struct loop_timer deadline, hedge;
 	/* While its only connection waits for admission: */
@@ -96,16 +100,18 @@ struct check {
 	unsigned failures; /* connections lost since the last answer */
 };
 
-static void check_finish(struct check *check, enum result_code code,
-			 const char *words, const char *step,
-			 const char *detail);
-
 /* ---- connections ---- */
+
+static struct conn *conn_other(const struct conn *conn)
+{
+	struct check *check = conn->check;
+
+	return conn == &check->conns[0] ? &check->conns[1] : &check->conns[0];
+}
 
 static struct conn *check_other(struct check *check)
 {
-	return check->warm == &check->conns[0] ? &check->conns[1]
-					       : &check->conns[0];
+	return conn_other(check->warm);
 }
 
 static void conn_drop(struct conn *conn)
@@ -153,13 +159,14 @@ static bool check_has_overslept(const struct check *check)
 /*
  * Stopped (SIGSTOP, a frozen container) in the middle of a handshake, we have
  * read one step of it since then, and the peer is not to blame: it has its
- * time once more.
+ * time once more.  Only once, or in a throttled container no run would end.
  */
-static bool check_was_suspended(const struct check *check,
-				struct loop_timer *timer)
+static bool check_extend(const struct check *check, struct loop_timer *timer,
+			 bool *extended)
 {
-	if (!check_is_late(timer))
+	if (*extended || !check_is_late(timer))
 		return false;
+	*extended = true;
 	loop_timer_set(check->env->loop, timer,
 		       clock_ms() + check_timeout_ms(check));
 	return true;
@@ -169,7 +176,7 @@ static void conn_on_expiry(void *arg)
 {
 	struct conn *conn = arg;
 
-	if (check_was_suspended(conn->check, &conn->expiry))
+	if (check_extend(conn->check, &conn->expiry, &conn->extended))
 		return;
 	conn_failed(conn, RESULT_TIMEOUT, "Timeout after %lldms",
 		    (long long)conn->check->setup->common.timeout_ms);
@@ -198,6 +205,7 @@ static void conn_on_admitted(void *arg)
 
 	check_arm(check);
 	conn->phase = CONN_OPENING;
+	conn->extended = false;
 	conn->detail[0] = '\0';
 	memset(conn->state, 0, check->kind->conn_size);
 	loop_timer_set(check->env->loop, &conn->expiry,
@@ -310,48 +318,20 @@ static void check_on_hedge(void *arg)
 	}
 }
 
-static void check_on_deadline(void *arg)
-{
-	struct check *check = arg;
-	struct conn *other = check_other(check);
-	/* Of two, the one that was there first tells where the peer hangs. */
-	struct conn *conn = conn_busy(check->warm) ? check->warm : other;
-	char words[RESULT_ERROR_BYTES], step[RESULT_STEP_BYTES];
-	char detail[RESULT_DETAIL_BYTES];
-
-	if (check_was_suspended(check, &check->deadline))
-		return;
-	snprintf(words, sizeof(words), "Timeout after %lldms",
-		 (long long)check_timeout_ms(check));
-	snprintf(step, sizeof(step), "%s",
-		 conn->phase > CONN_QUEUED ? check->kind->step(conn) : "");
-	snprintf(detail, sizeof(detail), "%s",
-		 conn == other ? check->warm->detail : other->detail);
-	check->failures++;
-	check_finish(check, RESULT_TIMEOUT, words, step, detail);
-}
-
 /* Ends the run: exactly one result.  Connections that are still busy with it
  * are of no more use, their answers would come to the wrong question. */
-static void check_finish(struct check *check, enum result_code code,
-			 const char *words, const char *step,
-			 const char *detail)
+static void check_finish(struct check *check, struct result result)
 {
-	int64_t now_us = clock_us(), took_us = now_us - check->started_us;
-	struct result result = {
-		.code = code,
-		/* Longer only when we were stopped ourselves (SIGSTOP). */
-		.latency_us = took_us < INT32_MAX ? (int32_t)took_us
-						  : INT32_MAX,
-		.ended_us = now_us,
-	};
+	int64_t took_us;
 	size_t i;
 
 	assert(check->running);
-	snprintf(result.error, sizeof(result.error), "%s", words);
-	snprintf(result.step, sizeof(result.step), "%s", step);
-	snprintf(result.detail, sizeof(result.detail), "%s", detail);
+	result.ended_us = clock_us();
+	took_us = result.ended_us - check->started_us;
+	/* Longer only when we were stopped ourselves (SIGSTOP). */
+	result.latency_us = took_us < INT32_MAX ? (int32_t)took_us : INT32_MAX;
 	check->running = false;
+	check->extended = false;
 	loop_timer_clear(check->env->loop, &check->deadline);
 	loop_timer_clear(check->env->loop, &check->hedge);
 	for (i = 0; i < 2; i++) {
@@ -370,12 +350,51 @@ static void check_finish(struct check *check, enum result_code code,
 static void check_refuse(struct check *check)
 {
 	const struct conf_refusal *refusal = check->setup->refusal;
-	char words[RESULT_ERROR_BYTES], detail[RESULT_DETAIL_BYTES];
+	struct result result = { .code = RESULT_CONFIG };
 
-	snprintf(words, sizeof(words), "%.50s cannot be used, see the log",
-		 refusal->variable);
-	text_show(detail, sizeof(detail), refusal->sentence);
-	check_finish(check, RESULT_CONFIG, words, "", detail);
+	snprintf(result.error, sizeof(result.error),
+		 "%.50s cannot be used, see the log", refusal->variable);
+	text_show(result.detail, sizeof(result.detail), refusal->sentence);
+	check_finish(check, result);
+}
+
+/* Of several bad ends of a run, the first answer is kept, or else the first
+ * failure. */
+static void check_keep(struct check *check, const struct result *bad,
+		       bool is_answer)
+{
+	if (check->heard || (check->kept.code && !is_answer))
+		return;
+	check->kept = *bad;
+	check->heard = is_answer;
+}
+
+/* Ends the run without a good answer. */
+static void check_finish_bad(struct check *check, const struct result *bad,
+			     bool is_answer)
+{
+	check_keep(check, bad, is_answer);
+	check_finish(check, check->kept);
+}
+
+static void check_on_deadline(void *arg)
+{
+	struct check *check = arg;
+	struct conn *other = check_other(check);
+	/* Of two, the one that was there first tells where the peer hangs. */
+	struct conn *conn = conn_busy(check->warm) ? check->warm : other;
+	struct result result = { .code = RESULT_TIMEOUT };
+
+	if (check_extend(check, &check->deadline, &check->extended))
+		return;
+	snprintf(result.error, sizeof(result.error), "Timeout after %lldms",
+		 (long long)check_timeout_ms(check));
+	snprintf(result.step, sizeof(result.step), "%s",
+		 conn->phase > CONN_QUEUED ? check->kind->step(conn) : "");
+	snprintf(result.detail, sizeof(result.detail), "%s",
+		 conn == other ? check->warm->detail : other->detail);
+	check->failures++;
+	check_finish_bad(check, &result, false);
 }
 
 void check_start(struct check *check)
@@ -389,6 +408,8 @@ void check_start(struct check *check)
 	check->started_us = clock_us();
 	check->left_ms = check_timeout_ms(check);
 	check->spent_us = 0;
+	check->heard = false;
+	check->kept.code = RESULT_UNKNOWN;
 	check->conns[0].detail[0] = '\0';
 	check->conns[1].detail[0] = '\0';
 	if (check->setup->refusal) {
@@ -444,18 +465,40 @@ void conn_ready(struct conn *conn)
 		conn_ask(conn);
 }
 
+/*
+ * What was read so late may be as old as we have slept.  It is asked anew,
+ * once: a run that is late again ends as any that had no answer in time.
+ */
+static void check_repeat(struct check *check)
+{
+	if (check->extended) {
+		check_on_deadline(check);
+		return;
+	}
+	check_release(check);
+	check->extended = true;
+	check_start(check);
+}
+
+/* The connection with this answer is the warm one from now on. */
+static void check_prefer(struct check *check, struct conn *conn)
+{
+	/* One that gave a bad answer to the same question is not kept. */
+	if (conn != check->warm || check->heard)
+		conn_drop(conn_other(conn));
+	check->warm = conn;
+}
+
 void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 		   ...)
 {
 	struct check *check = conn->check;
-	char words[RESULT_ERROR_BYTES] = "", detail[RESULT_DETAIL_BYTES];
+	struct result result = { .code = code };
 	va_list args;
 
 	assert(conn->phase == CONN_OPENING || conn->phase == CONN_ASKING);
-	/* What it says may be as old as we have slept: it is asked anew. */
 	if (check->running && check_has_overslept(check)) {
-		check_release(check);
-		check_start(check);
+		check_repeat(check);
 		return;
 	}
 	if (conn->phase == CONN_OPENING)
@@ -466,18 +509,22 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 		check_settle(check);
 		return;
 	}
-	if (code != RESULT_OK) {
-		va_start(args, fmt);
-		vsnprintf(words, sizeof(words), fmt, args);
-		va_end(args);
+	snprintf(result.detail, sizeof(result.detail), "%s", conn->detail);
+	if (code == RESULT_OK) {
+		check_prefer(check, conn);
+		check_finish(check, result);
+		return;
 	}
-	snprintf(detail, sizeof(detail), "%s", conn->detail);
-	/* The one that answered first is the warm one from now on. */
-	if (conn != check->warm) {
-		conn_drop(check->warm);
-		check->warm = conn;
+	va_start(args, fmt);
+	vsnprintf(result.error, sizeof(result.error), fmt, args);
+	va_end(args);
+	/* The other connection may still have a good one. */
+	if (check->hedging && conn_busy(conn_other(conn))) {
+		check_keep(check, &result, true);
+		return;
 	}
-	check_finish(check, code, words, "", detail);
+	check_prefer(check, conn);
+	check_finish_bad(check, &result, true);
 }
 
 /* The queue for admission is ours, and no fault of the peer's.  Many checks
@@ -496,21 +543,26 @@ static bool check_is_over(const struct check *check)
 {
 	return loop_timer_armed(&check->deadline) &&
 	       check->deadline.at_ms <= clock_ms() &&
-	       !check_has_overslept(check);
+	       (check->extended || !check_has_overslept(check));
 }
 
 /* A connection failed while a run needs an answer: is there another way? */
-static bool check_goes_on(struct check *check, struct conn *failed)
+static bool check_goes_on(struct check *check, struct conn *failed,
+			  const struct result *failure)
 {
-	struct conn *other = failed == check->warm ? check_other(check)
-						   : check->warm;
+	struct conn *other = conn_other(failed);
 
 	if (conn_busy(other)) {
+		/* A warm one that was lost is no failure. */
+		if (check->hedging && failed != check->warm)
+			check_keep(check, failure, false);
 		check->hedging = true; /* a renewal may be asked now */
-		if (other->phase == CONN_QUEUED)
+		if (other->phase == CONN_QUEUED && !check->heard)
 			check_pause(check);
 		return true;
 	}
+	if (check->heard)
+		return false;
 	if (other->phase == CONN_IDLE) {
 		check->warm = other;
 		conn_ask(other);
@@ -532,26 +584,27 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 {
 	struct check *check = conn->check;
 	bool was_warm = conn == check->warm, was_idle;
-	char words[RESULT_ERROR_BYTES];
+	struct result result = { .code = code };
 	va_list args;
 
 	assert(conn->phase > CONN_QUEUED);
 	was_idle = conn->phase == CONN_IDLE;
 	va_start(args, fmt);
-	vsnprintf(words, sizeof(words), fmt, args);
+	vsnprintf(result.error, sizeof(result.error), fmt, args);
 	va_end(args);
+	snprintf(result.detail, sizeof(result.detail), "%s", conn->detail);
 	conn_drop(conn);
 	/* Also a warm one that was lost: a peer that takes connections only to
 	 * close them is not to be called four times a second. */
 	check->failures++;
 	if (check->running) {
-		if (!check_goes_on(check, conn))
-			check_finish(check, code, words, "", conn->detail);
+		if (!check_goes_on(check, conn, &result))
+			check_finish_bad(check, &result, false);
 		return;
 	}
 	log_debug("check=%s %s code=%s: %s%s%s", check->setup->name,
 		  was_idle ? "warm connection lost" : "background connect",
-		  result_word(code), words, conn->detail[0] ? ": " : "",
+		  result_word(code), result.error, conn->detail[0] ? ": " : "",
 		  conn->detail);
 	/* A renewal that fails is no verdict, but the old connection proves
 	 * nothing any more: the next run has to log in. */
@@ -663,7 +716,7 @@ void check_release(struct check *check)
 	for (i = 0; i < 2; i++)
 		if (check->conns[i].check)
 			conn_drop(&check->conns[i]);
-	check->running = check->hedging = false;
+	check->running = check->hedging = check->extended = false;
 	check->failures = 0;
 }
 

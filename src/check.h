@@ -11,6 +11,9 @@
  *					  └─ open a second ─ ask (hedge)
  *	a warm connection that turns out dead: open another, once, inside the
  *	same deadline; deadline: `timeout`, and the connection is dropped.
+ *	Of two connections the first good answer counts: a bad answer, or a
+ *	second connection that fails, is the result only when the other one has
+ *	nothing better until the deadline.
  *
  * Between runs a warm connection is watched (on_idle), replaced in the
  * background when it dies (backing off, with jitter) and renewed now and then,

@@ -417,6 +417,39 @@ test_silent_connection_is_hedged() {
 	stop stalled
 }
 
+# The second connection leads to another server behind the same address, which
+# is ill: what the first one says, a little later, counts.
+test_bad_answer_of_the_hedge() {
+	start_peer balanced <<-'END'
+		request
+		send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok
+		request
+		wait 650
+		send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok
+		silent
+	END
+	serve <<-END
+		[balanced]
+		kind = http
+		url = http://127.0.0.1:$peer_port/
+		timeout = 1s
+		max_age = 0s
+	END
+	wait_for answers /health/ready 200
+	printf '%s\n' request 'send HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n' \
+		silent >"$scratch/balanced.steps"
+	probe /health/ready
+	assert_status 200
+	assert_took 640 990
+	# Both connections are silent or bad: the answer is told, not a timeout.
+	probe /health/ready
+	assert_status 503
+	assert_failed balanced upstream 'HTTP 503'
+	assert_took 990 1300
+	stop health
+	stop balanced
+}
+
 test_tls() {
 	serve <<-END
 		[name]

@@ -679,6 +679,17 @@ static void hedged_world(void)
 	CHECK(!conn_is_hedge(conns[1]));
 }
 
+/* Connection 1 is idle, 2 is to replace it. */
+static void renewing_world(void)
+{
+	warm_world();
+	pass(59999);
+	CALLS("");
+	pass(1);
+	CALLS("open2");
+	CHECK(conn_is_hedge(conns[2]));
+}
+
 static void test_hedge(void)
 {
 	hedged_world();
@@ -764,24 +775,197 @@ static void test_both_hang(void)
 	hedged_world();
 	conn_detail(conns[2], "no route");
 	fail(2);
-	pass(600);
-	RESULT(1, TIMEOUT, "Timeout after 1000ms", 1000000);
-	CHECK_STR(last.step, "waiting for the answer");
+	pass(599);
+	CHECK_INT(results, 0);
+	pass(1);
+	RESULT(1, REFUSED, "connection refused", 1000000);
+	CHECK_STR(last.step, "");
 	CHECK_STR(last.detail, "no route");
+	world_end();
+
+	/* A warm connection that was lost explains nothing. */
+	hedged_world();
+	fail(1);
+	pass(600);
+	CALLS("close1 close2");
+	RESULT(1, TIMEOUT, "Timeout after 1000ms", 1000000);
+	CHECK_STR(last.step, "logging in");
+	world_end();
+}
+
+static void bad_answer(int serial, const char *words)
+{
+	conn_detail(conns[serial], words);
+	conn_answered(conns[serial], RESULT_UPSTREAM, "%s", words);
+}
+
+/* A bad answer waits for what the other connection says. */
+static void test_bad_answer_waits(void)
+{
+	/* of the hedge; the warm connection stays, the other one does not */
+	hedged_world();
+	ready(2);
+	bad_answer(2, "HTTP 503");
+	CALLS("ask2");
+	CHECK_INT(results, 0);
+	pass(100);
+	answer(1);
+	CALLS("close2");
+	RESULT(1, OK, "", 500000);
+	check_start(check);
+	answer(1);
+	CALLS("ask1");
+	world_end();
+
+	/* of the warm one, while the hedge opens */
+	hedged_world();
+	bad_answer(1, "read-only");
+	CHECK_INT(results, 0);
+	ready(2);
+	pass(100);
+	answer(2);
+	CALLS("ask2 close1");
+	RESULT(1, OK, "", 500000);
+	world_end();
+
+	/* The hedge cannot log in, or is refused. */
+	hedged_world();
+	conn_failed(conns[2], RESULT_AUTH, "authentication failed");
+	CHECK_INT(results, 0);
+	answer(1);
+	RESULT(1, OK, "", 400000);
+	world_end();
+
+	/* Before the hedge is due there is nothing to wait for. */
+	warm_world();
+	check_start(check);
+	pass(300);
+	bad_answer(1, "HTTP 503");
+	RESULT(1, UPSTREAM, "HTTP 503", 300000);
+	CHECK_STR(last.detail, "HTTP 503");
+	/* Nor does the next run know of it. */
+	check_start(check);
+	pass(1000);
+	RESULT(2, TIMEOUT, "Timeout after 1000ms", 1000000);
+	world_end();
+}
+
+/* The first bad answer is the result when no good one comes. */
+static void test_bad_answer_stays(void)
+{
+	/* both answer */
+	hedged_world();
+	ready(2);
+	bad_answer(2, "HTTP 503");
+	pass(100);
+	bad_answer(1, "HTTP 502");
+	RESULT(1, UPSTREAM, "HTTP 503", 500000);
+	CHECK_STR(last.detail, "HTTP 503");
+	CHECK_INT(live, 1);
+	world_end();
+
+	/* The other one never does: no longer than until the deadline. */
+	hedged_world();
+	bad_answer(1, "HTTP 503");
+	ready(2);
+	pass(599);
+	CHECK_INT(results, 0);
+	pass(1);
+	CALLS("ask2 close2");
+	RESULT(1, UPSTREAM, "HTTP 503", 1000000);
+	CHECK_STR(last.step, "");
+	check_start(check);
+	answer(1);
+	RESULT(2, OK, "", 0);
+	world_end();
+
+	/* An answer says more than a failure, before or after it. */
+	hedged_world();
+	bad_answer(1, "HTTP 503");
+	fail(2);
+	CALLS("close2");
+	RESULT(1, UPSTREAM, "HTTP 503", 400000);
+	world_end();
+	hedged_world();
+	fail(2);
+	bad_answer(1, "HTTP 503");
+	RESULT(1, UPSTREAM, "HTTP 503", 400000);
+	world_end();
+	hedged_world();
+	ready(2);
+	bad_answer(2, "HTTP 503");
+	fail(1);
+	CALLS("ask2 close1");
+	RESULT(1, UPSTREAM, "HTTP 503", 400000);
+	check_start(check);
+	answer(2);
+	RESULT(2, OK, "", 0);
+	world_end();
+
+	/* A failed login says more than the connection that was lost. */
+	hedged_world();
+	conn_failed(conns[2], RESULT_AUTH, "authentication failed");
+	fail(1);
+	RESULT(1, AUTH, "authentication failed", 400000);
+	world_end();
+
+	/* The connection that answered is closed meanwhile: not asked again,
+	 * and nothing else is tried. */
+	hedged_world();
+	bad_answer(1, "HTTP 503");
+	io(1);
+	CALLS("close1");
+	fail(2);
+	CALLS("close2");
+	RESULT(1, UPSTREAM, "HTTP 503", 400000);
+	world_end();
+
+	/* The hedge is a renewal that was under way before. */
+	renewing_world();
+	check_start(check);
+	pass(400);
+	bad_answer(1, "HTTP 503");
+	CHECK_INT(results, 0);
+	fail(2);
+	CALLS("ask1 close2");
+	RESULT(1, UPSTREAM, "HTTP 503", 400000);
+	world_end();
+}
+
+/* With a bad answer at hand, the queue for admission stops no clock. */
+static void test_bad_answer_and_queue(void)
+{
+	struct check *many[ADMIT_PLACES];
+	int i;
+
+	warm_world();
+	for (i = 0; i < ADMIT_PLACES; i++) {
+		many[i] = check_create(&setup, &env, on_result, NULL);
+		many[i]->arg = many[i];
+	}
+	check_start(check);
+	pass(399);
+	for (i = 0; i < ADMIT_PLACES; i++)
+		check_start(many[i]);
+	pass(1);
+	CALLS("ask1 open2 open3 open4 open5");
+	bad_answer(1, "HTTP 503");
+	io(1);
+	CALLS("close1");
+	for (i = 0; i < ADMIT_PLACES; i++)
+		admit_leave(&many[i]->conns[0].ticket);
+	env.admit->held = ADMIT_PLACES; /* they never come to an end */
+	pass(599);
+	CHECK_INT(results, 0);
+	pass(1);
+	CHECK(!check_running(check));
+	env.admit->held = 0;
+	for (i = 0; i < ADMIT_PLACES; i++)
+		check_destroy(many[i]);
 	world_end();
 }
 
 /* ---- the renewal ---- */
-
-static void renewing_world(void)
-{
-	warm_world();
-	pass(59999);
-	CALLS("");
-	pass(1);
-	CALLS("open2");
-	CHECK(conn_is_hedge(conns[2]));
-}
 
 static void test_renewal(void)
 {
@@ -905,6 +1089,14 @@ static void test_run_during_renewal(void)
 	CALLS("ask1 close2");
 	answer(1);
 	RESULT(1, OK, "", 0);
+	world_end();
+	/* It is no part of the run that times out later either. */
+	renewing_world();
+	check_start(check);
+	fail(2);
+	pass(1000);
+	CALLS("ask1 close2 open3 close1 close3");
+	RESULT(1, TIMEOUT, "Timeout after 1000ms", 1000000);
 	world_end();
 
 	/* Ready, idle, and closed by the peer. */
@@ -1271,6 +1463,98 @@ static void test_long_pause(void)
 	world_end();
 }
 
+/* Each time that we look, we have slept again. */
+static void sleep_through(int times)
+{
+	while (times--) {
+		fake_us += 2000000;
+		loop_fire_timers(env.loop);
+	}
+}
+
+/* A run gets its time again once, however often we are suspended. */
+static void test_suspended_again(void)
+{
+	world(&networked);
+	check_start(check);
+	sleep_through(1);
+	CHECK_INT(results, 0);
+	sleep_through(1);
+	CHECK_INT(results, 1);
+	CHECK_INT(last.code, RESULT_TIMEOUT);
+	/* The next run has that right anew. */
+	check_start(check);
+	sleep_through(1);
+	CHECK_INT(results, 1);
+	ready(2);
+	answer(2);
+	CHECK_INT(results, 2);
+	CHECK_INT(last.code, RESULT_OK);
+	world_end();
+
+	/* Late answers: the second is as old as the first, and no news. */
+	warm_world();
+	check_start(check);
+	fake_us += 2000000;
+	answer(1);
+	CALLS("ask1 close1 open2");
+	ready(2);
+	fake_us += 2000000;
+	answer(2);
+	CALLS("ask2 close2");
+	RESULT(1, TIMEOUT, "Timeout after 1000ms", 2000000);
+	CHECK_STR(last.step, "waiting for the answer");
+	world_end();
+
+	/* The timer first, then an answer. */
+	warm_world();
+	check_start(check);
+	sleep_through(1);
+	fake_us += 2000000;
+	answer(1);
+	CHECK_INT(results, 1);
+	CHECK_INT(last.code, RESULT_TIMEOUT);
+	world_end();
+
+	/* A connection that is lost after the second time is the end. */
+	warm_world();
+	check_start(check);
+	sleep_through(1);
+	CALLS("ask1 open2");
+	fail(2);
+	fake_us += 2000000;
+	fail(1);
+	CALLS("close2 close1");
+	CHECK_INT(results, 1);
+	world_end();
+
+	/* Also without a hedge, which a joined opening has not yet. */
+	warm_world();
+	io(1);
+	pass(250);
+	CALLS("close1 open2");
+	check_start(check);
+	loop_timer_clear(env.loop, &check->hedge);
+	sleep_through(1);
+	CHECK_INT(results, 0);
+	fake_us += 2000000;
+	fail(2);
+	CALLS("close2");
+	RESULT(1, REFUSED, "connection refused", 4000000);
+	world_end();
+
+	/* Neither does an opening in the background go on for ever. */
+	warm_world();
+	io(1);
+	pass(250);
+	CALLS("close1 open2");
+	sleep_through(1);
+	CALLS("");
+	sleep_through(1);
+	CALLS("close2");
+	world_end();
+}
+
 /* ---- whatever happens ---- */
 
 static unsigned seed;
@@ -1433,6 +1717,9 @@ int main(void)
 	test_hedge();
 	test_hedge_fails();
 	test_both_hang();
+	test_bad_answer_waits();
+	test_bad_answer_stays();
+	test_bad_answer_and_queue();
 	test_renewal();
 	test_never_renewed();
 	test_run_during_renewal();
@@ -1447,6 +1734,7 @@ int main(void)
 	test_release();
 	test_deadline_of();
 	test_long_pause();
+	test_suspended_again();
 	test_random();
 	return unit_report();
 }
