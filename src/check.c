@@ -38,6 +38,9 @@ const struct conf_key check_common_keys[] = {
 	{ "renew", CONF_DURATION, offsetof(struct check_common, renew_ms),
 	  "5m", "0s", "1d", 0,
 	  "age at which a warm connection is replaced by a new one (0s: never)" },
+	{ "keep", CONF_BOOL, offsetof(struct check_common, keep),
+	  "yes", NULL, NULL, 0,
+	  "whether its connection stays open for the next run" },
 	{ "required", CONF_BOOL, offsetof(struct check_common, required),
 	  "yes", NULL, NULL, 0,
 	  "whether its failure makes the service not ready, or only degraded" },
@@ -289,11 +292,16 @@ static void check_on_upkeep(void *arg)
 }
 
 /* Between runs there is one connection: the newer of two that are good, or the
- * one on its way when the other is gone. */
+ * one on its way when the other is gone; none with `keep = no`. */
 static void check_settle(struct check *check)
 {
 	struct conn *other = check_other(check);
 
+	if (check->kind->open && !check->setup->common.keep) {
+		conn_drop(check->warm);
+		conn_drop(other);
+		return;
+	}
 	if (other->phase == CONN_IDLE ||
 	    (check->warm->phase == CONN_CLOSED && conn_busy(other))) {
 		conn_drop(check->warm);
@@ -641,6 +649,11 @@ const char *conn_name(const struct conn *conn)
 bool conn_is_hedge(const struct conn *conn)
 {
 	return conn != conn->check->warm;
+}
+
+bool conn_is_kept(const struct conn *conn)
+{
+	return conn->check->setup->common.keep;
 }
 
 int64_t conn_deadline_ms(const struct conn *conn)

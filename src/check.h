@@ -17,7 +17,8 @@
  *
  * Between runs a warm connection is watched (on_idle), replaced in the
  * background when it dies (backing off, with jitter) and renewed now and then,
- * since a warm green does not prove that logins still work.
+ * since a warm green does not prove that logins still work.  With `keep = no`
+ * there is none between runs.
  *
  * Everything here belongs to the prober thread and never blocks.  A kind:
  *  - must come back at once from each of its functions;
@@ -100,6 +101,8 @@ const char *conn_name(const struct conn *conn);
 /* Whether a fresh connection must be made, sharing nothing that is warm
  * (always so for a hedge or a renewal). */
 bool conn_is_hedge(const struct conn *conn);
+/* Whether the connection may stay open when the run is over. */
+bool conn_is_kept(const struct conn *conn);
 /* When the opening or the run under way must have ended, on clock_ms(); for
  * kinds that have to divide the time among several addresses. */
 int64_t conn_deadline_ms(const struct conn *conn);
@@ -128,6 +131,7 @@ struct check_common {
 	int64_t max_age_ms;
 	int64_t interval_ms; /* 0: only when asked */
 	int64_t renew_ms;    /* 0: never */
+	bool keep;	     /* connections stay open between runs */
 	bool required;
 	bool startup;
 	bool live;

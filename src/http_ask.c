@@ -369,7 +369,9 @@ static int http_ask_begin(struct http_ask *ask)
 			     http_ask_on_socket) ||
 	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETDATA, ask) ||
 	    curl_easy_setopt(ask->easy, CURLOPT_SOCKOPTFUNCTION,
-			     http_ask_on_socket_made))
+			     http_ask_on_socket_made) ||
+	    curl_easy_setopt(ask->easy, CURLOPT_FORBID_REUSE,
+			     conn_is_kept(ask->conn) ? 0L : 1L))
 		return -1;
 	return 0;
 }

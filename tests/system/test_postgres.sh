@@ -658,6 +658,31 @@ test_starting_up() {
 	stop starting
 }
 
+# configure_pooler MODE PLACES
+configure_pooler() {
+	cat >"$scratch/pgbouncer.ini" <<-END
+		[databases]
+		postgres = host=127.0.0.1 port=$pg_port
+		[pgbouncer]
+		listen_addr = 127.0.0.1
+		listen_port = $pooler_port
+		unix_socket_dir =
+		auth_type = plain
+		auth_file = $scratch/pgbouncer.users
+		pool_mode = $1
+		default_pool_size = $2
+		server_login_retry = 0
+	END
+	echo "\"app\" \"$pg_password\"" >"$scratch/pgbouncer.users"
+	chmod 644 "$scratch"/pgbouncer.*
+}
+
+start_pooler() {
+	start pgbouncer INT lib_as_postgres pgbouncer -q \
+		"$scratch/pgbouncer.ini"
+	wait_for listening "$pooler_port"
+}
+
 test_pooler() {
 	local pooler_port
 
@@ -668,25 +693,7 @@ test_pooler() {
 		return
 	fi
 	pooler_port=$(free_port)
-	cat >"$scratch/pgbouncer.ini" <<-END
-		[databases]
-		postgres = host=127.0.0.1 port=$pg_port
-		[pgbouncer]
-		listen_addr = 127.0.0.1
-		listen_port = $pooler_port
-		unix_socket_dir =
-		auth_type = plain
-		auth_file = $scratch/pgbouncer.users
-		pool_mode = transaction
-		server_login_retry = 0
-	END
-	echo "\"app\" \"$pg_password\"" >"$scratch/pgbouncer.users"
-	chmod 644 "$scratch"/pgbouncer.*
-	start_pooler() {
-		start pgbouncer INT lib_as_postgres pgbouncer -q \
-			"$scratch/pgbouncer.ini"
-		wait_for listening "$pooler_port"
-	}
+	configure_pooler transaction 20
 	start_pooler
 	serve <<-END
 		[database]
@@ -738,6 +745,57 @@ test_pooler() {
 	assert_lively
 	start_postgres
 	assertTrue 'healthy again' 'wait_for check_says database ok'
+	stop health
+	stop pgbouncer
+}
+
+# A pool in session mode with one place: with `keep = no` the application and
+# the check take turns.
+test_session_pool() {
+	local pooler_port round
+
+	if ! command -v pgbouncer >/dev/null; then
+		startSkipping
+		assertTrue 'pgbouncer is not installed' true
+		endSkipping
+		return
+	fi
+	pooler_port=$(free_port)
+	configure_pooler session 1
+	start_pooler
+	application() {
+		PGPASSWORD=$pg_password timeout 5 psql -X -q -A -t \
+			-h 127.0.0.1 -p "$pooler_port" -U app -d postgres -c "$1"
+	}
+	serve <<-END
+		[database]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres
+		password = $pg_password
+		keep = no
+		max_age = 0s
+		timeout = 1s
+	END
+	for round in 1 2 3; do
+		probe /health/ready
+		assert_status 200
+		assertEquals "the application's turn $round" 42 \
+			"$(application 'select 42')"
+	done
+
+	# While the application has the place, the check says so, in time.
+	application 'select pg_sleep(2)' &
+	asleep() {
+		[ "$(postgres_sql "select count(*) from pg_stat_activity
+			where query = 'select pg_sleep(2)'")" = 1 ]
+	}
+	wait_for asleep
+	probe /health/ready
+	assert_status 503
+	assert_failed database timeout
+	wait $!
+	probe /health/ready
+	assert_status 200
 	stop health
 	stop pgbouncer
 }

@@ -55,6 +55,12 @@ const struct check_env *conn_env(const struct conn *conn)
 	return &conn->env;
 }
 
+bool conn_is_kept(const struct conn *conn)
+{
+	(void)conn;
+	return true;
+}
+
 int64_t conn_deadline_ms(const struct conn *conn)
 {
 	(void)conn;

@@ -198,7 +198,9 @@ static void world(const struct check_kind *kind)
 	setup = (struct check_setup){
 		.name = "database",
 		.kind = kind,
-		.common = { .timeout_ms = 1000, .renew_ms = 60000 },
+		.common = { .timeout_ms = 1000,
+			    .renew_ms = 60000,
+			    .keep = true },
 	};
 	check = check_create(&setup, &env, on_result, NULL);
 	CHECK(check != NULL);
@@ -1418,6 +1420,58 @@ static void test_release(void)
 	world_end();
 }
 
+/* With `keep = no` each run has a connection of its own. */
+static void test_unkept(void)
+{
+	world(&networked);
+	setup.common.keep = false;
+	check_start(check);
+	ready(1);
+	answer(1);
+	CALLS("open1 ask1 close1");
+	RESULT(1, OK, "", 0);
+	CHECK_INT(live, 0);
+	/* Nothing in the background, ever. */
+	pass(86400000);
+	CALLS("");
+	check_start(check);
+	ready(2);
+	bad_answer(2, "HTTP 503");
+	CALLS("open2 ask2 close2");
+	RESULT(2, UPSTREAM, "HTTP 503", 0);
+	check_start(check);
+	fail(3);
+	CALLS("open3 close3");
+	RESULT(3, REFUSED, "connection refused", 0);
+	/* Nor a second one that would need a second place. */
+	check_start(check);
+	ready(4);
+	pass(1000);
+	CALLS("open4 ask4 close4");
+	RESULT(4, TIMEOUT, "Timeout after 1000ms", 1000000);
+	pass(86400000);
+	CALLS("");
+	world_end();
+
+	world(&asking);
+	setup.common.keep = false;
+	check_start(check);
+	answer(1);
+	CALLS("open1 close1");
+	RESULT(1, OK, "", 0);
+	world_end();
+
+	/* Without a connection there is nothing to close. */
+	world(&local);
+	setup.common.keep = false;
+	check_start(check);
+	answer(1);
+	check_start(check);
+	answer(1);
+	CALLS("ask1 ask1");
+	world_end();
+}
+
 static void test_deadline_of(void)
 {
 	hedged_world();
@@ -1732,6 +1786,7 @@ int main(void)
 	test_open_asks();
 	test_destroy();
 	test_release();
+	test_unkept();
 	test_deadline_of();
 	test_long_pause();
 	test_suspended_again();

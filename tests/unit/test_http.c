@@ -24,7 +24,7 @@ struct conn {
 	struct http_ask state;
 	struct check_env env;
 	struct loop_watch watch;
-	bool hedge;
+	bool hedge, unkept;
 	int ended; /* times that answered or failed was called */
 	bool answered;
 	enum result_code code;
@@ -166,6 +166,11 @@ const struct check_env *conn_env(const struct conn *conn)
 bool conn_is_hedge(const struct conn *conn)
 {
 	return conn->hedge;
+}
+
+bool conn_is_kept(const struct conn *conn)
+{
+	return !conn->unkept;
 }
 
 int64_t conn_deadline_ms(const struct conn *conn)
@@ -425,6 +430,23 @@ static void ask_once(struct conn *conn)
 #define ANSWER(status, body) "HTTP/1.1 " status "\r\nContent-Length: " body
 
 static struct server server;
+
+static void on_look(void *arg)
+{
+	loop_stop(arg);
+}
+
+/* Until the server has seen the end of its connection; a moment at most. */
+static void turn_until_gone(void)
+{
+	struct loop_timer look = { .on_time = on_look, .arg = loop };
+	int64_t end_ms = clock_ms() + 2000;
+
+	while (server.fd >= 0 && clock_ms() < end_ms) {
+		loop_timer_set(loop, &look, clock_ms() + 1);
+		turn(NULL);
+	}
+}
 
 static void ask_path(struct conn *conn, const char *answer)
 {
@@ -722,6 +744,24 @@ static void test_warm(void)
 	CHECK_INT(server.connections, before + 3);
 	check_http.close(&hedge);
 	check_http.close(&conn);
+}
+
+/* With `keep = no` the peer sees the end of it. */
+static void test_unkept(void)
+{
+	struct conn conn;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
+	prepare();
+	conn_reset(&conn);
+	conn.unkept = true;
+	check_http.open(&conn);
+	turn(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	check_http.close(&conn);
+	turn_until_gone();
+	CHECK_INT(server.fd, -1);
 }
 
 static void on_silence(void *arg)
@@ -1215,6 +1255,7 @@ int main(void)
 	test_json();
 	test_request();
 	test_warm();
+	test_unkept();
 	test_silence();
 	test_redirects();
 	test_redirect_body();
