@@ -3,6 +3,7 @@
 #include "http_url.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -15,6 +16,45 @@ char *http_url_part(CURLU *url, CURLUPart part, unsigned flags)
 	/* Of a name that it cannot convert libcurl hands out a copy. */
 	curl_free(text);
 	return NULL;
+}
+
+/* As http_url_part(), for free(). */
+static char *http_url_copy(CURLU *url, CURLUPart part)
+{
+	char *text = http_url_part(url, part, 0);
+	char *copy = text ? strdup(text) : NULL;
+
+	curl_free(text);
+	return copy;
+}
+
+char *http_url_path(const char *url)
+{
+	CURLU *parsed = curl_url();
+	char *path = NULL;
+	size_t len;
+
+	if (parsed && !curl_url_set(parsed, CURLUPART_URL, url, 0))
+		path = http_url_copy(parsed, CURLUPART_PATH);
+	curl_url_cleanup(parsed);
+	for (len = path ? strlen(path) : 0; len && path[len - 1] == '/'; len--)
+		path[len - 1] = '\0';
+	return path;
+}
+
+char *http_url_move(const char *url, const char *path, const char *query)
+{
+	CURLU *parsed = curl_url();
+	char *moved = NULL;
+
+	if (parsed && !curl_url_set(parsed, CURLUPART_URL, url, 0) &&
+	    !curl_url_set(parsed, CURLUPART_PATH, path, 0) &&
+	    !curl_url_set(parsed, CURLUPART_FRAGMENT, NULL, 0) &&
+	    (!*query ||
+	     !curl_url_set(parsed, CURLUPART_QUERY, query, CURLU_APPENDQUERY)))
+		moved = http_url_copy(parsed, CURLUPART_URL);
+	curl_url_cleanup(parsed);
+	return moved;
 }
 
 bool http_url_is_loopback(const char *host)
