@@ -345,7 +345,7 @@ static void http_ask_start(struct http_ask *ask)
 	CURL *easy = ask->easy;
 	int bad = 0;
 
-	http_intake_begin(&ask->intake, ask->question->max_body);
+	http_intake_begin(&ask->intake, ask->max_body);
 	ask->error[0] = '\0';
 	ask->transfer.on_done = http_ask_on_done;
 	ask->transfer.arg = ask;
@@ -380,6 +380,7 @@ static int http_ask_rewind(struct http_ask *ask, bool fresh)
 {
 	ask->fresh = fresh;
 	ask->redirects = 0;
+	ask->max_body = ask->question->max_body;
 	return curl_easy_setopt(ask->easy, CURLOPT_URL, ask->question->url) ? -1
 									    : 0;
 }
@@ -425,6 +426,18 @@ void http_ask_again(struct conn *conn)
 
 	ask->may_connect = !question->host || question->unix_path;
 	if (http_ask_rewind(ask, false))
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+	else
+		http_ask_start(ask);
+}
+
+void http_ask_another(struct conn *conn, const char *url, size_t max_body)
+{
+	struct http_ask *ask = conn_state(conn);
+
+	ask->fresh = false;
+	ask->max_body = max_body;
+	if (curl_easy_setopt(ask->easy, CURLOPT_URL, url))
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 	else
 		http_ask_start(ask);

@@ -44,7 +44,8 @@ struct http_question {
 	const char *user;      /* NULL: no basic authentication */
 	const char *password;
 	size_t max_body;
-	/* Looks at a whole answer and ends in conn_answered(). */
+	/* Looks at a whole answer and ends in conn_answered(), or in
+	 * http_ask_another(). */
 	void (*judge)(struct conn *conn, const struct http_answer *answer);
 
 	/* Set by the functions below and owned. */
@@ -89,6 +90,7 @@ struct http_ask {
 	bool fresh;	  /* on a connection of its own */
 	bool may_connect; /* libcurl, by itself */
 	int redirects;
+	size_t max_body; /* of the transfer under way */
 	struct http_intake intake;
 	char error[CURL_ERROR_SIZE]; /* what libcurl said */
 };
@@ -96,6 +98,9 @@ struct http_ask {
 /* The functions of struct check_kind; conn_state() is a struct http_ask. */
 void http_ask_open(struct conn *conn, const struct http_question *question);
 void http_ask_again(struct conn *conn);
+/* In judge(), instead of an answer: asks for another URL of the same host, on
+ * the same connection, before the same deadline. */
+void http_ask_another(struct conn *conn, const char *url, size_t max_body);
 void http_ask_on_io(struct conn *conn, short revents);
 void http_ask_close(struct conn *conn);
 const char *http_ask_step(const struct conn *conn);

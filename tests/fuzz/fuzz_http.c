@@ -140,20 +140,24 @@ static void fuzz_http(unsigned choice, char *json, char *equals, char *contains)
 
 static void fuzz_openai(unsigned choice)
 {
-	struct openai_settings settings = {
-		.complete = true,
-		.named = choice & 1,
-		.accept_restricted = choice & 2,
-		.question = { .max_body = OPENAI_BODY_BYTES,
-			      .judge = openai_judge },
+	char model[] = "m-1";
+	struct openai_public public = {
+		.common = { .complete = true,
+			    .may_be = choice & 3,
+			    .list_url = choice & 1 ? url : NULL,
+			    .accept_restricted = choice & 4,
+			    .question = { .max_body = OPENAI_BODY_BYTES,
+					  .judge = openai_judge } },
+		.model = model,
 	};
+	struct http_question *question = &public.common.question;
 	struct conn conn = { .kind = &check_openai,
-			     .state = calloc(1, sizeof(struct http_ask)),
-			     .settings = &settings };
+			     .state = calloc(1, sizeof(struct openai_conn)),
+			     .settings = &public };
 
-	FUZZ_CHECK(!http_question_url(&settings.question, url));
+	FUZZ_CHECK(!http_question_url(question, url));
 	fuzz_ask(&conn);
-	http_question_dispose(&settings.question);
+	http_question_dispose(question);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

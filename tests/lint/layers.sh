@@ -27,6 +27,7 @@ layers='
 2 offload
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
+2 http_url
 2 gate gate_peer gate_places
 3 board
 3 check
@@ -35,14 +36,14 @@ layers='
 4 drain
 4 keeper
 4 verdict
-4 http_ask http_intake http_question http_url http_words
+4 http_ask http_intake http_question http_words
 4 check_kinds
 5 render
 5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
 5 check_redis redis_answer redis_open redis_talk redis_url redis_words
 5 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
 5 check_http http_judge
-5 check_openai
+5 check_openai openai_answer
 5 check_model
 5 check_file
 6 settings settings_digest settings_env

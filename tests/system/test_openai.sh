@@ -43,7 +43,7 @@ test_what_is_asked() {
 	plain=$peer_port
 	start_api version "$ok"
 	version=$peer_port
-	start_api model "$ok"
+	start_api model 'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"id": "gpt-4o mini"}'
 	model=$peer_port
 	start_api azure "$ok"
 	azure=$peer_port
@@ -198,6 +198,162 @@ test_answers() {
 		moved; do
 		stop "api_$name"
 	done
+}
+
+# Status 200 alone says nothing: LM Studio answers it for any path, gateways for
+# errors of their own.
+test_bodies() {
+	local name body_of code words n=0
+
+	while IFS='|' read -r name body_of code words; do
+		cat >>"$scratch/bodies" <<-END
+			location /$name/ { return 200 '$body_of'; }
+		END
+		cat >>"$scratch/apis_200" <<-END
+			[$name]
+			kind = openai
+			base_url = http://127.0.0.1:PORT/$name/v1
+			api_key = sk-Secret-$name
+			[azure_$name]
+			kind = azure-openai
+			endpoint = http://127.0.0.1:PORT/$name
+			api_key = Secret-azure-$name
+			[model_$name]
+			kind = openai
+			base_url = http://127.0.0.1:PORT/$name/v1
+			api_key = sk-Secret-$name
+			model = m
+		END
+		n=$((n + 3))
+		printf '%s|%s|%s\n' "$name" "$code" "$words" \
+			"azure_$name" "$code" "$words" \
+			"model_$name" "$code" "${words/has no list of models/does not describe a model}"
+	done >"$scratch/expected" <<-'END'
+		error|{"error":{"message":"Secret-said"}}|upstream|status 200, but the answer is an error
+		key|{"error":{"code":"invalid_api_key"}}|auth|status 200, but the key is refused
+		empty||protocol|answer is not JSON
+		object|{}|protocol|answer has no list of models
+		detail|{"detail":"Not Found"}|protocol|answer has no list of models
+		null|{"data":null}|protocol|answer has no list of models
+		member|{"data":{}}|protocol|answer has no list of models
+		number|{"id":1,"data":7}|protocol|answer has no list of models
+		array|[]|protocol|answer has no list of models
+		cut|{"data":[|protocol|answer is not JSON
+	END
+	cp "$scratch/bodies" "$scratch/nginx-server.conf"
+	start_nginx </dev/null
+	serve < <(sed "s/PORT/${url##*:}/" "$scratch/apis_200")
+	probe /health/ready
+	assert_status 503
+	assert_whole
+	assert_json '.checks | length' "$n"
+	assert_each_failed <"$scratch/expected"
+	assertNotContains 'what the service said' "$body" Secret-
+	assert_no_secret sk-Secret Secret-azure
+	stop health
+	stop nginx
+}
+
+# A server that has the list only, and one whose list is long.
+test_model_in_the_list() {
+	local port where
+
+	mkdir -p "$scratch/www/long/v1"
+	{
+		echo '{"data": ['
+		yes '{"id": "one of many models"},' | head -n 20000
+		echo '{"id": "the-last"}]}'
+	} >"$scratch/www/long/v1/models"
+	cat >"$scratch/nginx-server.conf" <<-'END'
+		location = /v1/models {
+			return 200 '{"object":"list","data":[{"id":"org/m-1","object":"model"}]}';
+		}
+		location /v1/models/ { return 404 '{"detail":"Not Found"}'; }
+		location = /two/v1/models { return 200 '{"data":[{"id":"m"}]}'; }
+		location /two/ {
+			return 200 '{"error":"Unexpected endpoint or method. (GET /x)"}';
+		}
+		location = /closes/v1/models { return 200 '{"data":[{"id":"m"}]}'; }
+		location /closes/ { keepalive_timeout 0; return 404 ''; }
+		location /none/ { return 404 ''; }
+		location = /broken/v1/models { return 500 ''; }
+		location /broken/ { return 404 ''; }
+	END
+	start_nginx </dev/null
+	port=${url##*:}
+	while read -r name where model; do
+		cat <<-END
+			[$name]
+			kind = openai
+			base_url = http://127.0.0.1:$port/$where
+			api_key = sk-Secret
+			model = $model
+			max_age = 0s
+		END
+	done >"$scratch/models" <<-'END'
+		there v1 org/m-1
+		other v1 org/m
+		lmstudio two/v1 m
+		closes closes/v1 m
+		none none/v1 m
+		broken broken/v1 m
+		last long/v1 the-last
+		lost long/v1 the-lost
+	END
+	serve <"$scratch/models"
+	# The second time on kept connections.
+	for _ in 1 2 3; do
+		probe /health/ready
+		assert_status 503
+		for name in there lmstudio closes last; do
+			assert_healthy "$name"
+		done
+		assert_each_failed <<-'END'
+			other|missing|model not found
+			none|missing|model not found
+			broken|upstream|HTTP 500
+			lost|missing|model not found
+		END
+	done
+	stop health
+	stop nginx
+}
+
+# What a variable says is the base of an SDK's paths.
+test_base_of_a_client() {
+	local base
+
+	for base in /v1beta/openai/ /inference '/v1?tenant=a' ''; do
+		start_api client "$ok"
+		BASE=http://127.0.0.1:$peer_port$base serve <<-'END'
+			[client]
+			kind = openai
+			base_url = ${BASE}
+			api_key = sk-Secret
+		END
+		probe /health/ready
+		assert_status 200
+		case $base in
+		*beta*) assert_asked client 'GET /v1beta/openai/models HTTP/1.1' ;;
+		*inf*) assert_asked client 'GET /inference/models HTTP/1.1' ;;
+		*ten*) assert_asked client 'GET /v1/models?tenant=a HTTP/1.1' ;;
+		*) assert_asked client 'GET /v1/models HTTP/1.1' ;;
+		esac
+		stop health
+		stop client
+	done
+	start_api azure "$ok"
+	serve <<-END
+		[azure]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:$peer_port/openai/v1/
+		api_key = Secret
+	END
+	probe /health/ready
+	assert_status 200
+	assert_asked azure 'GET /openai/v1/models HTTP/1.1'
+	stop health
+	stop azure
 }
 
 test_restricted_key() {
