@@ -433,6 +433,24 @@ const struct conf_refusal *conf_section_refusal(
 	return refused ? &refused->refusal : NULL;
 }
 
+__attribute__((format(printf, 3, 0))) static void conf_warn_args(
+	struct conf *conf, const struct conf_place *place, const char *fmt,
+	va_list args)
+{
+	conf_insert(conf, &conf->warnings, place, place->line,
+		    conf_sentence(conf, place, fmt, args));
+}
+
+void conf_collect_warning(struct conf *conf, const struct conf_place *place,
+			  const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	conf_warn_args(conf, place, fmt, args);
+	va_end(args);
+}
+
 void conf_warn(struct conf *conf, const struct conf_section *section,
 	       const char *key, const char *fmt, ...)
 {
@@ -440,8 +458,7 @@ void conf_warn(struct conf *conf, const struct conf_section *section,
 	va_list args;
 
 	va_start(args, fmt);
-	conf_insert(conf, &conf->warnings, &place, place.line,
-		    conf_sentence(conf, &place, fmt, args));
+	conf_warn_args(conf, &place, fmt, args);
 	va_end(args);
 }
 

@@ -207,6 +207,18 @@ static void conf_read_raw_line(struct conf_reader *reader, const char *from,
 	}
 }
 
+/* A file that was cut, by a full disk for example, mostly ends within a line.
+ */
+static void conf_read_cut(struct conf_reader *reader)
+{
+	struct conf_place place = { .origin = reader->origin,
+				    .line = reader->line };
+
+	conf_collect_warning(reader->conf, &place,
+			     "the last line does not end in a newline; make "
+			     "sure that the file is complete");
+}
+
 void conf_read_text(struct conf *conf, const char *name, const char *text)
 {
 	struct conf_reader reader = { .conf = conf, .origin = name };
@@ -219,6 +231,8 @@ void conf_read_text(struct conf *conf, const char *name, const char *text)
 		len = strcspn(text, "\n");
 		reader.line++;
 		conf_read_raw_line(&reader, text, len);
+		if (len > 0 && text[len] == '\0')
+			conf_read_cut(&reader);
 		text += len + (text[len] == '\n');
 	}
 }

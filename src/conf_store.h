@@ -68,6 +68,10 @@ size_t conf_count_sections(const struct conf *conf);
 
 void conf_collect(struct conf *conf, const struct conf_place *place,
 		  const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Likewise a warning, see conf_warn(). */
+void conf_collect_warning(struct conf *conf, const struct conf_place *place,
+			  const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* About one entry, which stands for the key `key` of a table. */
 struct conf_place conf_place_of(const struct conf_section *section,

@@ -321,6 +321,9 @@ static enum state_start run_start(const struct listener *inherited, bool cgi)
 static int run(struct base *base, const struct options *options,
 	       struct listener *inherited, bool cgi, const sigset_t *signals)
 {
+	/* A CGI program starts for each request, and would repeat itself. */
+	if (!cgi)
+		settings_log_warnings(&base->settings);
 	if (options->check_config)
 		return run_check_config(base);
 	base_report_mistakes(base);

@@ -6,19 +6,14 @@
 #include "log.h"
 #include "route.h"
 #include "settings_env.h"
+#include "settings_find.h"
 #include "text.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define SETTINGS_FILE "/health.conf"
 #define SETTINGS_HEALTH "health"
 #define SETTINGS_NAME_BYTES 64
 #define SETTINGS_COMMON_MAX 32
@@ -31,6 +26,9 @@ const struct conf_key settings_health_keys[] = {
 	{ "service", CONF_STR, offsetof(struct settings_health, service),
 	  "", "0", "128", 0,
 	  "name of the service, shown by liveness" },
+	{ "checks", CONF_CHOICE, offsetof(struct settings_health, checks),
+	  "some", NULL, "some|none", 0,
+	  "none: no check is meant, and readiness proves nothing" },
 	{ "mount", CONF_STR, offsetof(struct settings_health, mount),
 	  "", "0", "255", 0,
 	  "one more path, besides /health, below which requests come" },
@@ -319,95 +317,45 @@ static void settings_load_checks(struct settings *settings)
 	}
 }
 
-/* ---- where the configuration is ---- */
-
-/* The file beside the program; -1 when nobody can tell where that is. */
-static int settings_beside(char *path, size_t size)
-{
-	ssize_t len = readlink("/proc/self/exe", path, size - 1);
-	const char *started;
-	char *slash;
-
-	if (len > 0) {
-		path[len] = '\0';
-	} else {
-		/* Without /proc: the path that was executed (getauxval(3)),
-		 * maybe relative to the working directory of that moment,
-		 * which is still ours. */
-		started = (const char *)getauxval(AT_EXECFN);
-		if (!started || strlen(started) >= size)
-			return -1;
-		memcpy(path, started, strlen(started) + 1);
-	}
-	slash = strrchr(path, '/');
-	if (!slash || (size_t)(slash - path) + sizeof(SETTINGS_FILE) > size)
-		return -1;
-	memcpy(slash, SETTINGS_FILE, sizeof(SETTINGS_FILE));
-	return 0;
-}
-
-/*
- * A file that may be there but cannot be reached counts as there: to do as if
- * there was nothing to check would be the worst answer.
- */
-static bool settings_exists(const char *path)
-{
-	struct stat status;
-
-	return stat(path, &status) == 0 ||
-	       (errno != ENOENT && errno != ENOTDIR);
-}
-
-static void settings_read_file(struct settings *settings, const char *path)
-{
-	settings->source = conf_keep(settings->conf, path);
-	/* what is wrong with it is among the mistakes */
-	(void)conf_read_file(settings->conf, path);
-}
-
-static void settings_read(struct settings *settings, const char *path)
-{
-	const char *variable = getenv("HEALTH_CONF");
-	char beside[PATH_MAX];
-
-	if (path) {
-		settings_read_file(settings, path);
-	} else if (variable && *variable) {
-		settings_read_file(settings, variable);
-	} else if (settings_beside(beside, sizeof(beside)) == 0 &&
-		   settings_exists(beside)) {
-		settings_read_file(settings, beside);
-	} else if (settings_exists(SYSCONFDIR SETTINGS_FILE)) {
-		settings_read_file(settings, SYSCONFDIR SETTINGS_FILE);
-	} else {
-		settings->source = conf_keep(settings->conf, "environment");
-		settings_env_read(settings->conf);
-	}
-}
-
 /* ---- all of it ---- */
 
-/* Whoever asks would be told "No result within ..." for ever, and the log that
- * all is well. */
-static void settings_note_slow(const struct settings *settings)
+/* A request that waits for such a check always gets "No result within ...". */
+static void settings_note_slow(const struct settings *settings,
+			       const struct check_setup *setup)
 {
+	const struct check_common *common = &setup->common;
 	int64_t within_ms = settings->health.answer_within_ms;
-	const struct check_common *common;
+
+	if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
+		conf_warn(settings->conf,
+			  conf_section_find(settings->conf, setup->name),
+			  "timeout",
+			  "%" PRId64 "ms is not below answer_within "
+			  "(%" PRId64 "ms): what comes later than that is "
+			  "not waited for; raise answer_within, or set an "
+			  "interval",
+			  common->timeout_ms, within_ms);
+}
+
+/* Probes that are green whatever happens are worth a line. */
+static void settings_note_proof(const struct settings *settings)
+{
+	bool ready = false, started = false;
 	size_t i;
 
 	for (i = 0; i < settings->n; i++) {
-		common = &settings->checks[i].common;
-		if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
-			log_warn("[%s] timeout (%" PRId64 "ms) is not below "
-				 "answer_within (%" PRId64 "ms): what comes "
-				 "later than that is not waited for; raise "
-				 "answer_within, or set an interval",
-				 settings->checks[i].name, common->timeout_ms,
-				 within_ms);
+		ready |= settings->checks[i].common.required;
+		started |= settings->checks[i].common.startup;
+		settings_note_slow(settings, &settings->checks[i]);
 	}
+	if (settings->n > 0 && !ready)
+		conf_warn(settings->conf, NULL, NULL,
+			  "every check has required = no: /health/ready is "
+			  "200 %swhatever they find",
+			  started ? "" : "and /health/started is 200 ");
 }
 
-static void settings_note_warnings(const struct settings *settings)
+void settings_log_warnings(const struct settings *settings)
 {
 	const char *warning;
 	size_t i;
@@ -421,24 +369,33 @@ static void settings_note_warnings(const struct settings *settings)
 				 settings->checks[i].refusal->sentence);
 }
 
+/* An empty configuration looks like a healthy service. */
+static void settings_judge_nothing(struct settings *settings)
+{
+	bool none = settings->health.checks == SETTINGS_CHECKS_NONE;
+
+	if (settings->n == 0 && !none)
+		settings_find_nothing(settings);
+	else if (settings->n > 0 && none)
+		conf_mistake(settings->conf,
+			     conf_section_find(settings->conf, SETTINGS_HEALTH),
+			     "checks", "must not be none: there are checks");
+}
+
 int settings_load(struct settings *settings, const char *path)
 {
 	*settings = (struct settings){ .conf = conf_create() };
 	if (!settings->conf)
 		return -1;
-	settings_read(settings, path);
+	settings_find(settings, path);
 	settings_load_health(settings);
 	settings_load_checks(settings);
 	settings_env_forget(settings->conf);
-	settings_note_warnings(settings);
-	if (conf_mistakes(settings->conf) > 0)
-		return -1;
-	if (settings->n == 0)
-		log_warn("no check is configured (%s): the service is called "
-			 "ready without asking anybody",
-			 settings->source);
-	settings_note_slow(settings);
-	return 0;
+	if (conf_mistakes(settings->conf) == 0) {
+		settings_judge_nothing(settings);
+		settings_note_proof(settings);
+	}
+	return conf_mistakes(settings->conf) > 0 ? -1 : 0;
 }
 
 void settings_free(struct settings *settings)

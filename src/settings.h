@@ -13,9 +13,14 @@
 #include "check.h"
 #include "conf.h"
 
+/* Whether there must be a check: without one, readiness proves nothing, and an
+ * empty configuration looks like a healthy service. */
+enum settings_checks { SETTINGS_CHECKS_SOME, SETTINGS_CHECKS_NONE };
+
 /* [health] */
 struct settings_health {
 	char *service;		  /* "" when not named */
+	int checks;		  /* enum settings_checks */
 	char *mount;		  /* "" or one more mount path */
 	char *drain_file;	  /* "" or: while it exists, not ready */
 	char *state_dir;	  /* "auto", "none" or a path */
@@ -45,15 +50,19 @@ struct settings {
 /*
  * Reads `path`, or with NULL: $HEALTH_CONF, else health.conf beside the
  * program, else the one in the system's configuration directory, else the
- * usual environment variables.  Secrets are registered with text_secret(), and
- * the environment variables they came from are emptied: /proc/PID/environ
- * would go on showing them.
- * -1 when there were mistakes; they are in settings->conf, all of them, and
- * settings->health is usable.  settings_free() in both cases.
+ * usual environment variables (settings_find.h).  No check at all is a mistake
+ * unless [health] says `checks = none`.  Secrets are registered with
+ * text_secret(), and the environment variables they came from are emptied:
+ * /proc/PID/environ would go on showing them. -1 when there were mistakes; they
+ * are in settings->conf, all of them, and settings->health is usable.
+ * settings_free() in both cases.
  */
 int settings_load(struct settings *settings, const char *path)
 	__attribute__((warn_unused_result));
 void settings_free(struct settings *settings);
+
+/* What does not work as it is written, or is not asked, into the log. */
+void settings_log_warnings(const struct settings *settings);
 
 /*
  * Another digest (SHA-256) for another check, setting of a check, its secrets

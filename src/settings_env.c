@@ -170,6 +170,17 @@ void settings_env_read(struct conf *conf)
 	settings_env_model(conf);
 }
 
+void settings_env_names(char *to, size_t size)
+{
+	size_t i, len = 0;
+
+	*to = '\0';
+	for (i = 0; i < SETTINGS_VARIABLES && len < size; i++)
+		len += (size_t)snprintf(to + len, size - len, "%s%s",
+					i ? ", " : "",
+					settings_variables[i].name);
+}
+
 /* In place, where the kernel finds it for /proc/PID/environ; the variable
  * stays, and is empty. */
 static void settings_env_overwrite(const char *name)

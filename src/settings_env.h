@@ -15,6 +15,9 @@
  */
 void settings_env_read(struct conf *conf);
 
+/* The variables that can make a check, as "A, B, C"; for a sentence. */
+void settings_env_names(char *to, size_t size);
+
 /*
  * Overwrites the values of all variables that hold secrets: those known here,
  * used or not, and those that conf expanded for secret keys.

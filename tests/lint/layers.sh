@@ -46,7 +46,7 @@ layers='
 5 check_openai openai_answer
 5 check_model
 5 check_file
-6 settings settings_digest settings_env
+6 settings settings_digest settings_env settings_find
 7 prober
 7 state
 7 answer

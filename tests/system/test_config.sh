@@ -32,7 +32,7 @@ assert_said() {
 test_command_line() {
 	local expected options
 
-	printf '[health]\n' >"$conf"
+	printf '[health]\nchecks = none\n' >"$conf"
 	while IFS='|' read -r expected options; do
 		# shellcheck disable=SC2086
 		run $options
@@ -307,19 +307,8 @@ test_misconfigured_under_a_server() {
 	assert_misconfigured by_cgi
 	assert_said 'health.conf:5: [database] timeot:'
 	if command -v lighttpd >/dev/null; then
-		by_lighttpd() {
-			ask "$url$1"
-		}
-		start_lighttpd <<-END
-			server.modules += ("mod_fastcgi")
-			fastcgi.server = ("/health" => ((
-				"bin-path" => "$health_program",
-				"socket" => "$scratch/lighttpd.sock",
-				"check-local" => "disable",
-				"max-procs" => 1
-			)))
-		END
-		assert_misconfigured by_lighttpd
+		start_lighttpd_fcgi
+		assert_misconfigured by_url
 		assertTrue 'the mistake is in the log' \
 			"grep -qs 'timeot' '$scratch'/log/lighttpd*"
 		stop lighttpd
@@ -327,12 +316,124 @@ test_misconfigured_under_a_server() {
 	rm "$scratch/bin/health.conf"
 }
 
+by_url() {
+	ask "$url$1"
+}
+
+# start_lighttpd_fcgi: it starts $health_program
+start_lighttpd_fcgi() {
+	start_lighttpd <<-END
+		server.modules += ("mod_fastcgi")
+		fastcgi.server = ("/health" => ((
+			"bin-path" => "$health_program",
+			"socket" => "$scratch/lighttpd.sock",
+			"check-local" => "disable",
+			"max-procs" => 1
+		)))
+	END
+}
+
+# no_check_said FILE: every place that was looked at
+no_check_said() {
+	local place
+
+	for place in 'no check is configured' --config HEALTH_CONF \
+		"$scratch/bin/health.conf" /health-fcgi/health.conf \
+		DATABASE_URL EMBEDDING_MODEL; do
+		grep -qs -- "$place" "$1" || return
+	done
+}
+
+# A configuration with no check in it, or none at all, is an error like any
+# other, however the program is started.
+test_nothing_is_checked() {
+	local text
+
+	printf '; url = x\n[health]\n' >"$scratch/bin/health.conf"
+	assert_misconfigured by_cgi
+	assert_said "there is none in $scratch/bin/health.conf"
+	assert_said 'checks = none'
+	rm "$scratch/bin/health.conf"
+	assert_misconfigured by_cgi
+	assertTrue "$(cat "$err")" "no_check_said '$err'"
+	for text in --check-config --once '--once ready' '--once started' \
+		"--listen unix:$scratch/x.sock"; do
+		# shellcheck disable=SC2086
+		run $text
+		assertEquals "$text" 78 "$code"
+		assertTrue "$text: $(cat "$err")" "no_check_said '$err'"
+	done
+	assertFalse 'a socket' "[ -e '$scratch/x.sock' ]"
+	# A variable that is set and names nothing to check changes nothing.
+	EMBEDDING_MODEL=BAAI/bge-small-en run --once
+	assertEquals "$(cat "$err")" 78 "$code"
+	HEALTH_CONF='' DATABASE_URL='' run --once
+	assertEquals "$(cat "$err")" 78 "$code"
+	assert_said 'HEALTH_CONF is empty'
+	for text in '' '\n' '# url = x\n' '; [a]\n;kind = file\n' \
+		'[health]\nservice = x\n'; do
+		printf '%b' "$text" >"$conf"
+		run --config "$conf" --once
+		assertEquals "'$text'" 78 "$code"
+		assert_said "there is none in $conf"
+	done
+}
+
+# The same when a server starts it, and passes on no environment.
+test_nothing_is_checked_under_a_server() {
+	if command -v spawn-fcgi >/dev/null; then
+		start spawned TERM spawn-fcgi -n -s "$health_socket" \
+			-- "$health_program"
+		wait_for [ -S "$health_socket" ]
+		assert_misconfigured probe
+		stop spawned
+		rm -f "$health_socket"
+		assertTrue 'in the log' "no_check_said '$scratch/log/spawned'"
+	fi
+	if command -v lighttpd >/dev/null; then
+		start_lighttpd_fcgi
+		assert_misconfigured by_url
+		stop lighttpd
+		assertTrue 'in the log' "no_check_said '$scratch/log/lighttpd'"
+	fi
+	if command -v apache2 >/dev/null &&
+		[ -e /usr/lib/apache2/modules/mod_fcgid.so ]; then
+		# mod_fcgid clears the environment.
+		DATABASE_URL=postgresql://app@127.0.0.1/app \
+			start_apache <<-END
+				$(fcgid_directives)
+				Define HEALTH_PROGRAM $health_program
+				Include "$HEALTH_SRCDIR/apache/health-fcgid.conf"
+			END
+		assert_misconfigured by_url
+		stop apache
+		assertTrue "$(tail "$scratch/log/apache-errors")" \
+			"no_check_said '$scratch/log/apache-errors'"
+	fi
+}
+
+test_no_checks_are_meant() {
+	printf '[health]\nchecks = none\n' >"$conf"
+	run --config "$conf" --once
+	assertEquals "$(cat "$err")" 0 "$code"
+	assertEquals '' "$(cat "$err")"
+	printf '[health]\nchecks = none\n[a]\nkind = file\npath = /\n' >"$conf"
+	run --config "$conf" --once
+	assertEquals 78 "$code"
+	assert_said '[health] checks: must not be none: there are checks'
+	# Green whatever happens: said once.
+	printf '[a]\nkind = file\npath = /x\nrequired = no\n' >"$conf"
+	run --config "$conf" --once
+	assertEquals "$(cat "$err")" 0 "$code"
+	assertEquals 1 "$(grep -c 'every check has required = no' "$err")"
+}
+
 # The query of an URL becomes arguments of a CGI program (RFC 3875, 4.4).
 test_arguments_by_cgi() {
 	local arguments
 
-	printf '[health]\nservice = right\n' >"$scratch/bin/health.conf"
-	printf '[health]\nservice = wrong\n' >"$scratch/other.conf"
+	printf '[health]\nservice = right\nchecks = none\n' >"$scratch/bin/health.conf"
+	printf '[health]\nservice = wrong\nchecks = none\n' >"$scratch/other.conf"
 	for arguments in --help --version --check-config \
 		"--config $scratch/other.conf" '--once live' \
 		"--listen unix:$scratch/x.sock" -- nonsense; do
@@ -349,9 +450,9 @@ test_arguments_by_cgi() {
 
 test_where_it_is_found() {
 	export HEALTH_CONF=$scratch/by-variable.conf
-	printf '[health]\nservice = by-variable\n' >"$HEALTH_CONF"
-	printf '[health]\nservice = beside\n' >"$scratch/bin/health.conf"
-	printf '[health]\nservice = by-option\n' >"$conf"
+	printf '[health]\nchecks = none\nservice = by-variable\n' >"$HEALTH_CONF"
+	printf '[health]\nchecks = none\nservice = beside\n' >"$scratch/bin/health.conf"
+	printf '[health]\nchecks = none\nservice = by-option\n' >"$conf"
 	run --config "$conf" --once live
 	assertContains "$(cat "$out")" '"by-option"'
 	run --once live

@@ -209,7 +209,7 @@ test_timeouts() {
 		app_port=8080 conf_of "$file"
 		within=$(effective_ms health answer_within)
 		assertEquals "$file: answer_within as shipped" \
-			"$(HEALTH_CONF='' "$HEALTH" \
+			"$("$HEALTH" \
 				--config "$HEALTH_SRCDIR/etc/health.conf" \
 				--check-config |
 				sed -n 's/^answer_within *= \([0-9]*\)ms .*/\1/p')" \

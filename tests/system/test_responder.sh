@@ -33,6 +33,7 @@ serve_nothing() {
 	serve <<-END
 		[health]
 		service = tested
+		checks = none
 	END
 }
 
@@ -277,6 +278,7 @@ test_too_many_connections() {
 	serve <<-END
 		[health]
 		max_connections = 20
+		checks = none
 	END
 	clients idle -n 60 -b 0 -t 60 "$health_socket" /health
 	assertTrue 'they are there' 'wait_for more_files_than 20'
@@ -309,7 +311,7 @@ test_attacks() {
 	local name bytes pid long
 
 	tcp_port=$(free_port)
-	echo >"$scratch/health.conf"
+	printf '[health]\nchecks = none\n' >"$scratch/health.conf"
 	start tcp TERM "$HEALTH" --config "$scratch/health.conf" \
 		--listen "127.0.0.1:$tcp_port"
 	wait_for listening "$tcp_port"
@@ -433,7 +435,7 @@ inherited() {
 test_handed_over() {
 	command -v perl >/dev/null || return 0
 	! running health || stop health
-	printf '[health]\nservice = given\n' >"$scratch/health.conf"
+	printf '[health]\nservice = given\nchecks = none\n' >"$scratch/health.conf"
 	mark_log
 	inherited 0
 	assert_json .service given

@@ -392,7 +392,7 @@ test_environment() {
 		look_for_secrets "shown with the environment, port $port"
 	done
 	# With a file, these are nothing that is read; they are not kept either.
-	printf '[health]\nservice = x\n' >"$scratch/other.conf"
+	printf '[health]\nservice = x\nchecks = none\n' >"$scratch/other.conf"
 	start_health --config "$scratch/other.conf"
 	ask_all environment-unused
 	stop health

@@ -394,6 +394,26 @@ static void test_long_lines(void)
 	CHECK_INT(all.count, 7);
 }
 
+/* A file that was cut mostly ends within a line. */
+static void test_cut(void)
+{
+	apply("[s]\nname = abc\n");
+	CHECK(conf_warning_at(conf, 0) == NULL);
+	apply("[s]\nname = abc\r\n\n");
+	CHECK(conf_warning_at(conf, 0) == NULL);
+	apply("");
+	CHECK(conf_warning_at(conf, 0) == NULL);
+	apply("[s]\nname = abc");
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(all.name, "abc");
+	CHECK_STR(conf_warning_at(conf, 0),
+		  "t:2: the last line does not end in a newline; make sure "
+		  "that the file is complete");
+	CHECK(conf_warning_at(conf, 1) == NULL);
+	apply("[s]\nname = abc\n# url = ");
+	CHECK(conf_warning_at(conf, 0) != NULL);
+}
+
 static void test_many(void)
 {
 	char *text = NULL;
@@ -988,6 +1008,7 @@ int main(void)
 	test_lists();
 	test_form();
 	test_long_lines();
+	test_cut();
 	test_many();
 	test_variables();
 	test_lenient();

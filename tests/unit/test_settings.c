@@ -4,6 +4,7 @@
 
 #include "settings.c"
 #include "settings_env.c"
+#include "settings_find.c"
 #include "check_kinds.c"
 
 #include "unit.h"
@@ -189,9 +190,13 @@ static struct settings settings;
 
 static int load(const char *path)
 {
+	int bad;
+
 	logged[0] = '\0';
 	prepared = disposed = live_asked = 0;
-	return settings_load(&settings, path);
+	bad = settings_load(&settings, path);
+	settings_log_warnings(&settings);
+	return bad;
 }
 
 static int load_text(const char *text)
@@ -210,6 +215,19 @@ static const char *mistakes(void)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
 					i ? "\n" : "",
 					conf_mistake_at(settings.conf, i));
+	return text;
+}
+
+static const char *warnings(void)
+{
+	static char text[8192];
+	size_t i, len = 0;
+
+	text[0] = '\0';
+	for (i = 0; conf_warning_at(settings.conf, i); i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+					i ? "\n" : "",
+					conf_warning_at(settings.conf, i));
 	return text;
 }
 
@@ -298,17 +316,18 @@ static void test_slow_check(void)
 			    "[background]\nkind = postgres\nurl = x\n"
 			    "timeout = 9s\ninterval = 10s\n"),
 		  0);
-	CHECK_STR(logged, "[long] timeout (2000ms) is not below answer_within "
-			  "(2000ms): what comes later than that is not waited "
-			  "for; raise answer_within, or set an interval\n");
+	CHECK_STR(warnings(),
+		  "t:10: [long] timeout: 2000ms is not below answer_within "
+		  "(2000ms): what comes later than that is not waited for; "
+		  "raise answer_within, or set an interval");
 	done();
 }
 
 static void test_health_defaults(void)
 {
-	CHECK_INT(load_text("[health]\n"), 0);
-	CHECK_STR(logged, "no check is configured (t): the service is called "
-			  "ready without asking anybody\n");
+	CHECK_INT(load_text("[health]\nchecks = none\n"), 0);
+	CHECK_STR(logged, "");
+	CHECK_STR(warnings(), "");
 	CHECK_STR(settings.health.service, "");
 	CHECK_STR(settings.health.mount, "");
 	CHECK_STR(settings.health.drain_file, "");
@@ -379,6 +398,10 @@ static const struct {
 	{ "[a]\nkind = model\ninterval = 10s\nmax_age = 10s\n",
 	  "t:4: [a] max_age: is interval + timeout (11500ms) for a check with "
 	  "an interval; leave it out" },
+	{ "[health]\nchecks = none\n[a]\nkind = file\n",
+	  "t:2: [health] checks: must not be none: there are checks" },
+	{ "[health]\nchecks = no\n",
+	  "t:2: [health] checks: \"no\" is none of: some, none" },
 	/* all of them, not the first */
 	{ "[a]\nkind = zebra\n[b]\nkind = redis\n[health]\nthreads = x\n",
 	  "t:2: [a] kind: unknown kind \"zebra\", write one of: " KINDS "\n"
@@ -489,14 +512,104 @@ static void test_print(void)
 	done();
 }
 
+/* ---- nothing checked is not green ---- */
+
+#define NO_CHECK_IN_T                                                    \
+	"no check is configured: there is none in t; add one, or write " \
+	"checks = none in [health] if that is meant"
+
+static void test_no_check(void)
+{
+	static const char *const texts[] = {
+		"",
+		"\n\n",
+		"# a comment\n",
+		"; [a]\n; kind = file\n",
+		"\xef\xbb\xbf",
+		"[health]\n",
+		"[health]\nservice = x\n",
+		"[health]\nchecks = some\n",
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		CHECK_INT(load_text(texts[i]), -1);
+		CHECK_STR(mistakes(), NO_CHECK_IN_T);
+		done();
+	}
+	/* Another mistake explains it. */
+	CHECK_INT(load_text("[health]\nthreads = x\n"), -1);
+	CHECK_STR(mistakes(),
+		  "t:2: [health] threads: \"x\" is not a whole number");
+	done();
+}
+
+/* Every place that was looked at is named. */
+static void test_no_file(void)
+{
+	char beside[PATH_MAX], expected[PATH_MAX + 99];
+
+	settings_beside(beside, sizeof(beside));
+	CHECK_INT(load(NULL), -1);
+	snprintf(expected, sizeof(expected),
+		 "\nnot there: %s, etc/health-fcgi/health.conf, "
+		 "etc/health.conf\n",
+		 beside);
+	CHECK(strstr(mistakes(), "name a file with --config or HEALTH_CONF"));
+	CHECK(strstr(mistakes(), expected));
+	CHECK(strstr(mistakes(), "DATABASE_URL, REDIS_URL, "));
+	CHECK(strstr(mistakes(), "EMBEDDING_MODEL_MARKER"));
+	done();
+}
+
+/* A file that was cut, at any byte: what is lost is never lost in silence. */
+static void test_cut(void)
+{
+	static const char whole[] = "[a]\nkind = redis\nurl = x\n"
+				    "[bb]\nkind = postgres\nurl = y\n";
+	char text[sizeof(whole)];
+	size_t len, first = strlen("[a]\nkind = redis\nurl = x\n");
+
+	for (len = 0; len < sizeof(whole) - 1; len++) {
+		memcpy(text, whole, len);
+		text[len] = '\0';
+		/* Between two checks nothing shows that there were more. */
+		if (load_text(text) == 0 && len != first)
+			CHECK(strstr(warnings(), "the file is complete"));
+		done();
+	}
+}
+
+static void test_proof(void)
+{
+	CHECK_INT(load_text("[a]\nkind = file\nrequired = no\n"
+			    "[b]\nkind = file\nrequired = no\n"),
+		  0);
+	CHECK_STR(warnings(), "every check has required = no: /health/ready is "
+			      "200 and /health/started is 200 whatever they "
+			      "find");
+	done();
+	CHECK_INT(load_text("[a]\nkind = file\nrequired = no\n"
+			    "startup = yes\n"),
+		  0);
+	CHECK_STR(warnings(), "every check has required = no: /health/ready is "
+			      "200 whatever they find");
+	done();
+	CHECK_INT(load_text("[a]\nkind = file\nrequired = no\n"
+			    "[b]\nkind = file\n"),
+		  0);
+	CHECK_STR(warnings(), "");
+	done();
+}
+
 /* ---- where it is found ---- */
 
 static void test_sources(void)
 {
 	char beside[PATH_MAX];
 
-	if (settings_beside(beside, sizeof(beside)) != 0 ||
-	    access(beside, F_OK) == 0) {
+	settings_beside(beside, sizeof(beside));
+	if (!*beside || access(beside, F_OK) == 0) {
 		printf("no /proc, or a file beside the test: not tested\n");
 		return;
 	}
@@ -514,6 +627,17 @@ static void test_sources(void)
 	CHECK_INT(load(NULL), 0);
 	CHECK_STR(checks(), "system:file");
 	CHECK_STR(settings.source, "etc/health.conf");
+	CHECK_STR(warnings(), "move etc/health.conf to "
+			      "etc/health-fcgi/health.conf, its new place");
+	done();
+
+	CHECK_INT(mkdir("etc/health-fcgi", 0700), 0);
+	put("etc/health-fcgi/health.conf", "[new]\nkind = file\n");
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "new:file");
+	CHECK_STR(warnings(), "etc/health.conf is not read, because "
+			      "etc/health-fcgi/health.conf is there; remove "
+			      "one of the two");
 	done();
 
 	put(beside, "[beside]\nkind = file\n");
@@ -525,6 +649,7 @@ static void test_sources(void)
 	setenv("HEALTH_CONF", "", 1);
 	CHECK_INT(load(NULL), 0);
 	CHECK_STR(checks(), "beside:file");
+	CHECK_STR(warnings(), "HEALTH_CONF is empty and counts as not set");
 	done();
 	setenv("HEALTH_CONF", "named", 1);
 	CHECK_INT(load(NULL), 0);
@@ -538,16 +663,24 @@ static void test_sources(void)
 	/* a file that is named must be there */
 	CHECK_INT(load("gone"), -1);
 	CHECK_STR(mistakes(),
+		  "the configuration that --config names is not there; no "
+		  "other place is looked at\n"
 		  "gone: cannot be opened: No such file or directory");
 	CHECK_STR(settings.health.service, "");
 	CHECK_INT(settings.n, 0);
 	done();
 	setenv("HEALTH_CONF", "gone", 1);
 	CHECK_INT(load(NULL), -1);
+	CHECK_STR(mistakes(),
+		  "the configuration that HEALTH_CONF names is not there; no "
+		  "other place is looked at\n"
+		  "gone: cannot be opened: No such file or directory");
 	done();
 	unsetenv("HEALTH_CONF");
 
 	/* one that is found by itself and is no file is not passed over */
+	CHECK_INT(unlink("etc/health-fcgi/health.conf"), 0);
+	CHECK_INT(rmdir("etc/health-fcgi"), 0);
 	CHECK_INT(unlink("etc/health.conf"), 0);
 	CHECK_INT(mkdir("etc/health.conf", 0700), 0);
 	CHECK_INT(load(NULL), -1);
@@ -577,18 +710,14 @@ static void test_sources(void)
 	"is loaded\n"
 #define IGNORED_DATABASE \
 	"DATABASE_URL is not that of a PostgreSQL database: ignored\n"
-#define NO_CHECK                                                             \
-	"no check is configured (environment): the service is called ready " \
-	"without asking anybody\n"
-
 static const struct {
 	const char *set[4][2];
 	const char *checks;
 	const char *url; /* of the first check */
 	const char *logged;
 } env_rows[] = {
-	{ { { NULL } }, "", NULL, NO_CHECK },
-	{ { { "DATABASE_URL", "" }, { "REDIS_URL", "" } }, "", NULL, NO_CHECK },
+	{ { { NULL } }, "", NULL, "" },
+	{ { { "DATABASE_URL", "" }, { "REDIS_URL", "" } }, "", NULL, "" },
 	{ { { "DATABASE_URL", "postgres://u:pw-1@h/d" } },
 	  "database:postgres",
 	  "postgres://u:pw-1@h/d",
@@ -609,7 +738,7 @@ static const struct {
 	  "redis:redis",
 	  "redis://h/0",
 	  "" },
-	{ { { "DATABASE_URL", "\n" } }, "", NULL, NO_CHECK },
+	{ { { "DATABASE_URL", "\n" } }, "", NULL, "" },
 	{ { { "DATABASE_URL", "\"postgres://h/d\"" } },
 	  "database:postgres",
 	  "\"postgres://h/d\"",
@@ -621,21 +750,18 @@ static const struct {
 	{ { { "DATABASE_URL", "mysql://h/d?a=b" } },
 	  "",
 	  NULL,
-	  IGNORED_DATABASE NO_CHECK },
-	{ { { "DATABASE_URL", "sqlite.db" } },
-	  "",
-	  NULL,
-	  IGNORED_DATABASE NO_CHECK },
+	  IGNORED_DATABASE },
+	{ { { "DATABASE_URL", "sqlite.db" } }, "", NULL, IGNORED_DATABASE },
 	{ { { "DATABASE_URL", "postgresqlx://h" } },
 	  "",
 	  NULL,
-	  IGNORED_DATABASE NO_CHECK },
+	  IGNORED_DATABASE },
 	{ { { "OPENAI_API_KEY", "sk-1" } }, "openai:openai", "", "" },
 	{ { { "OPENAI_API_KEY", "sk-1" }, { "OPENAI_BASE_URL", "http://o" } },
 	  "openai:openai",
 	  "http://o",
 	  "" },
-	{ { { "OPENAI_BASE_URL", "http://o" } }, "", NULL, NO_CHECK },
+	{ { { "OPENAI_BASE_URL", "http://o" } }, "", NULL, "" },
 	{ { { "AZURE_OPENAI_ENDPOINT", "https://a" },
 	    { "AZURE_OPENAI_API_KEY", "az-1" } },
 	  "openai:azure-openai",
@@ -672,7 +798,7 @@ static const struct {
 	  NULL,
 	  "" },
 #endif
-	{ { { "AZURE_SERVICEBUS_QUEUE", "q" } }, "", NULL, NO_CHECK },
+	{ { { "AZURE_SERVICEBUS_QUEUE", "q" } }, "", NULL, "" },
 	{ { { "EMBEDDING_MODEL", "/models/a" } },
 	  "embedding_model:model",
 	  NULL,
@@ -680,7 +806,7 @@ static const struct {
 	{ { { "EMBEDDING_MODEL", "BAAI/bge-small-en" } },
 	  "",
 	  NULL,
-	  IGNORED_MODEL NO_CHECK },
+	  IGNORED_MODEL },
 	{ { { "EMBEDDING_MODEL", "BAAI/bge-small-en" },
 	    { "EMBEDDING_MODEL_MARKER", "/run/loaded" } },
 	  "embedding_model:model",
@@ -704,8 +830,9 @@ static void test_environment(void)
 		clear_environment();
 		for (j = 0; j < 4 && env_rows[i].set[j][0]; j++)
 			setenv(env_rows[i].set[j][0], env_rows[i].set[j][1], 1);
-		CHECK_INT(load(NULL), 0);
-		CHECK_STR(mistakes(), "");
+		CHECK_INT(load(NULL), env_rows[i].checks[0] ? 0 : -1);
+		CHECK(!env_rows[i].checks[0] ==
+		      !!strstr(mistakes(), "no check is configured"));
 		CHECK_STR(checks(), env_rows[i].checks);
 		CHECK_STR(logged, env_rows[i].logged);
 		if (env_rows[i].url)
@@ -904,6 +1031,10 @@ int main(void)
 	test_environment();
 	test_environment_keys();
 	test_refused();
+	test_no_check();
+	test_no_file();
+	test_cut();
+	test_proof();
 	test_sources();
 	test_forget();
 	test_kinds();
