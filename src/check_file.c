@@ -33,7 +33,6 @@ struct file_job {
 	char contains[FILE_TEXT_BYTES + 1];
 	int64_t max_age_ms;
 	int64_t min_size;
-	int64_t now_ms; /* wall clock, as are the times of files */
 	/* the result */
 	enum result_code code;
 	char words[RESULT_ERROR_BYTES];
@@ -109,14 +108,25 @@ static void file_format_age(char *to, size_t size, int64_t ms)
 		 s / steps[i].s, steps[i].unit, rest, steps[i].next_unit);
 }
 
+/* The wall clock, as are the times of files. */
+static int64_t file_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /*
+ * The clock is read after stat(2), which may have hung for hours.
+ *
  * The clocks of a file server and ours differ a little, so a file may be from
  * the future; but one from farther ahead than it may be old would count as
  * fresh until then, whoever stopped writing it.
  */
 static bool file_age_good(struct file_job *job, const struct stat *status)
 {
-	int64_t age_ms = job->now_ms - (int64_t)status->st_mtim.tv_sec * 1000 -
+	int64_t age_ms = file_now_ms() - (int64_t)status->st_mtim.tv_sec * 1000 -
 			 status->st_mtim.tv_nsec / 1000000;
 	char limit[32], age[32];
 
@@ -196,11 +206,8 @@ static void file_open_and_search(struct file_job *job)
 static void file_work(void *copy)
 {
 	struct file_job *job = copy;
-	struct timespec now;
 	struct stat status;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	job->now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 	/* Without a text to find, no right to read the file is needed. */
 	if (stat(job->path, &status))
 		file_end_errno(job);
@@ -237,11 +244,17 @@ static const char *file_live_refused(const void *record)
 	return NULL;
 }
 
+static void file_ask(struct conn *conn);
+
 static void file_on_done(void *arg, const void *copy)
 {
 	struct conn *conn = arg;
 	const struct file_job *job = copy;
 
+	if (!job) {
+		file_ask(conn);
+		return;
+	}
 	if (job->detail[0])
 		conn_detail(conn, job->detail);
 	conn_answered(conn, job->code, "%s", job->words);

@@ -310,11 +310,17 @@ static const char *model_live_refused(const void *record)
 	return NULL;
 }
 
+static void model_ask(struct conn *conn);
+
 static void model_on_done(void *arg, const void *copy)
 {
 	struct conn *conn = arg;
 	const struct model_job *job = copy;
 
+	if (!job) {
+		model_ask(conn);
+		return;
+	}
 	if (job->detail[0])
 		conn_detail(conn, job->detail);
 	conn_answered(conn, job->code, "%s", job->words);

@@ -259,13 +259,14 @@ static void offload_lane_on_done(void *arg, const void *copy)
 	lane->job = NULL;
 	lane->done = NULL;
 	if (done)
-		done(lane->arg, copy);
+		done(lane->arg, lane->joined ? NULL : copy);
 }
 
 int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
 		     const void *data, size_t size, void (*work)(void *copy),
 		     void (*done)(void *arg, const void *copy), void *arg)
 {
+	lane->joined = lane->job != NULL;
 	if (!lane->job)
 		lane->job = offload_start(offload, data, size, work,
 					  offload_lane_on_done, lane);

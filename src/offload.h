@@ -10,6 +10,7 @@
 #ifndef HEALTH_OFFLOAD_H
 #define HEALTH_OFFLOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct loop;
@@ -42,14 +43,16 @@ void offload_forget(struct offload_job *job);
 struct offload_lane {
 	/* private to offload.c */
 	struct offload_job *job; /* under way, perhaps stuck */
+	bool joined;		 /* it began before the last question */
 	void (*done)(void *arg, const void *copy); /* NULL: nobody waits */
 	void *arg;
 };
 
 /*
- * As offload_start(); but when the lane has a job, that one is joined: data
- * and work must be the same each time.  Who asked before is not answered any
- * more.  -1 when no thread could be had.
+ * As offload_start(); but when the lane has a job, no second one begins.  What
+ * that job finds may be older than the question, so at its end done() is called
+ * with a copy of NULL: ask again.  Only the last question is answered.  -1 when
+ * no thread can be created.
  */
 int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
 		     const void *data, size_t size, void (*work)(void *copy),

@@ -8,6 +8,8 @@
  *	clock	seconds to add to the wall clock
  *	hang	a path: looking at or opening what begins so does not come
  *		back, until this file is gone
+ *	late	a path: what stat(2) finds there is from before, and comes back
+ *		when this file is gone
  *	stuck	while it is there, writing to descriptor 2 does not come back
  */
 #define _GNU_SOURCE
@@ -56,11 +58,11 @@ static void shim_nap(void)
 	nanosleep(&nap, NULL);
 }
 
-static void shim_hang(const char *path)
+static void shim_hang(const char *order, const char *path)
 {
 	char begin[512];
 
-	while (path && shim_order("hang", begin, sizeof(begin)) > 0 &&
+	while (path && shim_order(order, begin, sizeof(begin)) > 0 &&
 	       strncmp(path, begin, strlen(begin)) == 0)
 		shim_nap();
 }
@@ -112,16 +114,19 @@ int gettimeofday(struct timeval *restrict to, void *restrict zone)
 int stat(const char *restrict path, struct stat *restrict status)
 {
 	int (*real)(const char *, struct stat *) = dlsym(RTLD_NEXT, "stat64");
+	int result;
 
-	shim_hang(path);
-	return real(path, status);
+	shim_hang("hang", path);
+	result = real(path, status);
+	shim_hang("late", path);
+	return result;
 }
 
 int access(const char *path, int mode)
 {
 	int (*real)(const char *, int) = dlsym(RTLD_NEXT, "access");
 
-	shim_hang(path);
+	shim_hang("hang", path);
 	return real(path, mode);
 }
 
@@ -134,7 +139,7 @@ int open(const char *path, int flags, ...)
 	va_start(args, flags);
 	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
 	va_end(args);
-	shim_hang(path);
+	shim_hang("hang", path);
 	return real(path, flags, mode);
 }
 

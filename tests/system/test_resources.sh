@@ -673,6 +673,73 @@ test_hanging_file_system() {
 	assertTrue 'it ends' "patience=5 wait_for gone $(pid_of health)"
 }
 
+# A mount that comes back tells what is true now, not what was when it began to
+# hang.
+test_mount_comes_back() {
+	local order
+
+	if [ -n "$sanitized" ]; then
+		echo 'not tested: a sanitizer wants to be loaded first'
+		return
+	fi
+	mkdir -p "$scratch/mount"
+	echo here >"$scratch/mount/size"
+	echo $$ >"$scratch/mount/loaded"
+	cat >"$scratch/health.conf" <<-END
+		[beat]
+		kind = file
+		path = $scratch/mount/beat
+		max_age = 2s
+		[size]
+		kind = file
+		path = $scratch/mount/size
+		min_size = 5
+		[model]
+		kind = model
+		marker = $scratch/mount/loaded
+	END
+	sed -i '/^kind/a timeout = 300ms\ninterval = 100ms' "$scratch/health.conf"
+	start_shimmed
+	for order in hang late; do
+		touch "$scratch/mount/beat"
+		for name in beat size model; do
+			wait_for check_says "$name" ok
+		done
+		printf '%s' "$scratch/mount/" >"$orders/$order"
+		for name in beat size model; do
+			wait_for check_says "$name" timeout
+		done
+		# Nobody writes the heartbeat any more.
+		wait_for is_old "$scratch/mount/beat"
+		: >"$scratch/mount/size"
+		rm "$scratch/mount/loaded"
+		mark_log
+		rm "$orders/$order"
+		wait_for check_says beat stale
+		wait_for check_says size mismatch
+		wait_for check_says model missing
+		assertFalse "$order: an old look is no answer" \
+			"logged 'healthy again'"
+		echo here >"$scratch/mount/size"
+		echo $$ >"$scratch/mount/loaded"
+	done
+	# It was written all the time.
+	touch "$scratch/mount/beat"
+	wait_for check_says beat ok
+	printf '%s' "$scratch/mount/" >"$orders/hang"
+	wait_for check_says beat timeout
+	wait_for is_old "$scratch/mount/beat"
+	touch "$scratch/mount/beat"
+	mark_log
+	rm "$orders/hang"
+	wait_for check_says beat ok
+	assertFalse 'no other machine has another clock' "logged 'in the future'"
+}
+
+is_old() {
+	[ $(($(date +%s) - $(stat -c %Y "$1"))) -gt 3 ]
+}
+
 count_threads() {
 	find "/proc/$(pid_of health)/task" -mindepth 1 -maxdepth 1 | wc -l
 }

@@ -10,7 +10,7 @@
 
 /* ---- the neighbours ---- */
 
-static int mistakes;
+static int mistakes, stuck, asked;
 static char mistake_key[32];
 
 int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
@@ -21,6 +21,12 @@ int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
 
 	(void)offload;
 	CHECK(lane && copy);
+	asked++;
+	if (stuck-- > 0) {
+		free(copy);
+		done(arg, NULL);
+		return 0;
+	}
 	if (!copy)
 		return -1;
 	memcpy(copy, data, size);
@@ -103,6 +109,16 @@ static void test_path(void)
 	expect(RESULT_OK, "");
 	settings.path = folder;
 	expect(RESULT_MISMATCH, "model is not a regular file");
+}
+
+/* A look that began before the run is not its answer. */
+static void test_stuck(void)
+{
+	settings_reset(path, empty, empty);
+	stuck = 2;
+	asked = 0;
+	expect(RESULT_OK, "");
+	CHECK_INT(asked, 3);
 }
 
 static void test_marker(void)
@@ -264,6 +280,7 @@ int main(void)
 	snprintf(marker, sizeof(marker), "%s/marker", folder);
 	snprintf(mapped, sizeof(mapped), "%s/mapped", folder);
 	test_path();
+	test_stuck();
 	test_marker();
 	test_pids();
 	test_process();

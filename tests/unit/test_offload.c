@@ -39,8 +39,8 @@ static void done(void *arg, const void *copy)
 	const struct numbers *numbers = copy;
 
 	called++;
-	last_out = numbers->out;
-	last_blocked = numbers->signals_blocked;
+	last_out = numbers ? numbers->out : -1;
+	last_blocked = numbers && numbers->signals_blocked;
 	last_arg = arg;
 	offload_forget(to_forget);
 	to_forget = NULL;
@@ -260,6 +260,14 @@ static void test_lane(void)
 	CHECK_INT(called, 1);
 	CHECK(last_arg == &second);
 	CHECK(!lane.job);
+	/* It began before the second asked, who has to ask again. */
+	CHECK_INT(last_out, -1);
+	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
+				done, &second));
+	open_gate(gate[1]);
+	CHECK(turn(10000));
+	CHECK_INT(called, 2);
+	CHECK_INT(last_out, 2);
 
 	/* Nobody waits any more. */
 	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
@@ -267,7 +275,7 @@ static void test_lane(void)
 	offload_lane_leave(&lane, &first);
 	open_gate(gate[1]);
 	CHECK(!turn(50));
-	CHECK_INT(called, 1);
+	CHECK_INT(called, 2);
 	CHECK(!lane.job);
 	close(gate[0]);
 	close(gate[1]);
