@@ -22,8 +22,7 @@ static void sb_copy(char *to, size_t size, pn_bytes_t from)
 		 (int)(from.size < size ? from.size : size - 1), from.start);
 }
 
-/* The value at hand as text: "" when it is none. */
-static void sb_copy_text(char *to, size_t size, pn_data_t *data)
+void sb_copy_text(char *to, size_t size, pn_data_t *data)
 {
 	switch (pn_data_type(data)) {
 	case PN_STRING:

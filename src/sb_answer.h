@@ -13,6 +13,8 @@
 
 #include "result.h"
 
+struct pn_data_t;
+
 struct sb_answer {
 	int status;			  /* as in HTTP */
 	char correlation[64];		  /* the message-id of the question */
@@ -31,6 +33,9 @@ struct sb_verdict {
 bool sb_answer_read(struct sb_answer *answer, const char *head, size_t len);
 
 struct sb_verdict sb_answer_judge(const struct sb_answer *answer);
+
+/* The value that data stands at, cut to size; "" when it is not a text. */
+void sb_copy_text(char *to, size_t size, struct pn_data_t *data);
 
 /* What an error condition means that ended a link, session or connection;
  * NULL or "": none was given. */

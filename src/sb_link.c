@@ -147,6 +147,9 @@ void sb_link_fed(struct sb_link *link, size_t len)
 		state = sb_scan(&link->scan, (unsigned char *)link->in + done,
 				link->in_len - done, &frame);
 		if (state == SB_SCAN_GOOD) {
+			if (link->phase == SB_PHASE_LOGIN &&
+			    memmem(link->in + done, frame, "MSSBCBS", 7))
+				link->has_mssbcbs = true;
 			sb_pass(link, link->in + done, frame);
 			done += frame;
 		}
@@ -263,6 +266,8 @@ const char *sb_link_step(const struct sb_link *link)
 	case SB_PHASE_NODE:
 		return "opening the links to the entity";
 	case SB_PHASE_UP:
+		if (link->node.strays)
+			return "only answers to other questions came";
 		return link->conf->right == SB_RIGHT_SEND
 			       ? "waiting for leave to send"
 			       : "waiting for the answer";

@@ -5,6 +5,7 @@
 #include "sb_conf.h"
 #include "sb_message.h"
 
+#include <proton/codec.h>
 #include <proton/connection.h>
 #include <proton/delivery.h>
 #include <proton/disposition.h>
@@ -13,6 +14,7 @@
 #include <proton/session.h>
 
 #include <stddef.h>
+#include <string.h>
 
 /* ---- one phase after another ---- */
 
@@ -62,6 +64,49 @@ static void sb_sender_is_good(struct sb_link *link)
 	sb_link_answered(link, RESULT_OK, "");
 }
 
+/* The name of the product in the properties of the connection, with which
+ * brokers introduce themselves and Service Bus does not; "": none. */
+static void sb_read_product(struct sb_link *link, char *to, size_t size)
+{
+	pn_data_t *data = pn_connection_remote_properties(
+		link->driver.connection);
+	char name[16];
+
+	*to = '\0';
+	pn_data_rewind(data);
+	if (!pn_data_next(data) || pn_data_type(data) != PN_MAP)
+		return;
+	pn_data_enter(data);
+	while (pn_data_next(data)) {
+		sb_copy_text(name, sizeof(name), data);
+		if (!pn_data_next(data))
+			return;
+		if (strcmp(name, "product") == 0)
+			sb_copy_text(to, size, data);
+	}
+}
+
+/*
+ * Another broker may create a queue for whatever is attached to it, and let
+ * anybody send there.  With right = send and without a token nothing that
+ * follows would tell it from Service Bus.
+ */
+static bool sb_is_foreign(struct sb_link *link)
+{
+	const struct sb_conf *conf = link->conf;
+	char product[RESULT_DETAIL_BYTES];
+
+	if (link->has_mssbcbs)
+		return false;
+	sb_read_product(link, product, sizeof(product));
+	if (!(conf->auth == SB_AUTH_PLAIN && conf->right == SB_RIGHT_SEND) &&
+	    (conf->plain || !*product))
+		return false;
+	sb_link_note(link, product);
+	sb_link_fail(link, RESULT_MISMATCH, "peer is not Azure Service Bus");
+	return true;
+}
+
 void sb_link_advance(struct sb_link *link)
 {
 	switch (link->phase) {
@@ -72,7 +117,8 @@ void sb_link_advance(struct sb_link *link)
 		break;
 	case SB_PHASE_OPEN:
 		if (!(pn_connection_state(link->driver.connection) &
-		      PN_REMOTE_ACTIVE))
+		      PN_REMOTE_ACTIVE) ||
+		    sb_is_foreign(link))
 			break;
 		link->phase = SB_PHASE_CBS;
 		if (link->conf->auth == SB_AUTH_CBS)
@@ -137,12 +183,16 @@ static void sb_on_peeked(struct sb_link *link, const struct sb_answer *answer)
 static void sb_on_answer(struct sb_link *link, struct sb_pair *pair)
 {
 	struct sb_answer answer;
+	bool good = sb_answer_read(&answer, pair->head, pair->head_len);
+	enum sb_pair_whose whose = sb_pair_ends(pair, answer.correlation);
 
-	if (!sb_answer_read(&answer, pair->head, pair->head_len))
-		sb_link_fail(link, RESULT_PROTOCOL, "answer without a status");
-	else if (!sb_pair_ends(pair, answer.correlation))
+	if (whose == SB_PAIR_STRAYS)
 		sb_link_fail(link, RESULT_PROTOCOL,
-			     "answer to another question");
+			     "answers to other questions");
+	if (whose != SB_PAIR_OURS)
+		return;
+	if (!good)
+		sb_link_fail(link, RESULT_PROTOCOL, "answer without a status");
 	else if (pair == &link->cbs)
 		sb_on_token(link, &answer);
 	else

@@ -34,6 +34,7 @@ struct sb_link {
 	struct sb_pair cbs, node;
 	struct sb_outcome outcome;
 	bool spent;
+	bool has_mssbcbs; /* the peer offers Service Bus' own login */
 	struct sb_scan scan;
 	char in[SB_SCAN_FRAME_BYTES]; /* what has come of the next frame */
 	size_t in_len;

@@ -14,6 +14,8 @@
 
 #define SB_WINDOW_BYTES (64 * 1024) /* of one session: four frames */
 #define SB_CREDIT 2
+/* A late answer to a question that was given up does not come alone. */
+#define SB_STRAYS_MAX 16
 
 bool sb_pair_set_name(struct sb_pair *pair, const char *prefix)
 {
@@ -103,6 +105,7 @@ int sb_pair_send(struct sb_pair *pair, pn_message_t *message)
 	explicit_bzero(bytes, sizeof(bytes));
 	if (!sent)
 		return -1;
+	pair->strays = 0;
 	pn_link_advance(pair->sender);
 	return 0;
 }
@@ -116,13 +119,14 @@ static void sb_pair_forget(struct sb_pair *pair)
 		pn_delivery_settle(delivery);
 }
 
-bool sb_pair_ends(struct sb_pair *pair, const char *correlation)
+enum sb_pair_whose sb_pair_ends(struct sb_pair *pair, const char *correlation)
 {
 	if (!*pair->asked || strcmp(correlation, pair->asked) != 0)
-		return false;
+		return ++pair->strays > SB_STRAYS_MAX ? SB_PAIR_STRAYS
+						      : SB_PAIR_STRAY;
 	pair->asked[0] = '\0';
 	sb_pair_forget(pair);
-	return true;
+	return SB_PAIR_OURS;
 }
 
 /* ---- the answer ---- */

@@ -30,6 +30,7 @@ struct sb_pair {
 	char name[SB_PAIR_NAME_BYTES]; /* of the receiver, and its address */
 	char asked[64]; /* message-id of the question under way; "": none */
 	unsigned questions;
+	unsigned strays; /* answers to other questions since the last one */
 	char head[SB_PAIR_HEAD_BYTES]; /* of the answer that comes in */
 	size_t head_len, answer_len;
 };
@@ -68,7 +69,12 @@ enum sb_pair_got sb_pair_receive(struct sb_pair *pair, pn_delivery_t *delivery);
 /* After SB_PAIR_WHOLE or SB_PAIR_LONG: it was looked at, the next may come. */
 void sb_pair_done(struct sb_pair *pair, pn_delivery_t *delivery);
 
-/* Whether the answer is to the question under way, which it ends then. */
-bool sb_pair_ends(struct sb_pair *pair, const char *correlation);
+enum sb_pair_whose {
+	SB_PAIR_OURS,  /* it ends the question under way */
+	SB_PAIR_STRAY, /* to another question: skip it */
+	SB_PAIR_STRAYS /* too many of them */
+};
+
+enum sb_pair_whose sb_pair_ends(struct sb_pair *pair, const char *correlation);
 
 #endif

@@ -106,6 +106,8 @@ test_healthy() {
 		$(check notfound notfound)
 		$(check status204 status-204)
 		$(check big big-300000)
+		$(check stray strays-1)
+		$(check strays strays-16)
 		$(check name orders 'renew = 0s')
 		[listener]
 		kind = servicebus
@@ -155,7 +157,7 @@ test_healthy() {
 	assert_status 200
 	assert_whole
 	assert_json '.checks | map(.healthy) | all' true
-	assert_json '.checks | length' 14
+	assert_json '.checks | length' 16
 	# Again, warm.
 	pass_ms 1100
 	probe /health/ready
@@ -163,6 +165,50 @@ test_healthy() {
 	assertEquals 'messages sent' 0 "$(bus_count sends)"
 	assert_no_secret "$root_key" "$listen_key" "$send_key" \
 		SharedAccessSignature
+}
+
+# Another broker lets anybody attach to what is not there, and creates it.
+test_another_broker() {
+	local product port control name
+
+	for product in RabbitMQ -; do
+		port=$(free_port)
+		control=$(free_port)
+		start broker TERM env FAKE_PRODUCT=$product node "$bus/fake.js" \
+			"$port" "$control" "$tls/good.pem" "$tls/good.key"
+		wait_for listening "$port"
+		wait_for listening "$control"
+		for name in 'cbs listen' 'cbs send' 'sas-plain listen' \
+			'sas-plain send'; do
+			cat <<-END
+				[${name/ /_}]
+				kind = servicebus
+				connection_string = Endpoint=sb://localhost:$port;SharedAccessKeyName=root;SharedAccessKey=$root_key
+				queue = orders
+				auth = ${name% *}
+				right = ${name#* }
+				ca_file = $tls/ca.pem
+				timeout = 500ms
+			END
+		done >"$scratch/brokers"
+		serve <"$scratch/brokers"
+		probe /health/ready
+		assert_status 503
+		assert_json '[.checks[].healthy] | any' false
+		assert_failed sas-plain_send mismatch \
+			'peer is not Azure Service Bus'
+		if [ "$product" != - ]; then
+			for name in cbs_listen cbs_send sas-plain_listen; do
+				assert_failed "$name" mismatch \
+					'peer is not Azure Service Bus'
+			done
+			assertTrue 'the log names it' "logged $product"
+			assertEquals 'links to entities' 0 "$(echo counts |
+				raw "$control" | sed 's/.* links=\([0-9]*\) .*/\1/')"
+		fi
+		stop health
+		stop broker
+	done
 }
 
 test_unhealthy() {
@@ -210,6 +256,7 @@ test_unhealthy() {
 		$(check t500 token-status-500)
 		$(check nostatus nostatus)
 		$(check stranger stranger)
+		$(check strays strays-17)
 		$(check unasked unasked)
 		$(check reject reject)
 		$(check drop_token drop-token)
@@ -304,7 +351,8 @@ test_unhealthy() {
 		t404|missing|no such queue, topic or subscription
 		t500|upstream|the service reports an error
 		nostatus|protocol|answer without a status
-		stranger|protocol|answer to another question
+		stranger|timeout|
+		strays|protocol|answers to other questions
 		unasked|protocol|the peer opens what was not asked for
 		reject|upstream|the service reports an error
 		drop_token|connect|connection closed by the peer

@@ -45,6 +45,7 @@ struct service {
 	int tokens, peeks, links, status;
 	size_t body; /* bytes of it in an answer to a peek */
 	bool endless;
+	int strays; /* answers to other questions before each answer */
 	bool silent;			  /* about what became of a question */
 	char last[SB_PAIR_MESSAGE_BYTES]; /* message */
 	size_t last_len;
@@ -101,6 +102,7 @@ static void service_on_question(struct service *service, pn_link_t *from,
 	pn_message_t *message = pn_message();
 	bool whole = false;
 	ssize_t len;
+	int i;
 
 	if (pn_delivery_settled(delivery))
 		pn_delivery_settle(delivery);
@@ -122,6 +124,10 @@ static void service_on_question(struct service *service, pn_link_t *from,
 	}
 	pn_link_flow(from, 1);
 	*(cbs ? &service->tokens : &service->peeks) += 1;
+	for (i = 0; i < service->strays; i++)
+		service_answer(service, service->answers[!cbs],
+			       (pn_msgid_t){ .type = PN_ULONG, .u.as_ulong = 7 },
+			       500, 0);
 	if (service->status)
 		service_answer(service, service->answers[!cbs],
 			       pn_message_get_id(message),
@@ -289,6 +295,67 @@ static void test_whole(enum sb_right right, bool silent)
 	drive(&wire, link, &service);
 	CHECK(pn_connection_state(service.driver.connection) &
 	      PN_REMOTE_CLOSED);
+	sb_link_free(link);
+	service_close(&service);
+}
+
+/* Answers to other questions, before that of the token as well. */
+static void test_strays(int strays, enum sb_state state)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+	int i;
+
+	conf = conf_of(SB_RIGHT_LISTEN);
+	link = sb_link_create(&conf);
+	service_open(&service);
+	service.strays = strays;
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service),
+		  state == SB_FAILED ? SB_FAILED : SB_READY);
+	for (i = 0; i < 5 && state != SB_FAILED; i++) {
+		sb_link_ask(link, 500);
+		CHECK_INT(drive(&wire, link, &service), state);
+		CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
+	}
+	if (state == SB_FAILED)
+		CHECK_STR(sb_link_outcome(link)->words,
+			  "answers to other questions");
+	sb_link_free(link);
+	service_close(&service);
+}
+
+/* A broker that says what it is, and does not offer MSSBCBS: nothing is
+ * attached to it.  An emulator has its token to prove what it is. */
+static void test_another_broker(const char *says, bool plain, enum sb_auth auth,
+				enum sb_state state)
+{
+	struct service service;
+	struct sb_link *link;
+	struct wire wire;
+	pn_data_t *data;
+
+	conf = conf_of(SB_RIGHT_SEND);
+	conf.plain = plain;
+	link = sb_link_create(&conf);
+	conf.auth = auth; /* as if this had been the login */
+	service_open(&service);
+	data = pn_connection_properties(service.driver.connection);
+	pn_data_put_map(data);
+	pn_data_enter(data);
+	sb_put_text(data, "version");
+	pn_data_put_int(data, 3);
+	sb_put_text(data, says);
+	sb_put_text(data, "RabbitMQ");
+	wire_up(&wire);
+	CHECK_INT(drive(&wire, link, &service), state);
+	CHECK_INT(service.links, state == SB_READY ? 2 : 0);
+	if (state == SB_FAILED) {
+		CHECK_INT(sb_link_outcome(link)->code, RESULT_MISMATCH);
+		CHECK_STR(sb_link_outcome(link)->detail,
+			  strcmp(says, "product") == 0 ? "RabbitMQ" : "");
+	}
 	sb_link_free(link);
 	service_close(&service);
 }
@@ -739,6 +806,14 @@ int main(void)
 	test_whole(SB_RIGHT_LISTEN, false);
 	test_whole(SB_RIGHT_LISTEN, true);
 	test_whole(SB_RIGHT_SEND, false);
+	test_strays(1, SB_ANSWERED);
+	test_strays(16, SB_ANSWERED);
+	test_strays(17, SB_FAILED);
+	test_another_broker("product", false, SB_AUTH_CBS, SB_FAILED);
+	test_another_broker("product", true, SB_AUTH_CBS, SB_READY);
+	test_another_broker("product", true, SB_AUTH_PLAIN, SB_FAILED);
+	test_another_broker("other", false, SB_AUTH_PLAIN, SB_FAILED);
+	test_another_broker("other", false, SB_AUTH_CBS, SB_READY);
 	test_peek_types();
 	test_anywhere(SB_RIGHT_LISTEN);
 	test_anywhere(SB_RIGHT_SEND);

@@ -5,6 +5,9 @@
  *
  *	node fake.js PORT CONTROL-PORT [CERTIFICATE KEY]
  *
+ * With FAKE_PRODUCT in the environment it is another broker of that name
+ * instead, one that creates what is attached to; "-" is one without a name.
+ *
  * Queues: "orders" with messages, "empty", "gone" (answers as for an entity
  * that does not exist), and names that order a fault, see `faults`.  Topic
  * "events" with the subscription "audit".  All else is missing.
@@ -46,7 +49,7 @@ const faults = [
 	'hang-token', 'hang-credit', 'hang-answer', 'drop-token',
 	'drop-attach', 'drop-answer', 'status-', 'token-status-', 'busy',
 	'notfound', 'nostatus', 'stranger', 'twice', 'big-', 'forced',
-	'detach', 'kill', 'unasked', 'reject',
+	'detach', 'kill', 'unasked', 'reject', 'strays-',
 ];
 
 function say(...words) {
@@ -62,10 +65,12 @@ function faultOf(address, fault) {
 	return entityOf(address).startsWith(fault);
 }
 
+const broker = process.env.FAKE_PRODUCT;
+
 function exists(address) {
 	const entity = entityOf(address);
 
-	return queues.has(entity) || entity === 'events' ||
+	return broker || queues.has(entity) || entity === 'events' ||
 		entity.toLowerCase() === 'events/subscriptions/audit' ||
 		faults.some((fault) => entity.startsWith(fault));
 }
@@ -96,6 +101,8 @@ function policyOf(token, audience) {
 function may(connection, address, right) {
 	const state = connection.fake;
 
+	if (broker)
+		return true;
 	if (state.rights)
 		return state.rights.includes(right);
 	for (const [audience, grant] of state.grants) {
@@ -113,7 +120,8 @@ const mechanisms = container.sasl_server_mechanisms;
 mechanisms.enable_anonymous();
 mechanisms.enable_plain((user, password) =>
 	Boolean(policies[user]) && policies[user].key === password);
-mechanisms.MSSBCBS = mechanisms.ANONYMOUS;
+if (!broker)
+	mechanisms.MSSBCBS = mechanisms.ANONYMOUS;
 
 /* ---- answers ---- */
 
@@ -135,6 +143,8 @@ function stop(connection) {
 
 function onToken(context) {
 	const { connection, message } = context;
+	if (broker)
+		return;
 	const audience = message.application_properties.name;
 	const address = audience.replace(/^sb:\/\/[^/]*\/?/, '');
 	const grant = policyOf(message.body, audience);
@@ -201,6 +211,8 @@ function onPeek(context, address) {
 	let again, result;
 
 	counts.peeks++;
+	if (broker)
+		return;
 	again = state.peeks++ > 0;
 	if (faultOf(entity, 'hang-answer'))
 		return;
@@ -237,6 +249,8 @@ function onPeek(context, address) {
 	if (faultOf(entity, 'stranger'))
 		return reply({ statusCode: 200 }, undefined,
 			{ message_id: 'nobody asked' });
+	for (let n = Number((/^strays-(\d+)/.exec(entity) || [])[1] || 0); n; n--)
+		reply({ statusCode: 500 }, undefined, { message_id: `old${n}` });
 	if (faultOf(entity, 'twice'))
 		reply({ statusCode: 200 });
 	if (faultOf(entity, 'unasked'))
@@ -382,6 +396,8 @@ setInterval(() => {
 function options() {
 	return { port: Number(port), host: '127.0.0.1',
 		idle_time_out: idle || undefined, max_frame_size: 65536,
+		properties: broker && broker !== '-' ?
+			{ version: '1', product: broker } : undefined,
 		receiver_options: { credit_window: 0, autoaccept: false },
 		...(certificate ? { transport: 'tls',
 			cert: fs.readFileSync(certificate),
