@@ -90,47 +90,50 @@ static void postgres_broke(struct conn *conn)
 }
 
 /*
- * Whether the server no longer plays the role that was asked for: a standby
- * that is promoted keeps its connections and reports the change, from version
- * 14 on.
+ * What tells the role of a server, as libpq asks it.  It is asked along with
+ * each question: a standby that is promoted keeps its connections, before
+ * version 14 it reports no change, and a pooler may repeat what was true before
+ * or turn to another server.
  */
-static bool postgres_role_lost(struct conn *conn)
-{
-	const struct postgres *postgres = conn_state(conn);
-	const char *attrs = postgres->attrs;
-	const char *standby = PQparameterStatus(postgres->pg, "in_hot_standby");
-	const char *fixed = PQparameterStatus(postgres->pg,
-					      "default_transaction_read_only");
-	bool is_standby, is_fixed;
+static const struct postgres_role {
+	const char *attrs; /* value of target_session_attrs */
+	const char *question, *wanted;
+} postgres_roles[] = {
+	{ "read-write", "SHOW transaction_read_only; ", "off" },
+	{ "read-only", "SHOW transaction_read_only; ", "on" },
+	{ "primary", "SELECT pg_catalog.pg_is_in_recovery(); ", "f" },
+	{ "standby", "SELECT pg_catalog.pg_is_in_recovery(); ", "t" },
+	{ "", "", "" }, /* any */
+};
 
-	if (!standby || !fixed)
-		return false;
-	is_standby = strcmp(standby, "on") == 0;
-	is_fixed = strcmp(fixed, "on") == 0;
-	if (strcmp(attrs, "read-write") == 0)
-		return is_standby || is_fixed;
-	if (strcmp(attrs, "read-only") == 0)
-		return !is_standby && !is_fixed;
-	if (strcmp(attrs, "primary") == 0)
-		return is_standby;
-	return strcmp(attrs, "standby") == 0 && !is_standby;
+static const struct postgres_role *postgres_role_of(const char *attrs)
+{
+	const struct postgres_role *role = postgres_roles;
+
+	while (*role->attrs && strcmp(role->attrs, attrs) != 0)
+		role++;
+	return role;
 }
 
 /* A query of the user's is stopped by the server when nobody waits for it any
  * more; libpq's cancel request would block. */
 static int postgres_send(struct conn *conn)
 {
-	const struct postgres *postgres = conn_state(conn);
+	struct postgres *postgres = conn_state(conn);
 	const struct postgres_settings *settings = conn_settings(conn);
+	const struct postgres_role *role = postgres_role_of(postgres->attrs);
 	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
 	int64_t limit_ms = (left_ms > 0 ? left_ms : 0) + POSTGRES_GRACE_MS;
-	char *text;
+	char limit[64] = "", *text;
 	int sent;
 
-	if (!settings->limited)
-		return PQsendQuery(postgres->pg, settings->query);
-	if (asprintf(&text, "SET LOCAL statement_timeout = %lld; %s",
-		     (long long)limit_ms, settings->query) < 0)
+	if (settings->limited)
+		snprintf(limit, sizeof(limit),
+			 "SET LOCAL statement_timeout = %lld; ",
+			 (long long)limit_ms);
+	postgres->wants_role = *role->wanted;
+	if (asprintf(&text, "%s%s%s", limit, role->question, settings->query) <
+	    0)
 		return 0;
 	sent = PQsendQuery(postgres->pg, text);
 	free(text);
@@ -153,16 +156,11 @@ static void postgres_wait(struct conn *conn)
 static void postgres_ask(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	struct pg_failure role;
 
 	postgres->bytes = 0;
 	postgres->answered = false;
 	postgres->matched = false;
-	if (postgres_role_lost(conn)) {
-		role = pg_words_role(postgres->attrs);
-		conn_failed(conn, role.code, "%s", role.words);
-		return;
-	}
+	postgres->role_lost = false;
 	if (!postgres_send(conn)) {
 		postgres_broke(conn);
 		return;
@@ -179,6 +177,13 @@ static void postgres_judge_row(struct conn *conn, const PGresult *result)
 
 	if (postgres->answered || !PQntuples(result) || !PQnfields(result))
 		return;
+	if (postgres->wants_role) {
+		postgres->wants_role = false;
+		postgres->role_lost =
+			strcmp(PQgetvalue(result, 0, 0),
+			       postgres_role_of(postgres->attrs)->wanted) != 0;
+		return;
+	}
 	postgres->answered = true;
 	postgres->matched = !PQgetisnull(result, 0, 0) &&
 			    strcmp(PQgetvalue(result, 0, 0),
@@ -224,10 +229,17 @@ static void postgres_answered(struct conn *conn)
 {
 	const struct postgres_settings *settings = conn_settings(conn);
 	struct postgres *postgres = conn_state(conn);
-	struct pg_failure verdict = postgres->verdict;
+	struct pg_failure verdict = postgres->verdict, role;
 
 	if (PQstatus(postgres->pg) == CONNECTION_BAD) {
 		postgres_broke(conn);
+		return;
+	}
+	/* Another server of the list may have the role: it is looked for. */
+	if (postgres->role_lost ||
+	    (postgres->wants_role && verdict.code == RESULT_UNKNOWN)) {
+		role = pg_words_role(postgres->attrs);
+		conn_failed(conn, role.code, "%s", role.words);
 		return;
 	}
 	if (PQtransactionStatus(postgres->pg) != PQTRANS_IDLE) {

@@ -70,6 +70,8 @@ struct postgres {
 	struct pg_failure verdict; /* what the server reported */
 	bool answered;		   /* there was a row */
 	bool matched;
+	bool wants_role; /* its row comes before those of the query */
+	bool role_lost;	 /* the server has another role now */
 };
 
 /* Begins; ends in conn_ready() or conn_failed(), now or later from the loop. */

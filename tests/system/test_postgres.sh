@@ -617,8 +617,7 @@ test_standby() {
 		password = $pg_password
 		max_age = 0s
 	END
-	assertTrue 'takes nobody' 'patience=20 wait_for check_says any busy'
-	assert_failed any busy 'the database system does not accept connections'
+	assertTrue 'takes nobody' 'patience=20 wait_for takes_nobody'
 	stop standby
 	start_standby
 	assertTrue 'takes us' 'patience=20 wait_for check_says any ok'
@@ -630,12 +629,122 @@ test_standby() {
 	assert_failed alone mismatch 'no server is writable'
 
 	# It becomes the primary: what was wrong is right, and the other way
-	# round, also on connections that were open all the time.
-	PGPASSWORD=$pg_password psql -X -q -h 127.0.0.1 -p "$standby_port" \
-		-U app -d postgres -c 'select pg_promote()' >/dev/null
-	assertTrue 'promoted' 'wait_for check_says alone ok'
-	assertTrue 'no standby' 'wait_for check_says standby mismatch'
+	# round, at once, also on connections that were open all the time.
+	at_standby 'select pg_promote()' >/dev/null
+	probe /health/ready
+	assert_failed standby mismatch 'no server is a standby'
+	assert_healthy alone
+	assert_healthy prefer
+
+	# It turns read-only, and back.  An own query is asked no later.
+	serve <<-END
+		[writable]
+		kind = postgres
+		url = $alone?target_session_attrs=read-write
+		password = $pg_password
+		max_age = 0s
+		[fixed]
+		kind = postgres
+		url = $alone?target_session_attrs=read-only
+		password = $pg_password
+		max_age = 0s
+		query = values (7), (8)
+		expect = 7
+		[both]
+		kind = postgres
+		url = $both?target_session_attrs=read-write
+		password = $pg_password
+		max_age = 0s
+		query = select 2
+		expect = 2
+	END
+	probe /health/ready
+	assert_healthy writable
+	assert_failed fixed mismatch 'no server is read-only'
+	assert_healthy both
+	at_standby 'alter system set default_transaction_read_only = on' &&
+		at_standby 'select pg_reload_conf()' >/dev/null
+	wait_for is_read_only
+	probe /health/ready
+	assert_failed writable mismatch 'no server is writable'
+	assert_healthy fixed
+	# The other one of the list has the role.
+	assert_healthy both
+	at_standby 'alter system reset default_transaction_read_only' &&
+		at_standby 'select pg_reload_conf()' >/dev/null
+	wait_for is_writable
+	probe /health/ready
+	assert_healthy writable
+	assert_failed fixed mismatch 'no server is read-only'
+	assert_healthy both
+	stop health
 	stop standby
+}
+
+# It says so once it has started up.
+takes_nobody() {
+	check_says any busy && [ "$(json .checks.any.error)" = \
+		'the database system does not accept connections' ]
+}
+
+at_standby() {
+	PGPASSWORD=$pg_password psql -X -q -A -t -h 127.0.0.1 \
+		-p "$standby_port" -U app -d postgres -c "$1"
+}
+
+is_read_only() {
+	[ "$(at_standby 'show transaction_read_only')" = on ]
+}
+
+is_writable() {
+	! is_read_only
+}
+
+# A pooler keeps to what its server said when it logged in.
+test_role_behind_a_pooler() {
+	if ! command -v pgbouncer >/dev/null; then
+		startSkipping
+		assertTrue 'pgbouncer is not installed' true
+		endSkipping
+		return
+	fi
+	pooler_port=$(free_port)
+	cat >"$scratch/pgbouncer.ini" <<-END
+		[databases]
+		postgres = host=127.0.0.1 port=$pg_port
+		[pgbouncer]
+		listen_addr = 127.0.0.1
+		listen_port = $pooler_port
+		unix_socket_dir =
+		auth_type = plain
+		auth_file = $scratch/pgbouncer.users
+		pool_mode = transaction
+	END
+	echo "\"app\" \"$pg_password\"" >"$scratch/pgbouncer.users"
+	chmod 644 "$scratch"/pgbouncer.*
+	start pgbouncer INT lib_as_postgres pgbouncer -q "$scratch/pgbouncer.ini"
+	wait_for listening "$pooler_port"
+	serve <<-END
+		[writable]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres?target_session_attrs=read-write
+		password = $pg_password
+		max_age = 0s
+	END
+	probe /health/ready
+	assert_healthy writable
+	postgres_sql 'alter system set default_transaction_read_only = on' &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null
+	standby_port=$pg_port
+	wait_for is_read_only
+	probe /health/ready
+	assert_failed writable mismatch 'no server is writable'
+	postgres_sql 'alter system reset default_transaction_read_only' &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null
+	wait_for is_writable
+	assertTrue 'healthy again' 'wait_for check_says writable ok'
+	stop health
+	stop pgbouncer
 }
 
 test_starting_up() {
