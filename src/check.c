@@ -673,7 +673,7 @@ void conn_watch(struct conn *conn, int fd, short events)
 
 void conn_detail(struct conn *conn, const char *text)
 {
-	text_show(conn->detail, sizeof(conn->detail), text);
+	text_show_ends(conn->detail, sizeof(conn->detail), text);
 }
 
 /* ---- the prober's side ---- */

@@ -24,7 +24,7 @@
 
 struct conn;
 
-#define PG_DETAIL_BYTES 256
+#define PG_DETAIL_BYTES 1024
 #define PG_ATTEMPTS_MAX 4
 
 struct postgres_settings {

@@ -9,13 +9,13 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-static _Thread_local long pg_tls_result = X509_V_OK;
+static _Thread_local const char *pg_tls_words;
 
 static void pg_tls_on_free(void *ssl, void *data, CRYPTO_EX_DATA *all,
 			   int index, long number, void *pointer)
 {
 	(void)data, (void)all, (void)index, (void)number, (void)pointer;
-	pg_tls_result = SSL_get_verify_result(ssl);
+	pg_tls_words = tls_words_handshake(ssl);
 }
 
 void pg_tls_listen(void)
@@ -30,13 +30,12 @@ void pg_tls_listen(void)
 
 void pg_tls_forget(void)
 {
-	pg_tls_result = X509_V_OK;
+	pg_tls_words = NULL;
 }
 
 const char *pg_tls_reason(void)
 {
-	return pg_tls_result == X509_V_OK ? NULL
-					  : tls_words_verify(pg_tls_result);
+	return pg_tls_words;
 }
 
 /* OpenSSL would ask the terminal. */

@@ -36,8 +36,25 @@ static const struct pg_phrase pg_not_now[] = {
 	  "the database system does not accept connections" },
 };
 
+/* 28000 is also what a line of pg_hba.conf that is missing gets. */
+static const struct pg_phrase pg_refused[] = {
+	{ "SSL encryption", RESULT_AUTH, "no pg_hba.conf entry" },
+	{ "SSL on",         RESULT_AUTH, "no pg_hba.conf entry" },
+	{ "no encryption",  RESULT_AUTH,
+	  "no pg_hba.conf entry without TLS; write sslmode=require" },
+	{ "SSL off",        RESULT_AUTH,
+	  "no pg_hba.conf entry without TLS; write sslmode=require" },
+	{ "SSL connection is required", RESULT_TLS,
+	  "TLS: required by the server; write sslmode=require" },
+	{ "valid client certificate", RESULT_TLS,
+	  "TLS: peer wants a client certificate" },
+	{ "",               RESULT_AUTH, "authentication failed" },
+};
+
 /* PgBouncer gives almost everything the state 08P01, some releases 08006. */
 static const struct pg_phrase pg_pooler[] = {
+	{ "SSL required",         RESULT_TLS,
+	  "TLS: required by the server; write sslmode=require" },
 	{ "no more connections allowed", RESULT_BUSY, "too many connections" },
 	{ "query_wait_timeout",   RESULT_BUSY, "pooler has no free connection" },
 	{ "no such database",     RESULT_MISSING, "database does not exist" },
@@ -206,6 +223,9 @@ struct pg_failure pg_words_connect(const char *message)
 {
 	const char *state = pg_last_state(message);
 
+	/* Of two attempts, with TLS and without, both may have been refused. */
+	if (state && strncmp(state, "28000", PG_STATE_LEN) == 0)
+		return pg_failure_of(pg_find(PG_PHRASES(pg_refused), message));
 	if (state)
 		return pg_words_of(state, state, "login refused");
 	return pg_failure_of(pg_find(PG_PHRASES(pg_client), message));

@@ -182,7 +182,7 @@ const char *stream_step(const struct stream *stream)
 	if (stream->fd < 0)
 		return "connecting";
 	return stream->tls.trust && !stream->tls.secured
-		       ? "in the TLS handshake"
+		       ? "in the TLS handshake; is it a TLS port?"
 		       : "connected";
 }
 

@@ -3,6 +3,7 @@
 #include "stream_tls.h"
 
 #include "stream_trust.h"
+#include "tls_words.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -57,15 +58,16 @@ static bool stream_tls_begin(struct stream_tls *tls, int fd)
 
 static struct stream_failure stream_tls_failure(const struct stream_tls *tls)
 {
-	long verified = SSL_get_verify_result(tls->ssl);
+	const char *distrust = tls_words_handshake(tls->ssl);
 
 	if (tls->bio.error)
 		return stream_words_errno(tls->bio.error);
 	if (tls->secured)
 		return stream_words_library(ERR_peek_error(),
 					    "TLS: connection broken");
-	if (verified != X509_V_OK)
-		return stream_words_verify(verified);
+	if (distrust)
+		return stream_words_verify(distrust,
+					   SSL_get_verify_result(tls->ssl));
 	return stream_words_library(ERR_peek_error(), "TLS: handshake failed");
 }
 

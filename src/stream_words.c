@@ -2,8 +2,6 @@
 
 #include "stream_words.h"
 
-#include "tls_words.h"
-
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
@@ -69,9 +67,9 @@ struct stream_failure stream_words_errno(int error)
 	return stream_words_make(RESULT_CONNECT, "connection failed", said);
 }
 
-struct stream_failure stream_words_verify(long result)
+struct stream_failure stream_words_verify(const char *words, long result)
 {
-	return stream_words_make(RESULT_TLS, tls_words_verify(result),
+	return stream_words_make(RESULT_TLS, words,
 				 X509_verify_cert_error_string(result));
 }
 

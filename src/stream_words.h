@@ -22,8 +22,8 @@ struct stream_failure stream_words_own(enum result_code code,
 /* errno of a system call. */
 struct stream_failure stream_words_errno(int error);
 
-/* SSL_get_verify_result(), not X509_V_OK. */
-struct stream_failure stream_words_verify(long result);
+/* words: tls_words_handshake(); result: SSL_get_verify_result(). */
+struct stream_failure stream_words_verify(const char *words, long result);
 
 /* ERR_peek_error(), and our words (static) for what is not known here. */
 struct stream_failure stream_words_library(unsigned long error,

@@ -404,6 +404,32 @@ void text_show(char *to, size_t size, const char *from)
 	text_mask_and_clean(to, size, to);
 }
 
+static bool text_is_inside(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+void text_show_ends(char *to, size_t size, const char *from)
+{
+	char whole[TEXT_RAW_BYTES];
+	size_t len, head, tail;
+
+	text_show(whole, sizeof(whole), from);
+	len = strlen(whole);
+	if (len < size || size < sizeof("...")) {
+		snprintf(to, size, "%s", whole);
+		return;
+	}
+	/* No character is torn. */
+	tail = len - (size - sizeof("...")) / 2;
+	head = size - sizeof("...") - (len - tail);
+	while (text_is_inside(whole[tail]))
+		tail++;
+	while (head > 0 && text_is_inside(whole[head]))
+		head--;
+	snprintf(to, size, "%.*s...%s", (int)head, whole, whole + tail);
+}
+
 /* ---- the nearest word ---- */
 
 #define TEXT_WORD_BYTES 64

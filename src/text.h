@@ -53,6 +53,10 @@ void text_show(char *to, size_t size, const char *from);
 /* The length without one newline at the end, "\n" or "\r\n". */
 size_t text_line_len(const char *text, size_t len);
 
+/* As text_show(), but what does not fit is cut out of the middle: of an error
+ * message the end may say most. */
+void text_show_ends(char *to, size_t size, const char *from);
+
 /*
  * The word of `words` (NULL-terminated) that a person most likely meant by
  * `word`, or NULL when none is near.  Borrowed from `words`.

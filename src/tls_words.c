@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 
 static const char tls_words_untrusted[] = "TLS: certificate is not trusted";
@@ -40,4 +41,20 @@ const char *tls_words_verify(long result)
 		if (table[i].result == result)
 			return table[i].words;
 	return "TLS: certificate is not valid";
+}
+
+/* A server that sends its own certificate alone is either one of a CA that is
+ * not known here, or it was set up without the intermediate. */
+const char *tls_words_handshake(const struct ssl_st *ssl)
+{
+	long result = SSL_get_verify_result(ssl);
+
+	if (result == X509_V_OK)
+		return NULL;
+	if ((result == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+	     result == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE) &&
+	    sk_X509_num(SSL_get_peer_cert_chain(ssl)) == 1)
+		return "TLS: certificate is not trusted: CA unknown, or its "
+		       "intermediate not sent";
+	return tls_words_verify(result);
 }

@@ -107,7 +107,7 @@ static void fuzz_words(const char *says, const char *state, long number)
 	fuzz_ours(RESULT_TLS, tls_words_verify(number));
 	stream = stream_words_errno((int)number);
 	fuzz_ours(stream.code, stream.words);
-	stream = stream_words_verify(number);
+	stream = stream_words_verify(tls_words_verify(number), number);
 	fuzz_ours(stream.code, stream.words);
 	stream = stream_words_library((unsigned long)number, "TLS: failed");
 	fuzz_ours(stream.code, stream.words);

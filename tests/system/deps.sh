@@ -274,6 +274,24 @@ make_certificates() {
 	} >"$scratch/log/openssl" 2>&1
 }
 
+# make_intermediate: chain.pem and chain.key, for localhost, of an intermediate
+# of the same CA that only fullchain.pem holds
+make_intermediate() {
+	{
+		openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+			-keyout "$tls/middle.key" -out "$tls/middle.csr" \
+			-subj /CN=middle &&
+			openssl x509 -req -in "$tls/middle.csr" -CA "$tls/ca.pem" \
+				-CAkey "$tls/ca.key" -CAcreateserial -days 2 \
+				-extfile <(echo basicConstraints=critical,CA:true) \
+				-out "$tls/middle.pem" &&
+			deps_certificate chain localhost -days 2 \
+				-CA "$tls/middle.pem" -CAkey "$tls/middle.key" &&
+			cat "$tls/chain.pem" "$tls/middle.pem" \
+				>"$tls/fullchain.pem" && chmod 644 "$tls"/*
+	} >>"$scratch/log/openssl" 2>&1
+}
+
 deps_ca() {
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
 		-keyout "$tls/$1.key" -out "$tls/$1.pem" -subj "/CN=$1" \

@@ -568,6 +568,61 @@ test_tls() {
 		postgres_sql 'select pg_reload_conf()' >/dev/null
 }
 
+# Who wants TLS is told apart from who does not like the password.
+test_tls_is_wanted() {
+	make_intermediate
+	cp "$pg_dir/pg_hba.conf" "$scratch/pg_hba.conf"
+	assertTrue 'chain' 'use_certificate chain' || return
+	cat >"$pg_dir/pg_hba.conf" <<-END
+		local all app trust
+		hostssl all app 127.0.0.1/32 scram-sha-256
+	END
+	PGPASSWORD=$pg_password PGHOST=$pg_dir psql -X -q -p "$pg_port" -U app -d postgres \
+		-c 'select pg_reload_conf()' >/dev/null
+	wait_for wants_tls
+	serve <<-END
+		[plain]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pg_port/a_database_with_a_name_that_is_rather_long?sslmode=disable
+		password = $pg_password
+		[required]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pg_port/postgres?sslmode=require
+		password = $pg_password
+		[nobody]
+		kind = postgres
+		url = postgresql://nobody_known_here@127.0.0.1:$pg_port/postgres?sslmode=prefer
+		password = $pg_password
+		[chain]
+		kind = postgres
+		url = postgresql://app@localhost:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem
+		password = $pg_password
+	END
+	probe /health/ready
+	assert_failed plain auth \
+		'no pg_hba.conf entry without TLS; write sslmode=require'
+	assertTrue 'the end of what the server says is not cut' \
+		"logged ', no encryption'"
+	assert_healthy required
+	assert_failed nobody auth 'no pg_hba.conf entry'
+	assert_failed chain tls "TLS: certificate is not trusted: CA unknown, or its intermediate not sent"
+	cat "$scratch/pg_hba.conf" >"$pg_dir/pg_hba.conf"
+	PGPASSWORD=$pg_password PGHOST=$pg_dir psql -X -q -p "$pg_port" -U app -d postgres \
+		-c 'select pg_reload_conf()' >/dev/null
+	wait_for wants_no_tls
+	postgres_sql 'alter system reset ssl' &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null
+	stop health
+}
+
+wants_tls() {
+	! PGSSLMODE=disable postgres_sql 'select 1'
+}
+
+wants_no_tls() {
+	PGSSLMODE=disable postgres_sql 'select 1'
+}
+
 test_standby() {
 	local standby_dir=$scratch/standby
 
@@ -828,6 +883,7 @@ test_pooler() {
 		password = Secret-wrong
 		required = no
 	END
+	cp "$scratch/health.conf" "$scratch/with_pooler"
 	probe /health/ready
 	assert_status 200
 	assert_json .status degraded
@@ -835,6 +891,38 @@ test_pooler() {
 	assert_healthy query
 	assert_failed missing missing 'database does not exist'
 	assert_failed password auth 'authentication failed'
+
+	# It wants TLS from its clients.
+	stop pgbouncer
+	cat "$tls/good.key" >"$scratch/pgbouncer.key"
+	chmod 644 "$scratch/pgbouncer.key"
+	cp "$scratch/pgbouncer.ini" "$scratch/pgbouncer.plain"
+	cat >>"$scratch/pgbouncer.ini" <<-END
+		client_tls_sslmode = require
+		client_tls_key_file = $scratch/pgbouncer.key
+		client_tls_cert_file = $tls/good.pem
+	END
+	start_pooler
+	serve <<-END
+		[plain]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres?sslmode=disable
+		password = $pg_password
+		[required]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$pooler_port/postgres?sslmode=require
+		password = $pg_password
+	END
+	probe /health/ready
+	assert_failed plain tls \
+		'TLS: required by the server; write sslmode=require'
+	assert_healthy required
+	mv "$scratch/pgbouncer.plain" "$scratch/pgbouncer.ini"
+	stop pgbouncer
+	start_pooler
+	serve <"$scratch/with_pooler"
+	probe /health/ready
+	assert_status 200
 
 	# The pooler is started again: no failure.
 	stop pgbouncer

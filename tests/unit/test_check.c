@@ -48,7 +48,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	(void)fmt;
 }
 
-void text_show(char *to, size_t size, const char *from)
+void text_show_ends(char *to, size_t size, const char *from)
 {
 	snprintf(to, size, "%s", from);
 }

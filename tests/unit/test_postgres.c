@@ -140,6 +140,26 @@ static void test_connect_words(void)
 		  "the database system does not accept connections" },
 		{ "failed: FATAL:  28000: no encryption\nfailed: FATAL:  53300: "
 		  "too many\n", RESULT_BUSY, "too many connections" },
+		{ "failed: FATAL:  28000: no pg_hba.conf entry for host \"h\", "
+		  "no encryption\n",
+		  RESULT_AUTH,
+		  "no pg_hba.conf entry without TLS; write sslmode=require" },
+		{ "failed: FATAL:  28000: ... SSL encryption\n"
+		  "failed: FATAL:  28000: ... no encryption\n",
+		  RESULT_AUTH, "no pg_hba.conf entry" },
+		{ "failed: FATAL:  28000: ... SSL off\n", RESULT_AUTH,
+		  "no pg_hba.conf entry without TLS; write sslmode=require" },
+		{ "failed: FATAL:  28000: SSL connection is required. Please\n",
+		  RESULT_TLS,
+		  "TLS: required by the server; write sslmode=require" },
+		{ "failed: FATAL:  28000: connection requires a valid client "
+		  "certificate\n",
+		  RESULT_TLS, "TLS: peer wants a client certificate" },
+		{ "failed: FATAL:  28000: kein Eintrag, keine "
+		  "Verschluesselung\n",
+		  RESULT_AUTH, "authentication failed" },
+		{ "failed: FATAL:  08P01: SSL required\n", RESULT_TLS,
+		  "TLS: required by the server; write sslmode=require" },
 		{ "failed: FATAL:  08P01: no such user: x\n",
 		  RESULT_AUTH, "authentication failed" },
 		{ "failed: FATAL:  08P01: server login has been failing\n",

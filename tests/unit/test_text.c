@@ -236,6 +236,31 @@ static void test_show(void)
 	text_forget_secrets();
 }
 
+static const char *ends(size_t size, const char *text)
+{
+	static char to[200];
+
+	CHECK(size <= sizeof(to));
+	text_show_ends(to, size, text);
+	CHECK(strlen(to) < size);
+	return to;
+}
+
+static void test_show_ends(void)
+{
+	CHECK_STR(ends(99, " a \n b "), "a b");
+	CHECK_STR(ends(11, "0123456789"), "0123456789");
+	CHECK_STR(ends(10, "0123456789"), "012...789");
+	CHECK_STR(ends(9, "0123456789"), "012...89");
+	CHECK_STR(ends(4, "0123456789"), "...");
+	CHECK_STR(ends(2, "0123456789"), "0");
+	/* No character is torn, no secret either. */
+	CHECK_STR(ends(10, "01\xc3\xa4" "45\xc3\xa4" "89"), "01...89");
+	CHECK_INT(text_secret("hidden-word"), 0);
+	CHECK_STR(ends(12, "a hidden-word b"), "a **...** b");
+	text_forget_secrets();
+}
+
 static void test_nearest(void)
 {
 	static const char *const words[] = { "interval", "max_age",  "password",
@@ -283,6 +308,7 @@ int main(void)
 	test_mask_parts();
 	test_looks_secret();
 	test_show();
+	test_show_ends();
 	test_nearest();
 	test_line_len();
 	return unit_report();
