@@ -25,6 +25,9 @@ static const struct redis_talk_question {
 			   REDIS_REPLY_STATUS, "OK" },
 	[REDIS_PING] = { "PING", "waiting for the answer", REDIS_REPLY_STATUS,
 			 "PONG" },
+	/* A Sentinel answers PING, but does not know this command, which all
+	 * others do, proxies and users with few rights included. */
+	[REDIS_KEY] = { "GET", "asking whether it is a Sentinel", 0, NULL },
 	[REDIS_ROLE] = { "ROLE", "waiting for the role", REDIS_REPLY_ARRAY,
 			 NULL },
 	[REDIS_CLUSTER] = { "CLUSTER INFO", "waiting for the cluster's state",
@@ -66,23 +69,69 @@ static void redis_talk_judge_error(struct conn *conn)
 	redis_talk_end(conn, failure.code, failure.words);
 }
 
+static void redis_talk_is_sentinel(struct conn *conn)
+{
+	conn_detail(conn, "write the address of Redis, or role = sentinel");
+	redis_talk_end(conn, RESULT_MISMATCH,
+		       "is a Sentinel, not a Redis server");
+}
+
 static void redis_talk_judge_role(struct conn *conn)
 {
 	static const char *const names[] = {
-		[REDIS_ROLE_MASTER] = "master", [REDIS_ROLE_REPLICA] = "slave"
+		[REDIS_ROLE_MASTER] = "master",
+		[REDIS_ROLE_REPLICA] = "slave",
+		[REDIS_ROLE_SENTINEL] = "sentinel",
+	};
+	static const char *const words[] = {
+		[REDIS_ROLE_MASTER] = "is not a master",
+		[REDIS_ROLE_REPLICA] = "is not a replica",
+		[REDIS_ROLE_SENTINEL] = "is not a Sentinel",
 	};
 	const struct redis_settings *settings = conn_settings(conn);
 	struct redis_conn *redis = conn_state(conn);
 
 	if (strcmp(redis->answer.text, names[settings->role]) == 0) {
 		redis_talk_next(conn);
+	} else if (strcmp(redis->answer.text, "sentinel") == 0) {
+		redis_talk_is_sentinel(conn);
+	} else {
+		conn_detail(conn, redis->answer.text);
+		redis_talk_end(conn, RESULT_MISMATCH, words[settings->role]);
+	}
+}
+
+static bool redis_talk_is_error(const struct redis_conn *redis,
+				const char *begin)
+{
+	return redis->answer.type == REDIS_REPLY_ERROR &&
+	       strncmp(redis->answer.text, begin, strlen(begin)) == 0;
+}
+
+static void redis_talk_judge_key(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	redis->suspect = redis_talk_is_error(redis, "ERR unknown command");
+	redis->known = !redis->suspect;
+	redis_talk_next(conn);
+}
+
+/* It does not know GET: its role tells whether that was renamed, or it is a
+ * Sentinel.  NOPERM means one, too: it has users, as only Redis and Sentinels
+ * have. */
+static void redis_talk_judge_suspect(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	if (redis_talk_is_error(redis, "NOPERM ") ||
+	    strcmp(redis->answer.text, "sentinel") == 0) {
+		redis_talk_is_sentinel(conn);
 		return;
 	}
-	conn_detail(conn, redis->answer.text);
-	redis_talk_end(conn, RESULT_MISMATCH,
-		       settings->role == REDIS_ROLE_MASTER
-			       ? "is not a master"
-			       : "is not a replica");
+	redis->known = true;
+	redis->suspect = false;
+	redis_talk_next(conn);
 }
 
 static void redis_talk_judge_cluster(struct conn *conn)
@@ -105,7 +154,11 @@ static void redis_talk_judge(struct conn *conn)
 	const struct redis_talk_question *question =
 		&redis_talk_questions[redis->step];
 
-	if (answer->type == REDIS_REPLY_ERROR)
+	if (redis->step == REDIS_KEY)
+		redis_talk_judge_key(conn);
+	else if (redis->step == REDIS_ROLE && redis->suspect)
+		redis_talk_judge_suspect(conn);
+	else if (answer->type == REDIS_REPLY_ERROR)
 		redis_talk_judge_error(conn);
 	else if (answer->type != question->type ||
 		 (question->text && strcmp(answer->text, question->text) != 0))
@@ -121,14 +174,43 @@ static void redis_talk_judge(struct conn *conn)
 
 /* ---- sending and receiving ---- */
 
+/* What a TLS record begins with that refuses ours: an alert. */
+#define REDIS_TLS_ALERT 0x15
+
+/* A connection that is lost before the first answer is one to another kind of
+ * server; most often to one that expects TLS. */
+static bool redis_talk_may_want_tls(struct conn *conn)
+{
+	const struct redis_settings *settings = conn_settings(conn);
+	const struct redis_conn *redis = conn_state(conn);
+
+	return redis->step > REDIS_CONNECT && !redis->heard &&
+	       !settings->target.tls && !settings->target.path;
+}
+
+static void redis_talk_lost(struct conn *conn, const char *words)
+{
+	conn_failed(conn, RESULT_CONNECT, "%s%s", words,
+		    redis_talk_may_want_tls(conn) ? "; for TLS write rediss://"
+						  : "");
+}
+
+static void redis_talk_closed(struct conn *conn)
+{
+	redis_talk_lost(conn, "connection closed by the peer");
+}
+
 void redis_talk_stream_failed(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
 
 	if (*stream_detail(redis->stream))
 		conn_detail(conn, stream_detail(redis->stream));
-	conn_failed(conn, stream_code(redis->stream), "%s",
-		    stream_words(redis->stream));
+	if (stream_code(redis->stream) == RESULT_CONNECT)
+		redis_talk_lost(conn, stream_words(redis->stream));
+	else
+		conn_failed(conn, stream_code(redis->stream), "%s",
+			    stream_words(redis->stream));
 }
 
 static void redis_talk_wait(struct conn *conn)
@@ -179,6 +261,8 @@ static enum stream_state redis_talk_receive(struct redis_conn *redis,
 				    &moved);
 		if (state != STREAM_DONE)
 			return state;
+		redis->alert = !redis->heard && *chunk == REDIS_TLS_ALERT;
+		redis->heard = true;
 		*answer = redis_answer_feed(&redis->answer, chunk, moved);
 	} while (*answer == REDIS_ANSWER_PART);
 	return STREAM_DONE;
@@ -200,6 +284,11 @@ static void redis_talk_take(struct conn *conn, enum redis_answer_state state)
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 		return;
 	case REDIS_ANSWER_BROKEN:
+		if (redis->alert) {
+			conn_failed(conn, RESULT_TLS,
+				    "peer speaks TLS; write rediss://");
+			return;
+		}
 		conn_detail(conn, redis_answer_detail(&redis->answer));
 		conn_failed(conn, RESULT_PROTOCOL,
 			    "answer is not in the Redis protocol");
@@ -227,8 +316,7 @@ void redis_talk(struct conn *conn)
 		redis_talk_take(conn, answer);
 		return;
 	case STREAM_EOF:
-		conn_failed(conn, RESULT_CONNECT,
-			    "connection closed by the peer");
+		redis_talk_closed(conn);
 		return;
 	case STREAM_ERROR:
 		redis_talk_stream_failed(conn);
@@ -251,8 +339,7 @@ void redis_talk_idle(struct conn *conn)
 			    "an answer came without a question");
 		return;
 	case STREAM_EOF:
-		conn_failed(conn, RESULT_CONNECT,
-			    "connection closed by the peer");
+		redis_talk_closed(conn);
 		return;
 	case STREAM_ERROR:
 		redis_talk_stream_failed(conn);
@@ -286,16 +373,19 @@ static bool redis_talk_has_login(const struct redis_url *target)
 
 /* Whether the step is part of what was configured. */
 static bool redis_talk_wants(const struct redis_settings *settings,
-			     enum redis_step step)
+			     const struct redis_conn *redis)
 {
-	switch (step) {
+	switch (redis->step) {
 	case REDIS_AUTH:
 		return redis_talk_has_login(&settings->target);
 	case REDIS_SELECT:
 		/* Sentinels and clusters do not know it, nor need they. */
 		return settings->target.database != 0;
+	case REDIS_KEY:
+		return settings->role == REDIS_ROLE_ANY && !redis->known &&
+		       !settings->cluster; /* no Sentinel is in one */
 	case REDIS_ROLE:
-		return settings->role != REDIS_ROLE_ANY;
+		return settings->role != REDIS_ROLE_ANY || redis->suspect;
 	case REDIS_CLUSTER:
 		return settings->cluster;
 	default:
@@ -334,7 +424,7 @@ void redis_talk_next(struct conn *conn)
 
 	do
 		redis->step++;
-	while (!redis_talk_wants(conn_settings(conn), redis->step));
+	while (!redis_talk_wants(conn_settings(conn), redis));
 	switch (redis->step) {
 	case REDIS_AUTH:
 		redis_talk_put_auth(conn);
@@ -344,6 +434,10 @@ void redis_talk_next(struct conn *conn)
 		break;
 	case REDIS_PING:
 		redis_talk_put(conn, 1, (const char *[]){ "PING" });
+		break;
+	case REDIS_KEY:
+		redis_talk_put(conn, 2,
+			       (const char *[]){ "GET", "health.fcgi" });
 		break;
 	case REDIS_ROLE:
 		redis_talk_put(conn, 1, (const char *[]){ "ROLE" });

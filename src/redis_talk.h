@@ -21,7 +21,12 @@ struct conn;
 struct stream;
 struct stream_trust;
 
-enum redis_role { REDIS_ROLE_ANY, REDIS_ROLE_MASTER, REDIS_ROLE_REPLICA };
+enum redis_role {
+	REDIS_ROLE_ANY,
+	REDIS_ROLE_MASTER,
+	REDIS_ROLE_REPLICA,
+	REDIS_ROLE_SENTINEL
+};
 
 struct redis_settings {
 	char *url, *socket, *user, *password;
@@ -42,6 +47,7 @@ enum redis_step {
 	REDIS_SELECT,
 	REDIS_READY, /* between runs */
 	REDIS_PING,
+	REDIS_KEY, /* once per connection: is it a Sentinel? */
 	REDIS_ROLE,
 	REDIS_CLUSTER,
 	REDIS_DONE
@@ -55,6 +61,10 @@ struct redis_conn {
 	struct redis_answer answer;
 	char *command; /* NULL: sent */
 	size_t command_len, command_sent;
+	bool known;   /* it is no Sentinel */
+	bool suspect; /* it knows no keys: it may be one */
+	bool heard; /* the peer has said something */
+	bool alert; /* ... that refuses to speak without TLS */
 };
 
 /* Asks the next question that is wanted; when there is none, the phase ends

@@ -206,14 +206,16 @@ test_unhealthy() {
 		cluster|mismatch|not a node of a cluster
 		no_tls|timeout|Timeout after 1000ms
 		http|protocol|answer is not in the Redis protocol
-		closes|connect|connection closed by the peer
-		resets|connect|
+		closes|connect|connection closed by the peer; for TLS write rediss://
+		resets|connect|connection reset; for TLS write rediss://
 		loading|busy|loading the dataset into memory
 		busy|busy|busy running a script
 		misconf|upstream|refuses writes, cannot save to disk
 		twice|protocol|more than one answer to PING
 		huge|protocol|
 	END
+	assert_json '.checks.no_tls.step' \
+		'in the TLS handshake; is it a TLS port?'
 	assert_json '[.checks[].healthy] | any' false
 	assert_json '.checks.no_socket.code | . == "refused" or . == "connect"' \
 		true
@@ -408,6 +410,138 @@ test_stalls_anywhere() {
 	stop health
 	for bytes in ${names/silent_tls /}; do
 		stop "$bytes"
+	done
+}
+
+# A Sentinel answers PING, whatever became of the Redis servers that it watches.
+test_sentinel() {
+	local master sentinel guarded name
+
+	second_server master
+	wait_for listening "$port"
+	master=$port
+	for name in sentinel guarded; do
+		port=$(free_port)
+		printf '%s\n' "port $port" 'bind 127.0.0.1' \
+			"dir $scratch" \
+			"sentinel monitor one 127.0.0.1 $master 1" \
+			>"$scratch/$name.conf"
+		[ "$name" = sentinel ] || printf '%s\n' \
+			'requirepass Secret-guard' \
+			'user limited on >Secret-limited +ping' \
+			>>"$scratch/$name.conf"
+		start "$name" TERM redis-server "$scratch/$name.conf" --sentinel
+		wait_for listening "$port"
+		declare "$name=$port"
+	done
+	stop master
+	redis_command acl setuser nokeys on '>Secret-nokeys' +ping >/dev/null
+	second_server renamed --rename-command GET ''
+	wait_for listening "$port"
+	serve <<-END
+		[plain]
+		kind = redis
+		url = redis://127.0.0.1:$sentinel
+		max_age = 0s
+		[password]
+		kind = redis
+		url = redis://:Secret-guard@127.0.0.1:$guarded
+		[limited]
+		kind = redis
+		url = redis://limited:Secret-limited@127.0.0.1:$guarded
+		[master]
+		kind = redis
+		url = redis://127.0.0.1:$sentinel
+		role = master
+		[wanted]
+		kind = redis
+		url = redis://127.0.0.1:$sentinel
+		role = sentinel
+		[not_one]
+		kind = redis
+		url = redis://127.0.0.1:$port
+		role = sentinel
+		[nokeys]
+		kind = redis
+		url = redis://nokeys:Secret-nokeys@127.0.0.1:$redis_port
+		[renamed]
+		kind = redis
+		url = redis://127.0.0.1:$port
+	END
+	probe /health/ready
+	assert_status 503
+	for name in plain password limited master; do
+		assert_failed "$name" mismatch \
+			'is a Sentinel, not a Redis server'
+	done
+	assert_failed not_one mismatch 'is not a Sentinel'
+	for name in wanted nokeys renamed; do
+		assert_healthy "$name"
+	done
+	# It stays one.
+	probe /health/ready/plain
+	assert_failed plain mismatch 'is a Sentinel, not a Redis server'
+	assert_no_secret Secret-
+	stop health
+	for name in sentinel guarded renamed; do
+		stop "$name"
+	done
+}
+
+# A port that speaks TLS is taken for one that does not, and a server sends its
+# own certificate alone.
+test_tls_in_words() {
+	local name tls_port chain_port fullchain_port alert_port
+
+	make_intermediate
+	for name in chain fullchain; do
+		tls_port=$(free_port)
+		second_server "$name" --tls-port "$tls_port" \
+			--tls-cert-file "$tls/$name.pem" \
+			--tls-key-file "$tls/chain.key" \
+			--tls-ca-cert-file "$tls/stranger.pem" \
+			--tls-auth-clients no
+		wait_for listening "$tls_port"
+		declare "${name}_port=$tls_port"
+	done
+	start_peer alert <<-'END'
+		read
+		send \x15\x03\x03\x00\x02\x02\x0a
+	END
+	alert_port=$peer_port
+	start_peer late <<-'END'
+		read
+		send +PO
+		close
+	END
+	serve <<-END
+		[plain]
+		kind = redis
+		url = redis://127.0.0.1:$chain_port
+		[alert]
+		kind = redis
+		url = redis://127.0.0.1:$alert_port
+		[late]
+		kind = redis
+		url = redis://127.0.0.1:$peer_port
+		[chain]
+		kind = redis
+		url = rediss://localhost:$chain_port
+		ca_file = $tls/ca.pem
+		[fullchain]
+		kind = redis
+		url = rediss://localhost:$fullchain_port
+		ca_file = $tls/ca.pem
+	END
+	probe /health/ready
+	assert_healthy fullchain
+	assert_json '.checks.plain.error | test("for TLS write rediss://$")' true
+	assert_failed alert tls 'peer speaks TLS; write rediss://'
+	assert_failed late connect 'connection closed by the peer'
+	assert_failed chain tls "TLS: certificate is not trusted: CA unknown, or its intermediate not sent"
+	stop health
+	for name in chain fullchain alert late; do
+		stop "$name"
 	done
 }
 

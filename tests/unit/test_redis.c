@@ -260,6 +260,7 @@ static void conn_open(struct conn *conn, struct redis_settings *settings)
 #define AUTH_ME_PW "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$2\r\npw\r\n"
 #define AUTH_ME "*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n$0\r\n\r\n"
 #define SELECT_7 "*2\r\n$6\r\nSELECT\r\n$1\r\n7\r\n"
+#define GET "*2\r\n$3\r\nGET\r\n$11\r\nhealth.fcgi\r\n"
 #define ROLE "*1\r\n$4\r\nROLE\r\n"
 #define CLUSTER "*2\r\n$7\r\nCLUSTER\r\n$4\r\nINFO\r\n"
 #define MASTER "*3\r\n$6\r\nmaster\r\n:9\r\n*1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n"
@@ -299,7 +300,9 @@ static struct conn talk(const char *url, enum redis_role role, bool cluster,
 
 static struct conn ping(const char *answer)
 {
-	const struct turn turns[] = { { PING, answer }, { NULL, NULL } };
+	const struct turn turns[] = { { PING, answer },
+				      { GET, "$-1\r\n" },
+				      { NULL, NULL } };
 
 	talk("redis://h", REDIS_ROLE_ANY, false, turns, true, false);
 	return talk("redis://h", REDIS_ROLE_ANY, false, turns, false, false);
@@ -397,16 +400,20 @@ static void test_mistakes(void)
 static void test_login(void)
 {
 	static const struct turn plain[] = { { PING, "+PONG\r\n" },
+					     { GET, "$-1\r\n" },
 					     { NULL, NULL } };
 	static const struct turn all[] = { { AUTH_ME_PW, "+OK\r\n" },
 					   { SELECT_7, "+OK\r\n" },
 					   { PING, "+PONG\r\n" },
+					   { GET, "$-1\r\n" },
 					   { NULL, NULL } };
 	static const struct turn password[] = { { AUTH_PW, "+OK\r\n" },
 						{ PING, "+PONG\r\n" },
+						{ GET, "$-1\r\n" },
 						{ NULL, NULL } };
 	static const struct turn user[] = { { AUTH_ME, "+OK\r\n" },
 					    { PING, "+PONG\r\n" },
+					    { GET, "$-1\r\n" },
 					    { NULL, NULL } };
 	struct conn conn;
 	int bytewise;
@@ -503,7 +510,7 @@ static const struct {
 	{ "*1\r\n+PONG\r\n", false, RESULT_PROTOCOL, "unexpected answer to PING" },
 	{ "*2\r\n*1\r\n$1\r\na\r\n:3\r\n", false, RESULT_PROTOCOL, "unexpected answer to PING" },
 	{ "HTTP/1.1 400 Bad Request\r\n\r\n", false, RESULT_PROTOCOL, "answer is not in the Redis protocol" },
-	{ "\x15\x03\x03", false, RESULT_PROTOCOL, "answer is not in the Redis protocol" },
+	{ "\x15\x03\x03", false, RESULT_TLS, "peer speaks TLS; write rediss://" },
 };
 /* clang-format on */
 
@@ -599,6 +606,60 @@ static struct conn role(enum redis_role wanted, const char *answer)
 
 	talk("redis://h", wanted, false, turns, true, false);
 	return talk("redis://h", wanted, false, turns, false, false);
+}
+
+/* Who does not know GET is asked for its role. */
+static struct conn sentinel(const char *get, const char *role)
+{
+	const struct turn turns[] = { { PING, "+PONG\r\n" },
+				      { GET, get },
+				      { role ? ROLE : NULL, role },
+				      { NULL, NULL } };
+
+	talk("redis://h", REDIS_ROLE_ANY, false, turns, true, false);
+	return talk("redis://h", REDIS_ROLE_ANY, false, turns, false, false);
+}
+
+#define UNKNOWN "-ERR unknown command `GET`, with args beginning with: \r\n"
+
+static void test_sentinel(void)
+{
+	static const char *const others[] = {
+		"$-1\r\n",
+		"$2\r\nhi\r\n",
+		"-NOPERM this user has no permissions\r\n",
+		"-MOVED 7 h:1\r\n",
+		"-WRONGTYPE Operation against a key\r\n",
+		"-LOADING Redis is loading\r\n",
+		"-ERR server pool has no upstream\r\n",
+	};
+	static const char *const renamed[] = {
+		MASTER,
+		REPLICA,
+		"-ERR unknown command 'ROLE'\r\n",
+		"-ERR unsupported\r\n",
+		"+OK\r\n",
+	};
+	struct conn conn;
+	size_t i;
+
+	for (i = 0; i < sizeof(others) / sizeof(*others); i++)
+		CHECK_INT(sentinel(others[i], NULL).code, RESULT_OK);
+	for (i = 0; i < sizeof(renamed) / sizeof(*renamed); i++)
+		CHECK_INT(sentinel(UNKNOWN, renamed[i]).code, RESULT_OK);
+	conn = sentinel(UNKNOWN, "*2\r\n$8\r\nsentinel\r\n*0\r\n");
+	CHECK_INT(conn.answered, 1);
+	CHECK_INT(conn.code, RESULT_MISMATCH);
+	CHECK_STR(conn.words, "is a Sentinel, not a Redis server");
+	conn = sentinel(UNKNOWN, "-NOPERM this user has no permissions\r\n");
+	CHECK_STR(conn.words, "is a Sentinel, not a Redis server");
+	/* Asked for a role, it tells by that. */
+	conn = role(REDIS_ROLE_MASTER, "*2\r\n$8\r\nsentinel\r\n*0\r\n");
+	CHECK_STR(conn.words, "is a Sentinel, not a Redis server");
+	conn = role(REDIS_ROLE_SENTINEL, MASTER);
+	CHECK_STR(conn.words, "is not a Sentinel");
+	conn = role(REDIS_ROLE_SENTINEL, "*2\r\n$8\r\nsentinel\r\n*0\r\n");
+	CHECK_INT(conn.code, RESULT_OK);
 }
 
 static void test_role(void)
@@ -722,7 +783,9 @@ static void test_resolving(void)
 /* A warm connection is asked again and again, until it dies. */
 static void test_idle(void)
 {
+	/* That it is no Sentinel is asked once. */
 	static const struct turn turns[] = { { PING, "+PONG\r\n" },
+					     { GET, "$-1\r\n" },
 					     { PING, "-LOADING x\r\n" },
 					     { PING, "+PONG\r\n" },
 					     { NULL, NULL } };
@@ -816,6 +879,7 @@ int main(void)
 	test_answer();
 	test_excess();
 	test_role();
+	test_sentinel();
 	test_cluster();
 	test_refused();
 	test_resolving();
