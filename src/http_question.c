@@ -10,35 +10,58 @@
 #include <string.h>
 
 #include "http_url.h"
+#include "text.h"
 
 #define HTTP_CA_MAX_BYTES (1024 * 1024)
 
 static const char http_question_no_memory[] = "out of memory";
+static const char http_question_no_host[] = "the host name is not valid";
 
 /* Notes the host and port that connections go to. */
 static const char *http_question_peer(struct http_question *question,
 				      const char *host, const char *port)
 {
-	char place[300];
-	int len = snprintf(place, sizeof(place), "%s:%s:", host, port);
+	size_t len = text_undotted(host);
+	char name[256], place[300];
 
-	if (len < 0 || (size_t)len >= sizeof(place))
+	if (len >= sizeof(name))
 		return "the host name is too long";
-	question->loopback = http_url_is_loopback(host);
+	snprintf(name, sizeof(name), "%.*s", (int)len, host);
+	if (name[len - 1] == '.')
+		return http_question_no_host;
+	question->loopback = http_url_is_loopback(name);
 	free(question->host);
 	free(question->place);
 	question->host = question->place = NULL;
 	/* libcurl takes numeric addresses without any look-up. */
-	if (http_url_is_numeric(host))
+	if (http_url_is_numeric(name))
 		return NULL;
-	/* libcurl and c-ares differ on whether the dot is part of the name. */
-	if (host[strlen(host) - 1] == '.')
-		return "write the host name without the dot at its end";
+	snprintf(place, sizeof(place), "%s:%.5s:", name, port);
 	question->host = strdup(host);
 	question->place = strdup(place);
 	question->port = (uint16_t)strtoul(port, NULL, 10);
 	return question->host && question->place ? NULL
 						 : http_question_no_memory;
+}
+
+/* The URL as libcurl gets it: as it was written, but for the dot. */
+static const char *http_question_text(CURLU *parsed, const char *url,
+				      char **text)
+{
+	char *host = http_url_part(parsed, CURLUPART_HOST, 0), *whole = NULL;
+	size_t len = host ? text_undotted(host) : 0;
+	bool bad = !host;
+
+	if (host && host[len]) {
+		host[len] = '\0';
+		bad = curl_url_set(parsed, CURLUPART_HOST, host, 0) ||
+		      !(whole = http_url_part(parsed, CURLUPART_URL, 0));
+	}
+	if (!bad)
+		*text = strdup(whole ? whole : url);
+	curl_free(whole);
+	curl_free(host);
+	return bad || !*text ? http_question_no_memory : NULL;
 }
 
 static const char *http_question_parse(struct http_question *question,
@@ -52,7 +75,7 @@ static const char *http_question_parse(struct http_question *question,
 	if (!scheme || (strcmp(scheme, "http") && strcmp(scheme, "https")))
 		wrong = "write http://... or https://...";
 	else if (!host || !host[0] || !port)
-		wrong = "the host name is not valid";
+		wrong = http_question_no_host;
 	else
 		wrong = http_question_peer(question, host, port);
 	curl_free(scheme);
@@ -76,11 +99,10 @@ const char *http_question_url(struct http_question *question, const char *url)
 		wrong = curl_url_strerror(code);
 	else
 		wrong = http_question_parse(question, parsed);
+	if (!wrong)
+		wrong = http_question_text(parsed, url, &question->url);
 	curl_url_cleanup(parsed);
-	if (wrong)
-		return wrong;
-	question->url = strdup(url);
-	return question->url ? NULL : http_question_no_memory;
+	return wrong;
 }
 
 const char *http_question_proxy(struct http_question *question, const char *url)
@@ -106,13 +128,12 @@ const char *http_question_proxy(struct http_question *question, const char *url)
 	curl_free(scheme);
 	curl_free(host);
 	curl_free(port);
-	curl_url_cleanup(parsed);
-	if (wrong)
-		return wrong;
 	/* Wherever the proxy is, it may lead anywhere. */
 	question->loopback = false;
-	question->proxy = strdup(url);
-	return question->proxy ? NULL : http_question_no_memory;
+	if (!wrong)
+		wrong = http_question_text(parsed, url, &question->proxy);
+	curl_url_cleanup(parsed);
+	return wrong;
 }
 
 /* RFC 9110, 5.6.2 and 5.5: a name is a token, a value has no control bytes. */

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "clock.h"
 #include "pg_tls.h"
+#include "text.h"
 
 /* A login with a chain of certificates is far below this. */
 #define PG_MAX_BYTES (128 * 1024)
@@ -100,6 +101,7 @@ static PGconn *pg_open_connect(const struct pg_plan *plan,
 {
 	const struct pg_target *target = &plan->targets[attempt->target];
 	const char *keywords[PG_PARAMS_MAX], *values[PG_PARAMS_MAX];
+	char name[256]; /* no host name is longer */
 	size_t n = plan->n_params;
 
 	memcpy(keywords, plan->keywords, n * sizeof(*keywords));
@@ -107,6 +109,11 @@ static PGconn *pg_open_connect(const struct pg_plan *plan,
 	/* libpq takes a value of NULL as not given. */
 	keywords[n] = "host"; /* for verification and the password file */
 	values[n++] = target->host;
+	if (target->host && !pg_target_is_socket(target)) {
+		snprintf(name, sizeof(name), "%.*s",
+			 (int)text_undotted(target->host), target->host);
+		values[n - 1] = name;
+	}
 	keywords[n] = "hostaddr";
 	values[n++] = hostaddr;
 	keywords[n] = "port";

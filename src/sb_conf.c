@@ -216,10 +216,14 @@ static void sb_prepare_names(struct sb_prepare *prepare)
 {
 	struct sb_conf *settings = prepare->settings;
 	const char *entity = sb_entity(prepare);
-	char node[512], audience[1024];
+	char host[320], node[512], audience[1024];
 
 	if (!entity || !settings->host)
 		return;
+	snprintf(host, sizeof(host), "%.*s", (int)text_undotted(settings->host),
+		 settings->host);
+	settings->look_up = settings->host;
+	settings->host = conf_keep(prepare->conf, host);
 	snprintf(node, sizeof(node), "%s%s%s%s", entity,
 		 *settings->subscription ? "/Subscriptions/" : "",
 		 settings->subscription,

@@ -25,7 +25,8 @@ struct sb_conf {
 	int auth, right;
 
 	/* Made of these by sb_conf_prepare(); the strings belong to conf. */
-	char *host;
+	char *host;	/* without a dot at its end */
+	char *look_up;	/* the same as it was written */
 	char *node;	/* the address of the link: "orders/$management" */
 	char *audience; /* what a token is for: "sb://HOST/" and the node */
 	bool plain;	/* the emulator: without TLS */

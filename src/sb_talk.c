@@ -193,7 +193,7 @@ static void sb_talk_advance(struct conn *conn)
 		return;
 	}
 	if (stream_peer(talk->stream))
-		resolve_prefer(conn_env(conn)->resolver, conf->host,
+		resolve_prefer(conn_env(conn)->resolver, conf->look_up,
 			       stream_peer(talk->stream));
 	talk->link = sb_link_create(conf);
 	if (talk->link)
@@ -241,7 +241,7 @@ void sb_talk_open(struct conn *conn)
 	struct resolver *resolver = conn_env(conn)->resolver;
 	struct sb_talk *talk = conn_state(conn);
 	const struct resolve_answer *answer = resolve_cached(resolver,
-							     conf->host);
+							     conf->look_up);
 
 	if (answer) {
 		sb_talk_on_resolved(conn, answer);
@@ -249,7 +249,7 @@ void sb_talk_open(struct conn *conn)
 	}
 	talk->query.on_done = sb_talk_on_resolved;
 	talk->query.arg = conn;
-	resolve_start(resolver, &talk->query, conf->host);
+	resolve_start(resolver, &talk->query, conf->look_up);
 }
 
 void sb_talk_ask(struct conn *conn)

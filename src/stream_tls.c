@@ -3,6 +3,7 @@
 #include "stream_tls.h"
 
 #include "stream_trust.h"
+#include "text.h"
 #include "tls_words.h"
 
 #include <openssl/err.h>
@@ -16,15 +17,10 @@
 void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
 		     const char *host)
 {
-	size_t len;
-
 	tls->trust = trust;
 	tls->events = POLLIN;
-	snprintf(tls->host, sizeof(tls->host), "%s", host);
-	/* An absolute name ends in a dot, a certificate's does not. */
-	len = strlen(tls->host);
-	if (len > 1 && tls->host[len - 1] == '.')
-		tls->host[len - 1] = '\0';
+	snprintf(tls->host, sizeof(tls->host), "%.*s", (int)text_undotted(host),
+		 host);
 }
 
 static bool stream_tls_expect_host(struct stream_tls *tls)

@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 /*
  * Copies at most the part of `from` (len bytes, need not be terminated) that
@@ -62,5 +63,17 @@ void text_show_ends(char *to, size_t size, const char *from);
  * `word`, or NULL when none is near.  Borrowed from `words`.
  */
 const char *text_nearest(const char *word, const char *const words[]);
+
+/*
+ * The length of a host name without the dot at its end.  The dot says that no
+ * search domain is added to the name: only the look-up needs it, certificates
+ * and servers know the name without.
+ */
+static inline size_t text_undotted(const char *host)
+{
+	size_t len = strlen(host);
+
+	return len > 1 && host[len - 1] == '.' ? len - 1 : len;
+}
 
 #endif

@@ -456,6 +456,13 @@ test_tls() {
 		kind = http
 		url = https://localhost:$good/
 		ca_file = $tls/ca.pem
+		[dotted_name]
+		kind = http
+		url = https://localhost.:$good/
+		ca_file = $tls/ca.pem
+		[dotted_plain]
+		kind = http
+		url = http://localhost.:$http/ok
 		[address]
 		kind = http
 		url = https://127.0.0.1:$good/
@@ -483,6 +490,8 @@ test_tls() {
 	probe /health/ready
 	assert_status 503
 	assert_healthy name
+	assert_healthy dotted_name
+	assert_healthy dotted_plain
 	assert_healthy address
 	assert_failed system tls
 	assert_failed stranger tls

@@ -504,6 +504,10 @@ serve_tls() {
 		kind = postgres
 		url = postgresql://app@localhost:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem
 		password = $pg_password
+		[dotted_name]
+		kind = postgres
+		url = postgresql://app@localhost.:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem
+		password = $pg_password
 		[address]
 		kind = postgres
 		url = postgresql://app@127.0.0.1:$pg_port/postgres?sslmode=verify-full&sslrootcert=$tls/ca.pem
@@ -533,6 +537,7 @@ test_tls() {
 	assertTrue 'revocation list' make_crl || return
 	serve_tls
 	assert_healthy name
+	assert_healthy dotted_name
 	assert_healthy address
 	assert_healthy unverified
 	assert_failed wrong_name tls 'TLS: certificate is for another host'

@@ -563,6 +563,10 @@ test_tls() {
 		kind = redis
 		url = rediss://:$redis_password@localhost:$good_port
 		ca_file = $tls/ca.pem
+		[dotted_name]
+		kind = redis
+		url = rediss://:$redis_password@localhost.:$good_port
+		ca_file = $tls/ca.pem
 		[address]
 		kind = redis
 		url = rediss://:$redis_password@127.0.0.1:$good_port
@@ -586,6 +590,7 @@ test_tls() {
 	probe /health/ready
 	assert_status 503
 	assert_healthy name
+	assert_healthy dotted_name
 	assert_healthy address
 	assert_failed system tls
 	assert_failed stranger tls

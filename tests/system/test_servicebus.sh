@@ -144,6 +144,14 @@ test_healthy() {
 		queue = orders
 		auth = sas-plain
 		ca_file = $tls/ca.pem
+		[dotted_name]
+		kind = servicebus
+		namespace = localhost.
+		port = $tls_port
+		key_name = root
+		key_file = word
+		queue = orders
+		ca_file = $tls/ca.pem
 		[parts]
 		kind = servicebus
 		namespace = 127.0.0.1
@@ -157,7 +165,7 @@ test_healthy() {
 	assert_status 200
 	assert_whole
 	assert_json '.checks | map(.healthy) | all' true
-	assert_json '.checks | length' 16
+	assert_json '.checks | length' 17
 	# Again, warm.
 	pass_ms 1100
 	probe /health/ready

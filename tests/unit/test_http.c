@@ -126,7 +126,7 @@ void resolve_prefer(struct resolver *resolver, const char *host,
 		    const struct sockaddr *address)
 {
 	(void)resolver;
-	CHECK_STR(host, "health.test");
+	CHECK(strncmp(host, "health.test", 11) == 0);
 	CHECK_INT(address->sa_family, AF_INET);
 	preferred++;
 }
@@ -1024,6 +1024,64 @@ static void test_silent_address(void)
 	CHECK_STR(conn.words, "connection refused");
 }
 
+/* The dot is for the look-up; the server sees the name without it. */
+static void test_dot(void)
+{
+	static const struct {
+		const char *url, *asked, *host, *place;
+	} rows[] = {
+		{ "http://health.test./x?a=1#f", "http://health.test/x?a=1#f",
+		  "health.test.", "health.test:80:" },
+		{ "http://u:p%40@health.test.:81/x.",
+		  "http://u:p%40@health.test:81/x.", "health.test.",
+		  "health.test:81:" },
+		{ "http://localhost.:82/", "http://localhost:82/", "localhost.",
+		  "localhost:82:" },
+		{ "http://127.0.0.1.:83/", "http://127.0.0.1:83/", "", "" },
+		{ "https://health.test:84", "https://health.test:84",
+		  "health.test", "health.test:84:" },
+	};
+	const struct http_question *question = &settings.question;
+	char text[64];
+	struct conn conn;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		settings_reset("a", 1, "/");
+		snprintf(text, sizeof(text), "%s", rows[i].url);
+		settings.url = text;
+		prepare();
+		CHECK_INT(mistakes, 0);
+		CHECK_STR(question->url, rows[i].asked);
+		CHECK_STR(question->host ? question->host : "", rows[i].host);
+		CHECK_STR(question->place ? question->place : "",
+			  rows[i].place);
+	}
+	settings_reset("localhost.", 80, "/");
+	prepare();
+	CHECK(!check_http.live_refused(&settings));
+
+	settings_reset("health.test.", server.port, "/x");
+	server.answer = ANSWER("200 OK", "0\r\n\r\n");
+	prepare();
+	conn_reset(&conn);
+	check_http.open(&conn);
+	answer_look_up(RESULT_OK, 1);
+	turn(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(strstr(server.request, "Host: health.test:"));
+	check_http.close(&conn);
+
+	settings_reset("far.test", 80, "/x");
+	snprintf(text, sizeof(text), "http://proxy.:%d", server.port);
+	settings.proxy = text;
+	prepare();
+	CHECK_INT(mistakes, 0);
+	CHECK_STR(settings.question.host, "proxy.");
+	snprintf(text, sizeof(text), "proxy:%d:", server.port);
+	CHECK_STR(settings.question.place, text);
+}
+
 static void test_resolver_is_refused(void)
 {
 	struct conn conn;
@@ -1057,7 +1115,8 @@ static void test_mistakes(void)
 		"http://",
 		"http://a b/",
 		"http://example.org:99999/",
-		"http://example.org./",
+		"http://example.org../",
+		"http://./",
 		"http://[::1/",
 	};
 	static const char *const statuses[] = {
@@ -1263,6 +1322,7 @@ int main(void)
 	test_unix_socket();
 	test_names();
 	test_silent_address();
+	test_dot();
 	test_resolver_is_refused();
 	test_mistakes();
 	test_live();

@@ -60,6 +60,15 @@ static void test_connection_string(void)
 	CHECK_INT(settings.right, SB_RIGHT_LISTEN);
 	done();
 
+	/* A dot at the end of the name is for the look-up only. */
+	CHECK_STR(mistake_of("connection_string = Endpoint=sb://ns.test./;" KEY
+			     "\nqueue = q"),
+		  "");
+	CHECK_STR(settings.look_up, "ns.test.");
+	CHECK_STR(settings.host, "ns.test");
+	CHECK_STR(settings.audience, "sb://ns.test/q/$management");
+	done();
+
 	/* Order, case, blanks, what is not known, and the end do not count. */
 	CHECK_STR(mistake_of("connection_string = sharedaccesskey=a=b=; "
 			     "TransportType=Amqp;ENTITYPATH=q/r;"
