@@ -42,7 +42,7 @@ enum conf_type {
 	CONF_CHOICE,   /* int, index into max = "one|two|three" */
 	CONF_LIST,     /* struct conf_list; the key may be repeated, and what
 			  is given replaces the default; min and max are
-			  lengths of one item */
+			  lengths of one item; at most 1000 items */
 };
 
 #define CONF_SECRET 1u	 /* never shown, masked wherever it turns up */

@@ -144,17 +144,20 @@ static void conf_list_add(struct conf *conf, struct conf_list *list,
 	list->items[list->n++] = copy;
 }
 
+/* The length of the next word, and to *text its beginning; 0: none is left. */
+static size_t conf_next_word(const char **text)
+{
+	*text += strspn(*text, CONF_WORD_ENDS);
+	return strcspn(*text, CONF_WORD_ENDS);
+}
+
 static void conf_list_add_words(struct conf *conf, struct conf_list *list,
 				const char *text)
 {
 	size_t len;
 
-	for (; *text; text += len) {
-		text += strspn(text, CONF_WORD_ENDS);
-		len = strcspn(text, CONF_WORD_ENDS);
-		if (len)
-			conf_list_add(conf, list, text, len);
-	}
+	for (; (len = conf_next_word(&text)); text += len)
+		conf_list_add(conf, list, text, len);
 }
 
 /* Stores a text that keeps the limits. */
@@ -242,6 +245,28 @@ static const char *conf_check_length(const struct conf_key *key,
 	return words;
 }
 
+/* The same for a list of words: each has the limit, and so has their number. */
+static const char *conf_check_words(const struct conf_key *key,
+				    const struct conf_list *list,
+				    const char *text, char *words, size_t size)
+{
+	size_t max = conf_value_length(key->max, CONF_VALUE_BYTES);
+	size_t n = list->n, len;
+
+	for (; (len = conf_next_word(&text)); text += len, n++)
+		if (len > max) {
+			snprintf(words, size,
+				 "has an item of more than %zu characters",
+				 max);
+			return words;
+		}
+	if (n <= CONF_LIST_MAX)
+		return NULL;
+	snprintf(words, size, "makes a list of more than %d items",
+		 CONF_LIST_MAX);
+	return words;
+}
+
 /* Words for what is wrong with a text; NULL: it is stored. */
 static const char *conf_store(struct conf *conf, const struct conf_key *key,
 			      void *record, const char *text, char *words,
@@ -250,7 +275,10 @@ static const char *conf_store(struct conf *conf, const struct conf_key *key,
 	int64_t value;
 
 	if (key->type == CONF_STR || key->type == CONF_LIST) {
-		if (conf_check_length(key, text, words, size))
+		if (key->flags & CONF_WORDS
+			    ? conf_check_words(key, conf_field(key, record),
+					       text, words, size)
+			    : conf_check_length(key, text, words, size))
 			return words;
 		conf_store_text(conf, key, record, text);
 		return NULL;

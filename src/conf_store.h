@@ -17,6 +17,7 @@
 #define CONF_KEY_BYTES 64      /* longest name of a key */
 #define CONF_SECTIONS_MAX 1001 /* [health] and 1,000 checks */
 #define CONF_ENTRIES_MAX 1000  /* per section */
+#define CONF_LIST_MAX 1000     /* items of a list */
 
 /* One `key = value`. */
 struct conf_entry {

@@ -72,6 +72,23 @@ static void apply(const char *text)
 	conf_apply(conf, conf_section_find(conf, "s"), &target, 1);
 }
 
+/* Two lines of so many words each. */
+static void apply_words(size_t first, size_t second)
+{
+	char text[4096];
+	FILE *to = fmemopen(text, sizeof(text), "w");
+
+	fprintf(to, "[s]\nwords =");
+	while (first--)
+		fprintf(to, " a");
+	fprintf(to, "\nwords =");
+	while (second--)
+		fprintf(to, " b");
+	fprintf(to, "\n");
+	fclose(to);
+	apply(text);
+}
+
 /* All mistakes, one per line. */
 static const char *mistakes(void)
 {
@@ -290,6 +307,21 @@ static void test_lists(void)
 	CHECK_STR(all.words.items[4], "v");
 	apply("[s]\nwords =\n");
 	CHECK_INT(all.words.n, 0);
+	/* The limit is that of a word, not of the line. */
+	apply("[s]\nwords = 12345678901234567890 12345678901234567890, x\n"
+	      "words = y\n");
+	CHECK_STR(mistakes(), "");
+	CHECK_INT(all.words.n, 4);
+	apply("[s]\nwords = x,123456789012345678901 y\n");
+	CHECK_STR(mistakes(), "t:2: [s] words: the value has an item of more "
+			      "than 20 characters");
+	CHECK_INT(all.words.n, 0);
+	apply_words(500, 500);
+	CHECK_STR(mistakes(), "");
+	CHECK_INT(all.words.n, 1000);
+	apply_words(500, 501);
+	CHECK_STR(mistakes(), "t:3: [s] words: the value makes a list of more "
+			      "than 1000 items");
 	apply("[s]\nline = 123456789012345678901\nline =\n");
 	CHECK_STR(mistakes(),
 		  "t:2: [s] line: the value must have at most 20 characters\n"

@@ -323,6 +323,18 @@ static void test_slow_check(void)
 	done();
 }
 
+/* More than 64 bytes in all. */
+static void test_trusted(void)
+{
+	CHECK_INT(load_text("[health]\nchecks = none\n"
+			    "trusted = 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 "
+			    "127.0.0.1 203.0.113.0/24 198.51.100.0/24\n"),
+		  0);
+	CHECK_STR(mistakes(), "");
+	CHECK_INT(settings.health.trusted.n, 6);
+	done();
+}
+
 static void test_health_defaults(void)
 {
 	CHECK_INT(load_text("[health]\nchecks = none\n"), 0);
@@ -1023,6 +1035,7 @@ int main(void)
 	clear_environment();
 	test_file();
 	test_slow_check();
+	test_trusted();
 	test_health_defaults();
 	test_mistakes();
 	test_background();
