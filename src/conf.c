@@ -229,6 +229,16 @@ const char *conf_section_get(const struct conf_section *section,
 	return entry ? entry->value : NULL;
 }
 
+const char *conf_section_key_at(const struct conf_section *section,
+				size_t index)
+{
+	const struct conf_entry *entry = section->entries;
+
+	while (entry && index--)
+		entry = entry->next;
+	return entry ? entry->key : NULL;
+}
+
 bool conf_section_has(const struct conf_section *section, const char *key)
 {
 	return conf_find_setter(section, key) != NULL;
@@ -375,9 +385,8 @@ void conf_collect(struct conf *conf, const struct conf_place *place,
 	va_end(args);
 }
 
-static bool conf_is_mistaken(const struct conf *conf,
-			     const struct conf_section *section,
-			     const char *key)
+bool conf_is_mistaken(const struct conf *conf,
+		      const struct conf_section *section, const char *key)
 {
 	const struct conf_mistake_entry *mistake = conf->mistakes;
 

@@ -106,6 +106,10 @@ const char *conf_section_name(const struct conf_section *section);
  * (as `key` itself) or a mistake was found in it. */
 const char *conf_section_get(const struct conf_section *section,
 			     const char *key);
+/* The keys as the section writes them, in the order of the file; NULL past the
+ * end. */
+const char *conf_section_key_at(const struct conf_section *section,
+				size_t index);
 /* Whether the section sets the key, as `key` or as `key_file`. */
 bool conf_section_has(const struct conf_section *section, const char *key);
 
@@ -134,10 +138,11 @@ struct conf_target {
 
 /*
  * Fills all records from the section, defaults first; a key in none of the
- * tables is a mistake that names the nearest known key.  A key in two tables
- * means the later one; the other keeps its default.  section may be NULL:
- * defaults only.  Strings belong to conf.  A value with a mistake leaves the
- * default.  What is secret is registered with text_secret().
+ * tables is a mistake that names the nearest known key, unless there is a
+ * mistake about it already.  A key in two tables means the later one; the other
+ * keeps its default.  section may be NULL: defaults only.  Strings belong to
+ * conf.  A value with a mistake leaves the default.  What is secret is
+ * registered with text_secret().
  */
 void conf_apply(struct conf *conf, struct conf_section *section,
 		const struct conf_target targets[], size_t n);

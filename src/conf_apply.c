@@ -88,6 +88,8 @@ static void conf_unknown(const struct conf_apply *apply,
 	char stem[CONF_KEY_BYTES + 1];
 	size_t len = conf_stem(entry->key);
 
+	if (conf_is_mistaken(apply->conf, apply->section, entry->key))
+		return;
 	conf_all_names(apply, names);
 	nearest = text_nearest(entry->key, names);
 	if (!nearest && len > 0 && len < sizeof(stem)) {

@@ -16,7 +16,9 @@ struct conf_reader {
 	const char *origin;
 	int line;
 	struct conf_section *section;
-	bool lost; /* below a heading with a mistake */
+	bool lost;  /* below a heading with a mistake */
+	bool full;  /* of sections, which was said */
+	bool colon; /* the line is "key : value" */
 };
 
 static struct conf_place conf_reader_place(const struct conf_reader *reader)
@@ -41,10 +43,12 @@ static void conf_read_entry(struct conf_reader *reader, const char *key,
 			     "there is no key before the \"=\"");
 		return;
 	}
-	if (reader->section->n_entries == CONF_ENTRIES_MAX) {
-		conf_collect(reader->conf, &place,
-			     "a section may hold %d keys and no more",
-			     CONF_ENTRIES_MAX);
+	if (reader->section->n_entries >= CONF_ENTRIES_MAX) {
+		/* Said once, about the first that is too many. */
+		if (reader->section->n_entries++ == CONF_ENTRIES_MAX)
+			conf_collect(reader->conf, &place,
+				     "a section may hold %d keys and no more",
+				     CONF_ENTRIES_MAX);
 		return;
 	}
 	entry = conf_add_entry(reader->conf, reader->section, key, written,
@@ -52,6 +56,10 @@ static void conf_read_entry(struct conf_reader *reader, const char *key,
 	if (!entry)
 		return;
 	place = conf_place_of(reader->section, entry, key);
+	if (reader->colon)
+		conf_collect_warning(reader->conf, &place,
+				     "write \"key = value\"; with \":\" it "
+				     "works until 2.0");
 	entry->variable = conf_expand_sole(reader->conf, written);
 	entry->value = conf_expand(reader->conf, &place, written);
 }
@@ -116,9 +124,11 @@ static void conf_read_section(struct conf_reader *reader, char *line)
 		return;
 	}
 	if (conf_count_sections(reader->conf) == CONF_SECTIONS_MAX) {
-		conf_collect(reader->conf, &place,
-			     "there may be %d sections and no more",
-			     CONF_SECTIONS_MAX);
+		if (!reader->full)
+			conf_collect(reader->conf, &place,
+				     "there may be %d sections and no more",
+				     CONF_SECTIONS_MAX);
+		reader->full = true;
 		return;
 	}
 	reader->section = conf_add_section(reader->conf, name, reader->origin,
@@ -155,6 +165,8 @@ static void conf_read_line(struct conf_reader *reader, char *line)
 		conf_read_section(reader, start);
 		return;
 	}
+	/* inih takes either for the end of the key. */
+	reader->colon = start[strcspn(start, "=:")] == ':';
 	bad = ini_parse_string(line, conf_on_entry, reader);
 	if (bad < 0)
 		conf_out_of_memory(reader->conf);

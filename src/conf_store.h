@@ -69,6 +69,9 @@ size_t conf_count_sections(const struct conf *conf);
 
 void conf_collect(struct conf *conf, const struct conf_place *place,
 		  const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Whether there is a mistake about this key already. */
+bool conf_is_mistaken(const struct conf *conf,
+		      const struct conf_section *section, const char *key);
 /* Likewise a warning, see conf_warn(). */
 void conf_collect_warning(struct conf *conf, const struct conf_place *place,
 			  const char *fmt, ...)

@@ -93,8 +93,11 @@ const char *http_question_url(struct http_question *question, const char *url)
 	if (!parsed)
 		return http_question_no_memory;
 	code = curl_url_set(parsed, CURLUPART_URL, url, 0);
-	if (code == CURLUE_BAD_SCHEME || code == CURLUE_UNSUPPORTED_SCHEME)
+	if (code == CURLUE_BAD_SCHEME || code == CURLUE_UNSUPPORTED_SCHEME ||
+	    code == CURLUE_BAD_FILE_URL)
 		wrong = "write http://... or https://...";
+	else if (code && strpbrk(url, " \t"))
+		wrong = "must not hold a blank; write %20 for one in a path";
 	else if (code)
 		wrong = curl_url_strerror(code);
 	else

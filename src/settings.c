@@ -70,7 +70,42 @@ const struct conf_key settings_check_keys[] = {
 };
 /* clang-format on */
 
+static bool settings_has_key(const struct conf_key *key, const char *name)
+{
+	while (key->name && strcmp(key->name, name) != 0)
+		key++;
+	return key->name != NULL;
+}
+
 /* ---- [health] ---- */
+
+static bool settings_is_check_key(const char *name)
+{
+	const struct check_kind *kind;
+	size_t i;
+
+	if (settings_has_key(settings_check_keys, name) ||
+	    settings_has_key(check_common_keys, name))
+		return true;
+	for (i = 0; (kind = check_kind_at(i)); i++)
+		if (settings_has_key(kind->keys, name))
+			return true;
+	return false;
+}
+
+/* A key of a check would otherwise be called unknown, which it is not. */
+static void settings_judge_health_keys(struct conf *conf,
+				       const struct conf_section *section)
+{
+	const char *key;
+	size_t i;
+
+	for (i = 0; (key = conf_section_key_at(section, i)); i++)
+		if (!settings_has_key(settings_health_keys, key) &&
+		    settings_is_check_key(key))
+			conf_mistake(conf, section, key,
+				     "belongs in the section of a check");
+}
 
 static void settings_load_health(struct settings *settings)
 {
@@ -81,6 +116,8 @@ static void settings_load_health(struct settings *settings)
 	const char *mount, *state_dir;
 	size_t i;
 
+	if (section)
+		settings_judge_health_keys(conf, section);
 	conf_apply(conf, section, &target, 1);
 	for (i = 0; i < trusted->n; i++)
 		if (!route_network_valid(trusted->items[i]))
@@ -148,23 +185,47 @@ static void settings_kind_unknown(struct conf *conf,
 			     list);
 }
 
+/* What was probably meant by a section that has no kind. */
+static void settings_kind_missing(struct conf *conf,
+				  const struct conf_section *section)
+{
+	static const char *const health[] = { SETTINGS_HEALTH, NULL };
+	static const char *const kind[] = { "kind", NULL };
+	const char *key;
+	char list[200];
+	size_t i = 0;
+
+	while ((key = conf_section_key_at(section, i)) &&
+	       (strcmp(key, kind[0]) == 0 || !text_nearest(key, kind)))
+		i++;
+	settings_kind_names(list, sizeof(list));
+	if (text_nearest(conf_section_name(section), health))
+		conf_mistake(conf, section, NULL,
+			     "did you mean [" SETTINGS_HEALTH
+			     "]? A check must set kind");
+	else if (key)
+		conf_mistake(conf, section, key,
+			     "unknown key, did you mean \"kind\"?");
+	else
+		conf_mistake(conf, section, "kind",
+			     "must be set, to one of: %s", list);
+}
+
 /* NULL: a mistake was collected. */
 static const struct check_kind *settings_find_kind(
 	struct conf *conf, const struct conf_section *section)
 {
 	const char *name = conf_section_get(section, "kind");
 	const struct check_kind *kind;
-	char list[200];
 
-	if (name && *name) {
-		kind = check_kind_find(name);
-		if (!kind)
-			settings_kind_unknown(conf, section, name);
-		return kind;
+	if (!name || !*name) {
+		settings_kind_missing(conf, section);
+		return NULL;
 	}
-	settings_kind_names(list, sizeof(list));
-	conf_mistake(conf, section, "kind", "must be set, to one of: %s", list);
-	return NULL;
+	kind = check_kind_find(name);
+	if (!kind)
+		settings_kind_unknown(conf, section, name);
+	return kind;
 }
 
 /* The common keys, but with the timeout that suits the kind. */
@@ -185,11 +246,7 @@ static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
  * `max_age` of a file is that of what it looks at. */
 static bool settings_kind_hides(const struct check_kind *kind, const char *name)
 {
-	const struct conf_key *key = kind->keys;
-
-	while (key->name && strcmp(key->name, name) != 0)
-		key++;
-	return key->name != NULL;
+	return settings_has_key(kind->keys, name);
 }
 
 /* A background result is replaced once per interval, by a run that may take
@@ -233,6 +290,22 @@ static void settings_judge_common(struct conf *conf,
 			     "for nothing and needs a background result");
 	if (common->interval_ms > 0)
 		settings_judge_interval(conf, section, kind, common);
+}
+
+/* As with keys of a check in [health]. */
+static void settings_judge_check_keys(struct conf *conf,
+				      const struct conf_section *section,
+				      const struct check_kind *kind)
+{
+	const char *key;
+	size_t i;
+
+	for (i = 0; (key = conf_section_key_at(section, i)); i++)
+		if (settings_has_key(settings_health_keys, key) &&
+		    !settings_has_key(check_common_keys, key) &&
+		    !settings_has_key(kind->keys, key))
+			conf_mistake(conf, section, key,
+				     "belongs in [" SETTINGS_HEALTH "]");
 }
 
 /* The kind may only be asked about settings without mistakes. */
@@ -280,6 +353,7 @@ static void settings_load_check(struct settings *settings,
 	settings->n++;
 	conf_section_lenient(section);
 	settings_common_keys(common, setup->kind);
+	settings_judge_check_keys(conf, section, setup->kind);
 	conf_apply(conf, section,
 		   (const struct conf_target[]){
 			   { settings_check_keys, &record },

@@ -186,6 +186,9 @@ test_single_mistakes() {
 		[a]\nkind = redis\ninterval = 5s\nmax_age = 1s|[a] max_age:
 		[a]\nkind = http\nurl = ftp://x/|[a] url:
 		[a]\nkind = http\nurl = nonsense|[a] url:
+		[a]\nkind = http\nurl = http://x/a b|[a] url: must not hold a blank
+		[a]\nkind = http\nurl = http://x y/|[a] url: must not hold a blank
+		[a]\nkind = http\nurl = file:x|[a] url: write http://
 		[a]\nkind = http\nurl = http://x/\nequals = 1|[a] equals:
 		[a]\nkind = http\nurl = http://x/\njson = a..b|[a] json:
 		[a]\nkind = http\nurl = http://x/\nheader = nonsense|[a] header:
@@ -198,6 +201,10 @@ test_single_mistakes() {
 		[a]\nkind = file|[a] path:
 		[a]\nkind = file\npath = /x\nmin_size = much|[a] min_size:
 		[a]\nkind =|[a] kind:
+		[Health]\nservice = x|[Health] did you mean [health]?
+		[a]\nKind = file|[a] Kind: unknown key, did you mean "kind"?
+		[a]\nkind = file\npath = /\nservice = x|[a] service: belongs in [health]
+		[health]\ninterval = 5s|[health] interval: belongs in the section of a check
 		[..]\nkind = file\npath = /x|[..]
 		[a/b]\nkind = file\npath = /x|[a/b]
 		[]\nkind = file\npath = /x|

@@ -426,6 +426,22 @@ static void test_long_lines(void)
 	CHECK_INT(all.count, 7);
 }
 
+/* What inih takes and the manual does not name. */
+static void test_colon(void)
+{
+	apply("[s]\nname: abc\nurl = http://h/\nline : a = b\n");
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(all.name, "abc");
+	CHECK_STR(all.lines.items[0], "a = b");
+	CHECK_STR(conf_warning_at(conf, 0),
+		  "t:2: [s] name: write \"key = value\"; with \":\" it works "
+		  "until 2.0");
+	CHECK_STR(conf_warning_at(conf, 1),
+		  "t:4: [s] line: write \"key = value\"; with \":\" it works "
+		  "until 2.0");
+	CHECK(conf_warning_at(conf, 2) == NULL);
+}
+
 /* A file that was cut mostly ends within a line. */
 static void test_cut(void)
 {
@@ -456,17 +472,24 @@ static void test_many(void)
 		fprintf(to, "[s%zu]\nkey = value\n", i);
 	fclose(to);
 	apply(text);
-	CHECK_INT(conf_mistakes(conf), 100);
-	CHECK_STR(conf_mistake_at(conf, 0),
-		  "t:2003: there may be 1001 sections and no more");
-	CHECK_STR(conf_mistake_at(conf, 99),
-		  "there are more mistakes; these are the first");
+	CHECK_STR(mistakes(), "t:2003: there may be 1001 sections and no more");
 	CHECK_INT(conf_count_sections(conf), 1001);
 	free(text);
 
 	to = open_memstream(&text, &size);
 	fprintf(to, "[s]\n");
-	for (i = 0; i < 1001; i++)
+	for (i = 0; i < 200; i++)
+		fprintf(to, "no_such_%zu = x\n", i);
+	fclose(to);
+	apply(text);
+	CHECK_INT(conf_mistakes(conf), 100);
+	CHECK_STR(conf_mistake_at(conf, 99),
+		  "there are more mistakes; these are the first");
+	free(text);
+
+	to = open_memstream(&text, &size);
+	fprintf(to, "[s]\n");
+	for (i = 0; i < 1200; i++)
 		fprintf(to, "line = x\n");
 	fclose(to);
 	apply(text);
@@ -1040,6 +1063,7 @@ int main(void)
 	test_lists();
 	test_form();
 	test_long_lines();
+	test_colon();
 	test_cut();
 	test_many();
 	test_variables();

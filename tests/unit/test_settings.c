@@ -375,6 +375,26 @@ static const struct {
 	/* what prepare() says of a key with a mistake is not said twice */
 	{ "[a]\nkind = redis\nurl = ${T_UNSET}\n",
 	  "t:3: [a] url: ${T_UNSET} is not set in the environment" },
+	/* named as what it is */
+	{ "[Health]\nservice = x\n",
+	  "t:1: [Health] did you mean [health]? A check must set kind" },
+	{ "[heatlh]\n",
+	  "t:1: [heatlh] did you mean [health]? A check must set kind" },
+	{ "[a]\nKind = file\nurl = x\n",
+	  "t:2: [a] Kind: unknown key, did you mean \"kind\"?" },
+	{ "[a]\nurl = x\nknid = file\n",
+	  "t:3: [a] knid: unknown key, did you mean \"kind\"?" },
+	{ "[a]\nkind = redis\nurl = x\nTIMEOUT = 1s\n",
+	  "t:4: [a] TIMEOUT: unknown key, did you mean \"timeout\"?" },
+	{ "[a]\nkind = file\nanswer_within = 1s\nservice = x\n",
+	  "t:3: [a] answer_within: belongs in [health]\n"
+	  "t:4: [a] service: belongs in [health]" },
+	{ "[health]\ntimeout = 1s\nurl = x\nkind = file\n",
+	  "t:2: [health] timeout: belongs in the section of a check\n"
+	  "t:3: [health] url: belongs in the section of a check\n"
+	  "t:4: [health] kind: belongs in the section of a check" },
+	{ "[a]\nkind : zebra\n",
+	  "t:2: [a] kind: unknown kind \"zebra\", write one of: " KINDS },
 	{ "[a b]\nkind = file\n",
 	  "t:1: [a b] the name of a check may have up to 64 letters, figures, "
 	  "_, . and -" },
@@ -444,6 +464,15 @@ static void test_mistakes(void)
 	done();
 	snprintf(long_name, sizeof(long_name), "[%065d]\nkind = file\n", 0);
 	CHECK_INT(load_text(long_name), -1);
+	done();
+}
+
+/* A name that differs in case is a name. */
+static void test_case(void)
+{
+	CHECK_INT(load_text("[Health]\nkind = file\n"), 0);
+	CHECK_STR(checks(), "Health:file");
+	CHECK_STR(mistakes(), "");
 	done();
 }
 
@@ -1038,6 +1067,7 @@ int main(void)
 	test_trusted();
 	test_health_defaults();
 	test_mistakes();
+	test_case();
 	test_background();
 	test_hidden();
 	test_print();
