@@ -54,14 +54,15 @@ static const char usage[] =
 	"not\n"
 	"  --check-config      print the settings in effect, or every mistake\n"
 	"  --state             print what processes that share results know\n"
-	"  --help              print this\n"
-	"  --version           print the version\n";
+	"  -h, --help          print this\n"
+	"  -V, --version       print the version\n";
 
 /* ---- options ---- */
 
 static int options_fail(const char *what, const char *value)
 {
-	fprintf(stderr, "health.fcgi: %s%s\n\n%s", what, value, usage);
+	fprintf(stderr, "health.fcgi: %s%s\nsee health.fcgi --help\n", what,
+		value);
 	return EX_USAGE;
 }
 
@@ -82,6 +83,43 @@ static bool options_probe_known(const char *probe)
 	       !strcmp(probe, "started") || !strncmp(probe, "ready/", 6);
 }
 
+static bool options_run(const struct options *options)
+{
+	return options->listen || options->once || options->check_config ||
+	       options->state;
+}
+
+/* Whether a probe "ready/NAME" names a check; slashes count as in a URL. */
+static bool options_check_known(const struct settings *settings,
+				const char *probe)
+{
+	const char *name = probe + strcspn(probe, "/");
+	size_t i, len;
+
+	name += strspn(name, "/");
+	len = strcspn(name, "/");
+	for (i = 0; i < settings->n; i++)
+		if (strncmp(settings->checks[i].name, name, len) == 0 &&
+		    settings->checks[i].name[len] == '\0')
+			break;
+	return len == 0 || (i < settings->n &&
+			    strspn(name + len, "/") == strlen(name + len));
+}
+
+static int options_fail_check(const struct settings *settings,
+			      const char *probe)
+{
+	size_t i;
+
+	fprintf(stderr, "health.fcgi: --once %s: no check has this name; ",
+		probe);
+	for (i = 0; i < settings->n; i++)
+		fprintf(stderr, "%s%s",
+			i ? ", " : "there are: ", settings->checks[i].name);
+	fprintf(stderr, "%s\n", i ? "" : "there is no check");
+	return EX_USAGE;
+}
+
 /* -1: go on; otherwise the exit status. */
 static int options_parse(struct options *options, int argc, char **argv)
 {
@@ -99,7 +137,7 @@ static int options_parse(struct options *options, int argc, char **argv)
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "hV", known, NULL)) != -1) {
 		switch (option) {
 		case CONFIG:
 			options->config = optarg;
@@ -121,14 +159,16 @@ static int options_parse(struct options *options, int argc, char **argv)
 		case STATE:
 			options->state = true;
 			break;
+		case 'h':
 		case HELP:
 			fputs(usage, stdout);
 			return EX_OK;
+		case 'V':
 		case VERSION_OPTION:
 			puts(PACKAGE_STRING);
 			return EX_OK;
-		default:
-			fputs(usage, stderr);
+		default: /* getopt_long(3) has said what is wrong */
+			fputs("see health.fcgi --help\n", stderr);
 			return EX_USAGE;
 		}
 	}
@@ -302,10 +342,6 @@ static int run_listen(struct base *base, const struct options *options,
 static int run_inherited(struct base *base, struct listener *listener,
 			 const sigset_t *signals)
 {
-	if (listener->fd < 0)
-		return options_fail("not started by a web server, "
-				    "and no option says what to do",
-				    "");
 	log_info("%s started by a web server, %zu checks from %s",
 		 PACKAGE_STRING, base->settings.n, base->settings.source);
 	return run_fastcgi(base, listener, signals);
@@ -332,6 +368,9 @@ static int run(struct base *base, const struct options *options,
 	if (options->state)
 		return state_print(&base->settings, stdout) ? EX_UNAVAILABLE
 							    : EX_OK;
+	if (options->once &&
+	    !options_check_known(&base->settings, options->once))
+		return options_fail_check(&base->settings, options->once);
 	/* Who asks on the command line wants to see it done. */
 	if (!base->broken && !options->once)
 		base->share = state_open(&base->settings,
@@ -413,6 +452,10 @@ int main(int argc, char **argv)
 	      getenv("REQUEST_METHOD");
 	if (!cgi)
 		status = options_parse(&options, argc, argv);
+	if (status < 0 && !cgi && inherited.fd < 0 && !options_run(&options))
+		status = options_fail("not started by a web server, and no "
+				      "option says what to do",
+				      "");
 	if (status >= 0)
 		return status;
 	if (!cgi && !options.once && !options.check_config && !options.state)

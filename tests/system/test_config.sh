@@ -46,7 +46,11 @@ test_command_line() {
 		0|--config $conf --once ready
 		0|--config $conf --once live
 		0|--config $conf --once started
-		1|--config $conf --once ready/nothing
+		0|--config $conf --once ready/
+		0|-h
+		0|-V
+		64|--config $conf --once ready/nothing
+		64|-x
 		64|
 		64|--config $conf
 		64|--nonsense
@@ -69,8 +73,68 @@ test_command_line() {
 	assertContains "$(cat "$out")" usage
 	run --version
 	assertContains "$(cat "$out")" health-fcgi
+}
+
+# One line says what is wrong; where the rest stands, the next.
+test_option_errors() {
+	local options
+
+	printf '[health]\nchecks = none\n' >"$conf"
+	while read -r options; do
+		# shellcheck disable=SC2086
+		run $options
+		assertEquals "$options" 64 "$code"
+		assertEquals "$options: $(cat "$err")" 2 "$(wc -l <"$err")"
+		assertContains "$options" "$(head -n 1 "$err")" health.fcgi:
+		assertEquals "$options" 'see health.fcgi --help' \
+			"$(tail -n 1 "$err")"
+		assertEquals "$options" '' "$(cat "$out")"
+	done <<-END
+		--nonsense
+		-x
+		--config
+		--once nonsense
+		--once ready more
+		--listen unix:x --socket-mode 999
+		--config $conf
+
+	END
+	# No configuration is looked for, and so none is missing.
 	run
-	assertContains "$(cat "$err")" usage
+	assertEquals 64 "$code"
+	assertNotContains "$(cat "$err")" 'no check'
+	run -h
+	assertContains "$(cat "$out")" 'usage: health.fcgi'
+	run -V
+	assertContains "$(cat "$out")" health-fcgi
+}
+
+# A name that no check has is no answer about a check.
+test_once_names_a_check() {
+	cat >"$conf" <<-END
+		[first]
+		kind = file
+		path = $conf
+		[second]
+		kind = file
+		path = $scratch/nothing
+	END
+	run --config "$conf" --once ready/first
+	assertEquals "$(cat "$err")" 0 "$code"
+	run --config "$conf" --once ready//first/
+	assertEquals "$(cat "$err")" 0 "$code"
+	run --config "$conf" --once ready/second
+	assertEquals 1 "$code"
+	for name in nope fir First first/second; do
+		run --config "$conf" --once "ready/$name"
+		assertEquals "$name" 64 "$code"
+		assert_said "--once ready/$name: no check has this name; there are: first, second"
+		assertEquals '' "$(cat "$out")"
+	done
+	printf '[health]\nchecks = none\n' >"$conf"
+	run --config "$conf" --once ready/nope
+	assertEquals 64 "$code"
+	assert_said 'there is no check'
 }
 
 # Every mistake is reported, with its line.
