@@ -106,7 +106,6 @@ static enum board_scope answer_scope(const struct service *service,
 	case ROUTE_STARTED:
 		return BOARD_STARTED;
 	case ROUTE_LIVE:
-	case ROUTE_OPTIONS:
 	case ROUTE_NOT_FOUND:
 	case ROUTE_NOT_ALLOWED:
 		break;
@@ -135,14 +134,20 @@ bool answer_ask(const struct service *service, const struct answer *answer,
 }
 
 static void response_fill(struct response *response, const char *body,
-			  bool head_only)
+			  const struct route *route)
 {
 	char head[RENDER_HEAD_BYTES];
-	size_t body_len = strlen(body);
+	size_t body_len = route->options ? 0 : strlen(body);
 
-	response->head_len = render_head(head, sizeof(head), response->http,
-					 body_len, ANSWER_RETRY_AFTER_S);
-	if (head_only)
+	response->head_len = render_head(
+		head, sizeof(head),
+		&(struct render_head){
+			.http = response->http,
+			.content_length = body_len,
+			.allow = route->options || response->http == 405,
+			.retry_after_s = ANSWER_RETRY_AFTER_S,
+		});
+	if (route->head)
 		body_len = 0;
 	response->len = response->head_len + body_len;
 	response->text = malloc(response->len + 1);
@@ -179,7 +184,7 @@ void answer_render(const struct service *service, const struct answer *answer,
 	response->http = verdict.http;
 	response->text = NULL;
 	if (body)
-		response_fill(response, body, answer->route.head);
+		response_fill(response, body, &answer->route);
 	free(body);
 }
 

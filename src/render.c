@@ -156,22 +156,14 @@ static char *render_line(const cJSON *root)
 
 char *render_body(const struct render_input *input)
 {
-	const struct verdict *verdict = input->verdict;
 	char *line = NULL;
 	cJSON *root;
 
-	if (verdict->status == NULL && verdict->error == NULL)
-		return calloc(1, 1);
 	root = cJSON_CreateObject();
 	if (root != NULL && render_root(input, root))
 		line = render_line(root);
 	cJSON_Delete(root);
 	return line;
-}
-
-const char *render_no_memory(void)
-{
-	return "{\"error\":\"out of memory\"}\n";
 }
 
 static const char *render_reason(int http)
@@ -188,23 +180,20 @@ static const char *render_reason(int http)
 	}
 }
 
-size_t render_head(char *to, size_t size, int http, size_t content_length,
-		   int retry_after_s)
+size_t render_head(char *to, size_t size, const struct render_head *head)
 {
-	/* Only the answer to OPTIONS is good and empty. */
-	bool allow = http == 405 || (http == 200 && content_length == 0);
 	char retry[48] = "";
 
-	if (http == 503)
+	if (head->http == 503)
 		snprintf(retry, sizeof(retry), "Retry-After: %d\r\n",
-			 retry_after_s);
-	return (size_t)snprintf(to, size,
-				"Status: %d %s\r\n"
-				"Content-Type: application/json\r\n"
-				"Content-Length: %zu\r\n"
-				"Cache-Control: no-store\r\n"
-				"%s%s\r\n",
-				http, render_reason(http), content_length,
-				allow ? "Allow: GET, HEAD, OPTIONS\r\n" : "",
-				retry);
+			 head->retry_after_s);
+	return (size_t)snprintf(
+		to, size,
+		"Status: %d %s\r\n"
+		"Content-Type: application/json\r\n"
+		"Content-Length: %zu\r\n"
+		"Cache-Control: no-store\r\n"
+		"%s%s\r\n",
+		head->http, render_reason(head->http), head->content_length,
+		head->allow ? "Allow: GET, HEAD, OPTIONS\r\n" : "", retry);
 }

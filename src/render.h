@@ -18,22 +18,24 @@ struct render_input {
 	bool trusted;	     /* show details */
 };
 
-/* The body, on one line with a newline at its end, or "" for the answer to
- * OPTIONS; owned by the caller (free).  NULL when out of memory. */
+/* The body, on one line with a newline at its end; owned by the caller (free).
+ * NULL when out of memory. */
 char *render_body(const struct render_input *input);
 
-/* A body for when render_body() had no memory; static. */
-const char *render_no_memory(void);
+struct render_head {
+	int http;
+	size_t content_length; /* for HEAD that of the body of a GET, although
+				  none follows (RFC 9110, 8.6) */
+	bool allow;	       /* name the methods */
+	int retry_after_s;     /* with 503 only */
+};
 
 /*
  * Status line and header fields of a CGI response (RFC 3875, 6.3), with the
  * empty line that ends them, into `to`.  Returns the length, always < size for
- * size >= RENDER_HEAD_BYTES.  retry_after_s is used with 503.  content_length
- * is that of the body of a GET, also for HEAD, where no body follows (RFC 9110,
- * 8.6).
+ * size >= RENDER_HEAD_BYTES.
  */
 #define RENDER_HEAD_BYTES 512
-size_t render_head(char *to, size_t size, int http, size_t content_length,
-		   int retry_after_s);
+size_t render_head(char *to, size_t size, const struct render_head *head);
 
 #endif

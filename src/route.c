@@ -226,14 +226,13 @@ struct route route_find(const struct route_map *map,
 	const char *method = request->method ? request->method : "GET";
 	struct route route = { .target = ROUTE_NOT_FOUND };
 
-	route.head = strcmp(method, "HEAD") == 0;
+	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
+	route.options = strcmp(method, "OPTIONS") == 0;
+	route.head = route.options || strcmp(method, "HEAD") == 0;
 	route.trusted = route_trusted(map, request->remote_addr);
 	route_path(map, request, &route);
-	if (route.target == ROUTE_NOT_FOUND)
-		return route;
-	if (strcmp(method, "OPTIONS") == 0)
-		route.target = ROUTE_OPTIONS;
-	else if (!route.head && strcmp(method, "GET") != 0)
+	if (route.target != ROUTE_NOT_FOUND && !route.head &&
+	    strcmp(method, "GET") != 0)
 		route.target = ROUTE_NOT_ALLOWED;
 	return route;
 }

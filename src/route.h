@@ -23,7 +23,6 @@ enum route_target {
 	ROUTE_READY,
 	ROUTE_READY_ONE,
 	ROUTE_STARTED,
-	ROUTE_OPTIONS,	  /* 200 without a body, on a path that exists */
 	ROUTE_NOT_FOUND,  /* 404 */
 	ROUTE_NOT_ALLOWED /* 405 */
 };
@@ -31,7 +30,8 @@ enum route_target {
 struct route {
 	enum route_target target;
 	size_t check; /* ROUTE_READY_ONE only: index of the check */
-	bool head;    /* headers only */
+	bool head;    /* headers only: HEAD and OPTIONS */
+	bool options; /* OPTIONS */
 	bool trusted; /* the caller may be shown details */
 };
 

@@ -205,8 +205,6 @@ struct verdict verdict_make(const struct verdict_input *input)
 		return verdict_one(input);
 	case ROUTE_STARTED:
 		return verdict_started(input);
-	case ROUTE_OPTIONS:
-		return verdict_say(200, NULL, NULL);
 	case ROUTE_NOT_ALLOWED:
 		return verdict_say(405, NULL, "method not allowed");
 	case ROUTE_NOT_FOUND:

@@ -160,12 +160,23 @@ mount_test_other_methods() {
 	assert_status 405
 }
 
-mount_test_options() {
-	ask "$url/health/ready" -X OPTIONS
-	assert_status 200
+# mount_options PATH STATUS: what OPTIONS has, whatever its status is
+mount_options() {
+	ask "$url$1" -X OPTIONS
+	assert_status "$2"
 	assert_header Allow 'GET, HEAD, OPTIONS'
+	assert_header Content-Length 0
 	assert_header Location ''
-	assertEquals '' "$body"
+	assert_header Access-Control-Allow-Origin ''
+	assertEquals "$asked: body" '' "$body"
+}
+
+mount_test_options() {
+	mount_options /health 200
+	mount_options /health/ready 200
+	mount_options /health/ready/redis 200
+	mount_options /health/started 200
+	mount_options /health/unknown 404
 }
 
 # The fields of the last answer that GET and HEAD must share.
@@ -206,6 +217,11 @@ mount_test_unready_passes_unchanged() {
 	assert_json .checks.redis.code refused
 	assert_json .checks.redis.error 'connection refused'
 	assertNotContains 'a password' "$body" "$redis_password"
+
+	mount_options /health/ready 503
+	assertTrue "$asked: Retry-After" "[ '$(header Retry-After)' -gt 0 ]"
+	mount_options /health/ready/redis 503
+	mount_options /health/ready/database 200
 
 	ask "$url/health/ready/redis"
 	assert_status 503

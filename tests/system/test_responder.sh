@@ -97,9 +97,11 @@ test_answers() {
 	probe /health -m HEAD
 	assert_status 200
 	assertEquals '' "$body"
-	probe /health -m OPTIONS
+	probe /health/ready -m OPTIONS
 	assert_status 200
 	assert_header Allow 'GET, HEAD, OPTIONS'
+	assert_header Content-Length 0
+	assertEquals '' "$body"
 }
 
 # Two threads, a thousand requests that wait, and liveness in between.

@@ -100,8 +100,10 @@ static void expect(int line, enum answer_how how, int http, const char *body)
 	CHECK_STR(response.text + response.head_len, body);
 	CHECK_INT(response.len, strlen(response.text));
 	length = strstr(response.text, "Content-Length: ");
-	CHECK(length && (answer.route.head ||
+	CHECK(length && ((answer.route.head && !answer.route.options) ||
 			 strtoul(length + 16, NULL, 10) == strlen(body)));
+	if (answer.route.options)
+		CHECK(strstr(response.text, "Allow: GET, HEAD, OPTIONS\r\n"));
 	free(response.text);
 }
 
@@ -120,6 +122,10 @@ static void test_live(void)
 	       "{\"status\":\"alive\",\"service\":\"tested\"}\n");
 	begin("HEAD", "/health");
 	EXPECT(IF_KNOWN, 200, "");
+	begin("OPTIONS", "/health");
+	EXPECT(IF_KNOWN, 200, "");
+	begin("OPTIONS", "/health/nothing");
+	EXPECT(IF_KNOWN, 404, "");
 	begin("GET", "/health/nothing");
 	EXPECT(IF_KNOWN, 404, "{\"error\":\"not found\"}\n");
 	begin("POST", "/health");

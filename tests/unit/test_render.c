@@ -18,13 +18,6 @@ static void *test_malloc(size_t size)
 	return memory;
 }
 
-static void *test_calloc(size_t n, size_t size)
-{
-	void *memory = test_malloc(n * size);
-
-	return memory ? memset(memory, 0, n * size) : NULL;
-}
-
 static void test_free(void *memory)
 {
 	allocations_live -= memory != NULL;
@@ -32,10 +25,8 @@ static void test_free(void *memory)
 }
 
 #define malloc(size) test_malloc(size)
-#define calloc(n, size) test_calloc(n, size)
 #include "render.c"
 #undef malloc
-#undef calloc
 
 #include <locale.h>
 
@@ -135,8 +126,6 @@ static void test_without_checks(void)
 	world(404, NULL, 0);
 	verdict.error = "not found";
 	CHECK_BODY("{\"error\":\"not found\"}\n");
-	world(200, NULL, 0);
-	CHECK_BODY("");
 	world(200, "ready", 0);
 	verdict.show_checks = true;
 	CHECK_BODY("{\"status\":\"ready\",\"checks\":{}}\n");
@@ -364,28 +353,28 @@ static void test_no_memory(void)
 	verdict.error = "busy";
 	check_no_memory();
 
-	world(200, NULL, 0);
-	check_no_memory();
 	cJSON_InitHooks(NULL);
-	CHECK_STR(render_no_memory(), "{\"error\":\"out of memory\"}\n");
 }
 
 static void test_head(void)
 {
 	/* clang-format off */
 	static const struct {
-		int http;
-		size_t length;
+		struct render_head head;
 		const char *status, *length_line, *more;
 	} cases[] = {
-		{ 200, 19, "Status: 200 OK\r\n", "19", "" },
-		{ 200, 0, "Status: 200 OK\r\n", "0",
+		{ { 200, 19, false, 2 }, "Status: 200 OK\r\n", "19", "" },
+		{ { 200, 0, true, 2 }, "Status: 200 OK\r\n", "0",
 		  "Allow: GET, HEAD, OPTIONS\r\n" },
-		{ 404, 22, "Status: 404 Not Found\r\n", "22", "" },
-		{ 405, 31, "Status: 405 Method Not Allowed\r\n", "31",
-		  "Allow: GET, HEAD, OPTIONS\r\n" },
-		{ 503, 1234, "Status: 503 Service Unavailable\r\n", "1234",
+		{ { 404, 22, false, 2 }, "Status: 404 Not Found\r\n", "22",
+		  "" },
+		{ { 405, 31, true, 2 }, "Status: 405 Method Not Allowed\r\n",
+		  "31", "Allow: GET, HEAD, OPTIONS\r\n" },
+		{ { 503, 1234, false, 2 },
+		  "Status: 503 Service Unavailable\r\n", "1234",
 		  "Retry-After: 2\r\n" },
+		{ { 503, 0, true, 2 }, "Status: 503 Service Unavailable\r\n",
+		  "0", "Allow: GET, HEAD, OPTIONS\r\nRetry-After: 2\r\n" },
 	};
 	/* clang-format on */
 	char head[RENDER_HEAD_BYTES], want[RENDER_HEAD_BYTES];
@@ -397,12 +386,13 @@ static void test_head(void)
 			 "Content-Length: %s\r\n"
 			 "Cache-Control: no-store\r\n%s\r\n",
 			 cases[i].status, cases[i].length_line, cases[i].more);
-		len = render_head(head, sizeof(head), cases[i].http,
-				  cases[i].length, 2);
+		len = render_head(head, sizeof(head), &cases[i].head);
 		CHECK_STR(head, want);
 		CHECK_INT(len, strlen(want));
 	}
-	len = render_head(head, sizeof(head), 503, SIZE_MAX, INT32_MIN);
+	len = render_head(
+		head, sizeof(head),
+		&(struct render_head){ 503, SIZE_MAX, true, INT32_MIN });
 	CHECK(len < sizeof(head));
 }
 

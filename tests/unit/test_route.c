@@ -261,10 +261,13 @@ static void test_methods(void)
 		{ "HEAD", "/health/ready/redis", ROUTE_READY_ONE, true },
 		{ "HEAD", "/health/started", ROUTE_STARTED, true },
 		{ "HEAD", "/nothing", ROUTE_NOT_FOUND, true },
-		{ "OPTIONS", "/health", ROUTE_OPTIONS, false },
-		{ "OPTIONS", "/health/ready/redis", ROUTE_OPTIONS, false },
-		{ "OPTIONS", "/health/nothing", ROUTE_NOT_FOUND, false },
-		{ "OPTIONS", "*", ROUTE_NOT_FOUND, false },
+		{ "OPTIONS", "/health", ROUTE_LIVE, true },
+		{ "OPTIONS", "/health/ready", ROUTE_READY, true },
+		{ "OPTIONS", "/health/ready/redis", ROUTE_READY_ONE, true },
+		{ "OPTIONS", "/health/started", ROUTE_STARTED, true },
+		{ "OPTIONS", "/health/nothing", ROUTE_NOT_FOUND, true },
+		{ "OPTIONS", "*", ROUTE_NOT_FOUND, true },
+		{ "options", "/health", ROUTE_NOT_ALLOWED, false },
 		{ "POST", "/health", ROUTE_NOT_ALLOWED, false },
 		{ "PUT", "/health/ready", ROUTE_NOT_ALLOWED, false },
 		{ "DELETE", "/health/ready/redis", ROUTE_NOT_ALLOWED, false },
@@ -284,6 +287,9 @@ static void test_methods(void)
 
 		CHECK_INT(route.target, cases[i].target);
 		CHECK_INT(route.head, cases[i].head);
+		CHECK_INT(route.options,
+			  cases[i].method &&
+				  !strcmp(cases[i].method, "OPTIONS"));
 	}
 }
 
