@@ -2,23 +2,9 @@
 
 #include "fcgi_scan.h"
 
-#include <stdbool.h>
+#include <string.h>
 
-enum { FCGI_VERSION = 1, FCGI_RESPONDER_ROLE = 1, FCGI_HEADER_BYTES = 8 };
-enum {
-	FCGI_BEGIN = 1,
-	FCGI_ABORT = 2,
-	FCGI_PARAMS_TYPE = 4,
-	FCGI_STDIN_TYPE = 5
-};
-
-struct fcgi_record {
-	int type;
-	unsigned id;
-	size_t content; /* bytes */
-	size_t padding;
-	const unsigned char *body;
-};
+#include "fcgi_record.h"
 
 /* Where in the name-value pairs the content of the PARAMS records stands; a
  * pair may stretch over records. */
@@ -34,13 +20,13 @@ static bool fcgi_record_at(const unsigned char *bytes, size_t n, size_t at,
 {
 	const unsigned char *head = bytes + at;
 
-	if (n - at < FCGI_HEADER_BYTES)
+	if (n - at < FCGI_HEADER_LEN)
 		return false;
-	record->type = head[0] == FCGI_VERSION ? head[1] : -1;
+	record->type = head[0] == FCGI_VERSION_1 ? head[1] : -1;
 	record->id = (unsigned)head[2] << 8 | head[3];
 	record->content = (size_t)head[4] << 8 | head[5];
 	record->padding = head[6];
-	record->body = head + FCGI_HEADER_BYTES;
+	record->body = head + FCGI_HEADER_LEN;
 	return true;
 }
 
@@ -90,60 +76,120 @@ static bool fcgi_pairs_complete(const struct fcgi_pairs *pairs)
 	return !pairs->lengths && !pairs->missing && !pairs->skip;
 }
 
+/* What a record is to the request that is being read. */
+enum fcgi_part {
+	FCGI_PART_OWN,
+	FCGI_PART_ASKS,	   /* not of the request, wants a reply */
+	FCGI_PART_IGNORED, /* of a request that is not active */
+	FCGI_PART_WRONG
+};
+
+/* id: of the request, 0 before its BEGIN.  Looks at the header alone. */
+static enum fcgi_part fcgi_part(const struct fcgi_record *record, unsigned id,
+				int expected)
+{
+	int type = record->type;
+
+	if (type < 0 || (type == FCGI_BEGIN_REQUEST && record->content != 8))
+		return FCGI_PART_WRONG;
+	if (record->id == 0)
+		return type == 0 || type == FCGI_GET_VALUES ||
+				       type > FCGI_MAXTYPE
+			       ? FCGI_PART_ASKS
+			       : FCGI_PART_WRONG;
+	if (record->id == id) {
+		if (type == FCGI_ABORT_REQUEST)
+			return FCGI_PART_ASKS;
+		return type == expected ? FCGI_PART_OWN : FCGI_PART_WRONG;
+	}
+	switch (type) {
+	case FCGI_BEGIN_REQUEST:
+		return id ? FCGI_PART_ASKS : FCGI_PART_OWN;
+	case FCGI_ABORT_REQUEST:
+	case FCGI_PARAMS:
+	case FCGI_STDIN:
+	case FCGI_DATA:
+		return FCGI_PART_IGNORED;
+	default:
+		return FCGI_PART_WRONG;
+	}
+}
+
 /*
  * libfcgi forgets the padding of BEGIN and of a record that ends a stream: it
  * reads these bytes as records of the next one (SetReaderType() in fcgiapp.c),
- * so whatever is refused here could hide in them.  No web server pads them.
+ * and whatever must not reach it could hide in them.
  */
-static bool fcgi_padding_good(const struct fcgi_record *record)
+static bool fcgi_padding_hides(const struct fcgi_record *record)
 {
-	return !record->padding ||
-	       (record->content && record->type != FCGI_BEGIN);
+	return record->padding &&
+	       (!record->content || record->type == FCGI_BEGIN_REQUEST);
 }
 
-static bool fcgi_begin_good(const struct fcgi_record *record)
+/* A record that is not the request's own, from `at` to `end`.  True when the
+ * state is decided. */
+static bool fcgi_scan_foreign(const unsigned char *bytes, size_t at, size_t end,
+			      bool asks, struct fcgi_scan *scan)
 {
-	const unsigned char *body = record->body;
+	bool ends = at == 0 || bytes[at + 1] == FCGI_ABORT_REQUEST;
 
-	return record->type == FCGI_BEGIN && record->id != 0 &&
-	       record->content == 8 &&
-	       ((unsigned)body[0] << 8 | body[1]) == FCGI_RESPONDER_ROLE;
+	scan->copy = true;
+	if (asks && (ends || end > scan->replied)) {
+		scan->record = at;
+		scan->replied = end;
+		scan->length = ends ? end : 0;
+		scan->last = ends && bytes[1] == FCGI_BEGIN_REQUEST &&
+			     !fcgi_begin_keeps(bytes);
+		return true;
+	}
+	if (at == 0)
+		scan->length = end;
+	return at == 0;
 }
 
 enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
-			       size_t *length)
+			       struct fcgi_scan *scan)
 {
 	struct fcgi_pairs pairs = { 0, 0, 0, 0 };
 	struct fcgi_record record;
-	int expected = FCGI_BEGIN;
+	int expected = FCGI_BEGIN_REQUEST;
 	unsigned id = 0;
 	size_t at = 0, end;
 	bool body = false;
 
+	scan->last = scan->copy = false;
 	while (fcgi_record_at(bytes, n, at, &record)) {
-		if (at == 0 && record.type == FCGI_ABORT)
-			expected = FCGI_ABORT;
+		enum fcgi_part part = fcgi_part(&record, id, expected);
+
 		/* An unknown type or version is not worth waiting for. */
-		if (record.type != expected || (at && record.id != id) ||
-		    !fcgi_padding_good(&record))
+		if (part == FCGI_PART_WRONG)
 			return FCGI_SCAN_BAD;
-		end = at + FCGI_HEADER_BYTES + record.content + record.padding;
-		body = expected == FCGI_STDIN_TYPE && record.content;
+		end = at + FCGI_HEADER_LEN + record.content + record.padding;
+		body |= part == FCGI_PART_OWN && expected == FCGI_STDIN &&
+			record.content;
 		if (end > FCGI_SCAN_MAX_BYTES && !body)
 			return FCGI_SCAN_BAD;
 		if (end > n)
 			break;
-		*length = end;
+		if (part == FCGI_PART_OWN && expected == FCGI_BEGIN_REQUEST &&
+		    fcgi_begin_role(bytes + at) != FCGI_RESPONDER)
+			part = FCGI_PART_ASKS;
+		if (part != FCGI_PART_OWN) {
+			bool asks = part == FCGI_PART_ASKS;
+
+			if (fcgi_scan_foreign(bytes, at, end, asks, scan))
+				return asks ? FCGI_SCAN_REPLY : FCGI_SCAN_SKIP;
+			at = end;
+			continue;
+		}
+		scan->length = end;
+		scan->copy |= fcgi_padding_hides(&record);
 		switch (expected) {
-		case FCGI_ABORT:
-			return FCGI_SCAN_SKIP;
-		case FCGI_BEGIN:
-			if (!fcgi_begin_good(&record))
-				return FCGI_SCAN_BAD;
+		case FCGI_BEGIN_REQUEST:
 			id = record.id;
-			expected = FCGI_PARAMS_TYPE;
+			expected = FCGI_PARAMS;
 			break;
-		case FCGI_PARAMS_TYPE:
+		case FCGI_PARAMS:
 			if (!fcgi_pairs_feed(&pairs, record.body,
 					     record.content))
 				return FCGI_SCAN_BAD;
@@ -151,9 +197,9 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 				break;
 			if (!fcgi_pairs_complete(&pairs))
 				return FCGI_SCAN_BAD;
-			expected = FCGI_STDIN_TYPE;
+			expected = FCGI_STDIN;
 			break;
-		case FCGI_STDIN_TYPE:
+		case FCGI_STDIN:
 			if (!record.content)
 				return FCGI_SCAN_WHOLE;
 			break;
@@ -163,4 +209,24 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 	if (body)
 		return FCGI_SCAN_BODY;
 	return n >= FCGI_SCAN_MAX_BYTES ? FCGI_SCAN_BAD : FCGI_SCAN_PARTIAL;
+}
+
+size_t fcgi_scan_strip(unsigned char *bytes, size_t length)
+{
+	struct fcgi_record record;
+	size_t at, to = 0, own;
+	unsigned id = 0;
+
+	for (at = 0; fcgi_record_at(bytes, length, at, &record);
+	     at += FCGI_HEADER_LEN + record.content + record.padding) {
+		if (!id)
+			id = record.id;
+		if (record.id != id)
+			continue;
+		own = FCGI_HEADER_LEN + record.content;
+		memmove(bytes + to, bytes + at, own);
+		bytes[to + 6] = 0; /* padding */
+		to += own;
+	}
+	return to;
 }

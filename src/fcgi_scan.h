@@ -6,14 +6,16 @@
  * as long as the peer likes.  So nothing reaches it before it is complete and
  * has passed here: BEGIN_REQUEST for a responder, PARAMS with lengths that add
  * up, STDIN to its end, all with one request id.  (FastCGI Specification 1.0,
- * sections 3.3, 3.4, 5.1 to 5.3; a web server sends one request at a time over
- * a connection.)
+ * sections 3.3, 3.4, 5.1 to 5.3.)  What else may legally stand before it or in
+ * it (management records, a second request, padding anywhere) libfcgi never
+ * sees.
  *
  * Pure: no I/O, any thread.
  */
 #ifndef HEALTH_FCGI_SCAN_H
 #define HEALTH_FCGI_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -25,15 +27,44 @@
 
 enum fcgi_scan_state {
 	FCGI_SCAN_PARTIAL, /* sane as far as it goes */
-	FCGI_SCAN_WHOLE,   /* a request of *length bytes */
+	FCGI_SCAN_WHOLE,   /* a request of `length` bytes */
 	FCGI_SCAN_BODY,	   /* a request, but for the rest of its body: it can be
 			      answered, its connection not be used again */
-	FCGI_SCAN_SKIP,	   /* *length bytes to be thrown away: the abort of a
-			      request that was already answered */
+	FCGI_SCAN_SKIP,	   /* `length` bytes to be ignored: they belong to a
+			      request that is not active (section 3.3) */
+	FCGI_SCAN_REPLY,   /* a record wants fcgi_reply(); after it, `length`
+			      bytes are to be thrown away, or none yet */
 	FCGI_SCAN_BAD	   /* close the connection */
 };
 
+struct fcgi_scan {
+	size_t length; /* complete records, see the states */
+	size_t record; /* REPLY: where the record is */
+	/* REPLY: the records before this have their replies.  The caller keeps
+	 * it from one scan to the next, until bytes are taken away. */
+	size_t replied;
+	bool last; /* REPLY: the peer wants the connection closed after it */
+	bool copy; /* WHOLE, BODY: libfcgi must not read it as it is, but what
+		      fcgi_scan_strip() leaves */
+};
+
+/* scan->replied is read, the rest is set. */
 enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
-			       size_t *length);
+			       struct fcgi_scan *scan);
+
+/* Removes everything but the request from scan->length bytes that were WHOLE
+ * or BODY: padding, and records that are not its own.  Returns how many bytes
+ * are left. */
+size_t fcgi_scan_strip(unsigned char *bytes, size_t length);
+
+/*
+ * What an application replies to a record that is not part of a request which
+ * it serves, a complete one that FCGI_SCAN_REPLY has named (sections 4.1, 4.2,
+ * 5.4, 5.5).  max: how many connections, and so requests, it takes at a time.
+ * Returns the length, 0 when the record is broken.
+ */
+#define FCGI_REPLY_BYTES 128
+size_t fcgi_reply(const unsigned char *record, size_t max,
+		  unsigned char reply[FCGI_REPLY_BYTES]);
 
 #endif

@@ -305,14 +305,60 @@ static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
 static bool gate_skip(struct gate_conn *conn, struct gate_buffer *buffer,
 		      size_t length)
 {
+	conn->replied = 0;
 	return recv(conn->fd, buffer->bytes, length, MSG_DONTWAIT) ==
 	       (ssize_t)length;
 }
 
-static enum gate_sight gate_look(struct gate_conn *conn,
+/* Replies to a record that is not part of a request; false: the peer does not
+ * even read that. */
+static bool gate_reply(const struct gate *gate, struct gate_conn *conn,
+		       struct gate_buffer *buffer, const struct fcgi_scan *scan)
+{
+	unsigned char reply[FCGI_REPLY_BYTES];
+	size_t n = fcgi_reply(buffer->bytes + scan->record, gate->max, reply);
+
+	if (!n ||
+	    send(conn->fd, reply, n, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)n)
+		return false;
+	if (scan->last) {
+		shutdown(conn->fd, SHUT_WR);
+		conn->lingering = true;
+	}
+	conn->replied = scan->replied;
+	return !scan->length || gate_skip(conn, buffer, scan->length);
+}
+
+/* The request is whole, or all that is needed of it is there. */
+static enum gate_sight gate_see_request(struct gate_conn *conn,
+					struct gate_buffer *buffer, size_t n,
+					const struct fcgi_scan *scan,
+					bool whole)
+{
+	bool more = whole && n > scan->length;
+
+	/* A peer that always has the next request there must not keep others
+	 * out. */
+	conn->pieces = more ? conn->pieces + 1 : 0;
+	more = more && conn->pieces <= GATE_PIECES;
+	conn->spent = !whole || conn->pieces > GATE_PIECES;
+	/* libfcgi would read what follows, too, and it would be lost. */
+	conn->copied = scan->copy || more;
+	conn->replied = 0;
+	conn->length = n;
+	if (!conn->copied)
+		return GATE_WHOLE;
+	if (whole && !gate_skip(conn, buffer, scan->length))
+		return GATE_BROKEN;
+	conn->length = fcgi_scan_strip(buffer->bytes, scan->length);
+	return GATE_WHOLE;
+}
+
+static enum gate_sight gate_look(const struct gate *gate,
+				 struct gate_conn *conn,
 				 struct gate_buffer *buffer)
 {
-	size_t length = 0;
+	struct fcgi_scan scan = { .replied = conn->replied };
 	ssize_t n;
 
 	do
@@ -320,23 +366,26 @@ static enum gate_sight gate_look(struct gate_conn *conn,
 			 MSG_DONTWAIT | (conn->lingering ? 0 : MSG_PEEK));
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
-		return GATE_NOTHING;
+		return conn->lingering ? GATE_BEGINNING : GATE_NOTHING;
 	if (n <= 0)
 		return GATE_END;
 	if (conn->lingering)
 		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_CHANGED;
-	conn->length = (size_t)n;
-	switch (fcgi_scan(buffer->bytes, (size_t)n, &length)) {
+	switch (fcgi_scan(buffer->bytes, (size_t)n, &scan)) {
 	case FCGI_SCAN_WHOLE:
-		conn->spent = (size_t)n > length;
-		return GATE_WHOLE;
+		return gate_see_request(conn, buffer, (size_t)n, &scan, true);
 	case FCGI_SCAN_BODY:
-		conn->spent = true;
-		return GATE_WHOLE;
+		return gate_see_request(conn, buffer, (size_t)n, &scan, false);
+	/* All others are counted: a peer that sends nothing else would keep
+	 * us here. */
 	case FCGI_SCAN_SKIP:
-		/* Counted: who sends nothing else would keep us here. */
 		if (++conn->pieces <= GATE_PIECES &&
-		    gate_skip(conn, buffer, length))
+		    gate_skip(conn, buffer, scan.length))
+			return GATE_CHANGED;
+		break;
+	case FCGI_SCAN_REPLY:
+		if (++conn->pieces <= GATE_PIECES &&
+		    gate_reply(gate, conn, buffer, &scan))
 			return GATE_CHANGED;
 		break;
 	case FCGI_SCAN_PARTIAL:
@@ -367,7 +416,7 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 	enum gate_sight sight;
 
 	do {
-		sight = gate_look(conn, buffer);
+		sight = gate_look(gate, conn, buffer);
 		if ((sight == GATE_NOTHING || sight == GATE_BEGINNING) &&
 		    gate_watch(gate, conn))
 			sight = GATE_END;
@@ -494,6 +543,11 @@ size_t gate_conn_length(const struct gate_conn *conn)
 	return conn->length;
 }
 
+bool gate_conn_copied(const struct gate_conn *conn)
+{
+	return conn->copied;
+}
+
 bool gate_conn_spent(const struct gate_conn *conn)
 {
 	return conn->spent;
@@ -509,12 +563,12 @@ static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
 
 void gate_return(struct gate *gate, struct gate_conn *conn)
 {
-	conn->pieces = 0;
 	/* A connection that is watched only now reports at once what is already
-	 * there; one that was watched has noted it in `again`. */
+	 * there; one that was watched has noted it in `again`.  What follows a
+	 * copied request may have been there before. */
 	pthread_mutex_lock(&gate->lock);
 	gate_list_add(&gate->places.idle, conn);
-	if (!conn->watched || conn->ended)
+	if (!conn->watched || conn->ended || conn->copied)
 		conn->again = true;
 	if (conn->again)
 		gate_make_ready(gate, conn);

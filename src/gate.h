@@ -56,13 +56,16 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 			  int timeout_ms, struct gate_conn **conn);
 
 int gate_conn_fd(const struct gate_conn *conn);
-/*
- * Whether the connection must not be used again, and its input not be read to
- * the end: the rest of a body is still to come, or more than the one request
- * was there, which cannot be kept apart from it once it is read.
- */
+/* Whether the connection must not be used again, and its input not be read to
+ * the end: the rest of a body is still to come, or requests without a pause. */
 bool gate_conn_spent(const struct gate_conn *conn);
-/* How many bytes were there when the request was seen to be whole. */
+/*
+ * Whether the request must be read from the buffer, where it stands in a form
+ * that libfcgi can read, and not from the connection: it came with other
+ * records, or with padding that libfcgi would take for records.
+ */
+bool gate_conn_copied(const struct gate_conn *conn);
+/* Of the request in bytes, or of more that was there with it. */
 size_t gate_conn_length(const struct gate_conn *conn);
 
 /* The request was read to its end and answered; the next may come. */

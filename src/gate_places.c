@@ -91,6 +91,7 @@ struct gate_conn *gate_places_take(struct gate_places *places, int fd)
 	conn->again = false;
 	conn->ended = false;
 	conn->lingering = false;
+	conn->replied = 0;
 	conn->pieces = 0;
 	places->open++;
 	gate_list_add(&places->partial, conn);

@@ -31,7 +31,9 @@ struct gate_conn {
 	/* for the thread that has the connection, without the lock */
 	bool watched;	 /* epoll knows it */
 	bool spent;	 /* see gate_conn_spent() */
+	bool copied;	 /* see gate_conn_copied() */
 	size_t length;	 /* see gate_conn_length() */
+	size_t replied;	 /* see struct fcgi_scan */
 	bool lingering;	 /* answered; what comes is thrown away */
 	unsigned pieces; /* of the request that is not whole yet */
 	/* under the lock */

@@ -444,6 +444,8 @@ int main(int argc, char **argv)
 	 * a dead mount it would never come back. */
 	setenv("TZ", "UTC0", 1);
 	signal(SIGPIPE, SIG_IGN);
+	/* A limit of file sizes, which counts for memory, too, is an error. */
+	signal(SIGXFSZ, SIG_IGN);
 	if (listen_inherit(&inherited))
 		inherited.fd = -1;
 	/* A request by CGI: arguments may then come from the query string of

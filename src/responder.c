@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -288,15 +289,57 @@ static void seat_turn_away(struct responder_seat *seat, struct gate_conn *conn)
 		log_err("requests turned away for want of memory: %zu", n);
 }
 
-/* Reads the request, which is there but for the rest of its body maybe, and
- * answers or parks it. */
+/* What libfcgi is to read the request from: the connection, or a file that has
+ * the gate's copy; -1: no memory or no descriptor. */
+static int seat_source(const struct responder_seat *seat,
+		       const struct gate_conn *conn)
+{
+	size_t length = gate_conn_length(conn);
+	int fd;
+
+	if (!gate_conn_copied(conn))
+		return gate_conn_fd(conn);
+	fd = memfd_create("request", MFD_CLOEXEC);
+	if (fd < 0 ||
+	    pwrite(fd, seat->buffer->bytes, length, 0) == (ssize_t)length)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Has libfcgi read the request, which is there but for the rest of its body
+ * maybe; false: it could not. */
+static bool visit_read(struct visit *visit)
+{
+	FCGX_Request *request = &visit->request;
+	bool copied = gate_conn_copied(visit->conn);
+	char trash[1024];
+
+	request->keepConnection = 1; /* or Accept_r would close it first */
+	request->detached = 1;	     /* or closing it would wait for the peer */
+	if (FCGX_Accept_r(request) != 0) {
+		/* libfcgi has closed what it has read from. */
+		if (copied)
+			close(gate_conn_fd(visit->conn));
+		return false;
+	}
+	while (!gate_conn_spent(visit->conn) &&
+	       FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
+		continue;
+	if (copied) {
+		close(request->ipcFd);
+		request->ipcFd = gate_conn_fd(visit->conn);
+	}
+	return true;
+}
+
+/* Reads the request, and answers or parks it. */
 static void seat_serve_request(struct responder_seat *seat,
 			       struct gate_conn *conn)
 {
 	struct visit *visit = responder_has_memory(conn) ? seat_visit(seat)
 							 : NULL;
 	FCGX_Request *request;
-	char trash[1024];
 
 	if (!visit) {
 		seat_turn_away(seat, conn);
@@ -304,18 +347,17 @@ static void seat_serve_request(struct responder_seat *seat,
 	}
 	request = &visit->request;
 	visit->conn = conn;
-	request->ipcFd = gate_conn_fd(conn);
-	request->keepConnection = 1; /* or Accept_r would close it first */
-	request->detached = 1;	     /* or closing it would wait for the peer */
-	if (FCGX_Accept_r(request) != 0) {
-		/* libfcgi has closed the descriptor. */
+	request->ipcFd = seat_source(seat, conn);
+	if (request->ipcFd < 0) {
+		seat_keep(seat, visit);
+		seat_turn_away(seat, conn);
+		return;
+	}
+	if (!visit_read(visit)) {
 		gate_drop(seat->responder->gate, conn);
 		seat_keep(seat, visit);
 		return;
 	}
-	while (!gate_conn_spent(conn) &&
-	       FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
-		continue;
 	/* Accept_r succeeds on a broken request, too. */
 	if (FCGX_GetError(request->in)) {
 		visit_end(seat, visit);

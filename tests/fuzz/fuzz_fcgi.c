@@ -1,7 +1,8 @@
 /*
- * What a peer may send to the FastCGI socket.  A request that passes the scan
- * is given to libfcgi just as the responder does: it must read it to its end,
- * without an error and without asking the peer for more.
+ * What a peer may send to the FastCGI socket.  Records that are not part of a
+ * request are replied to or thrown away, and one that passes the scan is given
+ * to libfcgi, just as the gate and the responder do: it must read it to its
+ * end, without an error and without asking the peer for more.
  */
 #include "config.h"
 
@@ -9,7 +10,9 @@
 
 #include <fcgiapp.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,20 +24,36 @@
 
 /* What was sane so far cannot be whole earlier, and what was bad stays bad. */
 static void fuzz_prefixes(const uint8_t *data, size_t size,
-			  enum fcgi_scan_state whole, size_t length)
+			  enum fcgi_scan_state whole,
+			  const struct fcgi_scan *scan)
 {
-	size_t n, other = 0;
+	struct fcgi_scan other;
+	size_t n;
 
 	for (n = 0; n < size && n < FUZZ_PREFIX_BYTES; n++) {
-		enum fcgi_scan_state state = fcgi_scan(data, n, &other);
+		enum fcgi_scan_state state;
 
+		other.replied = 0;
+		state = fcgi_scan(data, n, &other);
 		/* A body may turn out to be whole, or wrong, in the end. */
 		if (state == FCGI_SCAN_PARTIAL || state == FCGI_SCAN_BODY)
 			continue;
 		FUZZ_CHECK(state == whole);
-		FUZZ_CHECK(state == FCGI_SCAN_BAD ||
-			   (n >= length && other == length));
+		if (state == FCGI_SCAN_BAD)
+			continue;
+		FUZZ_CHECK(n >= scan->length && n >= scan->replied &&
+			   other.length == scan->length &&
+			   other.replied == scan->replied);
 	}
+}
+
+/* One whole record of those that an application sends (section 8). */
+static void fuzz_reply(const uint8_t *reply, size_t n)
+{
+	FUZZ_CHECK(n >= 8 && n <= FCGI_REPLY_BYTES && reply[0] == 1);
+	FUZZ_CHECK(n == 8 + ((size_t)reply[4] << 8 | reply[5]) + reply[6]);
+	FUZZ_CHECK(reply[1] == 3 || reply[1] == 10 || reply[1] == 11);
+	FUZZ_CHECK((reply[1] == 3) == (reply[2] || reply[3]));
 }
 
 static void fuzz_read(FCGX_Request *request, bool whole)
@@ -64,20 +83,31 @@ static bool fuzz_answered(int fd)
 	       answer[n - 15] == 3 && answer[n - 4] == 0;
 }
 
-static void fuzz_libfcgi(const uint8_t *data, size_t size, bool whole)
+static void fuzz_write(int fd, const uint8_t *data, size_t size)
+{
+	FUZZ_CHECK(write(fd, data, size) == (ssize_t)size);
+}
+
+/* copied: from a file of its own, as what was stripped is. */
+static void fuzz_libfcgi(const uint8_t *data, size_t size, bool whole,
+			 bool copied)
 {
 	FCGX_Request request;
-	int pair[2];
+	int pair[2], file = copied ? memfd_create("copy", 0) : -1;
 
 	FUZZ_CHECK(FCGX_Init() == 0);
 	FUZZ_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) ==
 		   0);
-	FUZZ_CHECK(send(pair[1], data, size, 0) == (ssize_t)size);
+	fuzz_write(copied ? file : pair[1], data, size);
+	lseek(file, 0, SEEK_SET);
 	FCGX_InitRequest(&request, -1, 0);
-	request.ipcFd = pair[0];
+	request.ipcFd = copied ? file : pair[0];
 	request.keepConnection = 1;
 	request.detached = 1;
 	fuzz_read(&request, whole);
+	if (copied)
+		close(file);
+	request.ipcFd = pair[0];
 	request.keepConnection = 0;
 	FCGX_Finish_r(&request);
 	FUZZ_CHECK(request.ipcFd < 0);
@@ -85,19 +115,58 @@ static void fuzz_libfcgi(const uint8_t *data, size_t size, bool whole)
 	close(pair[1]);
 }
 
+/* What the gate makes of the first bytes; returns how many it has used up, 0:
+ * it waits, has a request, or closes the connection. */
+static size_t fuzz_turn(uint8_t *data, size_t size, size_t *replied, bool first)
+{
+	struct fcgi_scan scan = { .replied = *replied };
+	uint8_t reply[FCGI_REPLY_BYTES];
+	enum fcgi_scan_state state = fcgi_scan(data, size, &scan);
+	bool whole = state == FCGI_SCAN_WHOLE, copied;
+	size_t n;
+
+	if (first)
+		fuzz_prefixes(data, size, state, &scan);
+	if (state == FCGI_SCAN_REPLY) {
+		FUZZ_CHECK(scan.record < scan.replied && scan.replied <= size);
+		FUZZ_CHECK(scan.length || scan.replied > *replied);
+		n = fcgi_reply(data + scan.record, SIZE_MAX, reply);
+		if (!n)
+			return 0;
+		fuzz_reply(reply, n);
+		*replied = scan.length ? 0 : scan.replied;
+		return scan.length ? scan.length
+				   : fuzz_turn(data, size, replied, false);
+	}
+	if (state == FCGI_SCAN_SKIP) {
+		FUZZ_CHECK(scan.length > 0 && scan.length <= size);
+		*replied = 0;
+		return scan.length;
+	}
+	if (!whole && state != FCGI_SCAN_BODY)
+		return 0;
+	FUZZ_CHECK(scan.length <= size);
+	copied = scan.copy || (whole && size > scan.length);
+	n = copied ? fcgi_scan_strip(data, scan.length) : size;
+	fuzz_libfcgi(data, n, whole, copied);
+	return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	size_t length = 0;
-	enum fcgi_scan_state state;
+	uint8_t *copy;
+	size_t at = 0, used, replied = 0;
 
 	/* The gate never looks at more. */
 	if (size > FCGI_SCAN_MAX_BYTES)
 		size = FCGI_SCAN_MAX_BYTES;
-	state = fcgi_scan(data, size, &length);
-	if (state == FCGI_SCAN_WHOLE || state == FCGI_SCAN_SKIP)
-		FUZZ_CHECK(length > 0 && length <= size);
-	fuzz_prefixes(data, size, state, length);
-	if (state == FCGI_SCAN_WHOLE || state == FCGI_SCAN_BODY)
-		fuzz_libfcgi(data, size, state == FCGI_SCAN_WHOLE);
+	copy = malloc(size + 1);
+	FUZZ_CHECK(copy);
+	memcpy(copy, data, size);
+	do {
+		used = fuzz_turn(copy + at, size - at, &replied, at == 0);
+		at += used;
+	} while (used);
+	free(copy);
 	return 0;
 }

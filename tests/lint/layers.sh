@@ -16,7 +16,7 @@ layers='
 0 route
 0 listen
 0 parent
-0 fcgi_scan
+0 fcgi_scan fcgi_record fcgi_reply
 1 log
 1 ratelimit
 1 record
@@ -58,7 +58,7 @@ layers='
 # What a library's headers begin with, and the files that may include them.
 fences='
 fcgi responder.c
-fastcgi.h responder.c
+fastcgi.h fcgi_record.h
 libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
 hiredis/ redis_answer.c redis_talk.c
 proton/ sb_answer.c sb_link.c sb_link_end.c sb_link_events.c sb_link_own.h sb_message.h sb_pair.c sb_pair.h

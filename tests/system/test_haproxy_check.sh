@@ -7,7 +7,7 @@
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need haproxy nginx lighttpd curl
 
-servers='nginx nginx_kept lighttpd fcgi'
+servers='nginx nginx_kept lighttpd fcgi fcgi_kept'
 
 oneTimeSetUp() {
 	echo here >"$scratch/marker"

@@ -148,17 +148,19 @@ assert_unharmed() {
 }
 
 # Every packet that a web server would not send.  `end`: the connection is
-# closed, without an answer; `wait`: more must come, for now; `answer`: it is a
-# request after all.
+# closed, without an answer; `wait`: more must come, for now; `answer`: the request
+# ends by FCGI_END_REQUEST, served or refused.
 packets() {
 	local begin='\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0'
 	local params='\1\4\0\1\0\4\0\0\1\1ab' end='\1\4\0\1\0\0\0\0'
 	local stdin='\1\5\0\1\0\0\0\0' abort='\1\2\0\1\0\0\0\0'
 	local live='\1\4\0\1\0\24\0\0\13\7SCRIPT_NAME/health'
-	local conns='\16\0FCGI_MAX_CONNS' name64 long
+	local conns='\16\0FCGI_MAX_CONNS' name64 long pad255
 
 	name64=$(printf '%064d' 0)
 	long=$(printf '%065535d' 0 | tr 0 x)
+	# What libfcgi would take for records.
+	pad255='\1\11\0\0\0\100\0\0'$conns$conns$conns${conns}$(printf '%0183d' 0)
 	cat <<-END
 		end http GET /health HTTP/1.1\r\nHost: x\r\n\r\n
 		end tls_hello \26\3\1\2\0\1\0\1\374\3\3
@@ -167,48 +169,53 @@ packets() {
 		end version_0 \0\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0
 		end version_2 \2\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0
 		end version_2_later $begin\2\4\0\1\0\4\0\0\1\1ab
-		end role_0 \1\1\0\1\0\10\0\0\0\0\0\0\0\0\0\0
-		end authorizer \1\1\0\1\0\10\0\0\0\2\0\0\0\0\0\0
-		end filter \1\1\0\1\0\10\0\0\0\3\0\0\0\0\0\0
-		end role_65535 \1\1\0\1\0\10\0\0\377\377\0\0\0\0\0\0
+		answer role_0 \1\1\0\1\0\10\0\0\0\0\0\0\0\0\0\0
+		answer authorizer \1\1\0\1\0\10\0\0\0\2\0\0\0\0\0\0
+		answer filter \1\1\0\1\0\10\0\0\0\3\0\0\0\0\0\0
+		answer role_65535 \1\1\0\1\0\10\0\0\377\377\0\0\0\0\0\0
 		end short_begin \1\1\0\1\0\1\0\0\0
 		end empty_begin \1\1\0\1\0\0\0\0
 		end long_begin \1\1\0\1\0\20\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0
 		end begin_id_0 \1\1\0\0\0\10\0\0\0\1\0\0\0\0\0\0
 		end begin_twice $begin$begin
-		end begin_other_id $begin\1\1\0\2\0\10\0\0\0\1\0\0\0\0\0\0
+		answer begin_other_id $begin\1\1\0\2\0\10\0\0\0\1\0\0\0\0\0\0
 		end begin_in_params $begin$params$begin
 		end begin_in_stdin $begin$end$begin
-		end begin_padded \1\1\0\1\0\10\10\0\0\1\0\0\0\0\0\0xxxxxxxx
-		end params_padded_at_end $begin$params\1\4\0\1\0\0\10\0xxxxxxxx$stdin
-		end stdin_padded_at_end $begin$params$end\1\5\0\1\0\0\10\0xxxxxxxx
+		wait begin_padded \1\1\0\1\0\10\10\0\0\1\0\0\0\0\0\0xxxxxxxx
+		answer params_padded_at_end $begin$params\1\4\0\1\0\0\10\0xxxxxxxx$stdin
+		answer stdin_padded_at_end $begin$params$end\1\5\0\1\0\0\10\0xxxxxxxx
 		end end_request \1\3\0\1\0\10\0\0\0\0\0\0\0\0\0\0
 		end end_request_later $begin\1\3\0\1\0\10\0\0\0\0\0\0\0\0\0\0
-		end params_first $params
-		end stdin_first $stdin
+		wait params_first $params
+		wait stdin_first $stdin
 		end stdin_before_params $begin$stdin
 		end stdin_in_params $begin$params$stdin
 		end stdout \1\6\0\1\0\1\0\0x
 		end stderr \1\7\0\1\0\1\0\0x
 		end data $begin$end\1\10\0\1\0\0\0\0
 		end data_in_params $begin$params\1\10\0\1\0\0\0\0
-		end get_values \1\11\0\0\0\0\0\0
-		end get_values_1 \1\11\0\0\0\20\0\0$conns
-		end get_values_4 \1\11\0\0\0\100\0\0$conns$conns$conns${conns}x
-		end get_values_padded \1\11\0\0\0\20\10\0${conns}xxxxxxxx
+		wait get_values \1\11\0\0\0\0\0\0
+		wait get_values_1 \1\11\0\0\0\20\0\0$conns
+		wait get_values_4 \1\11\0\0\0\100\0\0$conns$conns$conns${conns}x
+		wait get_values_padded \1\11\0\0\0\20\10\0${conns}xxxxxxxx
 		end get_values_lying \1\11\0\0\0\20\0\0\377\377\377\377\377\377\377\377aaaaaaaa
-		end get_values_in_request $begin\1\11\0\0\0\20\0\0$conns
-		end get_values_in_params $begin$params\1\11\0\0\0\20\0\0$conns
+		wait get_values_in_request $begin\1\11\0\0\0\20\0\0$conns
+		wait get_values_in_params $begin$params\1\11\0\0\0\20\0\0$conns
 		end get_values_of_request \1\11\0\1\0\20\0\0$conns
 		end get_values_result \1\12\0\0\0\0\0\0
 		end unknown_type_answer \1\13\0\0\0\10\0\0\0\0\0\0\0\0\0\0
-		end type_0 \1\0\0\0\0\0\0\0
-		end type_12 \1\14\0\0\0\0\0\0
+		wait type_0 \1\0\0\0\0\0\0\0
+		wait type_12 \1\14\0\0\0\0\0\0
+		end type_12_of_request \1\14\0\1\0\0\0\0
+		answer padded_all \1\1\0\1\0\10\377\0\0\1\0\0\0\0\0\0$pad255$live\1\4\0\1\0\0\377\0$pad255\1\5\0\1\0\0\377\0$pad255
+		answer values_and_request \1\11\0\0\0\20\0\0$conns$begin$live$end$stdin
+		answer type_99_and_request \1\143\0\0\0\0\0\0$begin$live$end$stdin
+		answer request_with_all \1\1\0\1\0\10\10\0\0\1\0\0\0\0\0\0xxxxxxxx\1\11\0\0\0\20\0\0$conns$live\1\4\0\2\0\4\0\0\1\1ab\1\143\0\0\0\0\0\0$end\1\5\0\1\0\0\10\0xxxxxxxx
 		end type_99 \1\143\0\1\0\0\0\0
 		end type_255 $begin\1\377\0\1\0\0\0\0
-		end begin_abort $begin$abort
-		end params_abort $begin$params$abort
-		end stdin_abort $begin$params$end\1\5\0\1\0\1\0\0x\1\2\0\1\0\0\0\0
+		answer begin_abort $begin$abort
+		answer params_abort $begin$params$abort
+		answer stdin_abort $begin$params$end\1\5\0\1\0\1\0\0x\1\2\0\1\0\0\0\0
 		wait abort $abort
 		wait abort_other_id \1\2\0\7\0\0\0\0
 		wait abort_twice $abort$abort
@@ -217,9 +224,9 @@ packets() {
 		answer request_and_noise $begin$live$end$stdin\377\377\377\377\377\377\377\377
 		answer request_and_get_values $begin$live$end$stdin\1\11\0\0\0\100\0\0$conns$conns$conns${conns}x
 		answer two_ids $begin$live$end$stdin\1\1\0\2\0\10\0\0\0\1\0\0\0\0\0\0
-		end mixed_ids $begin$params\1\4\0\2\0\4\0\0\1\1ab$end
-		end params_other_id $begin\1\4\0\2\0\0\0\0
-		end stdin_other_id $begin$params$end\1\5\0\2\0\0\0\0
+		wait mixed_ids $begin$params\1\4\0\2\0\4\0\0\1\1ab$end
+		wait params_other_id $begin\1\4\0\2\0\0\0\0
+		wait stdin_other_id $begin$params$end\1\5\0\2\0\0\0\0
 		end params_id_0 $begin\1\4\0\0\0\4\0\0\1\1ab
 		end overflow_name $begin\1\4\0\1\0\10\0\0\177\377\377\376\200\0\0\2$end$stdin
 		end overflow_both $begin\1\4\0\1\0\10\0\0\377\377\377\377\377\377\377\377$end$stdin
@@ -365,9 +372,13 @@ test_kept_idle() {
 		attack "$where" valid 200
 		assertEquals "$kind: one after the other" '200 200' \
 			"$answers $s200"
-		attack "$where" pipelined 20
-		assertTrue "$kind: all at once: $answers answers" \
-			"[ $answers -ge 1 ] && [ $answers = $s200 ]"
+		attack -t 200 "$where" pipelined 20
+		assertEquals "$kind: all at once" '20 20 0 1' \
+			"$answers $s200 $closed $open"
+		# Many more than a peer may send without a pause.
+		attack "$where" pipelined 500
+		assertTrue "$kind: far too many at once: $answers answers" \
+			"[ $answers -ge 60 ] && [ $answers = $s200 ]"
 		attack "$where" abort 20
 		assertTrue "$kind: aborted after the request: $answers answers" \
 			"[ $answers -ge 1 ]"

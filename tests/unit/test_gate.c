@@ -38,6 +38,7 @@ static int test_close(int fd);
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "fcgi_reply.c"
 #include "fcgi_scan.c"
 #include "gate_peer.c"
 #include "ratelimit.c"
@@ -252,6 +253,8 @@ static void test_next_while_busy(void)
 	close_gate();
 }
 
+/* Requests one after the other in one piece: libfcgi would take in the second
+ * one with the first, so each comes as a copy. */
 static void test_overrun(void)
 {
 	struct gate_conn *conn;
@@ -259,11 +262,169 @@ static void test_overrun(void)
 
 	open_gate(AF_UNIX, 10, NULL);
 	fd = client();
+	/* It is watched before: no further event tells of what is there. */
+	CHECK(turn() == NULL);
+	tell(fd, request, REQUEST_BYTES);
 	tell(fd, request, REQUEST_BYTES);
 	tell(fd, request, 1);
 	conn = turn();
-	CHECK(conn && gate_conn_spent(conn));
+	CHECK(conn && gate_conn_copied(conn) && !gate_conn_spent(conn));
+	CHECK_INT(gate_conn_length(conn), REQUEST_BYTES);
+	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
+	gate_return(gate, conn);
+	conn = turn();
+	CHECK(conn && gate_conn_copied(conn));
+	gate_return(gate, conn);
+	CHECK(turn() == NULL);
+	tell(fd, request + 1, REQUEST_BYTES - 1);
+	conn = turn();
+	CHECK(conn && !gate_conn_copied(conn));
+	take_request(conn);
 	drop(conn);
+	close(fd);
+	close_gate();
+}
+
+/* What the gate itself has replied. */
+static void hear(int fd, const char *bytes, size_t n)
+{
+	char reply[1024];
+
+	CHECK_INT(recv(fd, reply, sizeof(reply), MSG_DONTWAIT), n);
+	CHECK(memcmp(reply, bytes, n) == 0);
+}
+
+#define HEAR(fd, bytes) hear(fd, bytes, sizeof(bytes) - 1)
+
+static const char values[] = "\1\11\0\0\0\21\0\0\17\0FCGI_MPXS_CONNS"
+			     "\1\11\0\0\0\20\0\0\16\0FCGI_MAX_CONNS";
+#define VALUES_BYTES (sizeof(values) - 1)
+#define VALUES_REPLY                              \
+	"\1\12\0\0\0\22\0\0\17\1FCGI_MPXS_CONNS0" \
+	"\1\12\0\0\0\22\0\0\16\2FCGI_MAX_CONNS10"
+
+/* In pieces, in one piece, and with the request behind it. */
+static void test_values(int family)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(family, 10, NULL);
+	fd = client();
+	tell(fd, values, 20);
+	CHECK(turn() == NULL);
+	tell(fd, values + 20, VALUES_BYTES - 20);
+	tell(fd, request, REQUEST_BYTES);
+	conn = wait_request();
+	CHECK(conn && !gate_conn_copied(conn));
+	HEAR(fd, VALUES_REPLY);
+	take_request(conn);
+	gate_return(gate, conn);
+	CHECK(turn() == NULL);
+	/* Within a request: replied to at once, and not again. */
+	tell(fd, request, 16);
+	tell(fd, values, VALUES_BYTES);
+	while (!ended(fd) &&
+	       recv(fd, (char[1]){ 0 }, 1, MSG_DONTWAIT | MSG_PEEK) != 1)
+		CHECK(turn() == NULL);
+	CHECK(turn() == NULL);
+	HEAR(fd, VALUES_REPLY);
+	tell(fd, request + 16, REQUEST_BYTES - 16);
+	conn = wait_request();
+	CHECK(conn && gate_conn_copied(conn));
+	CHECK_INT(gate_conn_length(conn), REQUEST_BYTES);
+	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
+	CHECK_INT(recv(fd, (char[1]){ 0 }, 1, MSG_DONTWAIT), -1);
+	gate_return(gate, conn);
+	CHECK(turn() == NULL);
+	CHECK(!ended(fd));
+	close(fd);
+	close_gate();
+}
+
+static void test_second_request(void)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, request, 16);
+	tell(fd, "\1\1\0\2\0\10\0\0\0\1\1\0\0\0\0\0", 16);
+	CHECK(turn() == NULL);
+	HEAR(fd, "\1\3\0\2\0\10\0\0\0\0\0\0\1\0\0\0");
+	tell(fd, request + 16, REQUEST_BYTES - 16);
+	tell(fd, "\1\4\0\2\0\0\0\0\1\5\0\2\0\0\0\0", 16);
+	conn = turn();
+	CHECK(conn && gate_conn_copied(conn));
+	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
+	gate_return(gate, conn);
+	/* What is left of the second one is thrown away. */
+	CHECK(turn() == NULL);
+	tell(fd, request, REQUEST_BYTES);
+	take_request(turn());
+	close(fd);
+	close_gate();
+}
+
+/* An authorizer's request, on a connection that is kept and on one that is
+ * not. */
+static void test_unknown_role(void)
+{
+	char other[REQUEST_BYTES];
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	memcpy(other, request, sizeof(other));
+	other[9] = 2;
+	fd = client();
+	tell(fd, other, sizeof(other));
+	tell(fd, request, REQUEST_BYTES);
+	conn = turn();
+	HEAR(fd, "\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0");
+	take_request(conn);
+	gate_return(gate, conn);
+	other[10] = 0;
+	tell(fd, other, sizeof(other));
+	CHECK(turn() == NULL);
+	HEAR(fd, "\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0");
+	CHECK(ended(fd));
+	/* Not before the peer has read it. */
+	CHECK_INT(gate_connections(gate), 1);
+	close(fd);
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	close_gate();
+}
+
+/* A peer that asks for values without end, or does not read the replies. */
+static void test_values_flood(void)
+{
+	static char flood[40 * VALUES_BYTES];
+	int fd;
+	size_t i;
+
+	for (i = 0; i < sizeof(flood); i += VALUES_BYTES)
+		memcpy(flood + i, values, VALUES_BYTES);
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	tell(fd, flood, sizeof(flood));
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	/* The same within a request. */
+	fd = client();
+	tell(fd, request, 16);
+	tell(fd, flood, sizeof(flood));
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	close(fd);
+	/* Pairs that do not add up. */
+	fd = client();
+	tell(fd, "\1\11\0\0\0\2\0\0\1\1", 10);
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
 }
@@ -1041,6 +1202,11 @@ int main(void)
 	test_request();
 	test_next_while_busy();
 	test_overrun();
+	test_values(AF_UNIX);
+	test_values(AF_INET);
+	test_second_request();
+	test_unknown_role();
+	test_values_flood();
 	test_body(AF_UNIX);
 	test_body(AF_INET);
 	test_byte_by_byte();
