@@ -298,7 +298,8 @@ static char *openai_azure_url(const struct openai_azure *settings,
 		*root = '\0';
 		path = v1 ? "/openai/v1/models" : path;
 	}
-	if ((v1 && !conf_section_has(section, "api_version")) ||
+	/* Dates are versions of the older paths. */
+	if ((v1 && isdigit((unsigned char)*version)) ||
 	    strstr(endpoint, "api-version="))
 		version = "";
 	mark = path + strcspn(path, "?");

@@ -5,17 +5,23 @@
 #include "log.h"
 #include "text.h"
 
+#include <ctype.h>
+#include <fnmatch.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
-/* One variable and the key that it becomes. */
+/* One variable and the key that it becomes.  Of several for one key the first
+ * that is set counts. */
 struct settings_variable {
 	const char *section;
 	const char *kind;
 	const char *key;
 	const char *name;
-	bool secret; /* or may hold one, as a URL */
+	bool secret; /* or may hold one, as a URL; such a one makes a check, the
+			others belong to one */
 };
 
 /* clang-format off */
@@ -24,8 +30,20 @@ static const struct settings_variable settings_variables[] = {
 	{ "redis", "redis", "url", "REDIS_URL", true },
 	{ "openai", "openai", "api_key", "OPENAI_API_KEY", true },
 	{ "openai", "openai", "base_url", "OPENAI_BASE_URL", true },
+	{ "openai", "openai", "base_url", "OPENAI_API_BASE", true },
+	{ "openai", "openai", "base_url", "OPENAI_API_BASE_URL", true },
+	{ "openai", "openai", "base_url", "OPENAI_API_HOST", true },
+	{ "openai", "openai", "organization", "OPENAI_ORG_ID", false },
+	{ "openai", "openai", "organization", "OPENAI_ORGANIZATION", false },
+	{ "openai", "openai", "project", "OPENAI_PROJECT_ID", false },
 	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_ENDPOINT", true },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_BASE_URL", true },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_API_BASE", true },
 	{ "azure_openai", "azure-openai", "api_key", "AZURE_OPENAI_API_KEY", true },
+	{ "azure_openai", "azure-openai", "api_key", "AZURE_OPENAI_KEY", true },
+	{ "azure_openai", "azure-openai", "api_version", "AZURE_OPENAI_API_VERSION", false },
+	{ "azure_openai", "azure-openai", "api_version", "OPENAI_API_VERSION", false },
+	{ "azure_openai", "azure-openai", NULL, "AZURE_OPENAI_AD_TOKEN", true },
 	{ "service_bus", "servicebus", "connection_string", "AZURE_SERVICEBUS_CONNECTION_STRING", true },
 	{ "service_bus", "servicebus", "queue", "AZURE_SERVICEBUS_QUEUE", false },
 	{ "embedding_model", "model", "path", "EMBEDDING_MODEL", false },
@@ -49,24 +67,41 @@ static const char *settings_env(const char *name)
 	return *value ? value : NULL;
 }
 
+/* Sets a key to a variable, when that is set. */
+static void settings_env_set(struct conf *conf, const char *name,
+			     const char *section, const char *kind,
+			     const char *key)
+{
+	const struct conf_section *found = conf_section_find(conf, section);
+	const char *value = settings_env(name);
+	const char *before = found ? conf_section_get(found, key) : NULL;
+	bool bad = false;
+
+	if (!value)
+		return;
+	if (before) {
+		if (strcmp(before, value) != 0)
+			log_warn("%s is ignored: %s counts", name,
+				 conf_section_variable(found, key));
+		return;
+	}
+	if (!found)
+		bad = conf_set(conf, section, "kind", kind, name);
+	if (!bad)
+		bad = conf_set(conf, section, key, value, name);
+	if (bad)
+		log_err("%s: out of memory", name);
+}
+
 /* Adds a variable to its check, when it is set. */
 static void settings_env_add(struct conf *conf, const char *section,
 			     const char *name)
 {
 	const struct settings_variable *variable = settings_variables;
-	const char *value = settings_env(name);
-	bool bad = false;
 
-	if (!value)
-		return;
 	while (strcmp(variable->name, name) != 0)
 		variable++;
-	if (!conf_section_find(conf, section))
-		bad = conf_set(conf, section, "kind", variable->kind, name);
-	if (!bad)
-		bad = conf_set(conf, section, variable->key, value, name);
-	if (bad)
-		log_err("%s: out of memory", name);
+	settings_env_set(conf, name, section, variable->kind, variable->key);
 }
 
 /*
@@ -106,21 +141,96 @@ static void settings_env_database(struct conf *conf)
 }
 
 /*
+ * Adds all variables of a check of the table to a section of a kind, which is
+ * another one than the table's when OpenAI's variables describe a resource of
+ * Azure.  Of api_version, dates count: `preview` stands for other paths.
+ */
+static void settings_env_add_all(struct conf *conf, const char *of,
+				 const char *section, const char *kind)
+{
+	const struct settings_variable *row = settings_variables;
+	const char *value;
+	bool own;
+
+	for (; row < settings_variables + SETTINGS_VARIABLES; row++) {
+		value = settings_env(row->name);
+		own = strcmp(row->kind, kind) == 0;
+		if (strcmp(row->section, of) != 0 || !row->key || !value ||
+		    (strcmp(row->key, "api_version") == 0 &&
+		     !isdigit((unsigned char)*value)))
+			continue;
+		if (row->secret || (own && conf_section_find(conf, section)))
+			settings_env_set(conf, row->name, section, kind,
+					 own || strcmp(row->key, "base_url")
+						 ? row->key
+						 : "endpoint");
+	}
+}
+
+/* A variable of an unknown client that says where the key belongs: it must not
+ * be shown to somebody else. */
+static const char *settings_env_gateway(void)
+{
+	static const char *const names[] = {
+		"OPENAI_*_BASE=*",     "OPENAI_*HOST=*",
+		"OPENAI_*ENDPOINT=*",  "OPENAI_*PROXY_URL=*",
+		"OPENAI_*GATEWAY*=*",  "OPENAI_URL=*",
+		"OPENAI_*_BASE_URL=*", "OPENAI_API_URL=*",
+	};
+	char **at;
+	size_t i;
+
+	for (at = environ; *at; at++)
+		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (fnmatch(names[i], *at, 0) == 0 &&
+			    strpbrk(strchr(*at, '='), ".:/"))
+				return *at;
+	return NULL;
+}
+
+/* Refuses the check `openai` when it is not known who may see its key. */
+static void settings_env_doubt_openai(struct conf *conf, bool is_token)
+{
+	struct conf_section *section = conf_section_find(conf, "openai");
+	const char *gateway = settings_env_gateway();
+
+	conf_section_lenient(section);
+	if (is_token)
+		conf_mistake(conf, section, "api_key",
+			     "is not sent: OPENAI_API_TYPE says that it is a "
+			     "token of Entra ID; write a key, with "
+			     "OPENAI_API_TYPE=azure");
+	else if (!conf_section_has(section, "base_url") &&
+		 !conf_section_has(section, "endpoint") && gateway)
+		conf_mistake(conf, section, "api_key",
+			     "is not sent: %.*s may say where it belongs; set "
+			     "OPENAI_BASE_URL to that URL",
+			     (int)strcspn(gateway, "="), gateway);
+}
+
+/*
  * The check is called `openai` whoever serves the model; only when both are
  * set up do they need two names.  Half of Azure's two variables make a check,
  * too: it says that its credentials are not configured.
  */
 static void settings_env_openai(struct conf *conf)
 {
-	const char *azure = "openai";
+	const char *type = settings_env("OPENAI_API_TYPE"), *azure = "openai";
+	bool is_azure = type && strncasecmp(type, "azure", 5) == 0;
+	const struct conf_section *section;
 
 	if (settings_env("OPENAI_API_KEY")) {
-		settings_env_add(conf, "openai", "OPENAI_API_KEY");
-		settings_env_add(conf, "openai", "OPENAI_BASE_URL");
-		azure = "azure_openai";
+		settings_env_add_all(conf, "openai", "openai",
+				     is_azure ? "azure-openai" : "openai");
+		settings_env_doubt_openai(conf, is_azure && type[5]);
+		azure = is_azure ? "openai" : "azure_openai";
 	}
-	settings_env_add(conf, azure, "AZURE_OPENAI_ENDPOINT");
-	settings_env_add(conf, azure, "AZURE_OPENAI_API_KEY");
+	settings_env_add_all(conf, "azure_openai", azure, "azure-openai");
+	section = conf_section_find(conf, azure);
+	if (section && !conf_section_has(section, "api_key") &&
+	    settings_env("AZURE_OPENAI_AD_TOKEN"))
+		log_warn("AZURE_OPENAI_AD_TOKEN is not used: set "
+			 "AZURE_OPENAI_API_KEY");
 }
 
 /* A name as "BAAI/bge-small-en" says nothing about where the model is. */

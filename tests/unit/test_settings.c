@@ -48,6 +48,7 @@ const struct conf_key check_common_keys[] = {
 /* One record serves all fake kinds. */
 struct fake {
 	char *url, *api_key, *endpoint, *path, *marker;
+	char *organization, *project, *api_version;
 	char *made;
 };
 
@@ -59,11 +60,14 @@ static const struct conf_key url_keys[] = {
 static const struct conf_key openai_keys[] = {
 	{ "api_key", CONF_STR, FAKE(api_key), CONF_SECRET, "the key" },
 	{ "base_url", CONF_STR, FAKE(url), CONF_URL, "where" },
+	{ "organization", CONF_STR, FAKE(organization), 0, "who" },
+	{ "project", CONF_STR, FAKE(project), 0, "for what" },
 	CONF_END
 };
 static const struct conf_key azure_keys[] = {
 	{ "api_key", CONF_STR, FAKE(api_key), CONF_SECRET, "the key" },
 	{ "endpoint", CONF_STR, FAKE(endpoint), CONF_URL, "where" },
+	{ "api_version", CONF_STR, FAKE(api_version), 0, "which" },
 	CONF_END
 };
 static const struct conf_key servicebus_keys[] = {
@@ -172,6 +176,21 @@ static const char *const variables[] = {
 	"OPENAI_BASE_URL",
 	"AZURE_OPENAI_ENDPOINT",
 	"AZURE_OPENAI_API_KEY",
+	"OPENAI_API_BASE",
+	"OPENAI_API_BASE_URL",
+	"OPENAI_API_HOST",
+	"OPENAI_API_TYPE",
+	"OPENAI_API_VERSION",
+	"OPENAI_GATEWAY_ENDPOINT",
+	"OPENAI_HOST",
+	"OPENAI_ORG_ID",
+	"OPENAI_ORGANIZATION",
+	"OPENAI_PROJECT_ID",
+	"OPENAI_PROXY_URL",
+	"AZURE_OPENAI_AD_TOKEN",
+	"AZURE_OPENAI_API_VERSION",
+	"AZURE_OPENAI_BASE_URL",
+	"AZURE_OPENAI_KEY",
 	"AZURE_SERVICEBUS_CONNECTION_STRING",
 	"AZURE_SERVICEBUS_QUEUE",
 	"EMBEDDING_MODEL",
@@ -883,6 +902,214 @@ static void test_environment(void)
 	clear_environment();
 }
 
+/* Where the key of OpenAI goes: to the base that is named, however it is
+ * named, or nowhere. */
+static const struct {
+	const char *set[4][2];
+	const char *checks; /* of the first: its kind, and where */
+	const char *where, *key, *refused, *logged;
+} openai_rows[] = {
+#define KEY                              \
+	{                                \
+		"OPENAI_API_KEY", "sk-1" \
+	}
+	{ { KEY }, "openai:openai", "", "sk-1", NULL, "" },
+	{ { KEY, { "OPENAI_API_BASE", "http://gw/v1" } },
+	  "openai:openai",
+	  "http://gw/v1",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY, { "OPENAI_API_BASE_URL", "http://gw/v1" } },
+	  "openai:openai",
+	  "http://gw/v1",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY, { "OPENAI_API_HOST", "http://gw" } },
+	  "openai:openai",
+	  "http://gw",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY, { "OPENAI_BASE_URL", "" }, { "OPENAI_API_BASE", "http://b" } },
+	  "openai:openai",
+	  "http://b",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY,
+	    { "OPENAI_API_BASE", "http://b" },
+	    { "OPENAI_BASE_URL", "http://a" } },
+	  "openai:openai",
+	  "http://a",
+	  "sk-1",
+	  NULL,
+	  "OPENAI_API_BASE is ignored: OPENAI_BASE_URL counts\n" },
+	{ { KEY,
+	    { "OPENAI_API_BASE", "http://a" },
+	    { "OPENAI_BASE_URL", "http://a" } },
+	  "openai:openai",
+	  "http://a",
+	  "sk-1",
+	  NULL,
+	  "" },
+	/* nobody knows these */
+	{ { KEY, { "OPENAI_GATEWAY_ENDPOINT", "https://gw" } },
+	  "openai:openai",
+	  "",
+	  NULL,
+	  "is not sent: OPENAI_GATEWAY_ENDPOINT may say where it belongs; set "
+	  "OPENAI_BASE_URL to that URL",
+	  NULL },
+	{ { KEY, { "OPENAI_HOST", "gw.internal" } },
+	  "openai:openai",
+	  "",
+	  NULL,
+	  "is not sent: OPENAI_HOST may say where it belongs; set "
+	  "OPENAI_BASE_URL to that URL",
+	  NULL },
+	{ { KEY, { "OPENAI_PROXY_URL", "http://gw/v1" } },
+	  "openai:openai",
+	  "",
+	  NULL,
+	  "is not sent: OPENAI_PROXY_URL may say where it belongs; set "
+	  "OPENAI_BASE_URL to that URL",
+	  NULL },
+	/* no address, or no doubt */
+	{ { KEY, { "OPENAI_HOST", "openai" } },
+	  "openai:openai",
+	  "",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY,
+	    { "OPENAI_HOST", "gw.internal" },
+	    { "OPENAI_BASE_URL", "http://a" } },
+	  "openai:openai",
+	  "http://a",
+	  "sk-1",
+	  NULL,
+	  "" },
+	/* Azure, by the variables of OpenAI and by its own */
+	{ { KEY,
+	    { "OPENAI_API_TYPE", "azure" },
+	    { "OPENAI_API_BASE", "https://x.openai.azure.com" },
+	    { "OPENAI_API_VERSION", "2024-02-01" } },
+	  "openai:azure-openai",
+	  "https://x.openai.azure.com",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY, { "OPENAI_API_TYPE", "Azure" } },
+	  "openai:azure-openai",
+	  "",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY,
+	    { "OPENAI_API_TYPE", "azure" },
+	    { "AZURE_OPENAI_ENDPOINT", "https://x" } },
+	  "openai:azure-openai",
+	  "https://x",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { KEY,
+	    { "OPENAI_API_TYPE", "azure_ad" },
+	    { "OPENAI_API_BASE", "https://x" } },
+	  "openai:azure-openai",
+	  "https://x",
+	  NULL,
+	  "is not sent: OPENAI_API_TYPE says that it is a token of Entra ID; "
+	  "write a key, with OPENAI_API_TYPE=azure",
+	  NULL },
+	{ { KEY, { "OPENAI_API_TYPE", "open_ai" } },
+	  "openai:openai",
+	  "",
+	  "sk-1",
+	  NULL,
+	  "" },
+	{ { { "AZURE_OPENAI_BASE_URL", "https://x/openai/v1" },
+	    { "AZURE_OPENAI_KEY", "az-1" } },
+	  "openai:azure-openai",
+	  "https://x/openai/v1",
+	  "az-1",
+	  NULL,
+	  "" },
+	{ { { "AZURE_OPENAI_ENDPOINT", "https://x" },
+	    { "AZURE_OPENAI_AD_TOKEN", "ey.J" } },
+	  "openai:azure-openai",
+	  "https://x",
+	  "",
+	  NULL,
+	  "AZURE_OPENAI_AD_TOKEN is not used: set AZURE_OPENAI_API_KEY\n" },
+	{ { { "AZURE_OPENAI_ENDPOINT", "https://x" },
+	    { "OPENAI_HOST", "gw.internal" } },
+	  "openai:azure-openai",
+	  "https://x",
+	  "",
+	  NULL,
+	  "" },
+	{ { { "OPENAI_API_VERSION", "2024-02-01" },
+	    { "OPENAI_ORG_ID", "org-1" } },
+	  "",
+	  NULL,
+	  NULL,
+	  NULL,
+	  NULL },
+};
+
+static void test_openai_variables(void)
+{
+	const struct conf_refusal *refusal;
+	const struct fake *fake;
+	size_t i, j;
+
+	for (i = 0; i < sizeof(openai_rows) / sizeof(openai_rows[0]); i++) {
+		clear_environment();
+		for (j = 0; j < 4 && openai_rows[i].set[j][0]; j++)
+			setenv(openai_rows[i].set[j][0],
+			       openai_rows[i].set[j][1], 1);
+		CHECK_INT(load(NULL), 0);
+		CHECK_STR(checks(), openai_rows[i].checks);
+		if (settings.n) {
+			fake = fake_at(0);
+			refusal = settings.checks[0].refusal;
+			CHECK(!refusal == !openai_rows[i].refused);
+			if (refusal && openai_rows[i].refused)
+				CHECK(strstr(refusal->sentence,
+					     openai_rows[i].refused));
+			CHECK_STR(*openai_rows[i].checks &&
+						  strstr(checks(), "azure")
+					  ? fake->endpoint
+					  : fake->url,
+				  openai_rows[i].where);
+			if (openai_rows[i].key)
+				CHECK_STR(fake->api_key, openai_rows[i].key);
+		}
+		if (openai_rows[i].logged)
+			CHECK_STR(logged, openai_rows[i].logged);
+		done();
+	}
+	clear_environment();
+	setenv("OPENAI_API_KEY", "sk-1", 1);
+	setenv("OPENAI_ORGANIZATION", "org-1", 1);
+	setenv("OPENAI_PROJECT_ID", "proj-1", 1);
+	setenv("AZURE_OPENAI_ENDPOINT", "https://x", 1);
+	setenv("OPENAI_API_VERSION", "preview", 1);
+	setenv("AZURE_OPENAI_API_VERSION", "2024-06-01", 1);
+	setenv("AZURE_OPENAI_AD_TOKEN", "ey.J", 1);
+	CHECK_INT(load(NULL), 0);
+	CHECK_STR(checks(), "openai:openai azure_openai:azure-openai");
+	CHECK_STR(fake_at(0)->organization, "org-1");
+	CHECK_STR(fake_at(0)->project, "proj-1");
+	CHECK_STR(fake_at(1)->api_version, "2024-06-01");
+	CHECK_STR(getenv("AZURE_OPENAI_AD_TOKEN"), "");
+	done();
+	clear_environment();
+}
+
 static void test_environment_keys(void)
 {
 	setenv("AZURE_OPENAI_ENDPOINT", "https://a", 1);
@@ -1072,6 +1299,7 @@ int main(void)
 	test_hidden();
 	test_print();
 	test_environment();
+	test_openai_variables();
 	test_environment_keys();
 	test_refused();
 	test_no_check();
