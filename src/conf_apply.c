@@ -335,6 +335,35 @@ static char *conf_read_value_file(struct conf *conf,
 	return NULL;
 }
 
+/* Names what a secret cannot be, where a server would only say that it is
+ * wrong.  In a file of its own it is taken as it is. */
+static bool conf_judge_secret(const struct conf_apply *apply,
+			      const struct conf_entry *entry,
+			      const struct conf_place *place)
+{
+	const struct conf_key *key = entry->row;
+	const char *wrong = NULL;
+
+	if (key->flags & CONF_SECRET && entry->commented)
+		conf_warn(apply->conf, apply->section, key->name,
+			  "what stands behind \" ;\" is a comment and no part "
+			  "of the secret; if it is, write %s_file",
+			  key->name);
+	/* "$${" was meant as it stands. */
+	if (entry->line && strstr(entry->written, "$${"))
+		return true;
+	if (key->flags & CONF_SECRET)
+		wrong = conf_secret_wrong(entry->value);
+	else if (key->flags & CONF_URL)
+		wrong = conf_secret_wrong_in_url(entry->value);
+	if (wrong)
+		conf_collect(apply->conf, place,
+			     "the value %s (if it is right as it is, put it "
+			     "into a file and name that with %s_file)",
+			     wrong, key->name);
+	return !wrong;
+}
+
 static void conf_apply_entry(const struct conf_apply *apply,
 			     const struct conf_entry *entry, bool from_file,
 			     void *record)
@@ -362,6 +391,8 @@ static void conf_apply_entry(const struct conf_apply *apply,
 	conf_keep_secret(apply->conf, key, text);
 	if (key->flags & (CONF_SECRET | CONF_URL) && entry->line)
 		conf_expand_was_secret(apply->conf, entry->written);
+	if (!from_file && !conf_judge_secret(apply, entry, &place))
+		return;
 	if (conf_store(apply->conf, key, record, text, words, sizeof(words))) {
 		conf_call(called, sizeof(called), key, entry, from_file);
 		conf_collect(apply->conf, &place, "%s %s", called, words);

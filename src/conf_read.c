@@ -19,6 +19,7 @@ struct conf_reader {
 	bool lost;  /* below a heading with a mistake */
 	bool full;  /* of sections, which was said */
 	bool colon; /* the line is "key : value" */
+	bool cut;   /* its comment may be the end of the value */
 };
 
 static struct conf_place conf_reader_place(const struct conf_reader *reader)
@@ -31,6 +32,19 @@ static struct conf_place conf_reader_place(const struct conf_reader *reader)
 }
 
 /* ---- key = value ---- */
+
+/* Whether the comment in a line may be the end of a value: "secret ;rest". */
+static bool conf_is_cut(const char *line)
+{
+	const char *at = line + strcspn(line, "=:");
+
+	while ((at = strchr(at, ';'))) {
+		if (strchr(CONF_BLANKS, at[-1]))
+			return at[1] && !strchr(CONF_BLANKS, at[1]);
+		at++;
+	}
+	return false;
+}
 
 static void conf_read_entry(struct conf_reader *reader, const char *key,
 			    const char *written)
@@ -60,6 +74,7 @@ static void conf_read_entry(struct conf_reader *reader, const char *key,
 		conf_collect_warning(reader->conf, &place,
 				     "write \"key = value\"; with \":\" it "
 				     "works until 2.0");
+	entry->commented = reader->cut;
 	entry->variable = conf_expand_sole(reader->conf, written);
 	entry->value = conf_expand(reader->conf, &place, written);
 }
@@ -167,6 +182,7 @@ static void conf_read_line(struct conf_reader *reader, char *line)
 	}
 	/* inih takes either for the end of the key. */
 	reader->colon = start[strcspn(start, "=:")] == ':';
+	reader->cut = conf_is_cut(line);
 	bad = ini_parse_string(line, conf_on_entry, reader);
 	if (bad < 0)
 		conf_out_of_memory(reader->conf);

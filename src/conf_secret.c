@@ -187,6 +187,64 @@ void conf_secret_print_url(FILE *to, const char *url)
 	fputs(url + from, to);
 }
 
+/* ---- what a secret cannot be ---- */
+
+/* What stands for a secret in the templates of shells, Python, Helm, Azure and
+ * manuals, and was not replaced. */
+static bool conf_is_placeholder(const char *text, size_t len)
+{
+	static const char *const patterns[] = {
+		"${*}",		"$(*)",
+		"%(*)s",	"{{*}}",
+		"<*>",		"#{*}#",
+		"%[A-Z_]*%",	"@Microsoft.KeyVault(*)",
+		"\\[YOUR-*\\]", "\\[your-*\\]",
+	};
+	char copy[256];
+	size_t i;
+
+	if (len < 2 || len >= sizeof(copy))
+		return false;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
+		if (fnmatch(patterns[i], copy, 0) == 0)
+			return true;
+	return copy[0] == '$' && !isdigit((unsigned char)copy[1]) &&
+	       strspn(copy + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") ==
+		       len - 1;
+}
+
+const char *conf_secret_wrong(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len == 0)
+		return NULL;
+	if (isspace((unsigned char)text[0]) ||
+	    isspace((unsigned char)text[len - 1]))
+		return "begins or ends with a blank";
+	if (len > 1 && strchr("\"'", text[0]) && text[len - 1] == text[0])
+		return "stands in quotes; write it without them";
+	if (conf_is_placeholder(text, len))
+		return "is a placeholder that was not replaced";
+	return NULL;
+}
+
+const char *conf_secret_wrong_in_url(const char *url)
+{
+	struct conf_spans spans = conf_find_spans(url);
+	size_t i;
+
+	if (spans.last_is_query)
+		spans.n--;
+	for (i = 0; i < spans.n; i++)
+		if (conf_is_placeholder(url + spans.at[i].start,
+					spans.at[i].len))
+			return "has a placeholder where a password belongs";
+	return NULL;
+}
+
 /* ---- registering ---- */
 
 /* Undoes the percent-encoding, and the quoting of connection strings. */

@@ -15,6 +15,11 @@ bool conf_secret_in_url(const char *url);
 /* Writes the URL with asterisks for what is secret. */
 void conf_secret_print_url(FILE *to, const char *url);
 
+/* What is wrong with a secret as it stands, or with those in a URL, to go on
+ * behind "the value"; NULL: nothing. */
+const char *conf_secret_wrong(const char *text);
+const char *conf_secret_wrong_in_url(const char *url);
+
 /* Calls text_secret() with each secret, decoded.  -1 when out of memory. */
 int conf_secret_register_url(const char *url)
 	__attribute__((warn_unused_result));

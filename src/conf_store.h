@@ -29,6 +29,7 @@ struct conf_entry {
 	const char *origin;	    /* file or variable */
 	int line;		    /* 0: origin is no file */
 	const char *variable; /* the value is this variable, and no more */
+	bool commented; /* there is a " ;" in its line, and no blank behind */
 };
 
 struct conf_section {

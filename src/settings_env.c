@@ -282,13 +282,19 @@ void settings_env_read(struct conf *conf)
 
 void settings_env_names(char *to, size_t size)
 {
+	const struct settings_variable *row = settings_variables, *last = NULL;
 	size_t i, len = 0;
 
 	*to = '\0';
-	for (i = 0; i < SETTINGS_VARIABLES && len < size; i++)
+	for (i = 0; i < SETTINGS_VARIABLES && len < size; i++, row++) {
+		/* Other names for the same are in the manual. */
+		if (!row->key || (last && strcmp(row->key, last->key) == 0 &&
+				  strcmp(row->section, last->section) == 0))
+			continue;
 		len += (size_t)snprintf(to + len, size - len, "%s%s",
-					i ? ", " : "",
-					settings_variables[i].name);
+					len ? ", " : "", row->name);
+		last = row;
+	}
 }
 
 /* In place, where the kernel finds it for /proc/PID/environ; the variable

@@ -489,4 +489,32 @@ test_environment() {
 	stop variable
 }
 
+# The old name of the base; the key of a gateway goes nowhere else.
+test_environment_old_names() {
+	start_api gateway "$ok"
+	! running health || stop health
+	mark_log
+	install_health
+	OPENAI_API_KEY=sk-Secret-gateway \
+		OPENAI_API_BASE=http://127.0.0.1:$peer_port/v1 \
+		OPENAI_ORGANIZATION=org-1 OPENAI_PROJECT_ID=proj-1 \
+		"$health_program" --once ready >"$scratch/once" 2>&1
+	assertEquals 'exit status' 0 $?
+	assert_asked gateway 'GET /v1/models HTTP/1.1' \
+		'Authorization: Bearer sk-Secret-gateway' \
+		'OpenAI-Organization: org-1' 'OpenAI-Project: proj-1'
+	OPENAI_API_KEY=sk-Secret-gateway \
+		OPENAI_GATEWAY_HOST=127.0.0.1:$peer_port \
+		"$health_program" --once ready >"$scratch/once" 2>&1
+	assertEquals 'exit status' 1 $?
+	assertContains "$(cat "$scratch/once")" '"code":"config"'
+	assertContains "$(cat "$scratch/once")" 'OPENAI_GATEWAY_HOST may say'
+	stop gateway
+	OPENAI_API_KEY='"sk-Secret-quoted"' \
+		"$health_program" --once ready >"$scratch/once" 2>&1
+	assertEquals 'exit status' 1 $?
+	assertContains "$(cat "$scratch/once")" 'stands in quotes'
+	assertNotContains "$(cat "$scratch/once")" Secret-quoted
+}
+
 . "$SHUNIT2"

@@ -752,6 +752,15 @@ static void test_value_files(void)
 	CHECK(conf_section_has(conf_section_at(conf, 0), "password"));
 	CHECK(conf_section_get(conf_section_at(conf, 0), "password") == NULL);
 
+	/* here it is taken as it is */
+	put("quoted", "\"pw-1\"", 6);
+	snprintf(text, sizeof(text), "[s]\npassword_file = %s\n",
+		 in_folder("quoted"));
+	apply(text);
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(all.password, "\"pw-1\"");
+	unlink(in_folder("quoted"));
+
 	/* from the folder of the configuration file; any key */
 	apply_here("[s]\npassword_file = crlf\ncount_file = count\n"
 		   "url_file = two\nca_file_file = secret\n"
@@ -983,6 +992,140 @@ static void test_secrets(void)
 	text_forget_secrets();
 }
 
+static const char in_quotes[] = "stands in quotes; write it without them",
+		  padded[] = "begins or ends with a blank",
+		  placeholder[] = "is a placeholder that was not replaced",
+		  in_url[] = "has a placeholder where a password belongs";
+
+/* What a variable holds; typed, blanks at the ends do not count. */
+static const struct {
+	const char *key, *value, *wrong;
+} odd_rows[] = {
+	{ "password", "\"pw-1\"", in_quotes },
+	{ "password", "'pw-1'", in_quotes },
+	{ "token", "\"\"", in_quotes },
+	{ "password", " pw-1", padded },
+	{ "password", "pw-1\t", padded },
+	{ "password", "pw-1\n\n", padded },
+	{ "password", "$DB_PASSWORD", placeholder },
+	{ "password", "${DB_PASSWORD}", placeholder },
+	{ "password", "$(DB_PASSWORD)", placeholder },
+	{ "password", "%(db_password)s", placeholder },
+	{ "password", "%DB_PASSWORD%", placeholder },
+	{ "password", "{{X}}", placeholder },
+	{ "password", "{{ .Values.password }}", placeholder },
+	{ "token", "<your-key>", placeholder },
+	{ "password", "#{Password}#", placeholder },
+	{ "password", "@Microsoft.KeyVault(SecretUri=https://v/s)",
+	  placeholder },
+	{ "url", "redis://:$REDIS_PASSWORD@h", in_url },
+	{ "url", "postgresql://u:[YOUR-PASSWORD]@db/d", in_url },
+	{ "url", "postgresql://u:<password>@db/d?a=b", in_url },
+	{ "url", "host=db password={{pw}}", in_url },
+	/* what a secret can be */
+	{ "password", "pw-1\n", NULL },
+	{ "password", "pw 1", NULL },
+	{ "password", "\"", NULL },
+	{ "password", "\"pw", NULL },
+	{ "password", "pw'", NULL },
+	{ "password", "$", NULL },
+	{ "password", "$ecret", NULL },
+	{ "password", "$1", NULL },
+	{ "password", "$A$B", NULL },
+	{ "password", "a${X}", NULL },
+	{ "password", "${X}b", NULL },
+	{ "password", "<a", NULL },
+	{ "password", "%a%", NULL },
+	{ "password", "{x}", NULL },
+	{ "url", "redis://:p$W@h/<x>", NULL },
+	{ "url", "http://h/?q=<x>", NULL },
+	{ "name", "\"quoted\"", NULL },
+	{ "name", "<n>", NULL },
+};
+
+static void test_odd_secrets(void)
+{
+	const struct conf_refusal *refusal;
+	struct conf_target target = { keys, &all };
+	struct conf_section *section;
+	char text[256];
+	size_t i;
+
+	for (i = 0; i < sizeof(odd_rows) / sizeof(odd_rows[0]); i++) {
+		setenv("T_ODD", odd_rows[i].value, 1);
+		snprintf(text, sizeof(text), "[s]\n%s = ${T_ODD}\n",
+			 odd_rows[i].key);
+		conf_destroy(conf);
+		conf = conf_create();
+		conf_read_text(conf, "t", text);
+		section = conf_section_at(conf, 0);
+		conf_section_lenient(section);
+		conf_apply(conf, section, &target, 1);
+		CHECK_STR(mistakes(), "");
+		refusal = conf_section_refusal(conf, section);
+		CHECK(!refusal == !odd_rows[i].wrong);
+		if (!refusal != !odd_rows[i].wrong)
+			printf("\t%s\n", odd_rows[i].value);
+		if (refusal && odd_rows[i].wrong)
+			CHECK(strstr(refusal->sentence, odd_rows[i].wrong));
+		if (refusal)
+			CHECK(!strstr(refusal->sentence, "pw-1"));
+		/* overwritten and masked all the same */
+		if (strcmp(odd_rows[i].key, "name") != 0)
+			CHECK_STR(conf_secret_variable_at(conf, 0), "T_ODD");
+	}
+	unsetenv("T_ODD");
+	apply("[s]\npassword = \"pw-1\"\n");
+	CHECK_STR(mistakes(),
+		  "t:2: [s] password: the value stands in quotes; write it "
+		  "without them (if it is right as it is, put it into a file "
+		  "and name that with password_file)");
+	apply("[s]\npassword = <pw-1>\n");
+	CHECK(strstr(mistakes(), placeholder) != NULL);
+	/* meant as they stand */
+	apply("[s]\npassword = $${X}\nurl = redis://:$${Y}@h\n");
+	CHECK_STR(mistakes(), "");
+	CHECK_STR(all.password, "${X}");
+	text_forget_secrets();
+}
+
+/* A comment, or the end of a secret?  Whoever wrote it knows. */
+static void test_cut_secrets(void)
+{
+	static const char warned[] =
+		"t:2: [s] password: what stands behind \" ;\" is a comment and "
+		"no part of the secret; if it is, write password_file";
+	static const struct {
+		const char *line, *value;
+		bool warns;
+	} rows[] = {
+		{ "password = ab ;cd", "ab", true },
+		{ "password = ab\t;cd", "ab", true },
+		{ "password = ;cd", "", true },
+		{ "password = ab;cd", "ab;cd", false },
+		{ "password = ab;cd ;ef", "ab;cd", true },
+		{ "password = ab ; the comment", "ab", false },
+		{ "password = ab ;", "ab", false },
+		{ "name = ab ;cd", "ab", false },
+	};
+	char text[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), "[s]\n%s\n", rows[i].line);
+		apply(text);
+		CHECK_STR(mistakes(), "");
+		CHECK_STR(strncmp(rows[i].line, "name", 4) ? all.password
+							   : all.name,
+			  rows[i].value);
+		if (rows[i].warns)
+			CHECK_STR(conf_warning_at(conf, 0), warned);
+		else
+			CHECK(!conf_warning_at(conf, 0));
+	}
+	text_forget_secrets();
+}
+
 /* ---- printing ---- */
 
 /* What is printed reads back as the same. */
@@ -1078,6 +1221,8 @@ int main(void)
 	test_required();
 	test_urls();
 	test_secrets();
+	test_odd_secrets();
+	test_cut_secrets();
 	test_print();
 	test_garbage();
 	conf_destroy(conf);
