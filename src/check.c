@@ -362,8 +362,7 @@ static void check_refuse(struct check *check)
 
 	snprintf(result.error, sizeof(result.error),
 		 "%.50s cannot be used, see the log", refusal->variable);
-	text_show_ends(result.detail, sizeof(result.detail),
-		       refusal->sentence);
+	text_show_ends(result.detail, sizeof(result.detail), refusal->sentence);
 	check_finish(check, result);
 }
 

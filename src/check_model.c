@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "offload.h"
@@ -21,6 +22,8 @@
 /* Linux gives no process a higher number (PID_MAX_LIMIT): what a marker says
  * beyond that is a time or the like. */
 #define MODEL_PID_MAX (4 * 1024 * 1024)
+/* The clock of a file server may be behind ours by so much. */
+#define MODEL_SKEW_MS 2000
 
 struct model_settings {
 	char *path;
@@ -49,7 +52,7 @@ static const struct conf_key model_keys[] = {
 	{ "path", CONF_STR, FIELD(path), "", "0", "4095", CONF_PATH,
 	  "the model file: must exist and not be empty" },
 	{ "marker", CONF_STR, FIELD(marker), "", "0", "4095", CONF_PATH,
-	  "a file written when the model is loaded; a pid in it must be alive" },
+	  "written when the model is loaded; the process in it must be alive" },
 	{ "mapped", CONF_STR, FIELD(mapped), "", "0", "4095", CONF_PATH,
 	  "a model file that the process of the marker must have mapped" },
 	CONF_END
@@ -130,13 +133,20 @@ static pid_t model_parse_pid(const char *text)
 	return pid <= MODEL_PID_MAX ? (pid_t)pid : 0;
 }
 
-/* *pid is 0 when the marker holds none. */
-static bool model_read_marker(struct model_job *job, pid_t *pid)
+/* What a marker says of the process that wrote it. */
+struct model_marker {
+	pid_t pid;	    /* 0: nothing */
+	long long start;    /* field 22 of proc_pid_stat(5); -1: nothing */
+	int64_t written_ms; /* wall clock */
+};
+
+static bool model_read_marker(struct model_job *job,
+			      struct model_marker *marker)
 {
 	struct stat status;
-	char text[64];
+	const char *start;
+	char text[128];
 
-	*pid = 0;
 	if (stat(job->marker, &status))
 		return model_end_errno(
 			job, "not loaded yet: marker file does not exist",
@@ -148,37 +158,99 @@ static bool model_read_marker(struct model_job *job, pid_t *pid)
 		return model_end_errno(
 			job, "not loaded yet: marker file does not exist",
 			"marker file");
-	*pid = model_parse_pid(text);
+	marker->pid = model_parse_pid(text);
+	marker->written_ms = (int64_t)status.st_mtim.tv_sec * 1000 +
+			     status.st_mtim.tv_nsec / 1000000;
+	start = strstr(text, " start=");
+	if (start && marker->pid)
+		marker->start = strtoll(start + strlen(" start="), NULL, 10);
 	return true;
 }
 
-/* The state letter of /proc/PID/stat; the name before it, in parentheses, may
- * hold anything.  0: not known (proc(5) may be mounted with hidepid). */
-static char model_process_state(pid_t pid)
+/* State and start from /proc/PID/stat; the name before them, in parentheses,
+ * may hold anything.  0 and -1: not known (proc(5) mounted with hidepid). */
+static void model_read_process(pid_t pid, char *state, long long *start)
 {
 	char path[64], text[512];
 	const char *end;
 
+	*state = 0;
+	*start = -1;
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (model_read(path, text, sizeof(text)) < 0)
-		return 0;
+		return;
 	end = strrchr(text, ')');
-	return end && end[1] == ' ' ? end[2] : 0;
+	if (end)
+		sscanf(end + 1,
+		       " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+		       "%*s %*s %*s %*s %*s %*s %lld",
+		       state, start);
 }
 
-static bool model_process_lives(struct model_job *job, pid_t pid)
+/* When a process started, on the wall clock. */
+static int64_t model_start_ms(long long start)
 {
+	struct timespec now, up;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return (int64_t)(now.tv_sec - up.tv_sec) * 1000 +
+	       (now.tv_nsec - up.tv_nsec) / 1000000 +
+	       start * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+/*
+ * Whether the process is the one that wrote the marker.  A number alone may
+ * have gone to a later process, or be that of a process in another pid
+ * namespace: another container, whose processes are not seen here.
+ */
+static bool model_is_writer(struct model_job *job,
+			    const struct model_marker *marker, long long start)
+{
+	int pid = (int)marker->pid;
+
+	if (marker->start >= 0 && start < 0)
+		return model_end(job, RESULT_INTERNAL,
+				 "start of process %d cannot be read", pid);
+	if (marker->start >= 0
+		    ? marker->start != start
+		    : start >= 0 && model_start_ms(start) >
+					    marker->written_ms + MODEL_SKEW_MS)
+		return model_end(job, RESULT_MISSING,
+				 "process %d did not write the marker: it "
+				 "started at another time",
+				 pid);
+	/* What it has mapped proves more. */
+	if (marker->start >= 0 || job->mapped[0])
+		return true;
+	if (pid == getpid())
+		return model_end(job, RESULT_MISMATCH,
+				 "process %d of the marker is health.fcgi: "
+				 "written in another container?",
+				 pid);
+	if (pid == 1)
+		return model_end(job, RESULT_MISMATCH,
+				 "process 1 of the marker may be any "
+				 "container's: write start=, too");
+	return true;
+}
+
+static bool model_process_lives(struct model_job *job,
+				const struct model_marker *marker)
+{
+	pid_t pid = marker->pid;
+	long long start;
 	char state;
 
 	/* EPERM: somebody else's, but there. */
 	if (kill(pid, 0) && errno == ESRCH)
 		return model_end(job, RESULT_MISSING,
 				 "process %d of the marker is gone", (int)pid);
-	state = model_process_state(pid);
+	model_read_process(pid, &state, &start);
 	if (state == 'Z' || state == 'X')
 		return model_end(job, RESULT_MISSING, "process %d is a zombie",
 				 (int)pid);
-	return true;
+	return model_is_writer(job, marker, start);
 }
 
 /*
@@ -252,22 +324,22 @@ static bool model_is_mapped(struct model_job *job, pid_t pid,
 
 static bool model_look(struct model_job *job)
 {
+	struct model_marker marker = { .start = -1 };
 	struct stat status;
-	pid_t pid = 0;
 
 	if (job->path[0] && !model_look_at_file(job, job->path, &status))
 		return false;
-	if (job->marker[0] && !model_read_marker(job, &pid))
+	if (job->marker[0] && !model_read_marker(job, &marker))
 		return false;
-	if (pid && !model_process_lives(job, pid))
+	if (marker.pid && !model_process_lives(job, &marker))
 		return false;
 	if (!job->mapped[0])
 		return true;
-	if (!pid)
+	if (!marker.pid)
 		return model_end(job, RESULT_MISMATCH,
 				 "marker file holds no process id");
 	return model_look_at_file(job, job->mapped, &status) &&
-	       model_is_mapped(job, pid, &status);
+	       model_is_mapped(job, marker.pid, &status);
 }
 
 static void model_work(void *copy)

@@ -7,8 +7,9 @@ What health.fcgi looks at (health.conf beside this file):
 - /ping answers while the application answers at all.  It is "async" and waits
   for nobody, so that what it tells is about the event loop, and not about a
   dependency: those are asked by health.fcgi itself.
-- The marker is written once the model is loaded, and holds our process id:
-  a marker that an earlier, crashed process left behind proves nothing.
+- The marker is written once the model is loaded, and holds our process id and
+  start time: a marker that an earlier, crashed process left behind, or one of
+  another container, proves nothing.
 """
 import hashlib
 import os
@@ -32,8 +33,10 @@ def load_model():
     with open(MODEL, "rb") as f:
         model = f.read()
     # Written aside and renamed: nobody reads half a marker.
+    with open("/proc/self/stat") as f:
+        started = f.read().rpartition(")")[2].split()[19]
     with open(MARKER + ".new", "w") as f:
-        f.write("%d\n" % os.getpid())
+        f.write("%d start=%s\n" % (os.getpid(), started))
     os.rename(MARKER + ".new", MARKER)
 
 

@@ -163,6 +163,76 @@ test_model() {
 	stop application
 }
 
+# The writer of a marker runs in another pid namespace, as a container does: its
+# number is that of another process here.
+test_marker_of_a_container() {
+	local flags='--fork --pid --mount-proc'
+
+	# shellcheck disable=SC2086
+	if ! unshare $flags true 2>/dev/null; then
+		flags="--map-root-user $flags"
+		# shellcheck disable=SC2086
+		if ! unshare $flags true 2>/dev/null; then
+			startSkipping
+			assertTrue 'no right to make a pid namespace' true
+			endSkipping
+			return
+		fi
+	fi
+	# shellcheck disable=SC2016,SC2086
+	unshare $flags bash -c '
+		echo $$ >"$0/number"
+		read -r stat </proc/$$/stat
+		set -- ${stat##*) }
+		echo "$$ start=${20}" >"$0/start"
+		echo "loaded by $$" >"$0/text"' "$scratch"
+	assertEquals 'the number' 1 "$(cat "$scratch/number")"
+	cat >"$scratch/models" <<-END
+		[number]
+		kind = model
+		marker = $scratch/number
+		[start]
+		kind = model
+		marker = $scratch/start
+		[text]
+		kind = model
+		marker = $scratch/text
+	END
+	serve <"$scratch/models"
+	probe /health/ready
+	assert_failed number mismatch \
+		"process 1 of the marker may be any container's: write start=, too"
+	assert_failed start missing \
+		'process 1 did not write the marker: it started at another time'
+	assert_healthy text
+	stop health
+	# Where this program is the first process of a container.
+	# shellcheck disable=SC2016,SC2086
+	unshare $flags bash -c 'touch "$1"; exec "$0" "${@:2}"' "$HEALTH" \
+		"$scratch/number" --config "$scratch/models" --once ready \
+		>"$scratch/once" 2>/dev/null
+	assertContains 'its own number' "$(cat "$scratch/once")" \
+		'is health.fcgi: written in another container?'
+}
+
+# Its number was given to a later process.
+test_marker_before_its_process() {
+	start later TERM sleep 600
+	pid_of later >"$scratch/later"
+	touch -d '-1 minute' "$scratch/later"
+	serve <<-END
+		[later]
+		kind = model
+		marker = $scratch/later
+	END
+	probe /health/ready
+	assert_failed later missing
+	touch "$scratch/later"
+	wait_for check_says later ok
+	stop health
+	stop later
+}
+
 # The application that dies takes liveness along, and nothing else does.
 test_live_model() {
 	start_application

@@ -130,8 +130,6 @@ static void test_marker(void)
 	expect(RESULT_OK, "");
 	file_write(marker, "loaded\n");
 	expect(RESULT_OK, "");
-	marker_write(getpid());
-	expect(RESULT_OK, "");
 	unlink(marker);
 	CHECK(!mkfifo(marker, 0600));
 	expect(RESULT_MISMATCH, "marker is not a regular file");
@@ -169,6 +167,77 @@ static pid_t child_begin(int *tell)
 	close(ends[0]);
 	*tell = ends[1];
 	return pid;
+}
+
+static long long start_of(pid_t pid)
+{
+	long long start;
+	char state;
+
+	model_read_process(pid, &state, &start);
+	CHECK(state && start > 0);
+	return start;
+}
+
+static void marker_write_start(pid_t pid, long long start)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%d start=%lld\n", (int)pid, start);
+	file_write(marker, text);
+}
+
+static void marker_age(int64_t seconds)
+{
+	struct timespec times[2];
+
+	clock_gettime(CLOCK_REALTIME, &times[0]);
+	times[0].tv_sec -= seconds;
+	times[1] = times[0];
+	CHECK(!utimensat(AT_FDCWD, marker, times, 0));
+}
+
+/* Who wrote the marker? */
+static void test_writer(void)
+{
+	char other[128];
+	int tell;
+	pid_t pid = child_begin(&tell);
+
+	snprintf(other, sizeof(other),
+		 "process %d did not write the marker: it started at another "
+		 "time",
+		 (int)pid);
+	settings_reset(empty, marker, empty);
+	marker_write(pid);
+	expect(RESULT_OK, "");
+	marker_age(60);
+	expect(RESULT_MISSING, other);
+	/* The start counts alone, and exactly. */
+	marker_write_start(pid, start_of(pid));
+	marker_age(60);
+	expect(RESULT_OK, "");
+	marker_write_start(pid, start_of(pid) + 1);
+	expect(RESULT_MISSING, other);
+	marker_write_start(pid, 0);
+	expect(RESULT_MISSING, other);
+	close(tell);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+
+	/* These numbers mean another process in each container. */
+	marker_write(1);
+	expect(RESULT_MISMATCH, "process 1 of the marker may be any "
+				"container's: write start=, too");
+	marker_write_start(1, start_of(1));
+	expect(RESULT_OK, "");
+	snprintf(other, sizeof(other),
+		 "process %d of the marker is health.fcgi: written in another "
+		 "container?",
+		 (int)getpid());
+	marker_write(getpid());
+	expect(RESULT_MISMATCH, other);
+	marker_write_start(getpid(), start_of(getpid()));
+	expect(RESULT_OK, "");
 }
 
 static void test_process(void)
@@ -283,6 +352,7 @@ int main(void)
 	test_stuck();
 	test_marker();
 	test_pids();
+	test_writer();
 	test_process();
 	test_mapped();
 	test_lines();
