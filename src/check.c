@@ -10,6 +10,7 @@
 #include <sys/random.h>
 
 #include "admit.h"
+#include "check_renew.h"
 #include "clock.h"
 #include "log.h"
 #include "loop.h"
@@ -80,6 +81,7 @@ struct check {
 	const struct check_env *env;
 	check_on_result *on_result;
 	void *arg;
+	struct check_renew renew;
 
 	/* `warm` serves the runs; the other one is a hedge or a renewal. */
 	struct conn conns[2];
@@ -89,6 +91,8 @@ struct check {
 	bool running;
 	bool opened;	    /* it has begun a connection of its own */
 	bool hedging;	    /* the second connection may be asked, too */
+	bool renewed;	    /* it has looked for another secret */
+	bool renewing;	    /* ... and waits for what it will find */
 	bool extended;	    /* it was suspended once and got its time again */
 	bool heard;	    /* `kept` is an answer, not a failed connection */
 	struct result kept; /* bad, while the other connection may do better */
@@ -338,7 +342,7 @@ static void check_finish(struct check *check, struct result result)
 	took_us = result.ended_us - check->started_us;
 	/* Longer only when we were stopped ourselves (SIGSTOP). */
 	result.latency_us = took_us < INT32_MAX ? (int32_t)took_us : INT32_MAX;
-	check->running = false;
+	check->running = check->renewing = false;
 	check->extended = false;
 	loop_timer_clear(check->env->loop, &check->deadline);
 	loop_timer_clear(check->env->loop, &check->hedge);
@@ -377,11 +381,46 @@ static void check_keep(struct check *check, const struct result *bad,
 	check->heard = is_answer;
 }
 
+static void check_pause(struct check *check);
+
+/* With another secret the run begins once more, within its deadline. */
+static void check_on_renewed(void *arg, bool news)
+{
+	struct check *check = arg;
+
+	if (news) {
+		conn_drop(&check->conns[0]);
+		conn_drop(&check->conns[1]);
+		check_renew_take(&check->renew);
+	}
+	if (news && check->running) {
+		check->kept.code = RESULT_UNKNOWN;
+		check->heard = check->renewing = false;
+		check->renewed = check->opened = true;
+		check_pause(check);
+		conn_begin(check->warm);
+	} else if (news) {
+		check_settle(check);
+	} else if (check->renewing) {
+		check_finish(check, check->kept);
+	}
+}
+
 /* Ends the run without a good answer. */
 static void check_finish_bad(struct check *check, const struct result *bad,
 			     bool is_answer)
 {
 	check_keep(check, bad, is_answer);
+	if (check->kept.code == RESULT_AUTH && !check->renewed) {
+		check->renewed = true;
+		check->renewing = check_renew_start(
+			&check->renew, check->env->offload, check->setup,
+			check_on_renewed, check);
+	}
+	if (check->renewing) {
+		loop_timer_clear(check->env->loop, &check->hedge);
+		return;
+	}
 	check_finish(check, check->kept);
 }
 
@@ -402,6 +441,8 @@ static void check_on_deadline(void *arg)
 	snprintf(result.detail, sizeof(result.detail), "%s",
 		 conn == other ? check->warm->detail : other->detail);
 	check->failures++;
+	check->renewed = true;
+	check->renewing = false;
 	check_finish_bad(check, &result, false);
 }
 
@@ -416,7 +457,7 @@ void check_start(struct check *check)
 	check->started_us = clock_us();
 	check->left_ms = check_timeout_ms(check);
 	check->spent_us = 0;
-	check->heard = false;
+	check->heard = check->renewed = check->renewing = false;
 	check->kept.code = RESULT_UNKNOWN;
 	check->conns[0].detail[0] = '\0';
 	check->conns[1].detail[0] = '\0';
@@ -633,7 +674,10 @@ const void *conn_state_const(const struct conn *conn)
 
 const void *conn_settings(const struct conn *conn)
 {
-	return conn->check->setup->settings;
+	const struct check *check = conn->check;
+	const void *renewed = check_renew_settings(&check->renew);
+
+	return renewed ? renewed : check->setup->settings;
 }
 
 const struct check_env *conn_env(const struct conn *conn)
@@ -730,6 +774,7 @@ void check_release(struct check *check)
 		if (check->conns[i].check)
 			conn_drop(&check->conns[i]);
 	check->running = check->hedging = check->extended = false;
+	check->renewing = false;
 	check->failures = 0;
 }
 
@@ -738,6 +783,7 @@ void check_destroy(struct check *check)
 	if (!check)
 		return;
 	check_release(check);
+	check_renew_end(&check->renew);
 	free(check->conns[0].state);
 	free(check->conns[1].state);
 	free(check);

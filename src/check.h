@@ -15,6 +15,9 @@
  *	second connection that fails, is the result only when the other one has
  *	nothing better until the deadline.
  *
+ * A login that is refused is tried once more, within the same deadline, when a
+ * file that the secret came from holds another one now (check_renew.h).
+ *
  * Between runs a warm connection is watched (on_idle), replaced in the
  * background when it dies (backing off, with jitter) and renewed now and then,
  * since a warm green does not prove that logins still work.  With `keep = no`
@@ -66,12 +69,16 @@ struct check_kind {
 	/*
 	 * Completes and judges the settings: conf_mistake() for what is
 	 * wrong.  May allocate into the record; NULL: nothing to do.  Called
-	 * once, in the main thread, before there is a prober.
+	 * in the main thread, before there is a prober; then again, for a new
+	 * record, in other threads when a login was refused.
 	 */
 	void (*prepare)(struct conf *conf, struct conf_section *section,
 			void *settings);
 	/* Frees what prepare() allocated; NULL: nothing. */
 	void (*dispose)(void *settings);
+	/* Whether files that the settings name, beside those of keys that end
+	 * in _file, hold other secrets than before; NULL: there are none. */
+	bool (*secrets_differ)(const void *before, const void *now);
 	/* Why `live = yes` must not be set (a remote dependency), in words;
 	 * NULL: it may.  The function itself NULL: never allowed. */
 	const char *(*live_refused)(const void *settings);
@@ -144,6 +151,7 @@ struct check_setup {
 	const struct check_kind *kind;
 	struct check_common common;
 	void *settings;
+	const struct conf_section *section; /* of the settings; NULL: none */
 	/* Not NULL: it is never opened, each run ends with code `config`. */
 	const struct conf_refusal *refusal;
 };

@@ -126,7 +126,8 @@ static int64_t file_now_ms(void)
  */
 static bool file_age_good(struct file_job *job, const struct stat *status)
 {
-	int64_t age_ms = file_now_ms() - (int64_t)status->st_mtim.tv_sec * 1000 -
+	int64_t age_ms = file_now_ms() -
+			 (int64_t)status->st_mtim.tv_sec * 1000 -
 			 status->st_mtim.tv_nsec / 1000000;
 	char limit[32], age[32];
 

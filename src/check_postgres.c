@@ -73,6 +73,13 @@ static void postgres_dispose(void *record)
 	settings->plan = NULL;
 }
 
+static bool postgres_secrets_differ(const void *before, const void *now)
+{
+	const struct postgres_settings *old = before, *new = now;
+
+	return pg_plan_passwords_differ(old->plan, new->plan);
+}
+
 /* ---- asking ---- */
 
 /* The connection broke; what the server said before comes first. */
@@ -348,6 +355,7 @@ const struct check_kind check_postgres = {
 	.settings_size = sizeof(struct postgres_settings),
 	.conn_size = sizeof(struct postgres),
 	.prepare = postgres_prepare,
+	.secrets_differ = postgres_secrets_differ,
 	.dispose = postgres_dispose,
 	.open = pg_open_begin,
 	.ask = postgres_ask,

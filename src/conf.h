@@ -23,7 +23,7 @@
  * lenient section a mistake in it is collected as the section's refusal and
  * not among the mistakes: the program can run without that section.
  *
- * Used by one thread, before there are others.
+ * Used by one thread, before there are others; a conf_copy() by any one.
  */
 #ifndef HEALTH_CONF_H
 #define HEALTH_CONF_H
@@ -185,6 +185,17 @@ int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
 
 /* Keeps a string with conf: freed with it.  NULL when out of memory. */
 char *conf_keep(struct conf *conf, const char *text);
+
+/* Whether a secret of the section, or a URL, is the content of a file. */
+bool conf_section_has_secret_file(const struct conf_section *section);
+
+/* A section by itself, as it was read, for conf_apply() in another thread: what
+ * it has in files is read anew.  NULL when out of memory. */
+struct conf *conf_copy(const struct conf_section *section);
+
+/* Whether two records hold the same texts. */
+bool conf_same_texts(const struct conf_key *keys, const void *one,
+		     const void *other);
 
 /*
  * Writes the keys of a table with their values in effect as a configuration

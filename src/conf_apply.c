@@ -365,7 +365,7 @@ static bool conf_judge_secret(const struct conf_apply *apply,
 }
 
 static void conf_apply_entry(const struct conf_apply *apply,
-			     const struct conf_entry *entry, bool from_file,
+			     struct conf_entry *entry, bool from_file,
 			     void *record)
 {
 	const struct conf_key *key = entry->row;
@@ -379,6 +379,7 @@ static void conf_apply_entry(const struct conf_apply *apply,
 	if (!text)
 		return;
 	if (from_file) {
+		entry->secret_file = key->flags & (CONF_SECRET | CONF_URL);
 		content = conf_read_value_file(apply->conf, &place, entry);
 		if (!content)
 			return;

@@ -25,6 +25,7 @@ struct conf_entry {
 	char *key;
 	char *written; /* the value as it stands in the file */
 	char *value;   /* with ${} expanded; NULL: there is a mistake in it */
+	bool secret_file;	    /* conf_apply() read it from a file */
 	const struct conf_key *row; /* what conf_apply() took it for */
 	const char *origin;	    /* file or variable */
 	int line;		    /* 0: origin is no file */

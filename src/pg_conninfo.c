@@ -532,3 +532,34 @@ const char *pg_plan_value(const struct pg_plan *plan, const char *keyword)
 			return plan->values[i];
 	return NULL;
 }
+
+/* The copy of the password file; -1: there is none. */
+static int pg_plan_passfile(const struct pg_plan *plan)
+{
+	const char *path = pg_plan_value(plan, "passfile");
+	size_t i;
+
+	for (i = 0; path && i < plan->n_files; i++)
+		if (strcmp(plan->files[i].path, path) == 0)
+			return plan->files[i].fd;
+	return -1;
+}
+
+bool pg_plan_passwords_differ(const struct pg_plan *one,
+			      const struct pg_plan *other)
+{
+	int a = pg_plan_passfile(one), b = pg_plan_passfile(other);
+	char of_a[1024], of_b[1024];
+	ssize_t got = a >= 0 && b >= 0;
+	bool differ = false;
+	off_t at;
+
+	for (at = 0; got > 0 && !differ; at += got) {
+		got = pread(a, of_a, sizeof(of_a), at);
+		differ = pread(b, of_b, sizeof(of_b), at) != got ||
+			 (got > 0 && memcmp(of_a, of_b, (size_t)got) != 0);
+	}
+	explicit_bzero(of_a, sizeof(of_a));
+	explicit_bzero(of_b, sizeof(of_b));
+	return differ;
+}

@@ -68,6 +68,11 @@ void pg_plan_destroy(struct pg_plan *plan); /* NULL is allowed */
 /* The value of a parameter; NULL when there is none. */
 const char *pg_plan_value(const struct pg_plan *plan, const char *keyword);
 
+/* Whether the password files (passfile=) of two plans of the same string hold
+ * other text. */
+bool pg_plan_passwords_differ(const struct pg_plan *one,
+			      const struct pg_plan *other);
+
 bool pg_target_is_socket(const struct pg_target *target);
 
 #endif

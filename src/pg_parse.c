@@ -26,8 +26,13 @@ bool pg_refuse(struct pg_reason reason, const char *fmt, ...)
 
 void pg_environment(void)
 {
+	static bool done; /* other threads read it later */
 	char name[64];
 	size_t i = 0, len;
+
+	if (done)
+		return;
+	done = true;
 
 	/* PGSERVICE would open a file, PGHOSTADDR turn a socket into TCP,
 	 * PGPASSWORD speak for a check that has none: no PG* is meant for us.

@@ -63,8 +63,8 @@ struct redis_conn {
 	size_t command_len, command_sent;
 	bool known;   /* it is no Sentinel */
 	bool suspect; /* it knows no keys: it may be one */
-	bool heard; /* the peer has said something */
-	bool alert; /* ... that refuses to speak without TLS */
+	bool heard;   /* the peer has said something */
+	bool alert;   /* ... that refuses to speak without TLS */
 };
 
 /* Asks the next question that is wanted; when there is none, the phase ends

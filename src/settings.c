@@ -351,6 +351,7 @@ static void settings_load_check(struct settings *settings,
 		return;
 	}
 	settings->n++;
+	setup->section = section;
 	conf_section_lenient(section);
 	settings_common_keys(common, setup->kind);
 	settings_judge_check_keys(conf, section, setup->kind);

@@ -4,6 +4,8 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -147,11 +149,15 @@ struct text_entry {
 };
 
 /* By their first byte, since every byte of a text may begin one. */
-static struct text_entry *text_entries[UCHAR_MAX + 1];
+static struct text_entry *_Atomic text_entries[UCHAR_MAX + 1];
+
+/* Of those that add to the lists; nothing is taken out while they are read. */
+static pthread_mutex_t text_adding = PTHREAD_MUTEX_INITIALIZER;
 
 static int text_remember(const char *secret, bool base64)
 {
-	struct text_entry **list = &text_entries[(unsigned char)*secret];
+	struct text_entry *_Atomic *list =
+		&text_entries[(unsigned char)*secret];
 	struct text_entry *entry;
 	size_t size = strlen(secret) + 1;
 
@@ -209,15 +215,16 @@ static int text_remember_base64(const char *secret, size_t from)
 int text_secret(const char *secret)
 {
 	size_t from;
+	int bad;
 
 	if (strlen(secret) < TEXT_SECRET_MIN)
 		return 0;
-	if (text_remember(secret, false))
-		return -1;
-	for (from = 0; from < 6; from += 2)
-		if (text_remember_base64(secret, from))
-			return -1;
-	return 0;
+	pthread_mutex_lock(&text_adding);
+	bad = text_remember(secret, false);
+	for (from = 0; from < 6 && !bad; from += 2)
+		bad = text_remember_base64(secret, from);
+	pthread_mutex_unlock(&text_adding);
+	return bad;
 }
 
 bool text_looks_secret(const char *text, size_t len)

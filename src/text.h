@@ -7,8 +7,8 @@
  * Registered secrets are masked by text_mask(), and before that: what was cut
  * or changed is not recognised any more.  text_show() does both.
  *
- * Any thread may call, except text_secret() and text_forget_secrets(), which
- * belong to the start and the end of the program, while it has one thread.
+ * Any thread may call, except text_forget_secrets(), which belongs to the end
+ * of the program, when nothing is masked any more.
  */
 #ifndef HEALTH_TEXT_H
 #define HEALTH_TEXT_H

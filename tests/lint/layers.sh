@@ -21,7 +21,7 @@ layers='
 1 ratelimit
 1 record
 1 loop
-1 conf conf_apply conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
+1 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
 2 admit
 2 share share_file
 2 offload
@@ -30,7 +30,7 @@ layers='
 2 http_url
 2 gate gate_peer gate_places
 3 board
-3 check
+3 check check_renew
 3 ear
 3 stream stream_bio stream_race stream_tls stream_trust stream_words
 4 drain

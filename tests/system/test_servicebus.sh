@@ -559,6 +559,45 @@ test_changes() {
 	assert_healthy bus
 }
 
+# The key is changed in the service and in its file.
+test_rotation() {
+	echo "$root_key" >"$scratch/word"
+	string >"$scratch/string"
+	serve <<-END
+		[key]
+		kind = servicebus
+		namespace = 127.0.0.1
+		port = $tls_port
+		key_name = root
+		key_file = word
+		queue = orders
+		ca_file = $tls/ca.pem
+		keep = no
+		max_age = 0s
+		[string]
+		kind = servicebus
+		connection_string_file = string
+		queue = orders
+		keep = no
+		max_age = 0s
+	END
+	probe /health/ready
+	assert_status 200
+	echo "rekey root bmV3LWtleQ==" | raw "$tls_control" >/dev/null
+	bus_tell rekey root bmV3LWtleQ== >/dev/null
+	probe /health/ready
+	assert_failed key auth
+	assert_failed string auth
+	echo bmV3LWtleQ== >"$scratch/word"
+	string "$bus_port" bmV3LWtleQ== >"$scratch/string"
+	probe /health/ready
+	assert_status 200
+	assert_no_secret bmV3LWtleQ== "$root_key"
+	echo "rekey root $root_key" | raw "$tls_control" >/dev/null
+	bus_tell rekey root "$root_key" >/dev/null
+	stop health
+}
+
 # A connection that nobody asks over: it wants to hear from us five times a
 # second, and does.
 test_heartbeats() {

@@ -58,6 +58,40 @@ const char *result_word(int32_t code)
 	return code == RESULT_OK ? "ok" : "failed";
 }
 
+/* Secrets are read by nobody, until renew_done() says what was found. */
+static bool renews;
+static int renewals, taken;
+static void (*renew_done)(void *arg, bool news);
+static void *renew_arg;
+
+bool check_renew_start(struct check_renew *renew, struct offload *offload,
+		       const struct check_setup *setup,
+		       void (*on_done)(void *arg, bool news), void *arg)
+{
+	(void)renew, (void)offload, (void)setup;
+	renewals++;
+	renew_done = on_done;
+	renew_arg = arg;
+	return renews;
+}
+
+void check_renew_take(struct check_renew *renew)
+{
+	(void)renew;
+	taken++;
+}
+
+void *check_renew_settings(const struct check_renew *renew)
+{
+	(void)renew;
+	return NULL;
+}
+
+void check_renew_end(struct check_renew *renew)
+{
+	(void)renew;
+}
+
 /* ---- the kind ---- */
 
 enum { PENDING, GOOD, BAD, ANSWER };
@@ -188,6 +222,8 @@ static void world(const struct check_kind *kind)
 {
 	memset(conns, 0, sizeof(conns));
 	opened = live = results = 0;
+	renews = false;
+	renewals = taken = 0;
 	next_open = next_ask = PENDING;
 	calls[0] = '\0';
 	jitter = 0;
@@ -306,6 +342,98 @@ static void test_refused(void)
 		CHECK_INT(opened, 0);
 		world_end();
 	}
+}
+
+/* ---- another secret ---- */
+
+static void refuse_login(int serial)
+{
+	conn_failed(conns[serial], RESULT_AUTH, "authentication failed");
+}
+
+static void test_renew(void)
+{
+	world(&networked);
+	renews = true;
+	check_start(check);
+	fake_us += 1000;
+	refuse_login(1);
+	CHECK_INT(results, 0); /* it is being looked for */
+	fake_us += 1000;
+	renew_done(renew_arg, true);
+	CHECK_INT(taken, 1);
+	fake_us += 1000;
+	ready(2);
+	answer(2);
+	CALLS("open1 close1 open2 ask2");
+	RESULT(1, OK, "", 3000);
+
+	/* Once per run, and the deadline is the same. */
+	check_start(check);
+	conn_answered(conns[2], RESULT_AUTH, "HTTP 401");
+	pass(900);
+	renew_done(renew_arg, true);
+	CALLS("ask2 close2 open3");
+	refuse_login(3);
+	RESULT(2, AUTH, "authentication failed", 900000);
+	CHECK_INT(renewals, 2);
+	check_start(check);
+	refuse_login(4);
+	pass(900);
+	renew_done(renew_arg, true);
+	pass(100);
+	RESULT(3, TIMEOUT, "Timeout after 1000ms", 1000000);
+	world_end();
+}
+
+static void test_renew_nothing(void)
+{
+	world(&networked);
+	/* There is no file. */
+	check_start(check);
+	refuse_login(1);
+	RESULT(1, AUTH, "authentication failed", 0);
+	/* It holds what it held. */
+	renews = true;
+	check_start(check);
+	refuse_login(2);
+	fake_us += 1000;
+	renew_done(renew_arg, false);
+	RESULT(2, AUTH, "authentication failed", 1000);
+	/* It cannot be read in time: what was said counts. */
+	check_start(check);
+	refuse_login(3);
+	pass(1000);
+	RESULT(3, AUTH, "authentication failed", 1000000);
+	CHECK_INT(taken, 0);
+	/* Nobody waits for it any more; the next run has it. */
+	calls[0] = '\0';
+	renew_done(renew_arg, true);
+	CHECK_INT(taken, 1);
+	check_start(check);
+	ready(4);
+	answer(4);
+	CALLS("open4 ask4");
+	RESULT(4, OK, "", 0);
+	/* Or one that is under way with the old one. */
+	check_start(check);
+	renew_done(renew_arg, true);
+	CALLS("ask4 close4 open5");
+	ready(5);
+	answer(5);
+	RESULT(5, OK, "", 0);
+	/* All other faults have nothing to do with it. */
+	renewals = 0;
+	calls[0] = '\0';
+	check_start(check);
+	conn_answered(conns[5], RESULT_BUSY, "busy");
+	RESULT(6, BUSY, "busy", 0);
+	CHECK_INT(renewals, 0);
+	/* Nor is it waited for at the end. */
+	check_start(check);
+	conn_answered(conns[5], RESULT_AUTH, "no");
+	CHECK_INT(renewals, 1);
+	world_end();
 }
 
 /* ---- cold ---- */
@@ -1754,6 +1882,8 @@ static void test_random(void)
 int main(void)
 {
 	test_refused();
+	test_renew();
+	test_renew_nothing();
 	test_cold();
 	test_cold_at_once();
 	test_cold_refused();

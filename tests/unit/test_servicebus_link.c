@@ -45,8 +45,8 @@ struct service {
 	int tokens, peeks, links, status;
 	size_t body; /* bytes of it in an answer to a peek */
 	bool endless;
-	int strays; /* answers to other questions before each answer */
-	bool silent;			  /* about what became of a question */
+	int strays;  /* answers to other questions before each answer */
+	bool silent; /* about what became of a question */
 	char last[SB_PAIR_MESSAGE_BYTES]; /* message */
 	size_t last_len;
 	int64_t heard;
@@ -125,9 +125,10 @@ static void service_on_question(struct service *service, pn_link_t *from,
 	pn_link_flow(from, 1);
 	*(cbs ? &service->tokens : &service->peeks) += 1;
 	for (i = 0; i < service->strays; i++)
-		service_answer(service, service->answers[!cbs],
-			       (pn_msgid_t){ .type = PN_ULONG, .u.as_ulong = 7 },
-			       500, 0);
+		service_answer(
+			service, service->answers[!cbs],
+			(pn_msgid_t){ .type = PN_ULONG, .u.as_ulong = 7 }, 500,
+			0);
 	if (service->status)
 		service_answer(service, service->answers[!cbs],
 			       pn_message_get_id(message),

@@ -255,7 +255,10 @@ static void test_show_ends(void)
 	CHECK_STR(ends(4, "0123456789"), "...");
 	CHECK_STR(ends(2, "0123456789"), "0");
 	/* No character is torn, no secret either. */
-	CHECK_STR(ends(10, "01\xc3\xa4" "45\xc3\xa4" "89"), "01...89");
+	CHECK_STR(ends(10, "01\xc3\xa4"
+			   "45\xc3\xa4"
+			   "89"),
+		  "01...89");
 	CHECK_INT(text_secret("hidden-word"), 0);
 	CHECK_STR(ends(12, "a hidden-word b"), "a **...** b");
 	text_forget_secrets();

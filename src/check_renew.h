@@ -1,0 +1,52 @@
+/*
+ * check_renew: the settings of a check once more, with what its files hold now:
+ * a password that was rotated.
+ *
+ * Files may be on a mount that is dead, so they are read, and the kind's
+ * prepare() is called, in another thread.  Belongs to the prober thread.
+ */
+#ifndef HEALTH_CHECK_RENEW_H
+#define HEALTH_CHECK_RENEW_H
+
+#include <stdbool.h>
+
+struct check_renewal;
+struct check_setup;
+struct conf;
+struct offload;
+struct offload_job;
+
+/* Embedded in its owner; zeroed: the settings are those of the setup. */
+struct check_renew {
+	/* private to check_renew.c */
+	const struct check_setup *setup;
+	struct conf *conf;	       /* of the settings below */
+	void *settings;		       /* NULL: those of the setup */
+	struct check_renewal *renewal; /* under way, perhaps stuck */
+	struct offload_job *job;
+	bool told; /* the log says that a file cannot be used */
+	void (*on_done)(void *arg, bool news);
+	void *arg;
+};
+
+/*
+ * Begins; on_done(arg, news) is called from the loop.  When one is under way
+ * already, its end is that of this one.  false: the check has no secret in a
+ * file, or no thread can be created.  A file that cannot be used is logged, and
+ * is no news.
+ */
+bool check_renew_start(struct check_renew *renew, struct offload *offload,
+		       const struct check_setup *setup,
+		       void (*on_done)(void *arg, bool news), void *arg);
+
+/* In on_done(), with news: the new settings take the place of the old ones,
+ * which nothing may use any more. */
+void check_renew_take(struct check_renew *renew);
+
+/* The settings in effect, when those of the setup are replaced; or NULL. */
+void *check_renew_settings(const struct check_renew *renew);
+
+/* Does not wait for what is stuck.  Also twice. */
+void check_renew_end(struct check_renew *renew);
+
+#endif
