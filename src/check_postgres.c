@@ -13,6 +13,7 @@
 
 #include "check_kinds.h"
 #include "clock.h"
+#include "dialect.h"
 #include "pg_open.h"
 #include "pg_parse.h"
 #include "pg_tls.h"
@@ -46,15 +47,19 @@ static void postgres_prepare(struct conf *conf, struct conf_section *section,
 			     void *record)
 {
 	struct postgres_settings *settings = record;
-	const char *dbname;
+	const char *dbname, *url;
 	char reason[256];
 
 	pg_environment();
 	pg_tls_listen();
 	if (!settings->url[0])
 		return;
-	settings->plan = pg_plan_create(settings->url, settings->password,
-					reason, sizeof(reason));
+	url = dialect_read(conf, section, "url", settings->url,
+			   dialect_postgres, pg_is_known);
+	if (!url)
+		return;
+	settings->plan = pg_plan_create(url, settings->password, reason,
+					sizeof(reason));
 	if (!settings->plan) {
 		conf_mistake(conf, section, "url", "%s", reason);
 		return;

@@ -68,9 +68,16 @@ static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
  * no URL. */
 static const char *conf_url_rest(const char *url)
 {
-	const char *colon = url + strspn(url, "abcdefghijklmnopqrstuvwxyz+-."
-					      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					      "0123456789");
+	const char *colon;
+
+	/* "jdbc:postgresql://h/d?password=x" */
+	while (strncasecmp(url, "jdbc:", 5) == 0 ||
+	       strncasecmp(url, "pool:", 5) == 0 ||
+	       strncasecmp(url, "r2dbc:", 6) == 0)
+		url = strchr(url, ':') + 1;
+	colon = url + strspn(url, "abcdefghijklmnopqrstuvwxyz+-."
+				  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				  "0123456789");
 
 	if (colon == url || colon[0] != ':' || colon[1] != '/')
 		return NULL;
@@ -84,8 +91,8 @@ static const char *conf_url_rest(const char *url)
 static bool conf_user_is_secret(const char *url, const char *colon,
 				const char *at)
 {
-	return (!colon || colon + 1 == at) &&
-	       strncasecmp(url, "postgres", strlen("postgres")) != 0;
+	return (!colon || colon + 1 == at) && strncasecmp(url, "postg", 5) &&
+	       strncasecmp(url, "pgsql", 5) && strncasecmp(url, "cockroach", 9);
 }
 
 /*

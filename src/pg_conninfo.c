@@ -19,6 +19,7 @@
 #define PG_FILE_MAX_BYTES (4 * 1024 * 1024)
 #define PG_REASON_BYTES 256
 #define PG_LINE_BYTES 1024
+#define PG_SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
 
 static bool pg_given(const char *value)
 {
@@ -119,6 +120,10 @@ static bool pg_plan_target(struct pg_plan *plan, size_t index,
 				 "has a port that is not a number from 1 to "
 				 "65535; in a password, write @ : / as %%40 "
 				 "%%3A %%2F");
+	if (target->host && strchr(target->host + 1, '@'))
+		return pg_refuse(reason,
+				 "has a host with an @; write @ in a password "
+				 "as %%40");
 	if (target->hostaddr && !pg_hostaddr_good(target->hostaddr))
 		return pg_refuse(reason,
 				 "has a hostaddr that is not numeric; write "
@@ -320,21 +325,27 @@ static bool pg_plan_refused(struct pg_plan *plan, struct pg_reason reason)
 	return true;
 }
 
+/* libpq takes the system's authorities for its own when told so, since 16, and
+ * then for verify-full alone: anybody has a certificate of one of them. */
 static bool pg_plan_ssl(struct pg_plan *plan, struct pg_reason reason)
 {
+	PQconninfoOption *ca = pg_option(plan->options, "sslrootcert");
 	const char *mode = pg_value(plan->options, "sslmode");
-	const char *ca = pg_value(plan->options, "sslrootcert");
+	bool full = mode && strcmp(mode, "verify-full") == 0;
+	bool given = pg_given(ca->val), old = PQlibVersion() < 160000;
 
-	if (mode && mode[0] == 'v' && !ca)
+	if (mode && mode[0] == 'v' && !full && !given)
 		return pg_refuse(reason,
 				 "has sslmode=%s, which needs sslrootcert=FILE",
 				 mode);
-	if (ca && pg_is_system(ca) && PQlibVersion() < 160000)
-		return pg_refuse(reason,
-				 "has sslrootcert=system, which needs libpq "
-				 "16; write sslrootcert="
-				 "/etc/ssl/certs/ca-certificates.crt");
-	return true;
+	if (given && pg_is_system(ca->val) && old && !full)
+		return pg_refuse(reason, "has sslrootcert=system, which needs "
+					 "sslmode=verify-full");
+	if (!full || (given && !(pg_is_system(ca->val) && old)))
+		return true;
+	free(ca->val);
+	ca->val = strdup(old ? PG_SYSTEM_CA : "system");
+	return ca->val || pg_refuse(reason, "ran out of memory");
 }
 
 /* GSS and SSPI are never to be used, even when a server asks for them; libpq

@@ -56,20 +56,16 @@ void pg_environment(void)
 	PQsetSSLKeyPassHook_OpenSSL(PQdefaultSSLKeyPassHook_OpenSSL);
 }
 
-/* "postgresql+asyncpg://" is how SQLAlchemy spells the same address. */
-static char *pg_plain_scheme(const char *conninfo)
+bool pg_is_known(const char *name)
 {
-	size_t scheme = strcspn(conninfo, "+ :=/");
-	const char *rest = strstr(conninfo, "://");
-	char *plain = NULL;
+	PQconninfoOption *options = PQconndefaults(), *option = options;
+	bool found;
 
-	if (conninfo[scheme] != '+' || !rest ||
-	    strcspn(conninfo, " =/") != (size_t)(rest - conninfo) + 1 ||
-	    strncmp(conninfo, "postgres", sizeof("postgres") - 1) != 0)
-		return strdup(conninfo);
-	if (asprintf(&plain, "postgresql%s", rest) < 0)
-		return NULL;
-	return plain;
+	while (option && option->keyword && strcmp(option->keyword, name) != 0)
+		option++;
+	found = option && option->keyword;
+	PQconninfoFree(options);
+	return found;
 }
 
 /* The known parameter that an unknown one was meant to be, or NULL. */
@@ -92,11 +88,48 @@ static const char *pg_nearest(const char *name, size_t len)
 	return text_nearest(word, known);
 }
 
+/* Behind the user and password of a URI, as libpq finds them; NULL: it is
+ * none. */
+static const char *pg_behind_user(const char *conninfo)
+{
+	const char *rest, *end;
+
+	if (strncmp(conninfo, "postgres://", 11) != 0 &&
+	    strncmp(conninfo, "postgresql://", 13) != 0)
+		return NULL;
+	rest = strstr(conninfo, "://") + 3;
+	end = strpbrk(rest, "@/");
+	return end && *end == '@' ? end + 1 : rest;
+}
+
+/* With an "@" in a password that is not encoded, the rest of it would be taken
+ * for the host and asked of DNS. */
+static bool pg_has_stray_at(const char *conninfo)
+{
+	const char *rest = pg_behind_user(conninfo);
+
+	return rest && memchr(rest, '@', strcspn(rest, "?"));
+}
+
+/* Whether the name of a parameter cannot be a piece of a password with a "?",
+ * "&" or blank in it. */
+static bool pg_may_show(const char *conninfo, const char *name, size_t len)
+{
+	const char *rest = pg_behind_user(conninfo);
+
+	if (len >= PG_WORD_BYTES ||
+	    strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
+			 "abcdefghijklmnopqrstuvwxyz") < len)
+		return false;
+	return rest ? !strchr(rest, '@') : !strcasestr(conninfo, "pass");
+}
+
 /*
  * Why libpq could not parse the string, in words of ours: its own repeat what
  * stands at the mistake, which is often a piece of the password.
  */
-static bool pg_parse_mistake(struct pg_reason reason, const char *error)
+static bool pg_parse_mistake(const char *conninfo, struct pg_reason reason,
+			     const char *error)
 {
 	/* clang-format off */
 	static const struct { const char *sign, *words; } mistakes[] = {
@@ -115,7 +148,8 @@ static bool pg_parse_mistake(struct pg_reason reason, const char *error)
 		{ "out of memory", "ran out of memory" },
 	};
 	/* clang-format on */
-	const char *name = NULL;
+	const char *name = NULL, *nearest;
+	int len;
 	size_t i;
 
 	for (i = 0; i < sizeof(mistakes) / sizeof(mistakes[0]); i++)
@@ -128,11 +162,18 @@ static bool pg_parse_mistake(struct pg_reason reason, const char *error)
 		return pg_refuse(reason,
 				 "is not understood by libpq; write "
 				 "postgresql://user@host:port/database");
-	name = pg_nearest(name + 1, strcspn(name + 1, "\""));
+	name++;
+	len = (int)strcspn(name, "\"");
+	nearest = pg_nearest(name, (size_t)len);
+	if (!pg_may_show(conninfo, name, (size_t)len))
+		len = 0;
 	return pg_refuse(reason,
-			 "has a parameter that libpq %d does not know%s%s%s",
-			 PQlibVersion() / 10000, name ? "; did you mean " : "",
-			 name ? name : "", name ? "?" : "");
+			 "has a parameter%s%.*s%s that libpq %d does not know"
+			 "%s%s%s",
+			 len ? " \"" : "", len, name, len ? "\"" : "",
+			 PQlibVersion() / 10000,
+			 nearest ? "; did you mean " : "",
+			 nearest ? nearest : "", nearest ? "?" : "");
 }
 
 static bool pg_keep_secrets(const PQconninfoOption *option)
@@ -147,18 +188,19 @@ static bool pg_keep_secrets(const PQconninfoOption *option)
 
 PQconninfoOption *pg_parse(const char *conninfo, struct pg_reason reason)
 {
-	char *plain = pg_plain_scheme(conninfo), *error = NULL;
 	PQconninfoOption *options;
+	char *error = NULL;
 
-	if (!plain) {
-		pg_refuse(reason, "ran out of memory");
+	if (pg_has_stray_at(conninfo)) {
+		pg_refuse(reason, "has an @ that does not end the user and "
+				  "password; elsewhere, and in a password, "
+				  "write @ / ? as %%40 %%2F %%3F");
 		return NULL;
 	}
-	options = PQconninfoParse(plain, &error);
-	explicit_bzero(plain, strlen(plain));
-	free(plain);
+	options = PQconninfoParse(conninfo, &error);
 	if (!options)
-		pg_parse_mistake(reason, error ? error : "out of memory");
+		pg_parse_mistake(conninfo, reason,
+				 error ? error : "out of memory");
 	if (error) {
 		explicit_bzero(error, strlen(error));
 		PQfreemem(error);

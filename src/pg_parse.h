@@ -30,6 +30,9 @@ bool pg_refuse(struct pg_reason reason, const char *fmt, ...)
  * whole process, so before there are threads and after ${} was expanded. */
 void pg_environment(void);
 
+/* Whether libpq has a parameter of this name. */
+bool pg_is_known(const char *name);
+
 /* Passwords are registered with text_secret().  PQconninfoFree() is the
  * caller's.  NULL: refused. */
 PQconninfoOption *pg_parse(const char *conninfo, struct pg_reason reason);

@@ -2,6 +2,7 @@
 
 #include "settings_env.h"
 
+#include "dialect.h"
 #include "log.h"
 #include "text.h"
 
@@ -104,40 +105,16 @@ static void settings_env_add(struct conf *conf, const char *section,
 	settings_env_set(conf, name, section, variable->kind, variable->key);
 }
 
-/*
- * DATABASE_URL belongs to many frameworks and may name any database.
- * SQLAlchemy puts the driver into the scheme ("postgresql+asyncpg://"), which
- * libpq does not know: it is cut out.
- */
+/* DATABASE_URL belongs to many frameworks and may name any database. */
 static void settings_env_database(struct conf *conf)
 {
 	const char *value = settings_env("DATABASE_URL");
-	const char *rest = value ? strstr(value, "://") : NULL;
-	size_t scheme = rest ? strcspn(value, "+:") : 0;
-	char *url;
 
-	if (!value)
-		return;
-	/* "host=db dbname=app"; and with a blank or a quote in front, which
-	 * shells take away and env files do not, it is a mistake, and no other
-	 * database. */
-	if ((!rest && strchr(value, '=')) || strchr(" \t\"'", value[0])) {
+	if (value && dialect_is_file(value))
+		log_info("DATABASE_URL names a file and no server: no check is "
+			 "made of it");
+	else
 		settings_env_add(conf, "database", "DATABASE_URL");
-		return;
-	}
-	if (!((scheme == 8 && memcmp(value, "postgres", 8) == 0) ||
-	      (scheme == 10 && memcmp(value, "postgresql", 10) == 0))) {
-		log_warn("DATABASE_URL is not that of a PostgreSQL database: "
-			 "ignored");
-		return;
-	}
-	url = conf_keep(conf, value);
-	if (!url)
-		return;
-	memmove(url + scheme, rest, strlen(rest) + 1);
-	if (conf_set(conf, "database", "kind", "postgres", "DATABASE_URL") ||
-	    conf_set(conf, "database", "url", url, "DATABASE_URL"))
-		log_err("DATABASE_URL: out of memory");
 }
 
 /*

@@ -23,6 +23,7 @@ layers='
 1 loop
 1 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
 2 admit
+2 dialect dialect_rows
 2 share share_file
 2 offload
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge

@@ -466,24 +466,6 @@ test_questions_and_connections() {
 		"$(grep -c 'LOG: .*as counted' "$scratch/log/postgres")"
 }
 
-# use_certificate NAME: the server shows it from now on
-use_certificate() {
-	install -m 600 "$tls/$1.key" "$pg_dir/server.key"
-	install -m 644 "$tls/$1.pem" "$pg_dir/server.crt"
-	if [ "$(id -u)" = 0 ]; then
-		chown postgres: "$pg_dir"/server.*
-	fi
-	postgres_sql 'alter system set ssl = on' &&
-		postgres_sql 'select pg_reload_conf()' >/dev/null &&
-		wait_for uses_certificate "$1"
-}
-
-uses_certificate() {
-	openssl s_client -starttls postgres -connect "127.0.0.1:$pg_port" \
-		</dev/null 2>/dev/null | openssl x509 -noout -fingerprint |
-		grep -qFx "$(openssl x509 -noout -fingerprint -in "$tls/$1.pem")"
-}
-
 # make_crl: $tls/revoked.crl, which says that the CA takes `good` back
 make_crl() {
 	local serial

@@ -4,14 +4,20 @@
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
-need postgres psql jq redis-server
+# Debian's, whose packages are meant
+python=/usr/bin/python3
+need postgres psql jq redis-server openssl
 
 secret=Gehe1m-Wort
 
 oneTimeSetUp() {
 	# So that no configuration is found beside it.
 	install_health
-	start_postgres && start_redis
+	make_certificates && start_postgres && start_redis
+	# What user, password and address are in other places of a URL.
+	place=127.0.0.1:$pg_port
+	login=app:${database_url#*//app:}
+	login=${login%@*}
 }
 
 # once VARIABLE=VALUE... [-- OPTION...]: asks for readiness with these alone;
@@ -117,6 +123,155 @@ test_served() {
 	assert_status 503
 	assert_json '.waiting_for | join(" ")' database
 	stop health
+}
+
+# ---- the dialects of other drivers
+
+# database_of URL: what is said of it, beside a cache that is asked
+database_of() {
+	once "DATABASE_URL=$1" "REDIS_URL=$redis_url"
+	assert_answer .checks.redis.healthy true
+}
+
+test_dialects() {
+	local url ignored
+
+	while read -r url ignored; do
+		database_of "$url"
+		assertEquals "status with $url" 0 "$code"
+		assert_answer .checks.database.healthy true
+		[ -z "$ignored" ] || assert_said \
+			"parameters of another driver are ignored: $ignored"
+	done <<-END
+		POSTGRES://$login@$place/postgres
+		pgsql://$login@$place/postgres?charset=utf8 charset
+		postgis://$login@$place/postgres?pool=5&encoding=utf8 pool, encoding
+		cockroachdb://$login@$place/postgres?sslmode=disable
+		postgresql+psycopg2://$login@/postgres?host=$pg_dir&port=$pg_port
+		postgres://$login@${pg_dir//\//%2F}:$pg_port/postgres
+		postgresql://$login@$place/postgres?schema=public schema
+		postgresql://$login@$place/postgres?pgbouncer=true&connection_limit=1 pgbouncer, connection_limit
+		postgresql://$login@$place/postgres?serverVersion=15&charset=utf8 serverVersion, charset
+		postgres://$login@$place/postgres?pool_max_conns=4&sslmode=prefer pool_max_conns
+		jdbc:postgresql://$place/postgres?user=app&password=${login#*:}&currentSchema=x currentSchema
+	END
+	database_of "host=127.0.0.1 port=$pg_port user=app password=$pg_password dbname=postgres TimeZone=UTC"
+	assert_answer .checks.database.healthy true
+	assert_said TimeZone
+}
+
+# TLS is asked for in other words, and not weakened.
+test_dialects_of_tls() {
+	local plain='postgresql+asyncpg://%s?ssl=require
+		postgres://%s?sslmode=no-verify
+		postgres://%s?ssl=true
+		postgres://%s?sslaccept=strict&sslmode=require
+		jdbc:postgresql://%s?ssl=true&sslfactory=org.postgresql.ssl.NonValidatingFactory
+		postgresql://%s?ssl=verify-full&sslrootcert='$tls/ca.pem
+	local verified='postgres://%s?ssl=true
+		postgres://%s?sslaccept=strict&sslmode=prefer
+		jdbc:postgresql://%s?ssl=true
+		postgresql+asyncpg://%s?ssl=verify-full'
+	local form url
+
+	for form in $plain; do
+		# shellcheck disable=SC2059
+		printf -v url "$form" "$login@$place/postgres"
+		database_of "$url"
+		assert_answer .checks.database.healthy false
+		assert_answer .checks.database.code tls
+	done
+	use_certificate good || fail 'no TLS'
+	for form in $plain; do
+		[[ $form == *ssl=true || $form == *strict* ]] && continue
+		# shellcheck disable=SC2059
+		printf -v url "$form" "$login@$place/postgres"
+		database_of "$url"
+		assert_answer .checks.database.healthy true
+	done
+	# Nothing of the system has signed it.
+	for form in $verified; do
+		# shellcheck disable=SC2059
+		printf -v url "$form" "$login@$place/postgres"
+		database_of "$url"
+		assert_answer .checks.database.code tls
+		database_of "$url&sslrootcert=$tls/ca.pem"
+		assert_answer .checks.database.healthy true
+	done
+	postgres_sql 'alter system reset ssl' &&
+		postgres_sql 'select pg_reload_conf()' >/dev/null
+}
+
+# What cannot be asked is not passed over.
+test_not_asked() {
+	local url words
+
+	while read -r url words; do
+		database_of "$url"
+		assertEquals "status with $url" 1 "$code"
+		assert_answer .status not_ready
+		assert_answer .checks.database.code config
+		assert_said "$words"
+	done <<-END
+		mysql://app:$secret@h/d begins with mysql://
+		mysql2://app:$secret@h/d begins with mysql2://
+		mongodb+srv://app:$secret@h/d begins with mongodb+srv://
+		prisma+postgres://h/?api_key=$secret begins with prisma+postgres://
+		jdbc:mysql://h/d?password=$secret begins with jdbc:mysql://
+		app:$secret@h/d must begin with postgresql://
+		postgresql://$login@$place/postgres?sslidentity=x has the parameter sslidentity
+		jdbc:postgresql://$place/postgres?socketFactory=x&password=$secret has the parameter socketFactory
+		postgresql://app:pass@$secret@$place/postgres write @ / ? as %40 %2F %3F
+		postgresql+tls://$login@$place/postgres what stands behind the +
+		Server=$place;Password=$secret; has a parameter whose name is not shown
+	END
+	once DATABASE_URL=sqlite:///db.sqlite3 "REDIS_URL=$redis_url"
+	assertEquals 0 "$code"
+	assert_answer '.checks | has("database")' false
+	assert_said 'DATABASE_URL names a file and no server'
+}
+
+# No piece of a password is asked of DNS.
+test_at_in_password() {
+	local conf=$scratch/at.conf url
+
+	for url in "postgresql://app:x@$secret@h/d" "postgresql://app:x@$secret/y@h/d" \
+		"host=x@$secret user=app" "postgresql:///d?host=x%40$secret"; do
+		printf '[d]\nkind = postgres\nurl = %s\n' "$url" >"$conf"
+		once -- --config "$conf" --once
+		assertEquals "status with $url" 78 "$code"
+		assert_said "$conf:3: [d] url: has "
+		assert_said '%40'
+	done
+	printf '[d]\nkind = http\nurl = http://app:x@%s@h/\n' "$secret" >"$conf"
+	once -- --config "$conf" --once
+	assertEquals 78 "$code"
+}
+
+# The shipped files that take their URLs from variables.
+test_shipped() {
+	local file from=$HEALTH_SRCDIR
+
+	"$python" -c 'import yaml' 2>/dev/null || startSkipping
+	for file in kubernetes/sidecar.yaml kubernetes/exec.yaml \
+		azure/containerapp.yaml examples/fastapi/health.conf; do
+		if [[ $file == *.yaml ]]; then
+			"$python" "$from/tests/manifest.py" conf "$from/$file"
+		else
+			cat "$from/$file"
+		fi >"$scratch/shipped.conf"
+		once "REDIS_URL=$redis_url" \
+			"DATABASE_URL=${database_url/#postgresql/postgresql+asyncpg}?schema=x" \
+			-- --config "$scratch/shipped.conf" --once ready/database
+		assertEquals "$file: $(cat "$err")" 0 "$code"
+		assert_said "[database] url (\${DATABASE_URL}): parameters of another driver are ignored: schema"
+		once "REDIS_URL=$redis_url" "DATABASE_URL=mysql://app:$secret@h/d" \
+			-- --config "$scratch/shipped.conf" --once
+		assert_answer .checks.database.code config
+		[ "$file" = examples/fastapi/health.conf ] ||
+			assert_answer .checks.redis.healthy true
+	done
+	endSkipping
 }
 
 . "$SHUNIT2"

@@ -915,6 +915,11 @@ static const struct {
 } url_rows[] = {
 	{ "http://host:80/path", NULL, NULL, NULL },
 	{ "postgresql://user@host/0", NULL, NULL, "user" },
+	{ "PGSQL://user@host/0", NULL, NULL, "user" },
+	{ "jdbc:postgresql://host/d?user=u&password=hush-9",
+	  "jdbc:postgresql://host/d?********", "hush-9", "host" },
+	{ "r2dbc:pool:postgresql://u:hush-8@host/d",
+	  "r2dbc:pool:postgresql://u:********@host/d", "hush-8", "host" },
 	{ "redis://:pass-1@host/0", "redis://:********@host/0", "pass-1",
 	  "host" },
 	{ "postgresql://app:p%40ss-2@db:5432,db2/app?sslmode=verify-full",

@@ -102,6 +102,22 @@ void resolve_prefer(struct resolver *resolver, const char *host,
 	preferred++;
 }
 
+const struct dialect dialect_postgres[] = { { .schemes = NULL } };
+
+const char *dialect_read(struct conf *conf, const struct conf_section *section,
+			 const char *key, const char *text,
+			 const struct dialect *dialects,
+			 bool (*known)(const char *name))
+{
+	(void)conf;
+	(void)section;
+	(void)key;
+	(void)dialects;
+	CHECK(known("sslmode"));
+	CHECK(!known("schema"));
+	return text;
+}
+
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
 {
@@ -283,8 +299,8 @@ static void test_params(void)
 	CHECK(getenv("NOT_PG"));
 	CHECK_STR(getenv("KRB5_CONFIG"), "/dev/null");
 
-	plan = pg_plan_create("postgresql+asyncpg://app:first1@h", "second2",
-			      mistake, sizeof(mistake));
+	plan = pg_plan_create("postgresql://app:first1@h", "second2", mistake,
+			      sizeof(mistake));
 	CHECK_STR(pg_plan_value(plan, "user"), "app");
 	CHECK_STR(pg_plan_value(plan, "dbname"), "app");
 	CHECK_STR(pg_plan_value(plan, "password"), "second2");
@@ -306,6 +322,31 @@ static void test_params(void)
 	CHECK(pg_plan_value(plan, "user"));
 	CHECK_STR(pg_plan_value(plan, "gssencmode"), "disable");
 	pg_plan_destroy(plan);
+}
+
+/* With the authorities of the system; where it has none, nothing is trusted. */
+static void test_system_trust(void)
+{
+	static const char *const rows[] = {
+		"host=h sslmode=verify-full",
+		"host=h sslmode=verify-full sslrootcert=system",
+	};
+	struct pg_plan *plan;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		plan = plan_of(rows[i]);
+		if (!plan) {
+			CHECK(strstr(mistake, "sslrootcert that cannot be"));
+			continue;
+		}
+		CHECK_STR(pg_plan_value(plan, "sslmode"), "verify-full");
+		if (PQlibVersion() >= 160000)
+			CHECK_STR(pg_plan_value(plan, "sslrootcert"), "system");
+		else
+			CHECK_INT(plan->n_files, 1);
+		pg_plan_destroy(plan);
+	}
 }
 
 static void test_files(void)
@@ -363,6 +404,18 @@ static void test_mistakes(void)
 	/* clang-format off */
 	static const struct { const char *conninfo, *part; } cases[] = {
 		{ "postgresql://u:sec@ret:hunter2@h/d", "%40" },
+		{ "postgresql://u:hun@ter@h/d", "%40" },
+		{ "postgresql://u:hunter@@h/d", "%40" },
+		{ "postgresql://u:sec@ret/hunter@h/d", "%40" },
+		{ "postgresql://u:5432/hunter@h/d", "%40" },
+		{ "postgresql://u:hun%40ter@hun%40ter/d", "%40" },
+		{ "postgresql://h/d?host=hun@ter", "%40" },
+		{ "host=hun@ter", "%40" },
+		{ "host=a,hun@ter", "%40" },
+		{ "postgresql://h/d?schema=hunter", "parameter \"schema\" that" },
+		{ "host=h pool=hunter", "parameter \"pool\" that" },
+		{ "postgresql://u:1/?hunter=x@h/d", "a parameter that" },
+		{ "host=h password=x hunter=2", "a parameter that" },
 		{ "host=h password=hunter2 hunter3", "quotes" },
 		{ "host=h password='hunter2", "not closed" },
 		{ "postgresql://u:hunter%zz@h", "%25" },
@@ -374,7 +427,8 @@ static void test_mistakes(void)
 		{ "requirepeer=x", "requirepeer" },
 		{ "sslcrldir=/x", "sslcrl with" },
 		{ "gssencmode=require", "GSS" },
-		{ "sslmode=verify-full", "sslrootcert=FILE" },
+		{ "sslmode=verify-ca", "sslrootcert=FILE" },
+		{ "sslmode=require sslrootcert=system", "verify-full" },
 		{ "sslmode=maybe", "maybe" },
 		{ "sslrootcert=/nonexistent/ca", "sslrootcert" },
 		{ "host=a,b hostaddr=::1", "hostaddrs" },
@@ -741,6 +795,7 @@ int main(void)
 	test_query_words();
 	test_targets();
 	test_params();
+	test_system_trust();
 	test_files();
 	test_mistakes();
 	test_question();

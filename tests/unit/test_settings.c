@@ -768,8 +768,9 @@ static void test_sources(void)
 	"EMBEDDING_MODEL is a name, not a path: ignored; set "               \
 	"EMBEDDING_MODEL_MARKER to the file that is written when the model " \
 	"is loaded\n"
-#define IGNORED_DATABASE \
-	"DATABASE_URL is not that of a PostgreSQL database: ignored\n"
+#define IGNORED_DATABASE                                             \
+	"DATABASE_URL names a file and no server: no check is made " \
+	"of it\n"
 static const struct {
 	const char *set[4][2];
 	const char *checks;
@@ -784,7 +785,7 @@ static const struct {
 	  "" },
 	{ { { "DATABASE_URL", "postgresql+asyncpg://h/d" } },
 	  "database:postgres",
-	  "postgresql://h/d",
+	  "postgresql+asyncpg://h/d",
 	  "" },
 	{ { { "DATABASE_URL", "host=h password=a${x}" } },
 	  "database:postgres",
@@ -808,13 +809,20 @@ static const struct {
 	  " postgres://h/d",
 	  "" },
 	{ { { "DATABASE_URL", "mysql://h/d?a=b" } },
+	  "database:postgres",
+	  "mysql://h/d?a=b",
+	  "" },
+	{ { { "DATABASE_URL", "sqlite.db" } },
+	  "database:postgres",
+	  "sqlite.db",
+	  "" },
+	{ { { "DATABASE_URL", "sqlite:///x.db" } },
 	  "",
 	  NULL,
 	  IGNORED_DATABASE },
-	{ { { "DATABASE_URL", "sqlite.db" } }, "", NULL, IGNORED_DATABASE },
-	{ { { "DATABASE_URL", "postgresqlx://h" } },
-	  "",
-	  NULL,
+	{ { { "DATABASE_URL", "file:./dev.db" }, { "REDIS_URL", "redis://h" } },
+	  "redis:redis",
+	  "redis://h",
 	  IGNORED_DATABASE },
 	{ { { "OPENAI_API_KEY", "sk-1" } }, "openai:openai", "", "" },
 	{ { { "OPENAI_API_KEY", "sk-1" }, { "OPENAI_BASE_URL", "http://o" } },
