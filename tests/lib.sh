@@ -181,6 +181,8 @@ unset HEALTH_CONF DATABASE_URL REDIS_URL OPENAI_API_KEY OPENAI_BASE_URL \
 	AZURE_SERVICEBUS_CONNECTION_STRING
 cd "$scratch" || exit 99
 
+# skip WORDS...: the file cannot run here.  ./quickstart test, which has installed
+# everything, takes it for a failure, unless the words begin with "NAME cannot ".
 skip() {
 	echo "skipped: $*" >&2
 	exit 77
@@ -198,6 +200,17 @@ need() {
 			command -v "$program" >/dev/null ||
 				skip "$program is not installed"
 		fi
+	done
+}
+
+# need_all PROGRAM...: the same for what ./quickstart test installs with --all
+# alone, which counts on these words.
+need_all() {
+	local program
+
+	for program in "$@"; do
+		command -v "$program" >/dev/null ||
+			skip "$program comes with ./quickstart test --all"
 	done
 }
 

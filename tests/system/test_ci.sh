@@ -6,10 +6,8 @@
 
 setUp() {
 	rm -rf "$scratch/tree"
-	mkdir -p "$scratch/tree/.ci" "$scratch/tree/tests" "$scratch/tree/bin"
+	mkdir -p "$scratch/tree/.ci" "$scratch/tree/tests"
 	cp "$HEALTH_SRCDIR/.ci/run" "$scratch/tree/.ci/"
-	# Nothing is to be installed for this.
-	fake bin/debootstrap ''
 }
 
 # fake PROGRAM COMMANDS
@@ -20,17 +18,18 @@ fake() {
 
 # expect STATUS LAST-LINE [MACHINES]
 expect() {
-	HEALTH_FRESH=${3:-trixie} PATH=$scratch/tree/bin:$PATH \
-		"$scratch/tree/.ci/run" >"$scratch/said" 2>&1 </dev/null
+	HEALTH_FRESH=${3:-trixie} "$scratch/tree/.ci/run" \
+		>"$scratch/said" 2>&1 </dev/null
 	assertEquals "status of: $2" "$1" $?
 	assertEquals "$2" "$(tail -n 1 "$scratch/said")"
 }
 
 test_sums() {
-	fake quickstart 'echo "$HEALTH_CONFIGURE"; echo "250 passed, 0 failed"'
+	fake quickstart 'echo "$HEALTH_CONFIGURE of: $*"
+		echo "250 passed, 0 failed"'
 	fake tests/fresh-machine 'echo "on $1"; echo "20 passed, 0 failed"'
 	expect 0 '270 passed, 0 failed'
-	assertContains "$(cat "$scratch/said")" --enable-werror
+	assertContains "$(cat "$scratch/said")" '--enable-werror of: test --all'
 	expect 0 '290 passed, 0 failed' both
 	assertContains "$(cat "$scratch/said")" 'on bookworm'
 	assertContains "$(cat "$scratch/said")" 'on trixie'
@@ -58,6 +57,18 @@ test_failures_are_told() {
 	expect 1 '20 passed, 1 failed'
 }
 
+# One that hangs does not keep the sums from being said.
+test_ends_in_time() {
+	sed -i 's/^limit=.*/limit=2/' "$scratch/tree/.ci/run"
+	fake quickstart 'echo "1 passed, 0 failed"'
+	fake tests/fresh-machine 'echo under way; tail -f /dev/null --pid=$$'
+	expect 1 '1 passed, 1 failed'
+	assertContains "$(cat "$scratch/said")" 'under way'
+	fake quickstart 'tail -f /dev/null --pid=$$'
+	fake tests/fresh-machine 'echo "1 passed, 0 failed"'
+	expect 1 '1 passed, 1 failed'
+}
+
 test_no_fresh_machine_here() {
 	fake quickstart 'echo "250 passed, 0 failed"'
 	fake tests/fresh-machine 'echo "skipped: nothing may be mounted here"
@@ -73,8 +84,7 @@ test_interrupted() {
 		echo cleaned up >>\"$0.log\"; \
 		echo 0 passed, 1 failed; exit 1" TERM
 		echo waiting; tail -f /dev/null --pid=$$ & wait'
-	HEALTH_FRESH=trixie PATH=$scratch/tree/bin:$PATH \
-		start run TERM "$scratch/tree/.ci/run"
+	HEALTH_FRESH=trixie start run TERM "$scratch/tree/.ci/run"
 	wait_for grep -q waiting "$scratch/log/run"
 	stop run
 	assertEquals 1 "$ended"

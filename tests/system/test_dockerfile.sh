@@ -10,10 +10,11 @@
 # is taken for a copy and saves half of that.
 # shellcheck disable=SC2016,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
-need debootstrap unshare nsenter ip jq curl redis-server redis-cli
-[ "$(id -u)" = 0 ] || skip "only root may chroot"
+need unshare nsenter ip jq curl redis-server redis-cli
+need_all debootstrap
+[ "$(id -u)" = 0 ] || skip "chroot cannot be called by others than root"
 unshare --mount --net --pid --fork true 2>/dev/null ||
-	skip "no namespaces to be had"
+	skip "namespaces cannot be made here"
 
 dockerfile=$HEALTH_SRCDIR/docker/Dockerfile
 declare -A stage_root

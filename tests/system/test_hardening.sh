@@ -9,7 +9,7 @@ export HEALTH_TEST_LIMIT=${HEALTH_TEST_LIMIT:-1200}
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need make readelf
 [ ! -e "$HEALTH_SRCDIR/config.status" ] ||
-	skip "the source folder is configured: no build elsewhere"
+	skip "builds cannot be made elsewhere: the source folder is configured"
 
 # build NAME OPTION-FOR-CONFIGURE... [-- OPTION-FOR-MAKE...]
 build() {

@@ -107,9 +107,69 @@ testExplainsMistakes() {
 	refused 'a number' --port=65536
 	refused '"--prot"' --prot 80
 	refused '--help' tests
+	refused 'test --all' --all
 	show TERM
 	refused "port $port is in use" --port "$port"
 	stop quickstart
+}
+
+# pretend [SKIPPED-WORDS]: a tree of its own, in which everything is installed and
+# built, and whose make makes of one test a pass and of one a skip
+pretend() {
+	local tree=$scratch/tree
+
+	rm -rf "$tree"
+	mkdir -p "$tree/bin" "$tree/build/tests"
+	cp "$quickstart" "$tree/"
+	touch -d '1 hour ago' "$tree/configure.ac" "$tree/Makefile.am"
+	touch "$tree/configure" "$tree/Makefile.in" "$tree/build/config.status"
+	cat >"$tree/bin/dpkg-query" <<-'END'
+		#!/bin/bash
+		echo "${*: -1}" >>"${0%/*}/packages"
+		echo installed
+	END
+	cat >"$tree/bin/make" <<-END
+		#!/bin/bash
+		echo "\$*" >>"\${0%/*}/targets"
+		echo ':test-result: PASS' >tests/good.trs
+		printf 'Ran 3 tests.\n' >tests/good.log
+		echo ':test-result: SKIP' >tests/other.trs
+		echo 'skipped: $1' >tests/other.log
+	END
+	chmod 755 "$tree/bin"/*
+}
+
+# expect_sums OPTION... STATUS LAST-LINE
+expect_sums() {
+	local options=("${@:1:$#-2}") words="$1: ${*: -1}"
+
+	PATH=$scratch/tree/bin:$PATH "$scratch/tree/quickstart" test \
+		"${options[@]}" >"$scratch/said" 2>&1 </dev/null
+	assertEquals "status of $words" "${*: -2:1}" $?
+	assertEquals "${*: -1}" "$(tail -n 1 "$scratch/said")"
+}
+
+testAllIsMoreThanTest() {
+	pretend 'bear comes with ./quickstart test --all'
+	expect_sums 0 '3 passed, 0 failed, 1 skipped'
+	assertContains "$(cat "$scratch/said")" \
+		'tests/other: skipped: bear comes with'
+	assertNotContains "$(cat "$scratch/tree/bin/packages")" systemd-container
+	assertNotContains "$(cat "$scratch/tree/bin/targets")" check-all
+	# It is installed then, and there is no excuse.
+	expect_sums --all 1 '3 passed, 1 failed'
+	assertContains "$(cat "$scratch/tree/bin/packages")" systemd-container
+	assertContains "$(tail -n 1 "$scratch/tree/bin/targets")" check-all
+}
+
+testSkipsThatCount() {
+	pretend 'namespaces cannot be made here: Operation not permitted'
+	expect_sums 0 '3 passed, 0 failed, 1 skipped'
+	expect_sums --all 0 '3 passed, 0 failed, 1 skipped'
+	pretend 'redis-server is not installed'
+	expect_sums 1 '3 passed, 1 failed'
+	pretend 'the bear, of which nobody knows, cannot come'
+	expect_sums 1 '3 passed, 1 failed'
 }
 
 testHelp() {
@@ -118,6 +178,7 @@ testHelp() {
 	said=$("$quickstart" --help)
 	assertEquals 0 $?
 	assertContains "$said" --port
+	assertContains "$said" 'test [--all]'
 }
 
 . "$SHUNIT2"
