@@ -42,6 +42,7 @@ test_another_prefix() {
 		assert_there "$path"
 	done
 	assertContains "$(named /x)" /x/bin/health.fcgi
+	assertContains "$(named /x)" /x/etc/health-fcgi/health.conf
 	assertContains "$(named /x)" \
 		/x/share/doc/health-fcgi/examples/nginx/health.conf
 	assertTrue 'the program' "[ -x '$root/x/bin/health.fcgi' ]"
@@ -52,6 +53,10 @@ test_directories_of_their_own() {
 	install_to /usr /usr/libexec /etc /usr/share
 	assertEquals 'the default prefix' '' \
 		"$(grep -rn /usr/local "$installed")"
+	assertEquals \
+		'ExecStart=/usr/libexec/health.fcgi --config /etc/health-fcgi/health.conf' \
+		"$(grep ^ExecStart= \
+			"$installed/doc/health-fcgi/examples/systemd/health.service")"
 	assertTrue '/etc/health-fcgi' "[ -d '$root/etc/health-fcgi' ]"
 }
 
