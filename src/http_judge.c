@@ -2,6 +2,8 @@
 
 #include "http_judge.h"
 
+#include "http_number.h"
+
 #include <cjson/cJSON.h>
 
 #include <stdlib.h>
@@ -119,25 +121,39 @@ static const cJSON *http_judge_find(const cJSON *value, const char *path)
 	return cJSON_IsNull(value) ? NULL : value;
 }
 
-/* A string as it is, anything else as JSON writes it; for free(). */
-static char *http_judge_text(const cJSON *value)
+/* A string as it is, a number as it stands in the body, anything else as JSON
+ * writes it; for free(). */
+static char *http_judge_text(const cJSON *json, const cJSON *value,
+			     const char *body)
 {
+	size_t len;
+
 	if (cJSON_IsString(value))
 		return strdup(value->valuestring);
-	return cJSON_PrintUnformatted(value);
+	if (!cJSON_IsNumber(value))
+		return cJSON_PrintUnformatted(value);
+	body = http_number_text(json, value, body, &len);
+	return strndup(body, len);
 }
 
 /* Compares; a value that differs is handed over. */
-static enum result_code http_judge_value(const char *equals, const cJSON *value,
+static enum result_code http_judge_value(const char *equals, const cJSON *json,
+					 const cJSON *value, const char *body,
 					 const char **words, char **found)
 {
-	char *text = http_judge_text(value);
+	char *text = http_judge_text(json, value, body);
+	bool same;
 
 	if (!text) {
 		*words = "out of memory";
 		return RESULT_INTERNAL;
 	}
-	if (strcmp(text, equals) == 0) {
+	if (cJSON_IsNumber(value))
+		same = http_number_equal(text, strlen(text), equals,
+					 strlen(equals));
+	else
+		same = strcmp(text, equals) == 0;
+	if (same) {
 		free(text);
 		return RESULT_OK;
 	}
@@ -146,37 +162,43 @@ static enum result_code http_judge_value(const char *equals, const cJSON *value,
 	return RESULT_MISMATCH;
 }
 
+/*
+ * cJSON ends a string at a NUL: "green\u0000red" would be "green".  In a copy,
+ * for free(), the escape becomes that of U+FFFD, which is as long.
+ */
+static char *http_judge_without_nul(const struct http_answer *answer)
+{
+	char *body = strndup(answer->body, answer->len), *at = body, *end;
+
+	end = body ? body + strlen(body) : NULL;
+	while (at && (at = memchr(at, '\\', (size_t)(end - at))) &&
+	       end - at >= 6) {
+		if (memcmp(at + 1, "u0000", 5) == 0)
+			memcpy(at + 2, "fffd", 4);
+		at += 2;
+	}
+	return body;
+}
+
 /* The one value that the body is; NULL: it is not JSON (RFC 8259 section 2),
  * which allows nothing but white space behind it. */
-static cJSON *http_judge_parse(const struct http_answer *answer)
+static cJSON *http_judge_parse(const char *body)
 {
 	const char *end;
-	cJSON *json = cJSON_ParseWithLengthOpts(answer->body, answer->len, &end,
-						0);
-	size_t left;
+	cJSON *json = cJSON_ParseWithOpts(body, &end, 0);
 
-	if (!json)
-		return NULL;
-	left = answer->len - (size_t)(end - answer->body);
-	if (strspn(end, " \t\r\n") == left)
+	if (json && end[strspn(end, " \t\r\n")] == '\0')
 		return json;
 	cJSON_Delete(json);
 	return NULL;
 }
 
-static enum result_code http_judge_json(const struct http_expected *expected,
-					const struct http_answer *answer,
-					const char **words, char **found)
+static enum result_code http_judge_in(const struct http_expected *expected,
+				      const cJSON *json, const char *body,
+				      const char **words, char **found)
 {
-	enum result_code code = RESULT_OK;
 	const cJSON *value;
-	cJSON *json;
 
-	if (answer->cut) {
-		*words = "answer is longer than max_body";
-		return RESULT_MISMATCH;
-	}
-	json = http_judge_parse(answer);
 	if (!json) {
 		*words = "answer is not JSON";
 		return RESULT_PROTOCOL;
@@ -184,11 +206,36 @@ static enum result_code http_judge_json(const struct http_expected *expected,
 	value = http_judge_find(json, expected->json);
 	if (!value) {
 		*words = "no such value in the answer";
-		code = RESULT_MISMATCH;
-	} else if (expected->equals) {
-		code = http_judge_value(expected->equals, value, words, found);
+		return RESULT_MISMATCH;
 	}
+	if (!expected->equals)
+		return RESULT_OK;
+	return http_judge_value(expected->equals, json, value, body, words,
+				found);
+}
+
+static enum result_code http_judge_json(const struct http_expected *expected,
+					const struct http_answer *answer,
+					const char **words, char **found)
+{
+	enum result_code code;
+	char *body;
+	cJSON *json;
+
+	if (answer->cut) {
+		*words = "answer is longer than max_body";
+		return RESULT_MISMATCH;
+	}
+	body = http_judge_without_nul(answer);
+	if (!body) {
+		*words = "out of memory";
+		return RESULT_INTERNAL;
+	}
+	/* JSON has no NUL in it as it is; it ends the copy early. */
+	json = strlen(body) == answer->len ? http_judge_parse(body) : NULL;
+	code = http_judge_in(expected, json, body, words, found);
 	cJSON_Delete(json);
+	free(body);
 	return code;
 }
 

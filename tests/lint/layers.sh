@@ -28,6 +28,7 @@ layers='
 2 offload
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
+2 http_number
 2 http_url
 2 gate gate_peer gate_places
 3 board
@@ -66,7 +67,7 @@ proton/ sb_answer.c sb_link.c sb_link_end.c sb_link_events.c sb_link_own.h sb_me
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
 openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c
 curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
-cjson/ render.c http_judge.c
+cjson/ render.c http_judge.c http_number.h
 ini.h conf_read.c
 '
 

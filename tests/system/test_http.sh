@@ -19,7 +19,7 @@ serve_pages() {
 			location = /ok { return 200 "all is well\n"; }
 			location = /json {
 				default_type application/json;
-				return 200 '{"data": {"items": [{"state": "up", "n": 42, "flag": true, "none": null}]}}';
+				return 200 '{"data": {"items": [{"state": "up", "n": 42, "long": 9007199254740993, "share": 100.0, "flag": true, "none": null}]}}';
 			}
 			location = /empty { return 204; }
 			location = /moved { return 301 /ok; }
@@ -124,6 +124,8 @@ test_healthy() {
 			json|/json|json = data.items[0].state
 			json_string|/json|json = data.items[0].state;equals = up
 			json_number|/json|json = data.items[0].n;equals = 42
+			json_long|/json|json = data.items[0].long;equals = 9007199254740993
+			json_share|/json|json = data.items[0].share;equals = 100
 			json_true|/json|json = data.items[0].flag;equals = true
 			cut|/big|max_body = 10
 			head|/head|method = HEAD
@@ -147,7 +149,7 @@ test_healthy() {
 	assert_status 200
 	assert_whole
 	assert_json '.checks | map(.healthy) | all' true
-	assert_json '.checks | length' 20
+	assert_json '.checks | length' 22
 	assert_no_secret Secret-
 }
 
@@ -173,6 +175,7 @@ test_unhealthy() {
 			json|/json|json = data.items[1].state
 			json_null|/json|json = data.items[0].none
 			json_value|/json|json = data.items[0].state;equals = down
+			json_long|/json|json = data.items[0].long;equals = 9007199254740992
 			no_json|/ok|json = data
 			json_cut|/big|json = data
 		END
@@ -210,6 +213,7 @@ test_unhealthy() {
 		json|mismatch|no such value in the answer
 		json_null|mismatch|no such value in the answer
 		json_value|mismatch|another value in the answer
+		json_long|mismatch|another value in the answer
 		no_json|protocol|answer is not JSON
 		json_cut|mismatch|answer is longer than max_body
 		refused|refused|connection refused

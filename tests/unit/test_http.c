@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "http_judge.c"
+#include "http_number.c"
 #include "check_http.c"
 #include "curlio.c"
 #include "http_url.c"
@@ -687,6 +688,112 @@ static void test_json(void)
 	CHECK_STR(conn.words, "answer is not JSON");
 }
 
+/* A number is compared as one, whatever it is written like. */
+static void test_json_numbers(void)
+{
+	static const struct {
+		const char *value, *equals;
+		bool same;
+	} rows[] = {
+		{ "100.0", "100", true },
+		{ "100", "100.0", true },
+		{ "1e3", "1000", true },
+		{ "1E+3", "1000.00", true },
+		{ "1200e-2", "12", true },
+		{ "0.0012", "12e-4", true },
+		{ "-0.50", "-5e-1", true },
+		{ "10.10", "10.1", true },
+		{ "0", "-0.0", true },
+		{ "0e9", "0", true },
+		{ "9007199254740993", "9007199254740993", true },
+		{ "9007199254740993", "9007199254740992", false },
+		{ "9007199254740993", "9007199254740993.0", true },
+		{ "123456789012345678901234567890",
+		  "123456789012345678901234567891", false },
+		{ "0.1000000000000000000000001", "0.1", false },
+		{ "1", "10", false },
+		{ "10", "1", false },
+		{ "101", "1001", false },
+		{ "11", "1.1", false },
+		{ "1", "-1", false },
+		{ "1e-3", "1000", false },
+		{ "1e400", "1e400", true },
+		{ "1e400", "1e401", false },
+		{ "1e999999", "1e999999", true },
+		{ "1e1000000", "1e1000000", false },
+		{ "1e99999999999999999999", "1e99999999999999999999", false },
+		{ "1e0000000000000000000001", "10", true },
+		{ "1e400", "null", false },
+		{ "7", "", false },
+		{ "7", "-", false },
+		{ "7", "7x", false },
+		{ "7", "7.", false },
+		{ "7", "7e", false },
+		{ "7000", "7e3x", false },
+		{ "70000000000", "7e:", false },
+		{ "7", "07", false },
+		{ "0.7", ".7", false },
+		{ "7", "+7", false },
+		{ "7", "\"7\"", false },
+		/* A string is compared as text. */
+		{ "\"1.10\"", "1.1", false },
+		{ "\"1.10\"", "1.10", true },
+		{ "\"100\"", "100.0", false },
+		{ "true", "1", false },
+		/* Nor does what cJSON leaves out of a string count. */
+		{ "\"green\\u0000red\"", "green", false },
+		{ "\"\\u0000\"", "", false },
+		{ "\"\\\\u0000\"", "\\u0000", true },
+		{ "\"\\\\\\u0000\"", "\\", false },
+	};
+	char body[128];
+	struct conn conn;
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(body, sizeof(body), "{\"a\":%s}", rows[i].value);
+		if (ask_json(&conn, "a", rows[i].equals, body) !=
+		    (rows[i].same ? RESULT_OK : RESULT_MISMATCH))
+			printf("\t%s, %s\n", rows[i].value, rows[i].equals);
+		CHECK_INT(conn.code,
+			  rows[i].same ? RESULT_OK : RESULT_MISMATCH);
+	}
+	/* The right one of several is found, and shown as it is written. */
+	CHECK_INT(ask_json(&conn, "x.y[1]", "7",
+			   "{\"9\":-1,\"s\\\"5\":[2,{\"3\":4e0}],\"x\":"
+			   "{\"y\":[\"6\",7.00,8]}}"),
+		  RESULT_OK);
+	CHECK_INT(ask_json(&conn, "x", "3", "{\"x\":1.50,\"x\":3}"),
+		  RESULT_MISMATCH);
+	CHECK_STR(conn.detail, "1.50");
+	CHECK_INT(ask_json(&conn, "s.5", "2", "{\"s\":{\"5\":2}}"), RESULT_OK);
+	/* A name that goes on behind a NUL is another. */
+	CHECK_INT(ask_json(&conn, "a", "up", "{\"a\\u0000b\":\"up\"}"),
+		  RESULT_MISMATCH);
+	CHECK_STR(conn.words, "no such value in the answer");
+}
+
+/* A NUL as it is, in a string or behind the value: JSON has none. */
+static void test_json_raw_nul(void)
+{
+	static const char in[] = "{\"a\":\"green\0red\"}",
+			  behind[] = "{\"a\":\"green\"}\0";
+	struct http_answer answers[] = { { .body = in, .len = sizeof(in) - 1 },
+					 { .body = behind,
+					   .len = sizeof(behind) - 1 } };
+	struct http_expected expected = { .json = "a", .equals = "green" };
+	const char *words;
+	char *found;
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		CHECK_INT(
+			http_judge_body(&expected, &answers[i], &words, &found),
+			RESULT_PROTOCOL);
+		CHECK_STR(words, "answer is not JSON");
+	}
+}
+
 static void test_request(void)
 {
 	char header[] = "X-Api-Key: s3cret-1", none[] = "X-None:";
@@ -1312,6 +1419,8 @@ int main(void)
 	test_endless_line();
 	test_body_cap();
 	test_json();
+	test_json_numbers();
+	test_json_raw_nul();
 	test_request();
 	test_warm();
 	test_unkept();
