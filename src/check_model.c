@@ -3,6 +3,7 @@
 #include "check_kinds.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -50,7 +51,7 @@ struct model_job {
 static const struct conf_key model_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
 	{ "path", CONF_STR, FIELD(path), "", "0", "4095", CONF_PATH,
-	  "the model file: must exist and not be empty" },
+	  "the model, a file or a folder: must exist and not be empty" },
 	{ "marker", CONF_STR, FIELD(marker), "", "0", "4095", CONF_PATH,
 	  "written when the model is loaded; the process in it must be alive" },
 	{ "mapped", CONF_STR, FIELD(mapped), "", "0", "4095", CONF_PATH,
@@ -100,6 +101,39 @@ static bool model_look_at_file(struct model_job *job, const char *path,
 	if (status->st_size == 0)
 		return model_end(job, RESULT_MISMATCH, "model file is empty");
 	return true;
+}
+
+/* What a download leaves behind before it has brought anything begins with a
+ * dot. */
+static bool model_look_in_folder(struct model_job *job, const char *path)
+{
+	const struct dirent *entry;
+	DIR *folder = opendir(path);
+
+	if (!folder)
+		return model_end_errno(job, "model folder does not exist",
+				       "model folder");
+	do {
+		errno = 0;
+		entry = readdir(folder);
+	} while (entry && entry->d_name[0] == '.');
+	if (!entry && errno)
+		model_end_errno(job, "model folder does not exist",
+				"model folder");
+	else if (!entry)
+		model_end(job, RESULT_MISMATCH, "model folder is empty");
+	closedir(folder);
+	return entry != NULL;
+}
+
+/* A file, or a folder of files as libraries for models make it. */
+static bool model_look_at(struct model_job *job, const char *path)
+{
+	struct stat status;
+
+	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+		return model_look_in_folder(job, path);
+	return model_look_at_file(job, path, &status);
 }
 
 /* Up to size - 1 bytes of a small file, terminated. */
@@ -327,7 +361,7 @@ static bool model_look(struct model_job *job)
 	struct model_marker marker = { .start = -1 };
 	struct stat status;
 
-	if (job->path[0] && !model_look_at_file(job, job->path, &status))
+	if (job->path[0] && !model_look_at(job, job->path))
 		return false;
 	if (job->marker[0] && !model_read_marker(job, &marker))
 		return false;

@@ -116,6 +116,9 @@ test_model() {
 	zombie=$(cat "$scratch/zombie.pid")
 	wait_for gone "$zombie"
 	: >"$scratch/empty"
+	mkdir -p "$scratch/model-folder" "$scratch/empty-folder/.cache"
+	echo '{}' >"$scratch/model-folder/config.json"
+	mkfifo "$scratch/model-pipe"
 	echo ready >"$scratch/words"
 	echo 4194303 >"$scratch/nobody"
 	echo other >"$scratch/other"
@@ -131,7 +134,10 @@ test_model() {
 			all|path = $scratch/model;marker = $scratch/loaded;mapped = $scratch/model
 			no_file|path = $scratch/nothing
 			empty_file|path = $scratch/empty
-			folder|path = $scratch
+			folder|path = $scratch/model-folder
+			empty_folder|path = $scratch/empty-folder
+			no_model|path = $scratch/model-pipe
+			mapped_folder|marker = $scratch/loaded;mapped = $scratch/model-folder
 			no_marker|marker = $scratch/nothing
 			nobody|marker = $scratch/nobody
 			zombie|marker = $scratch/zombie.pid
@@ -143,7 +149,7 @@ test_model() {
 	probe /health/ready
 	assert_status 503
 	assert_whole
-	for name in file marker marker_words mapped all; do
+	for name in file folder marker marker_words mapped all; do
 		assert_healthy "$name"
 	done
 	while IFS='|' read -r name code words; do
@@ -151,7 +157,9 @@ test_model() {
 	done <<-END
 		no_file|missing|model file does not exist
 		empty_file|mismatch|model file is empty
-		folder|mismatch|model is not a regular file
+		empty_folder|mismatch|model folder is empty
+		no_model|mismatch|model is not a regular file
+		mapped_folder|mismatch|model is not a regular file
 		no_marker|missing|not loaded yet: marker file does not exist
 		nobody|missing|process 4194303 of the marker is gone
 		zombie|missing|process $zombie is a zombie

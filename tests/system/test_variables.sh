@@ -231,6 +231,15 @@ test_not_asked() {
 	assert_said 'DATABASE_URL names a file and no server'
 }
 
+test_model_folder() {
+	mkdir -p "$scratch/model" "$scratch/no-model"
+	echo '{}' >"$scratch/model/config.json"
+	once "EMBEDDING_MODEL=$scratch/model"
+	assert_answer .checks.embedding_model.healthy true
+	once "EMBEDDING_MODEL=$scratch/no-model"
+	assert_answer .checks.embedding_model.code mismatch
+}
+
 # No piece of a password is asked of DNS.
 test_at_in_password() {
 	local conf=$scratch/at.conf url

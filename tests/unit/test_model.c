@@ -107,8 +107,36 @@ static void test_path(void)
 	expect(RESULT_MISMATCH, "model file is empty");
 	file_write(path, "weights");
 	expect(RESULT_OK, "");
-	settings.path = folder;
+}
+
+/* A model may be a folder of files. */
+static void test_folder(void)
+{
+	char inner[64], hidden[80], file[80];
+
+	snprintf(inner, sizeof(inner), "%s/inner", folder);
+	snprintf(hidden, sizeof(hidden), "%s/.cache", inner);
+	snprintf(file, sizeof(file), "%s/config.json", inner);
+	settings_reset(inner, empty, empty);
+	CHECK_INT(mkdir(inner, 0700), 0);
+	expect(RESULT_MISMATCH, "model folder is empty");
+	/* as a download leaves it that was interrupted at once */
+	file_write(hidden, "x");
+	expect(RESULT_MISMATCH, "model folder is empty");
+	file_write(file, "{}");
+	expect(RESULT_OK, "");
+	unlink(file);
+	expect(RESULT_MISMATCH, "model folder is empty");
+	unlink(hidden);
+	if (geteuid() != 0) {
+		CHECK_INT(chmod(inner, 0), 0);
+		expect(RESULT_INTERNAL, "model folder: permission denied");
+	}
+	CHECK_INT(rmdir(inner), 0);
+	expect(RESULT_MISSING, "model file does not exist");
+	CHECK_INT(mkfifo(inner, 0600), 0);
 	expect(RESULT_MISMATCH, "model is not a regular file");
+	CHECK_INT(unlink(inner), 0);
 }
 
 /* A look that began before the run is not its answer. */
@@ -349,6 +377,7 @@ int main(void)
 	snprintf(marker, sizeof(marker), "%s/marker", folder);
 	snprintf(mapped, sizeof(mapped), "%s/mapped", folder);
 	test_path();
+	test_folder();
 	test_stuck();
 	test_marker();
 	test_pids();
