@@ -9,7 +9,9 @@
 
 #include "check.h"
 #include "check_kinds.h"
+#include "dialect.h"
 #include "redis_open.h"
+#include "redis_options.h"
 #include "redis_talk.h"
 #include "stream.h"
 #include "text.h"
@@ -77,11 +79,31 @@ static void redis_override(const struct redis_prepare *prepare, char **part,
 		redis_no_memory(prepare);
 }
 
+/* NULL, or what is wrong and was not said yet. */
+static const char *redis_prepare_url(const struct redis_prepare *prepare)
+{
+	const char *url = prepare->settings->url, *mistake;
+	struct redis_url *target = &prepare->settings->target;
+	bool options = redis_options_fit(url);
+
+	mistake = options ? redis_options_host(target, url) : NULL;
+	if (mistake)
+		return mistake;
+	url = dialect_read(prepare->conf, prepare->section, "url",
+			   options ? strchr(url, ',') + 1 : url,
+			   options ? dialect_redis_options : dialect_redis,
+			   NULL);
+	if (!url)
+		return NULL;
+	return options ? redis_options_read(target, url)
+		       : redis_url_parse(target, url);
+}
+
 static void redis_prepare_target(const struct redis_prepare *prepare)
 {
 	struct redis_settings *settings = prepare->settings;
 	struct redis_url *target = &settings->target;
-	const char *mistake = redis_url_parse(target, settings->url);
+	const char *mistake = redis_prepare_url(prepare);
 
 	if (mistake)
 		conf_mistake(prepare->conf, prepare->section, "url", "%s",

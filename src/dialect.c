@@ -69,10 +69,10 @@ static bool dialect_has_ca(const char *name)
 static bool dialect_matters(const char *name)
 {
 	static const char *const parts[] = {
-		"ssl",	   "tls",     "cert",	  "cafile",  "capath", "auth",
-		"gss",	   "crypt",   "verify",	  "channel", "host",   "addr",
-		"port",	   "server",  "endpoint", "user",    "pass",   "sock",
-		"service", "options", "trust",	  "%",
+		"ssl",	   "tls",     "cert",	  "cafile",   "capath", "auth",
+		"gss",	   "crypt",   "verify",	  "channel",  "host",	"addr",
+		"port",	   "server",  "endpoint", "user",     "pass",	"sock",
+		"service", "options", "trust",	  "sentinel", "%",
 	};
 	size_t i;
 
@@ -143,6 +143,8 @@ static size_t dialect_take_part(const char *text, char separator,
 	*name_len = strcspn(text, more);
 	pair->value = text + *name_len + (text[*name_len] == '=');
 	pair->value_len = (size_t)(text + len - pair->value);
+	while (*name_len && isspace((unsigned char)text[*name_len - 1]))
+		--*name_len;
 	return len;
 }
 
@@ -314,20 +316,28 @@ static size_t dialect_scheme_len(const char *text)
 }
 
 /* NULL: none of them.  Without a scheme: the one that has none. */
+static const struct dialect *dialect_find_scheme(const struct dialect *dialects,
+						 const char *text, size_t len)
+{
+	for (; dialects->tables[0]; dialects++)
+		if (len == 0 ? !dialects->schemes
+			     : dialects->schemes &&
+				       dialect_in(dialects->schemes, text, len))
+			return dialects;
+	return NULL;
+}
+
+/* "redis+unix" is a scheme of its own, "postgres+asyncpg" is not. */
 static const struct dialect *dialect_find(const struct dialect *dialects,
 					  const char *text, size_t scheme)
 {
-	size_t base = 0;
+	const struct dialect *found = dialect_find_scheme(dialects, text,
+							  scheme);
+	const char *driver = memchr(text, '+', scheme);
 
-	while (base < scheme && text[base] != '+')
-		base++;
-	for (; dialects->tables[0]; dialects++)
-		if (scheme == 0
-			    ? !dialects->schemes
-			    : dialects->schemes &&
-				      dialect_in(dialects->schemes, text, base))
-			return dialects;
-	return NULL;
+	return found || !driver ? found
+				: dialect_find_scheme(dialects, text,
+						      (size_t)(driver - text));
 }
 
 bool dialect_is_file(const char *text)
@@ -354,6 +364,8 @@ static bool dialect_put_address(struct dialect_reader *reader, const char *text,
 	char name[DIALECT_NAME_BYTES];
 	size_t slashes = strspn(rest, "/");
 
+	if (dialect_in(dialect->schemes, text, scheme))
+		driver = NULL;
 	snprintf(name, sizeof(name), "%.*s",
 		 driver ? (int)(text + scheme - driver) : 0,
 		 driver ? driver : "");
@@ -402,7 +414,8 @@ static bool dialect_write(struct dialect_reader *reader, const char *text,
 	}
 	start = len + (text[len] == '?');
 	reader->hide_names = scheme ? !at && strchr(text + start, '@')
-				    : strcasestr(text, "pass") != NULL;
+				    : reader->dialect->separator == ' ' &&
+					      strcasestr(text, "pass");
 	if (!dialect_split(reader, text + start))
 		return false;
 	if (scheme)

@@ -38,8 +38,9 @@ struct dialect_row {
 #define DIALECT_TABLES_MAX 2
 
 struct dialect {
-	const char *schemes; /* "postgres|pgsql", also as "postgres+driver";
-				NULL: texts without a scheme */
+	const char *schemes; /* "postgres|pgsql", also as "postgres+driver"
+				where that is not in a row itself; NULL: texts
+				without a scheme */
 	const char *scheme;  /* what they become */
 	const char *host;    /* stands for an empty one; NULL: leave it */
 	char separator;	     /* '&' in a query, ';', or ' ' as libpq does */
@@ -48,6 +49,9 @@ struct dialect {
 
 /* Ends in an entry without tables. */
 extern const struct dialect dialect_postgres[];
+extern const struct dialect dialect_redis[];
+extern const struct dialect dialect_redis_options[]; /* behind the host */
+extern const struct dialect dialect_servicebus[];
 
 /* Whether the text names a file and no server, as sqlite: does. */
 bool dialect_is_file(const char *text);

@@ -209,6 +209,14 @@ static const char *redis_url_query(struct redis_url *url, const char *query)
 		if (strncmp(query, "db=", 3) == 0)
 			mistake = redis_url_set_database(
 				url, redis_piece(query + 3, query + len));
+		else if (strncmp(query, "password=", 9) == 0)
+			mistake = redis_url_decode(
+				redis_piece(query + 9, query + len),
+				&url->password);
+		else if (strncmp(query, "username=", 9) == 0)
+			mistake = redis_url_decode(
+				redis_piece(query + 9, query + len),
+				&url->user);
 	}
 	return mistake;
 }

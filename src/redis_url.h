@@ -5,8 +5,9 @@
  *	rediss://...			with TLS
  *	unix://[[user]:password@]/path[?db=database]
  *
- * valkey(s):// and redis+unix:// mean the same.  Parameters other than db are
- * those of some client library that shares the URL, and are passed over.
+ * valkey(s):// and redis+unix:// mean the same.  username and password may
+ *stand in the query as well.  Other parameters are those of some client library
+ *that shares the URL, and are passed over.
  *
  * Pure, but for memory; any thread.
  */

@@ -2,6 +2,7 @@
 
 #include "sb_conf.h"
 
+#include "dialect.h"
 #include "stream.h"
 #include "text.h"
 
@@ -135,7 +136,7 @@ static bool sb_has(const struct sb_prepare *prepare, const char *key)
 static void sb_prepare_string(struct sb_prepare *prepare)
 {
 	static const char *const instead[] = { "namespace", "key_name", "key" };
-	const char *mistake;
+	const char *mistake, *from;
 	char *text;
 	size_t i;
 
@@ -145,7 +146,10 @@ static void sb_prepare_string(struct sb_prepare *prepare)
 				     instead[i],
 				     "give either connection_string or "
 				     "namespace, key_name and key");
-	text = conf_keep(prepare->conf, prepare->settings->connection_string);
+	from = dialect_read(
+		prepare->conf, prepare->section, "connection_string",
+		prepare->settings->connection_string, dialect_servicebus, NULL);
+	text = from ? conf_keep(prepare->conf, from) : NULL;
 	if (!text)
 		return;
 	mistake = sb_read_string(prepare, text);

@@ -42,7 +42,7 @@ layers='
 4 check_kinds
 5 render
 5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
-5 check_redis redis_answer redis_open redis_talk redis_url redis_words
+5 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
 5 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
 5 check_http http_judge
 5 check_openai openai_answer

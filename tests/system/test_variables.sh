@@ -67,8 +67,85 @@ test_bad_variable() {
 	once "DATABASE_URL=$database_url" "REDIS_URL=reddis://:$secret@h" \
 		-- --check-config
 	assertEquals 0 "$code"
-	assert_said 'REDIS_URL: [redis] url: a URL begins with redis://'
+	assert_said 'REDIS_URL: [redis] url: begins with reddis://, and this kind of check asks redis:// only'
 	assertContains "$answer" '# not asked, unhealthy: REDIS_URL: '
+}
+
+# ---- REDIS_URL, as clients and providers write it
+
+test_redis_dialects() {
+	local url said
+
+	while IFS='|' read -r url said; do
+		once "REDIS_URL=$url"
+		assert_answer .checks.redis.healthy true
+		[ -z "$said" ] || assert_said "REDIS_URL: [redis] url: $said"
+		[ -n "$said" ] || assertEquals "$url" '' \
+			"$(grep -v ' info: ' "$err")"
+	done <<-END
+		redis://:$redis_password@127.0.0.1:$redis_port/0|
+		REDIS://:$redis_password@127.0.0.1:$redis_port|
+		valkey://:$redis_password@127.0.0.1:$redis_port/1|
+		redis://default:$redis_password@127.0.0.1:$redis_port?family=0&protocol=3|parameters of another driver are ignored: family, protocol
+		redis://127.0.0.1:$redis_port?password=$redis_password&socket_timeout=5|parameters of another driver are ignored: socket_timeout
+		unix://$redis_socket?db=1&password=$redis_password|
+		redis+socket://:$redis_password@$redis_socket?virtual_host=2|
+		127.0.0.1:$redis_port,password=$redis_password,ssl=False,abortConnect=False|parameters of another driver are ignored: abortConnect
+		localhost:$redis_port,password=$redis_password,defaultDatabase=3|
+	END
+	while IFS='|' read -r url said; do
+		once "REDIS_URL=$url"
+		assertEquals "$url" 1 "$code"
+		assert_answer .checks.redis.code config
+		assert_said "REDIS_URL: [redis] url: $said"
+	done <<-END
+		sentinel://:$secret@h:26379|begins with sentinel://
+		redis+sentinel://:$secret@h:26379/mymaster|begins with redis+sentinel://
+		redis://:$secret@h:6379?ssl=true|has the parameter ssl: write rediss:// for TLS
+		redis://:$secret@h:6379?host=other|has the parameter host
+		rediss://:$secret@h:6379?ssl_ca_certs=/x|has the parameter ssl_ca_certs: name the file with ca_file
+		a:6379,b:6379,password=$secret|only one host can be given
+		h:6380,password=$secret,sslHost=other|has the parameter sslHost
+		redis://:\$REDIS_PASSWORD@h:6379|the value has a placeholder where a password belongs
+	END
+}
+
+# TLS stays verified, whatever a parameter says.
+test_redis_tls_dialects() {
+	local port authority url said
+
+	make_certificates || return
+	port=$(free_port)
+	start redis-tls TERM redis-server --port 0 --tls-port "$port" \
+		--bind 127.0.0.1 --dir "$scratch" --save '' \
+		--tls-cert-file "$tls/good.pem" --tls-key-file "$tls/good.key" \
+		--tls-ca-cert-file "$tls/ca.pem" --tls-auth-clients no \
+		--requirepass "$secret+/="
+	wait_for listening "$port"
+	while IFS='|' read -r url said; do
+		for authority in "$tls/ca.pem" ''; do
+			cat >"$scratch/tls.conf" <<-END
+				[redis]
+				kind = redis
+				url = \${REDIS_URL}
+				${authority:+ca_file = $authority}
+			END
+			once "REDIS_URL=$url" -- \
+				--config "$scratch/tls.conf" --once
+			if [ -n "$authority" ]; then
+				assert_answer .checks.redis.healthy true
+			else
+				assert_answer .checks.redis.code tls
+			fi
+			[ -z "$said" ] || assert_said "$said"
+		done
+	done <<-END
+		localhost:$port,password=$secret+/=,ssl=True,abortConnect=False|ignored: abortConnect
+		rediss://:$secret%2B%2F%3D@localhost:$port/0?ssl_cert_reqs=none|TLS is always verified
+		rediss://:$secret%2B%2F%3D@localhost:$port?ssl_cert_reqs=required|
+		valkeys://:$secret%2B%2F%3D@localhost:$port|
+	END
+	stop redis-tls
 }
 
 # In a file as well, when the value is the variable and nothing else.

@@ -379,6 +379,109 @@ static void test_semicolons(void)
 	CHECK_STR(said(), "has the parameter Authentication: write a key");
 }
 
+/* clang-format off */
+#define VERIFIED \
+	"what it says of the server's certificate is ignored: TLS is always " \
+	"verified; for a certificate of your own authority set ca_file"
+#define REFUSED(name, why) "has the parameter " name ": " why
+
+static const struct row redis_cases[] = {
+	/* redis-py, node-redis, Upstash, Heroku, Railway, Render */
+	{ "redis://h:6379/0", "redis://h:6379/0?", "" },
+	{ "redis://default:pw@h:6379", "redis://default:pw@h:6379?", "" },
+	{ "rediss://default:pw@eu1.upstash.io:6379", "rediss://default:pw@eu1.upstash.io:6379?", "" },
+	{ "rediss://:p1@ec2-1.compute.amazonaws.com:25330", "rediss://:p1@ec2-1.compute.amazonaws.com:25330?", "" },
+	{ "redis://default:pw@redis.railway.internal:6379?family=0", "redis://default:pw@redis.railway.internal:6379?", IGNORED "family" },
+	{ "redis://h/1?db=4", "redis://h/1?db=4", "" },
+	{ "redis://h?protocol=3&decode_responses=True&max_connections=5", "redis://h?", IGNORED "protocol, decode_responses, max_connections" },
+	{ "redis://h?socket_timeout=5&health_check_interval=30", "redis://h?", IGNORED "socket_timeout, health_check_interval" },
+	{ "unix:///run/r.sock?db=2&password=p%40", "unix:///run/r.sock?db=2&password=p%40", "" },
+	{ "unix://u@/run/r.sock?db=2", "unix://u@/run/r.sock?db=2", "" },
+	/* schemes */
+	{ "REDISS://h", "rediss://h?", "" },
+	{ "valkey://h/1", "redis://h/1?", "" },
+	{ "valkeys://h", "rediss://h?", "" },
+	{ "redis+socket:///r.sock?virtual_host=3", "unix:///r.sock?db=3", "" },
+	{ "redis+unix:///r.sock", "unix:///r.sock?", "" },
+	{ "redis+cluster://h", "redis://h?", "" },
+	{ "sentinel://h:26379", NULL, "begins with sentinel://, and this kind of check asks redis:// only" },
+	{ "redis-sentinel://h:26379", NULL, "begins with redis-sentinel://, and this kind of check asks redis:// only" },
+	{ "redis+sentinel://h:26379/m/0", NULL, "begins with redis+sentinel://, and what stands behind the + is not understood; write redis://" },
+	{ "redis+tls://h", NULL, "begins with redis+tls://, and what stands behind the + is not understood; write redis://" },
+	{ "amqp://h", NULL, "begins with amqp://, and this kind of check asks redis:// only" },
+	{ "localhost:6379", NULL, "must begin with redis://" },
+	/* TLS, never weaker */
+	{ "rediss://h?ssl_cert_reqs=required", "rediss://h?", IGNORED "ssl_cert_reqs" },
+	{ "rediss://h?ssl_cert_reqs=CERT_REQUIRED", "rediss://h?", IGNORED "ssl_cert_reqs" },
+	{ "rediss://h/0?ssl_cert_reqs=none", "rediss://h/0?", VERIFIED },
+	{ "rediss://h/0?ssl_cert_reqs=CERT_NONE", "rediss://h/0?", VERIFIED },
+	{ "rediss://h?ssl_cert_reqs=optional", "rediss://h?", VERIFIED },
+	{ "rediss://h?rejectUnauthorized=false", "rediss://h?", VERIFIED },
+	{ "rediss://h?ssl_check_hostname=false", "rediss://h?", VERIFIED },
+	{ "rediss://h?ssl_ca_certs=/ca.pem", NULL, REFUSED("ssl_ca_certs", "name the file with ca_file in health.conf") },
+	{ "rediss://h?ssl_certfile=/c&ssl_keyfile=/k", NULL, REFUSED("ssl_certfile", "name the files with cert_file and key_file in health.conf") },
+	{ "rediss://h?tls=true", "rediss://h?", IGNORED "tls" },
+	{ "redis://h?ssl=false", "redis://h?", IGNORED "ssl" },
+	{ "redis://h?ssl=true", NULL, REFUSED("ssl", "write rediss:// for TLS") },
+	{ "redis://h?tls=1", NULL, REFUSED("tls", "write rediss:// for TLS") },
+	{ "redis://h/0?ssl_cert_reqs=none", "redis://h/0?", IGNORED "ssl_cert_reqs" },
+	{ "redis://h?ssl_ca_certs=/ca.pem", NULL, UNKNOWN("ssl_ca_certs") },
+	{ "rediss://h?tls_ciphers=x", NULL, UNKNOWN("tls_ciphers") },
+	/* who is asked */
+	{ "redis://h?host=g", NULL, UNKNOWN("host") },
+	{ "redis://h?service_name=m", NULL, UNKNOWN("service_name") },
+	{ "redis://h?sentinelMasterId=m", NULL, REFUSED("sentinelMasterId", "it asks Sentinels for a server; write the URL of the server itself, or that of a Sentinel, with role = sentinel") },
+	{ NULL, NULL, NULL }
+};
+
+static const struct row option_cases[] = {
+	{ "password=a+/=,ssl=True,abortConnect=False", "password=a+/=,ssl=True", IGNORED "abortConnect" },
+	{ "ssl=True,user=u,PASSWORD=p,defaultDatabase=2", "user=u,password=p,ssl=True,defaultDatabase=2", "" },
+	{ "password=p,sslProtocols=tls12,channelPrefix=x,name=n", "password=p", IGNORED "sslProtocols, channelPrefix, name" },
+	{ "password=p,sslHost=other", NULL, UNKNOWN("sslHost") },
+	{ "password=p,serviceName=m", NULL, UNKNOWN("serviceName") },
+	{ "password=p,password=q", NULL, "has the parameter password: it stands there twice; leave one of them out" },
+	{ NULL, NULL, NULL }
+};
+
+#define BUS "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=a+/="
+static const struct row bus_cases[] = {
+	{ BUS, BUS, "" },
+	{ BUS ";EntityPath=q", BUS ";EntityPath=q", "" },
+	{ " endpoint = sb://n/ ; SharedAccessKeyName=k;", "Endpoint= sb://n/ ;SharedAccessKeyName=k", "" },
+	{ "Endpoint=sb://localhost;SharedAccessKeyName=k;SharedAccessKey=x;UseDevelopmentEmulator=true;", "Endpoint=sb://localhost;SharedAccessKeyName=k;SharedAccessKey=x;UseDevelopmentEmulator=true", "" },
+	{ BUS ";TransportType=AmqpWebSockets", BUS, "its TransportType is ignored: the check speaks AMQP over TLS, to port 5671" },
+	{ BUS ";TransportType=Amqp", BUS, IGNORED "TransportType" },
+	{ BUS ";OperationTimeout=00:01:00;RuntimePort=9354", BUS, IGNORED "RuntimePort, OperationTimeout" },
+	{ "Endpoint=sb://n/;Authentication=Managed Identity", NULL, REFUSED("Authentication", "identities are not supported; give the string with SharedAccessKeyName and SharedAccessKey") },
+	{ "Endpoint=sb://n/;SharedAccessSignature=SharedAccessSignature sr=x&sig=y", "Endpoint=sb://n/;SharedAccessSignature=SharedAccessSignature sr=x&sig=y", "" },
+	{ BUS ";TrustServerCertificate=true", NULL, UNKNOWN("TrustServerCertificate") },
+	{ BUS ";Endpoint=sb://m/", NULL, "has the parameter Endpoint: it stands there twice; leave one of them out" },
+	{ NULL, NULL, NULL }
+};
+/* clang-format on */
+
+static void expect_rows(const struct dialect *dialects, const struct row *row)
+{
+	const char *got;
+
+	for (; row->text; row++) {
+		got = read_url(dialects, row->text, NULL);
+		if (row->becomes)
+			CHECK_STR(got, row->becomes);
+		else
+			CHECK(!got);
+		CHECK_STR(said(), row->said);
+	}
+}
+
+static void test_others(void)
+{
+	expect_rows(dialect_redis, redis_cases);
+	expect_rows(dialect_redis_options, option_cases);
+	expect_rows(dialect_servicebus, bus_cases);
+}
+
 static void test_many(void)
 {
 	char text[65536] = "postgres://h/d";
@@ -453,6 +556,7 @@ int main(void)
 	test_postgres();
 	test_typed();
 	test_semicolons();
+	test_others();
 	test_many();
 	test_is_file();
 	conf_destroy(conf);
