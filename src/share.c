@@ -19,7 +19,9 @@
 
 /* Another layout is another file: the number is part of what it is. */
 #define SHARE_MAGIC UINT64_C(0x31694766436c7448)
-#define SHARE_LAYOUT 1
+#define SHARE_LAYOUT 2
+
+#define SHARE_SOURCE_BYTES 256
 
 /* One byte of the file, far behind its end, stands for each process: that of
  * its token.  The process has it locked for as long as it lives. */
@@ -70,6 +72,7 @@ struct share_header {
 	_Atomic uint64_t drain; /* looked at, in ms, times 2; + 1: draining */
 	_Atomic uint32_t news;
 	uint32_t unused;
+	char source[SHARE_SOURCE_BYTES]; /* for the operator */
 	struct share_slot slots[];
 };
 
@@ -92,6 +95,8 @@ static void share_fill(void *memory, const void *arg)
 	header->layout = SHARE_LAYOUT;
 	header->n = (uint32_t)options->n;
 	memcpy(header->identity, options->identity, sizeof(header->identity));
+	snprintf(header->source, sizeof(header->source), "%s",
+		 options->source ? options->source : "");
 	atomic_init(&header->began_us, clock_us());
 }
 
@@ -274,6 +279,34 @@ bool share_rejoin(struct share *share)
 
 	/* The prober does not wait: it looks again in a second. */
 	return share_join(share, 1, reason, sizeof(reason)) == 0;
+}
+
+struct share_lister {
+	void (*each)(void *arg, const char *path, const char *source);
+	void *arg;
+};
+
+static void share_list_one(void *arg, const char *path, const void *head)
+{
+	const struct share_lister *lister = arg;
+	const struct share_header *header = head;
+	char source[SHARE_SOURCE_BYTES + 1];
+
+	if (header->magic != SHARE_MAGIC || header->layout != SHARE_LAYOUT)
+		return;
+	snprintf(source, sizeof(source), "%.*s", SHARE_SOURCE_BYTES,
+		 header->source);
+	lister->each(lister->arg, path, source);
+}
+
+void share_list(const char *dir,
+		void (*each)(void *arg, const char *path, const char *source),
+		void *arg)
+{
+	struct share_lister lister = { each, arg };
+
+	share_file_each(dir, sizeof(struct share_header), share_list_one,
+			&lister);
 }
 
 void share_close(struct share *share)

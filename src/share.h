@@ -65,6 +65,8 @@ struct share_options {
 	const char *dir; /* borrowed; NULL: the one of this user */
 	uint8_t identity[SHARE_IDENTITY_BYTES];
 	size_t n; /* checks */
+	const char
+		*source; /* where they were read; borrowed, for share_list() */
 	/* When nobody else is there, the checks' past before now does not
 	 * count for startup: the service begins anew.  And the last one to
 	 * leave removes the file. */
@@ -79,6 +81,14 @@ struct share_options {
  */
 struct share *share_open(const struct share_options *options, char *reason,
 			 size_t reason_size);
+
+/*
+ * Calls each() for every file of shared results in a directory (NULL: the one
+ * of this user), with its path and the source that its maker named.
+ */
+void share_list(const char *dir,
+		void (*each)(void *arg, const char *path, const char *source),
+		void *arg);
 
 /* Gives back all leases.  NULL is allowed. */
 void share_close(struct share *share);

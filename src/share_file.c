@@ -2,6 +2,7 @@
 
 #include "share_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -9,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -276,6 +278,54 @@ int share_file_reopen(struct share_file *file, const char *dir,
 	}
 	close(old_fd);
 	return 0;
+}
+
+/* The first bytes of a file; false: it is not one of ours. */
+static bool share_file_head(int dir_fd, const char *name, void *head,
+			    size_t size)
+{
+	int fd = share_file_find(dir_fd, name);
+	struct stat status;
+	bool whole;
+
+	if (fd < 0)
+		return false;
+	whole = fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+		!share_file_unsafe(&status) &&
+		pread(fd, head, size, 0) == (ssize_t)size;
+	close(fd);
+	return whole;
+}
+
+void share_file_each(const char *dir, size_t size,
+		     void (*found)(void *arg, const char *path,
+				   const void *head),
+		     void *arg)
+{
+	char own_dir[64], path[PATH_MAX], reason[PATH_MAX + 128];
+	void *head = malloc(size);
+	struct dirent *entry;
+	DIR *listing = NULL;
+	int dir_fd;
+
+	if (!dir) {
+		share_file_default_dir(own_dir, sizeof(own_dir));
+		dir = own_dir;
+	}
+	dir_fd = share_file_open_dir(dir, false, reason, sizeof(reason));
+	if (dir_fd >= 0)
+		listing = fdopendir(dir_fd);
+	while (head && listing && (entry = readdir(listing))) {
+		if (!share_file_head(dir_fd, entry->d_name, head, size))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+		found(arg, path, head);
+	}
+	if (listing)
+		closedir(listing);
+	else if (dir_fd >= 0)
+		close(dir_fd);
+	free(head);
 }
 
 void share_file_close(struct share_file *file)

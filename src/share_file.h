@@ -47,6 +47,15 @@ int share_file_reopen(struct share_file *file, const char *dir,
 		      const void *arg, char *reason, size_t reason_size)
 	__attribute__((warn_unused_result));
 
+/*
+ * Calls found() for each safe file of a directory (NULL: as above) with its
+ * path and its first `size` bytes.  Nothing is mapped or changed.
+ */
+void share_file_each(const char *dir, size_t size,
+		     void (*found)(void *arg, const char *path,
+				   const void *head),
+		     void *arg);
+
 /* Removes the file, if that is what its name still stands for. */
 void share_file_remove(const struct share_file *file);
 

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "settings.h"
 #include "share.h"
+#include "text.h"
 
 #define STATE_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
@@ -90,6 +91,7 @@ static struct share *state_open_share(const struct settings *settings,
 		return NULL;
 	}
 	options->n = settings->n;
+	options->source = settings->source;
 	if (settings_digest(settings, salt, options->identity)) {
 		snprintf(reason, reason_size, "out of memory");
 		return NULL;
@@ -162,11 +164,33 @@ static void state_print_check(const struct share *share, size_t check,
 		record.result.error);
 }
 
+struct state_others {
+	const char *ours; /* where our own configuration is */
+	size_t n;
+};
+
+/* A board that another configuration has made. */
+static void state_print_other(void *arg, const char *path, const char *source)
+{
+	struct state_others *others = arg;
+	char clean[PATH_MAX];
+
+	text_clean(clean, sizeof(clean), source, strlen(source));
+	if (others->n++ == 0)
+		fprintf(stderr, "results are shared by the processes of these "
+				"configurations; name one with --config:\n");
+	fprintf(stderr, "%s: %s%s\n", path, clean,
+		strcmp(source, others->ours) == 0
+			? " (as it was before, or with other variables)"
+			: "");
+}
+
 int state_print(const struct settings *settings, FILE *to)
 {
 	struct share_options options = { .only_look = true };
 	char reason[PATH_MAX + 128] = "state_dir = none";
 	struct share *share = NULL;
+	struct state_others others = { .ours = settings->source };
 	size_t i;
 
 	/* As if started by a server: where those share that were. */
@@ -174,7 +198,9 @@ int state_print(const struct settings *settings, FILE *to)
 		share = state_open_share(settings, &options, reason,
 					 sizeof(reason));
 	if (!share) {
-		fprintf(stderr, "no results are shared: %s\n", reason);
+		fprintf(stderr, "no results are shared by %s: %s\n",
+			settings->source, reason);
+		share_list(options.dir, state_print_other, &others);
 		return -1;
 	}
 	fprintf(to, "%s\n%-24s %-10s %9s %9s %9s %9s %9s  %s\n",

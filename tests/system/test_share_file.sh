@@ -68,6 +68,63 @@ is() {
 	[ "$status" = "$3" ]
 }
 
+# state [FILE]: what --state says with that configuration; sets $code
+state() {
+	"$HEALTH" --config "${1:-$scratch/health.conf}" --state \
+		>"$scratch/state.out" 2>"$scratch/state.err"
+	code=$?
+}
+
+# Asked with another configuration than the one that is served.
+test_state_lists_others() {
+	local board
+
+	serve_as a
+	assertTrue 'ready' 'wait_for is a /health/ready 200'
+	board=$(echo "$state"/board-*)
+	state
+	assertEquals "$(cat "$scratch/state.err")" 0 "$code"
+	assertEquals "$board" "$(head -n 1 "$scratch/state.out")"
+
+	sed 's/^\[backend\]/[other]/' "$scratch/health.conf" >"$scratch/other.conf"
+	state "$scratch/other.conf"
+	assertEquals 69 "$code"
+	assertContains "$(cat "$scratch/state.err")" \
+		"no results are shared by $scratch/other.conf"
+	assertContains "$(cat "$scratch/state.err")" \
+		"name one with --config"
+	assertEquals "$board: $scratch/health.conf" \
+		"$(tail -n 1 "$scratch/state.err")"
+
+	# The same file, which was changed; and what is no board is not listed.
+	sed -i 's/^timeout = .*/timeout = 900ms/' "$scratch/health.conf"
+	mkfifo -m 600 "$state/board-fifo"
+	ln -s "$board" "$state/board-link"
+	echo text >"$state/board-text"
+	chmod 600 "$state/board-text"
+	state
+	assertEquals 69 "$code"
+	assertEquals \
+		"$board: $scratch/health.conf (as it was before, or with other variables)" \
+		"$(sed 1,2d "$scratch/state.err")"
+
+	# Two of them.
+	serve_as b
+	assertTrue 'ready' 'wait_for is b /health/ready 200'
+	state "$scratch/other.conf"
+	assertEquals 69 "$code"
+	assertEquals "$(cat "$scratch/state.err")" 2 \
+		"$(grep -c "^$state/board-[0-9a-f]*: $scratch/health.conf" \
+			"$scratch/state.err")"
+	stop a
+	stop b
+	rm -rf "$state"
+	state
+	assertEquals 69 "$code"
+	assertEquals "$(cat "$scratch/state.err")" 1 \
+		"$(wc -l <"$scratch/state.err")"
+}
+
 # As CGI, which nobody can ask twice
 cgi() {
 	env -i PATH=/usr/bin:/bin GATEWAY_INTERFACE=CGI/1.1 \
