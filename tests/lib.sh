@@ -214,6 +214,17 @@ need_all() {
 	done
 }
 
+# npm_reason STATUS: why npm, whose output is log/npm and which `timeout` ran,
+# could not install something
+npm_reason() {
+	local words
+
+	words=$(sed -n 's/^npm \(ERR!\|error\) *//p' "$scratch/log/npm" |
+		grep -v 'complete log' | head -n 2 | paste -sd ' ')
+	[ "$1" != 124 ] || words='no end within its time'
+	echo "${words:-exit status $1}"
+}
+
 PGBIN=
 for lib_dir in /usr/lib/postgresql/*/bin; do
 	[ -x "$lib_dir/postgres" ] && PGBIN=$lib_dir

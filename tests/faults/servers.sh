@@ -131,10 +131,13 @@ start_buses() {
 	bus_missing=
 	if ! grep -qs 'define HAVE_PROTON' "$HEALTH_BUILDDIR/config.h"; then
 		bus_missing='this build has no servicebus'
-	elif ! command -v npm >/dev/null || ! (install_bus) \
-		>"$scratch/log/npm" 2>&1; then
-		bus_missing='npm cannot install rhea'
+	elif ! command -v npm >/dev/null; then
+		bus_missing='npm is not installed'
 	else
+		(install_bus) >"$scratch/log/npm" 2>&1 ||
+			bus_missing="npm cannot install rhea: $(npm_reason $?)"
+	fi
+	if [ -z "$bus_missing" ]; then
 		start_bus servicebus && start_bus servicebus-tls
 	fi
 }

@@ -38,6 +38,24 @@ test_sums() {
 	expect 0 '270 passed, 0 failed, 2 skipped'
 }
 
+# A test that npm does not let run says what npm has said.
+test_reason_of_npm() {
+	local script=$HEALTH_SRCDIR/tests/system/test_servicebus.sh
+
+	grep -qs 'define HAVE_PROTON' "$HEALTH_BUILDDIR/config.h" || return 0
+	fake bin/node ''
+	fake bin/npm 'printf "npm error %s\n" "code E999" "no such host" "A complete log"; exit 1'
+	PATH=$scratch/tree/bin:$PATH HEALTH_SCRATCH='' bash "$script" \
+		>"$scratch/said" 2>&1
+	assertEquals 'skipped' 77 $?
+	assertEquals 'skipped: npm cannot install rhea and @azure/service-bus: code E999 no such host' \
+		"$(cat "$scratch/said")"
+	fake bin/npm 'exit 3'
+	PATH=$scratch/tree/bin:$PATH HEALTH_SCRATCH='' bash "$script" \
+		>"$scratch/said" 2>&1
+	assertContains "$(cat "$scratch/said")" 'service-bus: exit status 3'
+}
+
 test_failures_are_told() {
 	fake quickstart 'echo "249 passed, 1 failed"; exit 1'
 	fake tests/fresh-machine 'echo "20 passed, 0 failed"'

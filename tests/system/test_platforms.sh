@@ -42,7 +42,7 @@ install_npm() {
 	mkdir "$scratch/types"
 	ln -s "$modules/node_modules" "$scratch/types/node_modules"
 }
-install_npm || skip "npm cannot install the published schemas"
+install_npm || skip "npm cannot install the published schemas: $(npm_reason $?)"
 
 oneTimeSetUp() {
 	start_postgres || return

@@ -90,6 +90,57 @@ testEndsWhenAServerDies() {
 	assert_nothing_left
 }
 
+# A checkout with a build that works only where it was configured, as a real
+# one does.
+fake_checkout() {
+	mkdir -p "$1"
+	cp "$HEALTH_SRCDIR/quickstart" "$1/"
+	ln -s "$HEALTH_SRCDIR/lighttpd" "$1/lighttpd"
+	touch "$1/configure.ac" "$1/Makefile.am" "$1/Makefile.in" "$1/source"
+	cat >"$1/configure" <<-END
+		#!/bin/sh
+		top=\$(cd "\${0%/*}" && pwd)
+		echo "ac_pwd='\$(pwd)'" >config.status
+		printf '%s\n' "all: \$top/source" \
+			'	test ! -e left' '	touch left' \
+			'	mkdir -p src && cp $HEALTH src/' >Makefile
+	END
+	chmod 755 "$1/configure"
+}
+
+testBuildsAnewWhenMoved() {
+	local quickstart=$scratch/old/quickstart
+
+	printf '[heartbeat]\nkind = file\npath = /etc/passwd\n' >"$scratch/own.conf"
+	fake_checkout "$scratch/old"
+	HEALTH_CONF=$scratch/own.conf show TERM
+	stop quickstart
+	assertFalse 'moved?' "said 'moved or copied'"
+
+	mv "$scratch/old" "$scratch/new"
+	quickstart=$scratch/new/quickstart
+	HEALTH_CONF=$scratch/own.conf show TERM
+	assertTrue "$(cat "$scratch/log/quickstart")" "said 'moved or copied'"
+	ask "$url/health/ready"
+	assert_status 200
+	stop quickstart
+
+	# A copy is not to use the build of what it was copied from, either.
+	cp -r "$scratch/new" "$scratch/copy"
+	quickstart=$scratch/copy/quickstart
+	HEALTH_CONF=$scratch/own.conf show TERM
+	assertTrue "$(cat "$scratch/log/quickstart")" "said 'moved or copied'"
+	stop quickstart
+
+	# By another name it is the same place.
+	rm "$scratch/copy/build/left"
+	ln -s copy "$scratch/link"
+	quickstart=$scratch/link/quickstart
+	HEALTH_CONF=$scratch/own.conf show TERM
+	stop quickstart
+	assertFalse 'moved?' "said 'moved or copied'"
+}
+
 # refused WORDS OPTION...
 refused() {
 	local words=$1 said

@@ -17,7 +17,7 @@ mkdir "$bus"
 cp "$HEALTH_SRCDIR"/tests/fake/servicebus/* "$bus/" 2>/dev/null
 (cd "$bus" && timeout 120 npm install --no-audit --no-fund --no-package-lock \
 	--fetch-retries=1 --fetch-retry-mintimeout=1000 --loglevel=error) >"$scratch/log/npm" 2>&1 ||
-	skip "npm cannot install rhea and @azure/service-bus"
+	skip "npm cannot install rhea and @azure/service-bus: $(npm_reason $?)"
 
 oneTimeSetUp() {
 	make_certificates || return
