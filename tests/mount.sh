@@ -1,9 +1,17 @@
 # shellcheck shell=bash
 # The questions that every mount must answer alike.  A test file sources
 # lib.sh, defines mount_start (starts program and web server, sets $url) and
-# sources this file, then shunit2.
+# sources this file, then shunit2.  The web server runs in the configuration
+# that Debian ships (stock.sh), with a site that has error pages of its own.
+# mount_start may set up more sites with the same sample:
+#
+#	$redirected	redirects everything else
+#	$rewritten	answers everything else with its own page
+#	$closed		denies everything
+#	$opened		the same, with what the sample's head says about that
 
 need curl jq redis-server redis-cli postgres psql
+. "$HEALTH_SRCDIR/tests/stock.sh"
 
 oneTimeSetUp() {
 	start_postgres || return
@@ -177,6 +185,65 @@ mount_test_options() {
 	mount_options /health/ready/redis 200
 	mount_options /health/started 200
 	mount_options /health/unknown 404
+}
+
+# mount_probes_pass URL: probes get the program's answers on this site
+mount_probes_pass() {
+	local path
+
+	for path in /health /health/ /health/ready '/health/ready?x=1'; do
+		ask "$1$path"
+		assert_status 200
+		assert_whole
+	done
+	ask "$1/health/unknown"
+	assert_status 404
+	assert_whole
+}
+
+mount_test_site_that_redirects() {
+	local path
+
+	[ -n "${redirected:-}" ] || return 0
+	mount_probes_pass "$redirected"
+	for path in / /healthz /any; do
+		ask "$redirected$path"
+		assertTrue "$asked: $status" "[[ $status == 30[1278] ]]"
+	done
+}
+
+mount_test_site_that_rewrites() {
+	local path
+
+	[ -n "${rewritten:-}" ] || return 0
+	mount_probes_pass "$rewritten"
+	for path in / /healthx /any; do
+		ask "$rewritten$path"
+		assert_status 200
+		assertEquals "$asked" 'page of the site' "$body"
+	done
+}
+
+mount_test_site_that_is_closed() {
+	local path
+
+	[ -n "${closed:-}" ] || return 0
+	for path in /health /health/ /health/live /health/ready; do
+		ask "$closed$path"
+		assertTrue "$asked: $status" "[[ $status == 40[13] ]]"
+		assertNotContains "$asked" "$body" '"status"'
+	done
+}
+
+mount_test_closed_site_is_opened_for_probes() {
+	local path
+
+	[ -n "${opened:-}" ] || return 0
+	mount_probes_pass "$opened"
+	for path in / /healthz /health-tips/; do
+		ask "$opened$path"
+		assertTrue "$asked: $status" "[[ $status == 40[13] ]]"
+	done
 }
 
 # The fields of the last answer that GET and HEAD must share.
