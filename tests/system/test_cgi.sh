@@ -10,10 +10,11 @@ mount_forgets=yes
 
 mount_start() {
 	mv "$scratch/health.conf" "$scratch/bin/"
-	start_lighttpd <<-END
+	cat >"$scratch/site.conf" <<-END
 		var.health_program = "$health_program"
 		include "$HEALTH_SRCDIR/lighttpd/health-cgi.conf"
 	END
+	start_stock_lighttpd "$scratch/site.conf"
 }
 
 # cgi METHOD SCRIPT_NAME [PATH_INFO]: sets $status, $body and $head
