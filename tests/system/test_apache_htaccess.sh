@@ -4,25 +4,213 @@
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need_fcgid
 
-mount_start() {
-	mkdir -p "$scratch/www"
-	cp "$health_program"* "$scratch/health.conf" "$scratch/www/"
-	cp "$HEALTH_SRCDIR/apache/htaccess" "$scratch/www/.htaccess"
-	start_apache <<-END
-		$(fcgid_directives)
-		LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so
-		<Directory "$scratch/www">
-			AllowOverride FileInfo AuthConfig
-			Options +ExecCGI +FollowSymLinks
-			Require all granted
-		</Directory>
+# htaccess_site NAME FILE...: a web space, $scratch/NAME, whose .htaccess are
+# these; its virtual host goes to standard output, and its address is $NAME
+htaccess_site() {
+	local name=$1 root=$scratch/$1
+
+	shift
+	declare -g "$name=http://127.0.0.1:$(free_port)"
+	cp -a "$scratch/www" "$root"
+	cp "$health_program"* "$scratch/health.conf" "$root/"
+	cat "$@" >"$root/.htaccess"
+	cat <<-END
+		Listen ${!name#http://}
+		<VirtualHost ${!name#http://}>
+			DocumentRoot "$root"
+			<Directory "$root">
+				AllowOverride FileInfo AuthConfig
+				Options +ExecCGI
+				Require all granted
+			</Directory>
+		</VirtualHost>
 	END
 }
 
+# As WordPress writes it
+wordpress() {
+	cat <<-'END'
+		# BEGIN WordPress
+		<IfModule mod_rewrite.c>
+		RewriteEngine On
+		RewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]
+		RewriteBase /
+		RewriteRule ^index\.html$ - [L]
+		RewriteCond %{REQUEST_FILENAME} !-f
+		RewriteCond %{REQUEST_FILENAME} !-d
+		RewriteRule . /index.html [L]
+		</IfModule>
+		# END WordPress
+	END
+}
+
+# As Laravel ships it
+laravel() {
+	cat <<-'END'
+		<IfModule mod_rewrite.c>
+		    RewriteEngine On
+		    RewriteCond %{HTTP:Authorization} .
+		    RewriteRule .* - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]
+		    RewriteCond %{REQUEST_FILENAME} !-d
+		    RewriteCond %{REQUEST_URI} (.+)/$
+		    RewriteRule ^ %1 [L,R=301]
+		    RewriteCond %{REQUEST_FILENAME} !-d
+		    RewriteCond %{REQUEST_FILENAME} !-f
+		    RewriteRule ^ index.html [L]
+		</IfModule>
+	END
+}
+
+redirect() {
+	cat <<-'END'
+		RewriteEngine On
+		RewriteRule ^ https://example.org/ [R=301,L]
+	END
+}
+
+password() {
+	cat <<-'END'
+		AuthType Basic
+		AuthName site
+		AuthUserFile /dev/null
+		Require valid-user
+	END
+}
+
+mount_start() {
+	local sample=$HEALTH_SRCDIR/apache/htaccess
+
+	stock apache2 apache2 libapache2-mod-fcgid
+	wordpress >"$scratch/wordpress"
+	laravel >"$scratch/laravel"
+	redirect >"$scratch/redirect"
+	password >"$scratch/password"
+	cat >"$scratch/errors" <<-END
+		ErrorDocument 404 /error.html
+		ErrorDocument 405 http://example.org/
+		ErrorDocument 500 http://example.org/
+		ErrorDocument 503 http://example.org/
+	END
+	sed '/^#<FilesMatch/,/^#<.Files/s/#//' "$sample" >"$scratch/opened.conf"
+	# What OpenLiteSpeed takes of it
+	sed '/^<Files/,/^<.Files/d; /^<If/,/^<.If/d' "$sample" >"$scratch/rewrite"
+	{
+		htaccess_site rewritten "$sample" "$scratch/wordpress"
+		htaccess_site slashed "$sample" "$scratch/laravel"
+		htaccess_site redirected "$sample" "$scratch/redirect"
+		htaccess_site below "$scratch/wordpress" "$sample"
+		htaccess_site below_laravel "$scratch/laravel" "$sample"
+		htaccess_site closed "$sample" "$scratch/password"
+		htaccess_site opened "$scratch/password" "$scratch/opened.conf"
+		htaccess_site rules "$scratch/rewrite"
+	} >"$etc/apache2/sites-enabled/010-sites.conf"
+	cp "$health_program"* "$scratch/health.conf" "$scratch/www/"
+	cat "$sample" "$scratch/errors" >"$scratch/www/.htaccess"
+	cat >"$scratch/site.conf" <<-END
+		<Directory "$scratch/www">
+			AllowOverride FileInfo AuthConfig
+			Options +ExecCGI
+		</Directory>
+	END
+	start_stock_apache "$scratch/site.conf" fcgid rewrite
+}
+
+# The names under which editors, backups and package tools keep a copy of the
+# configuration, and the folders that are not for the web
+private_names() {
+	cat <<-'END'
+		health.conf
+		HEALTH.CONF
+		Health.Conf.bak
+		health.conf~
+		health.conf.bak
+		health.conf.save
+		health.conf.orig
+		health.conf.dpkg-old
+		health.conf.2026-01-01
+		.health.conf.swp
+		.health.conf.swo
+		.health.conf.un~
+		#health.conf#
+		.#health.conf
+		health-old.conf
+		health (copy).conf
+		Copy of health.conf
+		backup/health.conf
+		health-lib/libfcgi.so.0
+		health-private/db-password
+		Health-Private/key.pem
+	END
+}
+
+# assert_private URL: each of them is in that site's folder, and is refused
+assert_private() {
+	local name path folder=$2
+
+	while IFS= read -r name; do
+		mkdir -p "$(dirname "$folder/$name")"
+		echo "$redis_password" >"$folder/$name"
+		chmod 644 "$folder/$name"
+		path=${name// /%20}
+		for path in "/${path//#/%23}" "//${path//#/%23}" \
+			"/health-tips/../${path//#/%23}"; do
+			ask "$1$path"
+			assert_status 403
+			assertNotContains "$asked" "$body" "$redis_password"
+		done
+		[ "$name" = health.conf ] || rm "$folder/$name"
+	done < <(private_names)
+	cp "$scratch/health.conf" "$folder/"
+}
+
 mount_test_the_configuration_is_private() {
-	ask "$url/health.conf"
+	assert_private "$url" "$scratch/www"
+	ask "$url/%68ealth%2Econf"
 	assert_status 403
-	assertNotContains "$body" "$redis_password"
+	ask "$url/health.conf/x?y"
+	assert_status 403
+}
+
+# OpenLiteSpeed heeds rewrite rules alone.
+mount_test_rewrite_rules_suffice() {
+	assert_private "$rules" "$scratch/rules"
+}
+
+# WordPress and Laravel hand out files that are there.
+mount_test_private_below_a_front_controller() {
+	assert_private "$below" "$scratch/below"
+	assert_private "$below_laravel" "$scratch/below_laravel"
+}
+
+mount_test_above_laravel() {
+	local path
+
+	mount_probes_pass "$slashed"
+	for path in /any /healthx; do
+		ask "$slashed$path"
+		assert_status 200
+		assertEquals "$asked" 'page of the site' "$body"
+	done
+	ask "$slashed/any/"
+	assert_status 301
+}
+
+# Lines in the wrong order: not green
+mount_test_below_a_front_controller() {
+	local site path
+
+	for site in "$below" "$below_laravel"; do
+		for path in /health /health/ready '/health?x=1'; do
+			ask "$site$path"
+			assert_status 403
+			assertNotContains "$asked" "$body" 'page of the site'
+		done
+		for path in / /any /healthx /any/health; do
+			ask "$site$path"
+			assert_status 200
+			assertEquals "$asked" 'page of the site' "$body"
+		done
+	done
 }
 
 mount_test_the_program_by_its_own_name() {
