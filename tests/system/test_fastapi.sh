@@ -1,9 +1,10 @@
 #!/bin/bash
-# examples/fastapi as it is shipped, but for places and ports: nginx in front,
-# the application by uvicorn, health.fcgi beside it.  Each row of the table in
+# examples/fastapi as it is shipped, but for places and ports: Debian's nginx in
+# front, the application by uvicorn, health.fcgi beside it.  Each row of the table in
 # its README happens here.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/stock.sh"
 # Debian's, whose packages are meant
 python=/usr/bin/python3
 need nginx curl jq postgres psql
@@ -23,11 +24,10 @@ oneTimeSetUp() {
 	here "$example/health.conf" >"$scratch/health.conf"
 	start_health --config "$scratch/health.conf" || return
 	here "$HEALTH_SRCDIR/nginx/health-upstream.conf" >"$scratch/upstream.conf"
-	# Its server goes into that of the test, what stands before it does not.
-	here "$example/nginx.conf" | sed -n '/^server/,$p' |
-		sed '1d; /listen/d; $d' >"$scratch/nginx-server.conf"
-	here "$example/nginx.conf" | sed '/^server/,$d' >"$scratch/http.conf"
-	start_nginx <"$scratch/http.conf"
+	stock nginx nginx-common
+	here "$example/nginx.conf" >"$etc/nginx/conf.d/shop.conf"
+	: >"$scratch/site.conf"
+	start_stock_nginx "$scratch/site.conf"
 }
 
 # here FILE: with the places and ports of this test
@@ -67,6 +67,28 @@ row() {
 	assert_whole
 	wait_for says /health/ready "$3" || fail "readiness is not $3: $body"
 	assert_whole
+}
+
+answers_json() {
+	ask "$url/health"
+	[ "$(header Content-Type)" = application/json ]
+}
+
+# The head of nginx.conf and the README tell to remove it.
+test_beside_the_default_site() {
+	ask "$url/health" -H 'Host: shop.example.org'
+	assert_whole
+	ask "$url/health" -H 'Host: shop.example.org' -I
+	assert_header Content-Type application/json
+	ask "$url/health"
+	assert_status 404
+	assertEquals '' "$(grep -L 'rm /etc/nginx/sites-enabled/default' \
+		"$example/README.md")"
+	rm "$etc/nginx/sites-enabled/default"
+	kill -HUP "$(pid_of nginx)"
+	wait_for answers_json || fail "by address: $status $body"
+	ask "$url/health" -H 'Host: any.example.org'
+	assert_header Content-Type application/json
 }
 
 test_all_rows() {
