@@ -187,6 +187,36 @@ mount_test_options() {
 	mount_options /health/unknown 404
 }
 
+# The site keeps its pages, also those whose names begin as ours does.
+mount_test_pages_of_the_site() {
+	local path
+
+	for path in / /healthz /healthcare.html /health-tips/ /health.html \
+		'/healthz?x=/health'; do
+		ask "$url$path"
+		assert_status 200
+		assertEquals "$path" 'page of the site' "$body"
+	done
+}
+
+# A prober that judges the body needs all of it, and 206, 304 and 412 are not
+# for probes.
+mount_test_no_parts() {
+	local condition
+
+	for condition in 'Range: bytes=0-3' 'Range: bytes=9999-' \
+		'Range: bytes=0-1,4-5' 'If-None-Match: *' 'If-Match: "x"' \
+		'If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT' \
+		'If-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT'; do
+		ask "$url/health" -H "$condition"
+		asked="$condition $asked"
+		assert_status 200
+		assert_whole
+		assert_json .status alive
+		assertNotEquals "$asked" bytes "$(header Accept-Ranges)"
+	done
+}
+
 # mount_probes_pass URL: probes get the program's answers on this site
 mount_probes_pass() {
 	local path
@@ -244,6 +274,23 @@ mount_test_closed_site_is_opened_for_probes() {
 		ask "$opened$path"
 		assertTrue "$asked: $status" "[[ $status == 40[13] ]]"
 	done
+}
+
+# A program that is down: an error, not a page or a redirect of the site.
+mount_test_program_is_down() {
+	local path
+
+	running health || return 0
+	stop health KILL
+	for path in /health /health/ready; do
+		ask "$url$path"
+		assertTrue "$asked: $status" "[[ $status == 50[234] ]]"
+		assert_header Location ''
+		assertNotContains "$asked" "$body" 'page of the site'
+	done
+	start_health --config "$scratch/health.conf"
+	patience=20 wait_for mount_answers /health/ready 200
+	assert_status 200
 }
 
 # The fields of the last answer that GET and HEAD must share.
