@@ -1,6 +1,8 @@
 #!/bin/bash
 # Apache as on shared hosting: program, configuration and apache/htaccess lie
 # in the web space, and nothing else is ours.
+# htaccess_site sets what is named after the site.
+# shellcheck disable=SC2154
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need_fcgid
 

@@ -2,6 +2,7 @@
 # HAProxy in front of a running program: haproxy/health.cfg as it is shipped,
 # beside the configuration that Debian ships, with its chroot and its user, and
 # with the lines for the frontend and for systemd that its head tells of.
+# shellcheck disable=SC2016
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need haproxy
 
