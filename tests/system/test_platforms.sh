@@ -239,7 +239,7 @@ test_paths() {
 	for file in "$sidecar" "$containerapp"; do
 		conf_of "$file"
 		# As in the container, but for places and port.
-		sed "s|^server\.|#&|; s|/usr/local/bin/health.fcgi|$health_program|
+		sed "s,^\(server\.\|include_shell\),#&,; s|/usr/local/bin/health.fcgi|$health_program|
 			s|/tmp/health.sock|$scratch/health.sock|
 			s|\"health.conf\"|\"$HEALTH_SRCDIR/lighttpd/health.conf\"|" \
 			"$HEALTH_SRCDIR/docker/lighttpd.conf" \
