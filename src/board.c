@@ -522,16 +522,21 @@ void board_set_draining(struct board *board, bool draining)
 	board_unlock(board, &calls);
 }
 
-void board_keep_draining(struct board *board)
+bool board_keep_draining(struct board *board, bool otherwise)
 {
 	struct board_calls calls = { .wake = false };
 	int64_t looked_ms;
+	bool draining;
 
 	pthread_mutex_lock(&board->lock);
 	calls.hear = !board->drain_ms;
-	board->draining = board_draining(board, &looked_ms);
+	draining = board_draining(board, &looked_ms);
+	if (!looked_ms)
+		draining = otherwise;
+	board->draining = draining;
 	board->drain_ms = clock_ms();
 	board_unlock(board, &calls);
+	return draining;
 }
 
 void board_state(struct board *board, size_t check, struct board_state *state)

@@ -119,8 +119,9 @@ void board_join(struct board *board, struct share *share);
 #define BOARD_DRAIN_MS 2000
 void board_set_draining(struct board *board, bool draining);
 /* Likewise, when nothing could be seen: what was last seen, here or by another
- * process, holds. */
-void board_keep_draining(struct board *board);
+ * process, holds, and `otherwise` when nobody has ever seen anything.  Returns
+ * what holds. */
+bool board_keep_draining(struct board *board, bool otherwise);
 
 /* What the prober has to know of a check to plan its next run. */
 struct board_state {

@@ -2,9 +2,11 @@
 
 #include "drain.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "board.h"
@@ -15,7 +17,7 @@
 
 struct drain_look {
 	char path[PATH_MAX];
-	bool found;
+	int error; /* errno of access(2); 0: the file is there */
 };
 
 struct drain {
@@ -24,28 +26,47 @@ struct drain {
 	struct offload *offload;
 	struct loop_timer next;
 	struct offload_job *job;
-	struct drain_look look;
+	struct drain_look look; /* with the last error */
+	bool draining;		/* as it was last told */
 };
 
 static void drain_work(void *copy)
 {
 	struct drain_look *look = copy;
 
-	look->found = access(look->path, F_OK) == 0;
+	look->error = access(look->path, F_OK) ? errno : 0;
+}
+
+/* EACCES, EIO, ESTALE and so on say nothing about the file.  At the start,
+ * when there is no last state, the operator may have made it. */
+static void drain_doubt(struct drain *drain, int error)
+{
+	drain->draining = board_keep_draining(drain->board, true);
+	if (error != drain->look.error)
+		log_err("drain_file: cannot look for %s: %s; until this is "
+			"cured, readiness is %s",
+			drain->look.path, strerror(error),
+			drain->draining ? "\"draining\"" : "not \"draining\"");
 }
 
 static void drain_done(void *arg, const void *copy)
 {
 	struct drain *drain = arg;
 	const struct drain_look *look = copy;
+	bool draining = look->error == 0;
 
 	drain->job = NULL;
-	if (look->found != drain->look.found) {
-		log_info("%s: %s", look->found ? "draining" : "draining ended",
-			 drain->look.path);
-		drain->look.found = look->found;
+	if (!draining && look->error != ENOENT) {
+		drain_doubt(drain, look->error);
+	} else {
+		if (draining != drain->draining)
+			log_info("%s: %s",
+				 draining ? "draining" : "draining ended",
+				 drain->look.path);
+		drain->draining = draining;
+		board_set_draining(drain->board, draining);
 	}
-	board_set_draining(drain->board, look->found);
+	drain->look.error = look->error;
 }
 
 static void drain_start(void *arg)
@@ -54,7 +75,7 @@ static void drain_start(void *arg)
 
 	/* The last look may still hang. */
 	if (drain->job)
-		board_keep_draining(drain->board);
+		drain->draining = board_keep_draining(drain->board, false);
 	else
 		drain->job = offload_start(drain->offload, &drain->look,
 					   sizeof(drain->look), drain_work,
@@ -75,6 +96,7 @@ struct drain *drain_create(const char *path, struct board *board,
 		free(drain);
 		return NULL;
 	}
+	drain->look.error = ENOENT;
 	drain->board = board;
 	drain->loop = loop;
 	drain->offload = offload;

@@ -514,4 +514,44 @@ test_draining() {
 	assert_json .status ready
 }
 
+# A drain file that cannot be looked for: the last state holds, and at the start
+# the safe one.
+test_drain_in_doubt() {
+	local lines
+
+	mkdir "$scratch/switch"
+	serve <<-END
+		[health]
+		drain_file = $scratch/switch/drain
+		[redis]
+		kind = redis
+		url = $redis_url
+	END
+	wait_for answers /health/ready 200
+	touch "$scratch/switch/drain"
+	wait_for answers /health/ready 503
+	mv "$scratch/switch" "$scratch/switch.away"
+	touch "$scratch/switch"
+	wait_for logged "cannot look for $scratch/switch/drain: Not a directory"
+	probe /health/ready
+	assertEquals '{"status":"draining"}' "$body"
+	rm "$scratch/switch"
+	ln -s switch "$scratch/switch"
+	wait_for logged 'Too many levels of symbolic links'
+	probe /health/ready
+	assertEquals '{"status":"draining"}' "$body"
+	lines=$(grep -c 'cannot look for' "$scratch/log/health")
+	assertEquals 'each said once' 2 "$lines"
+	assertFalse 'it did not end' "logged 'draining ended'"
+	"$HEALTH" --config "$scratch/health.conf" --once ready \
+		>"$scratch/once" 2>>"$scratch/log/once"
+	assertEquals 'in doubt from the start: exit status' 1 $?
+	assertEquals '{"status":"draining"}' "$(cat "$scratch/once")"
+	rm "$scratch/switch"
+	mv "$scratch/switch.away" "$scratch/switch"
+	rm "$scratch/switch/drain"
+	wait_for answers /health/ready 200
+	assertTrue 'it is logged' "logged 'draining ended'"
+}
+
 . "$SHUNIT2"

@@ -676,7 +676,7 @@ static void test_drain(void)
 	board_expect_drain(two.board);
 	CHECK(!ask(&two));
 	board_set_draining(one.board, true);
-	board_keep_draining(two.board);
+	board_keep_draining(two.board, false);
 	CHECK(ask(&two) && seen_draining);
 	CHECK(ask(&one) && seen_draining);
 	fake_us += 1000000;
@@ -686,7 +686,7 @@ static void test_drain(void)
 	world_end();
 	warm_world();
 	board_expect_drain(two.board);
-	board_keep_draining(two.board);
+	board_keep_draining(two.board, false);
 	CHECK(ask(&two) && !seen_draining);
 	world_end();
 }
