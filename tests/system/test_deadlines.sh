@@ -325,7 +325,7 @@ test_background() {
 	thaw slow
 	wait_for answers /health/ready 200
 	# The first one waits: there is nothing that could be said.
-	serve <"$scratch/health.conf"
+	serve <<<"$(cat "$scratch/health.conf")"
 	probe /health/ready
 	assert_status 200
 	assert_took 0 1000
