@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -45,7 +46,7 @@ struct gate {
 	struct gate_conn *ready; /* returned with an event, by next_ready */
 	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms;
-	struct ratelimit full, refused, broken;
+	struct ratelimit full, refused, denied, broken;
 };
 
 /* ---- accepting ---- */
@@ -149,39 +150,53 @@ static int gate_accept_fd(struct gate *gate, struct sockaddr_storage *peer)
 	return fd;
 }
 
-/* One connection off the backlog, held by the caller; NULL: none, and errno
- * is EACCES when there may be others. */
-static struct gate_conn *gate_accept(struct gate *gate)
+/* accept4() has failed. */
+static void gate_not_accepted(struct gate *gate, int error)
 {
-	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
-	struct gate_conn *conn = NULL;
+	if (error == EAGAIN)
+		return;
+	if (error == EMFILE || error == ENFILE || error == ENOBUFS ||
+	    error == ENOMEM) {
+		gate_make_room(gate);
+		return;
+	}
+	gate_rest(gate);
+	if (ratelimit_note(&gate->denied))
+		log_err("cannot accept connections: %s", strerror(error));
+}
+
+static bool gate_is_full(struct gate *gate)
+{
 	bool full;
-	int fd, one = 1;
 
 	pthread_mutex_lock(&gate->lock);
 	full = gate->places.open >= gate->max;
 	pthread_mutex_unlock(&gate->lock);
-	if (full) {
+	return full;
+}
+
+/* One connection off the backlog, held by the caller; NULL: none, but with
+ * *more there may be others, since only this one was refused. */
+static struct gate_conn *gate_accept(struct gate *gate, bool *more)
+{
+	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
+	struct gate_conn *conn = NULL;
+	int fd, one = 1;
+
+	*more = false;
+	if (gate_is_full(gate)) {
 		gate_make_room(gate);
-		errno = ENFILE;
 		return NULL;
 	}
 	fd = gate_accept_fd(gate, &peer);
 	if (fd < 0) {
-		int why = errno;
-
-		if (why == EMFILE || why == ENFILE || why == ENOBUFS ||
-		    why == ENOMEM)
-			gate_make_room(gate);
-		else if (why != EAGAIN)
-			gate_rest(gate);
-		errno = why;
+		gate_not_accepted(gate, errno);
 		return NULL;
 	}
+	*more = true;
 	if (!gate_peer_allowed(gate->allowed, &peer)) {
 		close(fd);
 		gate_refuse(gate, &peer);
-		errno = EACCES;
 		return NULL;
 	}
 	if (peer.ss_family != AF_UNIX)
@@ -189,10 +204,8 @@ static struct gate_conn *gate_accept(struct gate *gate)
 	pthread_mutex_lock(&gate->lock);
 	conn = gate_places_take(&gate->places, fd);
 	pthread_mutex_unlock(&gate->lock);
-	if (!conn) {
+	if (!conn)
 		close(fd);
-		errno = ENOMEM;
-	}
 	return conn;
 }
 
@@ -489,11 +502,11 @@ static struct gate_conn *gate_on_event(struct gate *gate,
 				       const struct epoll_event *event)
 {
 	struct gate_conn *conn;
-	bool resting;
+	bool resting, more;
 
 	if (event->data.u64 != GATE_LISTEN)
 		return gate_take(gate, event->data.u64, event->events);
-	conn = gate_accept(gate);
+	conn = gate_accept(gate, &more);
 	/* Somebody who shares the listening socket has shut it down: it is
 	 * ready for ever, though there is nothing to accept. */
 	if (event->events & (EPOLLHUP | EPOLLERR))
@@ -609,16 +622,17 @@ void gate_wake(struct gate *gate)
 void gate_stop_accepting(struct gate *gate)
 {
 	struct gate_conn *conn;
+	bool more;
 
 	epoll_ctl(gate->epoll_fd, EPOLL_CTL_DEL, gate->listen_fd, NULL);
 	do {
-		conn = gate_accept(gate);
+		conn = gate_accept(gate, &more);
 		if (conn) {
 			pthread_mutex_lock(&gate->lock);
 			gate_make_ready(gate, conn);
 			pthread_mutex_unlock(&gate->lock);
 		}
-	} while (conn || errno == EACCES);
+	} while (more);
 	gate_wake(gate);
 }
 

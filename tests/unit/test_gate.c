@@ -23,11 +23,17 @@ static inline int64_t clock_ms(void)
 	return now_ms + (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+#include <sys/socket.h>
+
 static int test_close(int fd);
+static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
+			int flags);
 #define close(fd) test_close(fd)
+#define accept4(fd, peer, len, flags) test_accept4(fd, peer, len, flags)
 #include "gate_places.c"
 #include "gate.c"
 #undef close
+#undef accept4
 
 #include <fcntl.h>
 #include <poll.h>
@@ -1031,6 +1037,66 @@ static void test_stop_behind_stranger(void)
 	close_gate();
 }
 
+/* accept4() has failed so often since accept_error was set; 0: it works. */
+static int accept_error, accept_calls;
+
+static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
+			int flags)
+{
+	if (!accept_error)
+		return accept4(fd, peer, len, flags);
+	if (++accept_calls > 1000) {
+		printf("accept4() is called without end: error %d\n",
+		       accept_error);
+		_exit(1);
+	}
+	errno = accept_error;
+	return -1;
+}
+
+/* What a security module, a firewall or the machine has against accepting; it
+ * is asked again, but not without a rest, and never while stopping. */
+static void test_not_accepted(void)
+{
+	static const int errors[] = { EACCES,	  EPERM,  EIO,	  ENOBUFS,
+				      ENOMEM,	  EMFILE, ENFILE, EPROTO,
+				      EOPNOTSUPP, EINVAL, EBADF };
+	struct gate_conn *conn;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		open_gate(AF_UNIX, 10, NULL);
+		fd = client();
+		tell(fd, request, REQUEST_BYTES);
+		accept_error = errors[i];
+		accept_calls = lines_logged = 0;
+		CHECK(turn() == NULL);
+		/* A spare descriptor is tried for each of EMFILE, ENFILE. */
+		CHECK(accept_calls >= 1 && accept_calls <= 1 + GATE_SPARES);
+		CHECK_INT(lines_logged, 1);
+		CHECK(turn() == NULL);
+		CHECK(accept_calls <= 1 + GATE_SPARES);
+		now_ms += GATE_REST_MS;
+		CHECK(turn() == NULL);
+		CHECK_INT(lines_logged, 1);
+		accept_error = 0;
+		now_ms += GATE_REST_MS;
+		conn = turn();
+		take_request(conn);
+		drop(conn);
+		close(fd);
+		fd = client();
+		accept_error = errors[i];
+		accept_calls = 0;
+		gate_stop_accepting(gate);
+		CHECK(accept_calls <= 1 + GATE_SPARES);
+		accept_error = 0;
+		close(fd);
+		close_gate();
+	}
+}
+
 static void test_wake(void)
 {
 	struct gate_conn *conn;
@@ -1228,6 +1294,7 @@ int main(void)
 	test_says_so_now_and_then();
 	test_stop_accepting();
 	test_stop_behind_stranger();
+	test_not_accepted();
 	test_wake();
 	test_time_under_flood();
 	test_listener_broken(AF_UNIX);
