@@ -3,10 +3,12 @@
 #include "single.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "answer.h"
@@ -14,6 +16,10 @@
 #include "log.h"
 #include "prober.h"
 #include "settings.h"
+
+/* No more of a request's body is read, in bytes and time. */
+#define SINGLE_BODY_BYTES (16 * 1024 * 1024)
+#define SINGLE_BODY_MS 2000
 
 struct single_ear {
 	pthread_mutex_t lock;
@@ -113,10 +119,12 @@ static int single_answer(struct single *single,
 	return response->text ? 0 : -1;
 }
 
-/* After the answer is out: who reads it need not wait for our end.  A prober
+/* After the answer is out: the reader need not wait for our end.  mod_cgid's
+ * socket is standard input, too, so closing it once is not enough.  A prober
  * that is stuck ends with the process, and so does what it still uses. */
 static int single_end(struct single *single, int status)
 {
+	shutdown(STDOUT_FILENO, SHUT_WR);
 	close(STDOUT_FILENO);
 	if (single->prober && prober_stop(single->prober)) {
 		log_end();
@@ -140,6 +148,35 @@ static int single_write(const char *text, size_t len)
 	return 0;
 }
 
+/*
+ * Throws the body of the request away: Apache's mod_cgid, for one, reads the
+ * answer only once it has written all of the body, and loses it otherwise.
+ * Apache passes a chunked body on without its length, until its end.
+ */
+static void single_skip_body(void)
+{
+	const char *length = getenv("CONTENT_LENGTH");
+	bool chunked = !length && getenv("HTTP_TRANSFER_ENCODING");
+	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
+	int64_t until_ms = clock_ms() + SINGLE_BODY_MS, wait_ms;
+	unsigned long long left = SINGLE_BODY_BYTES;
+	char trash[8192];
+	ssize_t n;
+
+	if (!chunked)
+		left = length ? strtoull(length, NULL, 10) : 0;
+	if (left > SINGLE_BODY_BYTES)
+		left = SINGLE_BODY_BYTES;
+	while (left && (wait_ms = until_ms - clock_ms()) > 0 &&
+	       poll(&input, 1, (int)wait_ms) == 1) {
+		n = read(STDIN_FILENO, trash,
+			 left < sizeof(trash) ? left : sizeof(trash));
+		if (n <= 0)
+			return;
+		left -= (size_t)n;
+	}
+}
+
 int single_cgi(const struct settings *settings, const struct service *service,
 	       struct board *board, struct share *share)
 {
@@ -157,6 +194,7 @@ int single_cgi(const struct settings *settings, const struct service *service,
 	const char *sorry = response_no_memory();
 	int status;
 
+	single_skip_body();
 	if (single_answer(&single, &request, &response)) {
 		single_write(sorry, strlen(sorry));
 		return single_end(&single, 1);

@@ -193,10 +193,75 @@ static void test_nobody_asked(void)
 	known = false;
 }
 
+/* How much of ten bytes on standard input is left; *ms: how long it took. */
+static int left_of_body(const char *length, const char *encoding, bool ends,
+			int64_t *ms)
+{
+	int in[2], left = 0;
+	char byte;
+
+	CHECK(pipe(in) == 0 && write(in[1], "0123456789", 10) == 10);
+	CHECK(dup2(in[0], STDIN_FILENO) == STDIN_FILENO);
+	close(in[0]);
+	unsetenv("CONTENT_LENGTH");
+	unsetenv("HTTP_TRANSFER_ENCODING");
+	if (length)
+		setenv("CONTENT_LENGTH", length, 1);
+	if (encoding)
+		setenv("HTTP_TRANSFER_ENCODING", encoding, 1);
+	if (ends)
+		close(in[1]);
+	*ms = clock_ms();
+	single_skip_body();
+	*ms = clock_ms() - *ms;
+	if (!ends)
+		close(in[1]);
+	while (read(STDIN_FILENO, &byte, 1) == 1)
+		left++;
+	return left;
+}
+
+static void test_body(void)
+{
+	/* clang-format off */
+	static const struct {
+		const char *length, *encoding;
+		bool ends;
+		int left;
+		bool waits; /* for more */
+	} cases[] = {
+		{ NULL, NULL, false, 10, false },
+		{ "", NULL, false, 10, false },
+		{ "0", NULL, false, 10, false },
+		{ "x", NULL, false, 10, false },
+		{ "4", NULL, false, 6, false },
+		{ "10", NULL, false, 0, false },
+		{ "11", NULL, true, 0, false },
+		{ "11", NULL, false, 0, true },
+		{ "-1", NULL, true, 0, false },
+		{ "99999999999999999999999", NULL, true, 0, false },
+		{ NULL, "chunked", true, 0, false },
+		{ NULL, "chunked", false, 0, true },
+		{ "4", "chunked", true, 6, false },
+	};
+	/* clang-format on */
+	int64_t ms;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CHECK_INT(left_of_body(cases[i].length, cases[i].encoding,
+				       cases[i].ends, &ms),
+			  cases[i].left);
+		CHECK(cases[i].waits ? ms >= SINGLE_BODY_MS
+				     : ms < SINGLE_BODY_MS);
+	}
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	test_answer_before_end();
 	test_nobody_asked();
+	test_body();
 	return unit_report();
 }

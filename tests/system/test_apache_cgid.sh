@@ -1,0 +1,75 @@
+#!/bin/bash
+# Apache with mod_cgid, as shared hosting has it: a request is a process, and its
+# body must be read before Apache reads the answer.
+# shellcheck disable=SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+need apache2
+[ -e /usr/lib/apache2/modules/mod_cgid.so ] || skip "mod_cgid is not installed"
+
+# Each request is a process of its own.
+mount_forgets=yes
+
+mount_start() {
+	mv "$scratch/health.conf" "$scratch/bin/"
+	start_apache <<-END
+		LoadModule cgid_module /usr/lib/apache2/modules/mod_cgid.so
+		ScriptSock "$scratch/cgid.sock"
+		Timeout 3
+		ScriptAlias /health "$health_program"
+		<Directory "$scratch/bin">
+			Require all granted
+			SetEnv ap_trust_cgilike_cl 1
+		</Directory>
+	END
+}
+
+# with_body BYTES PATH [CURL-OPTION...]: by PUT
+with_body() {
+	local bytes=$1 path=$2
+
+	shift 2
+	head -c "$bytes" /dev/zero >"$scratch/body-to-send"
+	ask "$url$path" -X PUT --data-binary "@$scratch/body-to-send" \
+		-H 'Expect:' "$@"
+}
+
+# More than any pipe or socket between takes.
+mount_test_bodies() {
+	local bytes
+
+	for bytes in 0 1 70000 1000000 5000000; do
+		with_body "$bytes" /health/ready
+		assert_status 405
+		assert_whole
+		with_body "$bytes" /health/ready -H 'Transfer-Encoding: chunked'
+		assert_status 405
+		assert_whole
+	done
+	# By GET, it means nothing.
+	with_body 300000 /health/live -X GET
+	assert_status 200
+	assert_whole
+	with_body 300000 /health/ready -X OPTIONS
+	assert_status 200
+	assertFalse 'Apache could not read or write' \
+		"grep -E 'cgid:error' '$scratch/log/apache-errors'"
+}
+
+# A body that does not come to its end is not waited for.
+mount_test_body_without_end() {
+	local began=$SECONDS answer
+
+	answer=$({
+		printf 'POST /health/ready HTTP/1.1\r\nHost: localhost\r\n'
+		printf 'Connection: close\r\nContent-Length: 1000000\r\n\r\n'
+		printf 'a beginning'
+	} | raw "${url##*:}")
+	# It is Apache that waits for it, for its Timeout.
+	assertTrue "after $((SECONDS - began)) s: $answer" \
+		"[ $((SECONDS - began)) -le 10 ]"
+	ask "$url/health/ready"
+	assert_status 200
+}
+
+. "$HEALTH_SRCDIR/tests/mount.sh"
+. "$SHUNIT2"
