@@ -266,11 +266,13 @@ test_dialects_of_tls() {
 		database_of "$url"
 		assert_answer .checks.database.healthy true
 	done
-	# Nothing of the system has signed it.
+	# No authority of the system has signed it.  Beside it nothing is asked:
+	# before release 16 libpq reads all of them at each connect, which takes
+	# a busy machine long.
 	for form in $verified; do
 		# shellcheck disable=SC2059
 		printf -v url "$form" "$login@$place/postgres"
-		database_of "$url"
+		once "DATABASE_URL=$url"
 		assert_answer .checks.database.code tls
 		database_of "$url&sslrootcert=$tls/ca.pem"
 		assert_answer .checks.database.healthy true
