@@ -153,6 +153,11 @@ kill_service() {
 	[ "$pid" != 0 ] && inside kill -KILL "$pid"
 }
 
+# it_is SECONDS, or later
+it_is() {
+	[ "$SECONDS" -ge "$1" ]
+}
+
 service_runs() {
 	[ "$(inside cat "/proc/$(property MainPID)/comm")" = health.fcgi ]
 }
@@ -234,7 +239,7 @@ test_killed_once_a_second() {
 			asked_says /health 200 alive
 			asked_says /health/started 503 starting
 		fi
-		wait_for [ "$SECONDS" -ge "$end" ]
+		wait_for it_is "$end"
 	done
 	assert_up
 	assertTrue 'restarts' "[ '$(property NRestarts)' -ge 30 ]"
