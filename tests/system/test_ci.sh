@@ -6,7 +6,7 @@
 
 setUp() {
 	rm -rf "$scratch/tree"
-	mkdir -p "$scratch/tree/.ci" "$scratch/tree/tests"
+	mkdir -p "$scratch/tree/.ci" "$scratch/tree/tests" "$scratch/tree/bin"
 	cp "$HEALTH_SRCDIR/.ci/run" "$scratch/tree/.ci/"
 }
 
@@ -73,6 +73,26 @@ test_failures_are_told() {
 	fake quickstart 'echo "quickstart: Building: failed" >&2; exit 1'
 	fake tests/fresh-machine 'echo "20 passed, 0 failed"'
 	expect 1 '20 passed, 1 failed'
+}
+
+test_by_turns() {
+	local machine turn=0
+
+	fake quickstart 'echo "slow: $HEALTH_SLOW"; echo "2 passed, 0 failed"'
+	fake tests/fresh-machine 'echo "on $1"; echo "1 passed, 0 failed"'
+	for machine in bookworm trixie bookworm; do
+		turn=$((turn + 1))
+		fake bin/git "echo $((turn + 1))"
+		HEALTH_FRESH='' PATH=$scratch/tree/bin:$PATH \
+			"$scratch/tree/.ci/run" >"$scratch/said" 2>&1 </dev/null
+		assertContains "$(cat "$scratch/said")" "on $machine"
+		grep ^slow: "$scratch/said" >"$scratch/slow.$turn"
+	done
+	assertContains "$(cat "$scratch/slow.1")" test_dockerfile.sh
+	assertContains "$(cat "$scratch/slow.2")" test_hardening.sh
+	assertEquals "$(cat "$scratch/slow.1")" "$(cat "$scratch/slow.3")"
+	HEALTH_SLOW='' expect 0 '3 passed, 0 failed'
+	assertEquals 'slow: ' "$(grep ^slow: "$scratch/said")"
 }
 
 # One that hangs does not keep the sums from being said.

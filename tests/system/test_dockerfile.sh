@@ -9,6 +9,7 @@
 #	debootstrap --variant=minbase trixie ${TMPDIR:-/tmp}/debian-trixie
 # is taken for a copy and saves half of that.
 # shellcheck disable=SC2016,SC2317
+export HEALTH_TEST_LIMIT=${HEALTH_TEST_LIMIT:-900}
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need unshare nsenter ip jq curl redis-server redis-cli
 need_all debootstrap

@@ -211,6 +211,9 @@ testAllIsMoreThanTest() {
 	expect_sums --all 1 '3 passed, 1 failed'
 	assertContains "$(cat "$scratch/tree/bin/packages")" systemd-container
 	assertContains "$(tail -n 1 "$scratch/tree/bin/targets")" check-all
+	HEALTH_SLOW='' expect_sums --all 1 '3 passed, 1 failed'
+	assertContains "$(tail -n 1 "$scratch/tree/bin/targets")" \
+		'check-all slow_scripts='
 }
 
 testSkipsThatCount() {
