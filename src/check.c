@@ -651,10 +651,10 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 			check_finish_bad(check, &result, false);
 		return;
 	}
-	log_debug("check=%s %s code=%s: %s%s%s", check->setup->name,
-		  was_idle ? "warm connection lost" : "background connect",
-		  result_word(code), result.error, conn->detail[0] ? ": " : "",
-		  conn->detail);
+	log_masked(LOG_DEBUG, "check=%s %s code=%s: %s%s%s", check->setup->name,
+		   was_idle ? "warm connection lost" : "background connect",
+		   result_word(code), result.error, conn->detail[0] ? ": " : "",
+		   conn->detail);
 	/* A renewal that fails is no verdict, but the old connection proves
 	 * nothing any more: the next run has to log in. */
 	if (!was_warm)
@@ -712,7 +712,7 @@ void conn_watch(struct conn *conn, int fd, short events)
 {
 	/* Without memory for the watch, the deadline ends the run. */
 	if (loop_watch_set(conn->check->env->loop, &conn->watch, fd, events))
-		log_err("check=%s out of memory", conn_name(conn));
+		log_masked(LOG_ERR, "check=%s out of memory", conn_name(conn));
 }
 
 void conn_detail(struct conn *conn, const char *text)

@@ -80,9 +80,10 @@ static bool renew_is_news(struct check_renew *renew)
 	renew->told = conf_mistakes(renewal->conf) > 0;
 	if (renew->told) {
 		if (!told)
-			log_warn("check=%s keeps the secret that it has: %s",
-				 renew->setup->name,
-				 conf_mistake_at(renewal->conf, 0));
+			log_masked(LOG_WARN,
+				   "check=%s keeps the secret that it has: %s",
+				   renew->setup->name,
+				   conf_mistake_at(renewal->conf, 0));
 		return false;
 	}
 	return !conf_same_texts(kind->keys, now, renewal->settings) ||
@@ -113,7 +114,8 @@ void check_renew_take(struct check_renew *renew)
 	renew->conf = renewal->conf;
 	free(renewal);
 	renew->renewal = NULL;
-	log_info("check=%s has a new secret from its file", renew->setup->name);
+	log_masked(LOG_INFO, "check=%s has a new secret from its file",
+		   renew->setup->name);
 }
 
 static struct check_renewal *renewal_create(const struct check_setup *setup)

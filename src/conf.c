@@ -317,7 +317,8 @@ __attribute__((format(printf, 3, 0))) static char *conf_sentence(
 
 	if (vsnprintf(raw + len, sizeof(raw) - len, fmt, args) < 0)
 		raw[len] = '\0';
-	text_mask(raw);
+	/* The place is in our words. */
+	text_mask(raw + len);
 	text_clean(clean, sizeof(clean), raw, strlen(raw));
 	return conf_keep(conf, clean);
 }

@@ -43,10 +43,12 @@ static void drain_doubt(struct drain *drain, int error)
 {
 	drain->draining = board_keep_draining(drain->board, true);
 	if (error != drain->look.error)
-		log_err("drain_file: cannot look for %s: %s; until this is "
-			"cured, readiness is %s",
-			drain->look.path, strerror(error),
-			drain->draining ? "\"draining\"" : "not \"draining\"");
+		log_masked(LOG_ERR,
+			   "drain_file: cannot look for %s: %s; until this is "
+			   "cured, readiness is %s",
+			   drain->look.path, strerror(error),
+			   drain->draining ? "\"draining\""
+					   : "not \"draining\"");
 }
 
 static void drain_done(void *arg, const void *copy)
@@ -60,9 +62,9 @@ static void drain_done(void *arg, const void *copy)
 		drain_doubt(drain, look->error);
 	} else {
 		if (draining != drain->draining)
-			log_info("%s: %s",
-				 draining ? "draining" : "draining ended",
-				 drain->look.path);
+			log_masked(LOG_INFO, "%s: %s",
+				   draining ? "draining" : "draining ended",
+				   drain->look.path);
 		drain->draining = draining;
 		board_set_draining(drain->board, draining);
 	}

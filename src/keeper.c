@@ -27,19 +27,21 @@ static void keeper_log(const struct keeper *keeper, const struct record *before,
 	double ms = result->latency_us / 1000.0;
 
 	if (!result_healthy(result))
-		log_line(changed ? LOG_WARN : LOG_DEBUG,
-			 "check=%s code=%s ms=%.1f: %s%s%s%s%s", name,
-			 result_word(result->code), ms, result->error,
-			 result->step[0] ? ", " : "", result->step,
-			 result->detail[0] ? ": " : "", result->detail);
+		log_masked(changed ? LOG_WARN : LOG_DEBUG,
+			   "check=%s code=%s ms=%.1f: %s%s%s%s%s", name,
+			   result_word(result->code), ms, result->error,
+			   result->step[0] ? ", " : "", result->step,
+			   result->detail[0] ? ": " : "", result->detail);
 	else if (before->failing_since_us)
-		log_info("check=%s code=ok ms=%.1f: healthy again after %.1fs",
-			 name, ms,
-			 (double)(result->ended_us - before->failing_since_us) /
-				 1e6);
+		log_masked(
+			LOG_INFO,
+			"check=%s code=ok ms=%.1f: healthy again after %.1fs",
+			name, ms,
+			(double)(result->ended_us - before->failing_since_us) /
+				1e6);
 	else
-		log_line(changed ? LOG_INFO : LOG_DEBUG,
-			 "check=%s code=ok ms=%.1f", name, ms);
+		log_masked(changed ? LOG_INFO : LOG_DEBUG,
+			   "check=%s code=ok ms=%.1f", name, ms);
 }
 
 /* ---- runs ---- */
@@ -91,7 +93,8 @@ static void keeper_lose(struct keeper *keeper)
 {
 	keeper_leave_to_others(keeper);
 	check_release(keeper->check);
-	log_debug("check=%s is run by another process", keeper->setup->name);
+	log_masked(LOG_DEBUG, "check=%s is run by another process",
+		   keeper->setup->name);
 }
 
 /* ---- what runs without being wanted ---- */

@@ -246,26 +246,49 @@ static void log_put(struct log_writer *writer, const char *line, size_t len)
 	pthread_mutex_unlock(&writer->lock);
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
+__attribute__((format(printf, 3, 0))) static void log_print(
+	enum log_level level,
+	void (*show)(char *to, size_t size, const char *from), const char *fmt,
+	va_list args)
 {
 	int saved = errno;
 	char line[LOG_LINE_BYTES];
 	char raw[LOG_RAW_BYTES];
 	size_t len;
-	va_list args;
 
 	if ((int)level > atomic_load(&log_level))
 		return;
-	va_start(args, fmt);
 	if (vsnprintf(raw, sizeof(raw), fmt, args) < 0)
 		raw[0] = '\0';
-	va_end(args);
 	len = log_head(line, sizeof(line), level);
-	text_show(line + len, sizeof(line) - len - 1, raw);
+	show(line + len, sizeof(line) - len - 1, raw);
 	len += strlen(line + len);
 	line[len++] = '\n';
 	log_put(&log_writer, line, len);
 	errno = saved;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_print(level, text_show, fmt, args);
+	va_end(args);
+}
+
+static void log_clean(char *to, size_t size, const char *from)
+{
+	text_clean(to, size, from, strlen(from));
+}
+
+void log_masked(enum log_level level, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_print(level, log_clean, fmt, args);
+	va_end(args);
 }
 
 void log_end(void)

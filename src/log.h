@@ -23,6 +23,15 @@ void log_set_level(enum log_level level);
 void log_line(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/*
+ * Likewise, but nothing more is masked: for lines of our own words whose other
+ * parts were shown by text_show() before.  Otherwise a password that is one of
+ * our words ("redis", "refused") is hidden in the log and stands in the answer,
+ * and the two together tell it.
+ */
+void log_masked(enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
 /* To be called before the process ends: waits for lines that are still to be
  * written, LOG_END_MS at most. */
 #define LOG_END_MS 500

@@ -245,7 +245,8 @@ static void base_report_mistakes(const struct base *base)
 	size_t i;
 
 	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
-		log_err("%s", conf_mistake_at(base->settings.conf, i));
+		log_masked(LOG_ERR, "%s",
+			   conf_mistake_at(base->settings.conf, i));
 }
 
 /* ---- ways of running ---- */
@@ -329,11 +330,12 @@ static int run_listen(struct base *base, const struct options *options,
 	outcome = listen_open(&listener, options->listen, options->socket_mode,
 			      reason, sizeof(reason));
 	if (outcome != LISTEN_OPEN) {
-		log_err("--listen: %s", reason);
+		log_masked(LOG_ERR, "--listen: %s", reason);
 		return outcome == LISTEN_BAD_PLACE ? EX_USAGE : EX_OSERR;
 	}
-	log_info("%s listening on %s, %zu checks from %s", PACKAGE_STRING,
-		 options->listen, base->settings.n, base->settings.source);
+	log_masked(LOG_INFO, "%s listening on %s, %zu checks from %s",
+		   PACKAGE_STRING, options->listen, base->settings.n,
+		   base->settings.source);
 	status = run_fastcgi(base, &listener, signals);
 	listen_close(&listener);
 	return status;
@@ -342,8 +344,8 @@ static int run_listen(struct base *base, const struct options *options,
 static int run_inherited(struct base *base, struct listener *listener,
 			 const sigset_t *signals)
 {
-	log_info("%s started by a web server, %zu checks from %s",
-		 PACKAGE_STRING, base->settings.n, base->settings.source);
+	log_masked(LOG_INFO, "%s started by a web server, %zu checks from %s",
+		   PACKAGE_STRING, base->settings.n, base->settings.source);
 	return run_fastcgi(base, listener, signals);
 }
 

@@ -436,12 +436,13 @@ void settings_log_warnings(const struct settings *settings)
 	size_t i;
 
 	for (i = 0; (warning = conf_warning_at(settings->conf, i)); i++)
-		log_warn("%s", warning);
+		log_masked(LOG_WARN, "%s", warning);
 	for (i = 0; i < settings->n; i++)
 		if (settings->checks[i].refusal)
-			log_warn("check=%s is not asked and unhealthy: %s",
-				 settings->checks[i].name,
-				 settings->checks[i].refusal->sentence);
+			log_masked(LOG_WARN,
+				   "check=%s is not asked and unhealthy: %s",
+				   settings->checks[i].name,
+				   settings->checks[i].refusal->sentence);
 }
 
 /* An empty configuration looks like a healthy service. */

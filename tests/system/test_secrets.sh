@@ -523,6 +523,45 @@ test_mistakes_under_a_server() {
 	look_for_secrets 'shown by CGI'
 }
 
+# A password that is one of our own words must not be told by the log, which
+# hides it there, and the answer, where it stands.  What a peer says is hidden.
+test_common_words() {
+	cat >"$scratch/words.conf" <<-END
+		[redis]
+		kind = redis
+		url = redis://127.0.0.1:$dead
+		password = redis
+		[postgres]
+		kind = postgres
+		url = postgresql://app:refused@127.0.0.1:$dead/postgres
+		[connection]
+		kind = http
+		url = http://127.0.0.1:$dead/
+		bearer = connection
+		[echo]
+		kind = redis
+		url = redis://127.0.0.1:$echo_port
+		password = echo
+	END
+	run --config "$scratch/words.conf" --once
+	assertEquals 'exit status' 1 "$code"
+	for check in redis postgres connection; do
+		assertTrue "$check: $(cat "$scratch/err")" \
+			"grep -q ' check=$check code=refused .*: connection refused' '$scratch/err'"
+	done
+	assertTrue "echo: $(cat "$scratch/err")" \
+		"grep -q ' check=echo code=[a-z]* .*[*][*][*][*]' '$scratch/err'"
+	assertFalse "echo: $(cat "$scratch/err")" \
+		"sed 's/ check=echo / /' '$scratch/err' | grep -q echo"
+	# The place of a mistake is in our words, too.
+	printf '[redis]\nkind = redis\npassword = redis\ntimeout = 1\n' \
+		>"$scratch/words.conf"
+	run --config "$scratch/words.conf" --once
+	assertEquals 'exit status' 78 "$code"
+	assertTrue "$(cat "$scratch/err")" \
+		"grep -q 'words.conf:4: \[redis\] timeout: ' '$scratch/err'"
+}
+
 # The search itself: what would be found.
 test_search() {
 	printf 'x %s\n' "$(plant search "$odd")" >"$shown/plainly"

@@ -36,6 +36,12 @@ void log_line(enum log_level level, const char *fmt, ...)
 	complaints++;
 }
 
+void log_masked(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
 #define MAX 8
 #define NOW 5000000000
 

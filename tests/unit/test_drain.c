@@ -30,7 +30,7 @@ static int test_access(const char *path, int mode)
 static int lines;
 static char line[400];
 
-void log_line(enum log_level level, const char *fmt, ...)
+void log_masked(enum log_level level, const char *fmt, ...)
 {
 	va_list args;
 
@@ -39,6 +39,12 @@ void log_line(enum log_level level, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	lines++;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
 }
 
 static bool known, board_draining; /* whether somebody has looked */

@@ -64,6 +64,12 @@ void log_line(enum log_level level, const char *fmt, ...)
 	lines_logged++;
 }
 
+void log_masked(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
 /* ---- a listener, a gate and clients ---- */
 
 static struct sockaddr_storage address;

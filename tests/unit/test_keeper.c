@@ -35,7 +35,7 @@ static inline int64_t clock_ms(void)
 
 static char logged[4096];
 
-void log_line(enum log_level level, const char *fmt, ...)
+void log_masked(enum log_level level, const char *fmt, ...)
 {
 	size_t len = strlen(logged);
 	va_list args;
@@ -47,6 +47,12 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(args);
 	snprintf(logged + strlen(logged), sizeof(logged) - strlen(logged),
 		 "\n");
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
 }
 
 #define LOGGED(want)                     \

@@ -34,6 +34,15 @@ void text_show(char *to, size_t size, const char *from)
 	to[i] = '\0';
 }
 
+void text_clean(char *to, size_t size, const char *from, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len && i + 1 < size; i++)
+		to[i] = from[i] == '\n' ? '|' : from[i];
+	to[i] = '\0';
+}
+
 /* The time is over, and what is waited for has come by then. */
 static bool just_in_time;
 
@@ -159,6 +168,13 @@ static void test_long(void)
 	CHECK(line[strlen(line) - 1] == '\n');
 	/* the cut goes through the secret, and shows no part of it */
 	CHECK(strstr(line, "xhun") == NULL);
+}
+
+/* Our own words are left alone, also when a password is one of them. */
+static void test_masked_before(void)
+{
+	log_masked(LOG_WARN, "check=hunter2 code=%s: *******\n", "refused");
+	CHECK(strstr(said(), " warn: check=hunter2 code=refused: *******|"));
 }
 
 /* ---- nobody takes what is written ---- */
@@ -327,6 +343,7 @@ int main(void)
 	test_just_in_time();
 	test_levels();
 	test_long();
+	test_masked_before();
 	test_without();
 	test_full();
 	test_end();

@@ -29,6 +29,19 @@ void log_line(enum log_level level, const char *fmt, ...)
 	snprintf(logged + len, sizeof(logged) - len, "\n");
 }
 
+void log_masked(enum log_level level, const char *fmt, ...)
+{
+	size_t len = strlen(logged);
+	va_list args;
+
+	(void)level;
+	va_start(args, fmt);
+	vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
+	va_end(args);
+	len = strlen(logged);
+	snprintf(logged + len, sizeof(logged) - len, "\n");
+}
+
 bool route_network_valid(const char *text)
 {
 	return strspn(text, "0123456789./") == strlen(text);
