@@ -10,9 +10,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,7 +43,16 @@ static const char *const log_words[] = {
 	[LOG_DEBUG] = "debug",
 };
 
+static const char *const log_priorities[] = {
+	[LOG_ERR] = "<3>",
+	[LOG_WARN] = "<4>",
+	[LOG_INFO] = "<6>",
+	[LOG_DEBUG] = "<7>",
+};
+
 static atomic_int log_level = LOG_INFO;
+static pthread_once_t log_found = PTHREAD_ONCE_INIT;
+static bool log_journal;
 
 /*
  * Whoever reads descriptor 2 may stop, the disk below it may hang, and a
@@ -57,7 +69,9 @@ static struct log_writer {
 	enum { LOG_NEW, LOG_RUNNING, LOG_WITHOUT } state;
 	bool stuck;	   /* was not back in time; nobody waits */
 	size_t put, wrote; /* bytes so far */
-	size_t lost;	   /* lines for which there was no room */
+	size_t lost;	   /* lines for which there was no room, or that could
+			      not be written */
+	bool failing;	   /* the last write failed */
 	char room[LOG_ROOM_BYTES];
 } log_writer = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -66,24 +80,44 @@ void log_set_level(enum log_level level)
 	atomic_store(&log_level, (int)level);
 }
 
+/* Whether descriptor 2 is the stream of the journal that systemd has opened for
+ * us (systemd.exec(5)), and not, say, the web server's log. */
+static void log_find_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uintmax_t dev, ino;
+	struct stat status;
+
+	log_journal = stream &&
+		      sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &dev, &ino) ==
+			      2 &&
+		      fstat(STDERR_FILENO, &status) == 0 &&
+		      status.st_dev == dev && status.st_ino == ino;
+}
+
+/* The journal takes the priority of a line from its beginning (sd-daemon(3)).
+ */
 static size_t log_head(char *line, size_t size, enum log_level level)
 {
 	struct timespec now;
 	struct tm utc;
 
+	pthread_once(&log_found, log_find_journal);
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &utc);
 	return (size_t)snprintf(
 		line, size,
-		"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ health.fcgi[%d] %s: ",
-		utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-		utc.tm_min, utc.tm_sec, (int)(now.tv_nsec / 1000000),
-		(int)getpid(), log_words[level]);
+		"%s%04d-%02d-%02dT%02d:%02d:%02d.%03dZ health.fcgi[%d] %s: ",
+		log_journal ? log_priorities[level] : "", utc.tm_year + 1900,
+		utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
+		utc.tm_sec, (int)(now.tv_nsec / 1000000), (int)getpid(),
+		log_words[level]);
 }
 
 /* ---- the thread that writes ---- */
 
-static void log_write(const char *line, size_t len)
+/* False: the disk is full, or nobody reads. */
+static bool log_write(const char *line, size_t len)
 {
 	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
 	ssize_t n;
@@ -97,9 +131,10 @@ static void log_write(const char *line, size_t len)
 			/* somebody has set O_NONBLOCK */
 			poll(&room, 1, -1);
 		} else if (n == 0 || errno != EINTR) {
-			return; /* full, or nobody reads */
+			return false;
 		}
 	}
+	return true;
 }
 
 /* Takes the oldest line out, or what is to be said of *told lost ones; waits
@@ -110,14 +145,17 @@ static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES],
 	size_t len = 0;
 
 	*told = 0;
-	while (writer->put == writer->wrote && !writer->lost)
+	/* That lines are lost is said once another one could be written. */
+	while (writer->put == writer->wrote &&
+	       (!writer->lost || writer->failing))
 		pthread_cond_wait(&writer->put_some, &writer->lock);
 	if (writer->put == writer->wrote) {
 		len = log_head(line, LOG_LINE_BYTES, LOG_WARN);
-		len += (size_t)snprintf(line + len, LOG_LINE_BYTES - len,
-					"%zu lines were lost: nobody took them"
-					"\n",
-					writer->lost);
+		len += (size_t)snprintf(
+			line + len, LOG_LINE_BYTES - len,
+			"%zu lines were lost: they could not be "
+			"written\n",
+			writer->lost);
 		*told = writer->lost;
 		return len;
 	}
@@ -133,17 +171,21 @@ static void *log_thread(void *arg)
 	struct log_writer *writer = arg;
 	char line[LOG_LINE_BYTES];
 	size_t len, told;
-	bool queued;
+	bool queued, written;
 
 	pthread_mutex_lock(&writer->lock);
 	for (;;) {
 		len = log_take(writer, line, &told);
 		queued = writer->put != writer->wrote;
 		pthread_mutex_unlock(&writer->lock);
-		log_write(line, len);
+		written = log_write(line, len);
 		pthread_mutex_lock(&writer->lock);
 		writer->wrote += queued ? len : 0;
-		writer->lost -= told;
+		if (written)
+			writer->lost -= told;
+		else if (queued)
+			writer->lost++;
+		writer->failing = !written;
 		if (writer->put == writer->wrote)
 			writer->stuck = false;
 		pthread_cond_broadcast(&writer->wrote_some);
@@ -298,7 +340,8 @@ void log_end(void)
 
 	pthread_mutex_lock(&writer->lock);
 	while (writer->state == LOG_RUNNING &&
-	       (writer->put != writer->wrote || writer->lost))
+	       (writer->put != writer->wrote ||
+		(writer->lost && !writer->failing)))
 		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
 					   &until) == ETIMEDOUT)
 			break;

@@ -8,7 +8,8 @@
  * The line is written by one write(2), of a thread that does nothing else: when
  * descriptor 2 is full or stuck, or the disk below it, lines are kept as long
  * as there is room, and then lost and counted; the program goes on.  Registered
- * secrets are masked and control bytes escaped here, once for all.
+ * secrets are masked and control bytes escaped here, once for all.  When
+ * descriptor 2 is the journal's, a line begins with its priority ("<4>").
  *
  * Any thread may call.  Nothing can fail.
  */

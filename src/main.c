@@ -465,6 +465,9 @@ int main(int argc, char **argv)
 	if (!cgi && !options.once && !options.check_config && !options.state)
 		main_block_signals(&signals);
 	main_raise_limits();
+	/* A line of a CGI program comes again with each request. */
+	if (cgi)
+		log_set_level(LOG_ERR);
 	base.broken = settings_load(&base.settings, options.config) != 0;
 	log_set_level((enum log_level)base.settings.health.log_level);
 	status = run(&base, &options, &inherited, cgi, &signals);

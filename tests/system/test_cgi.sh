@@ -25,6 +25,7 @@ cgi() {
 		SERVER_NAME=localhost SERVER_PORT=80 REMOTE_ADDR=127.0.0.1 \
 		ASAN_OPTIONS="$ASAN_OPTIONS" UBSAN_OPTIONS="$UBSAN_OPTIONS" \
 		REQUEST_METHOD="$1" SCRIPT_NAME="$2" ${3:+PATH_INFO="$3"} \
+		$(for name in ${cgi_env:-}; do echo "$name=${!name}"; done) \
 		"$health_program" <"${cgi_input:-/dev/null}" \
 		>"$scratch/cgi" 2>>"$scratch/log/cgi"
 	cgi_exit=$?
@@ -202,6 +203,29 @@ mount_test_what_failed_is_tried_again() {
 cgi_has_started() {
 	cgi GET /health /started
 	[ "$status" = 200 ]
+}
+
+# What is to be said of the configuration would fill the server's log.
+mount_test_no_line_per_request() {
+	local lines
+
+	mkdir -p "$scratch/quiet"
+	cp "$health_program"* "$scratch/quiet/"
+	printf '[health]\nchecks = none\nstate_dir = none\n' >"$scratch/quiet/health.conf"
+	lines=$(wc -l <"$scratch/log/cgi")
+	health_program=$scratch/quiet/health.fcgi cgi GET /health /ready
+	assert_status 200
+	rm "$scratch/quiet/health.conf"
+	echo here >"$scratch/quiet/marker"
+	HEALTH_CONF='' DATABASE_URL=sqlite:x EMBEDDING_MODEL=a/name \
+		EMBEDDING_MODEL_MARKER=$scratch/quiet/marker \
+		health_program=$scratch/quiet/health.fcgi \
+		cgi_env='DATABASE_URL EMBEDDING_MODEL EMBEDDING_MODEL_MARKER' \
+		cgi GET /health /live
+	assert_status 200
+	# Where results are shared is the machine's.
+	assertEquals 'lines' '' "$(tail -n "+$((lines + 1))" \
+		"$scratch/log/cgi" | grep -v state_dir)"
 }
 
 mount_test_an_unsafe_folder() {

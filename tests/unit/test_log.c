@@ -14,6 +14,7 @@ static int test_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
 #include "unit.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -83,8 +84,8 @@ static bool writer_idle(void)
 	bool idle;
 
 	pthread_mutex_lock(&log_writer.lock);
-	idle = log_writer.put == log_writer.wrote && !log_writer.lost &&
-	       !log_writer.stuck;
+	idle = log_writer.put == log_writer.wrote &&
+	       (!log_writer.lost || log_writer.failing) && !log_writer.stuck;
 	pthread_mutex_unlock(&log_writer.lock);
 	return idle;
 }
@@ -175,6 +176,48 @@ static void test_masked_before(void)
 {
 	log_masked(LOG_WARN, "check=hunter2 code=%s: *******\n", "refused");
 	CHECK(strstr(said(), " warn: check=hunter2 code=refused: *******|"));
+}
+
+static void check_head(const char *stream, const char *warn, const char *info)
+{
+	const char *line;
+
+	if (stream)
+		setenv("JOURNAL_STREAM", stream, 1);
+	else
+		unsetenv("JOURNAL_STREAM");
+	log_found = (pthread_once_t)PTHREAD_ONCE_INIT;
+	log_warn("one");
+	line = said();
+	CHECK(strncmp(line, warn, strlen(warn)) == 0);
+	log_info("two");
+	line = said();
+	CHECK(strncmp(line, info, strlen(info)) == 0);
+}
+
+/* systemd.exec(5): device and inode of what we write to, or it is for somebody
+ * else, as below a web server that systemd has started. */
+static void test_journal(void)
+{
+	struct stat status;
+	char stream[64];
+
+	CHECK_INT(fstat(STDERR_FILENO, &status), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev,
+		 (uintmax_t)status.st_ino);
+	check_head(stream, "<4>2", "<6>2");
+	log_err("three");
+	CHECK(strncmp(said(), "<3>2", 4) == 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)status.st_dev,
+		 (uintmax_t)status.st_ino + 1);
+	check_head(stream, "2", "2");
+	snprintf(stream, sizeof(stream), "%ju:%ju",
+		 (uintmax_t)status.st_dev + 1, (uintmax_t)status.st_ino);
+	check_head(stream, "2", "2");
+	check_head("", "2", "2");
+	check_head("12", "2", "2");
+	check_head("x:y", "2", "2");
+	check_head(NULL, "2", "2");
 }
 
 /* ---- nobody takes what is written ---- */
@@ -336,6 +379,32 @@ static void test_result(void)
 	}
 }
 
+/* What could not be written is counted, and said when there is room again. */
+static void test_disk_full(void)
+{
+	int full = open("/dev/full", O_WRONLY), pipe_end = dup(STDERR_FILENO);
+	size_t i, lines, lost;
+
+	drain(out[0], "x", &lines, &lost);
+	CHECK(full >= 0 && dup2(full, STDERR_FILENO) >= 0);
+	for (i = 0; i < 7; i++)
+		log_warn("no room for this");
+	log_end();
+	CHECK(!log_writer.stuck);
+	dup2(pipe_end, STDERR_FILENO);
+	log_info("room for that");
+	log_end();
+	drain(out[0], "room for that", &lines, &lost);
+	CHECK_INT(lines, 1);
+	CHECK_INT(lost, 7);
+	log_info("as ever");
+	drain(out[0], "as ever", &lines, &lost);
+	CHECK_INT(lines, 1);
+	CHECK_INT(lost, 0);
+	close(full);
+	close(pipe_end);
+}
+
 int main(void)
 {
 	pipe_open();
@@ -344,11 +413,13 @@ int main(void)
 	test_levels();
 	test_long();
 	test_masked_before();
+	test_journal();
 	test_without();
 	test_full();
 	test_end();
 	test_terminal();
 	test_non_blocking();
+	test_disk_full();
 	test_nobody_reads();
 	pipe_close();
 	test_result();
