@@ -207,6 +207,17 @@ static void http_prepare_body(struct conf *conf, struct conf_section *section,
 	    (settings->json[0] || settings->contains[0]))
 		conf_mistake(conf, section, "method",
 			     "HEAD has no body to look at, write GET");
+	if ((settings->json[0] || settings->contains[0]) &&
+	    http_question_accept(&settings->question, "gzip, deflate"))
+		conf_mistake(conf, section, NULL, "out of memory");
+}
+
+static bool http_enough(const struct conn *conn,
+			const struct http_answer *answer, size_t from)
+{
+	const struct http_settings *settings = conn_settings(conn);
+
+	return http_judge_enough(&settings->expected, answer, from);
 }
 
 static void http_judge(struct conn *conn, const struct http_answer *answer)
@@ -239,6 +250,7 @@ static void http_prepare(struct conf *conf, struct conf_section *section,
 	question->follow = settings->follow;
 	question->max_body = (size_t)settings->max_body;
 	question->judge = http_judge;
+	question->enough = http_enough;
 	if (settings->socket[0])
 		question->unix_path = settings->socket;
 	if (settings->user[0]) {

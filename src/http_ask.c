@@ -15,6 +15,9 @@
 #include "stream.h"
 
 #define HTTP_REDIRECTS_MAX 3
+#define HTTP_REQUEST_TIMEOUT 408
+/* For what nobody looks at any more; less than anybody notices. */
+#define HTTP_REST_MS 50
 
 /* ---- asking ---- */
 
@@ -236,25 +239,79 @@ static void http_ask_follow(struct http_ask *ask, const char *to)
 	}
 }
 
-static void http_ask_judge(struct http_ask *ask)
+/* The answer as far as it is there; its body is borrowed from the intake. */
+static struct http_answer http_ask_answer(const struct http_ask *ask)
 {
-	const struct http_question *question = ask->question;
-	struct http_answer answer = { .len = ask->intake.len,
-				      .cut = ask->intake.cut };
-	char *body, *to = NULL;
+	const struct http_intake *intake = &ask->intake;
+	struct http_answer answer = { .body = intake->body ? intake->body : "",
+				      .len = intake->len,
+				      .cut = intake->cut,
+				      .unreadable = intake->unreadable };
 
 	curl_easy_getinfo(ask->easy, CURLINFO_RESPONSE_CODE, &answer.status);
+	return answer;
+}
+
+static bool http_ask_to_follow(const struct http_ask *ask, long status)
+{
+	return ask->question->follow && http_ask_is_redirect(status);
+}
+
+static void http_ask_judge(struct http_ask *ask)
+{
+	struct http_answer answer = http_ask_answer(ask);
+	char *body, *to = NULL;
+
 	http_ask_prefer(ask);
-	if (question->follow && http_ask_is_redirect(answer.status) &&
+	if (http_ask_to_follow(ask, answer.status) &&
 	    !curl_easy_getinfo(ask->easy, CURLINFO_REDIRECT_URL, &to) && to) {
 		http_ask_follow(ask, to);
 		return;
 	}
+	/* What a server says that is about to close an idle connection. */
+	if (ask->kept && answer.status == HTTP_REQUEST_TIMEOUT) {
+		conn_failed(ask->conn, RESULT_STATUS, "HTTP %ld",
+			    answer.status);
+		return;
+	}
 	/* The connection may be gone when judge() returns; the body is ours. */
 	body = http_intake_take(&ask->intake);
-	answer.body = body ? body : "";
-	question->judge(ask->conn, &answer);
+	ask->question->judge(ask->conn, &answer);
 	free(body);
+}
+
+/* What is still missing does not matter; the connection ends with it. */
+static void http_ask_on_rest(void *arg)
+{
+	struct http_ask *ask = arg;
+
+	curlio_cancel(conn_env(ask->conn)->curlio, &ask->transfer);
+	http_ask_judge(ask);
+}
+
+/*
+ * Of an answer that may never end, no more is waited for than is looked at.
+ * Most answers do end, and soon: the rest has a moment to come, so that their
+ * connection can be kept.
+ */
+static void http_ask_on_more(void *arg, size_t from)
+{
+	struct http_ask *ask = arg;
+	struct http_answer answer = http_ask_answer(ask);
+	int64_t now_ms = clock_ms(), moment_ms;
+
+	if (loop_timer_armed(&ask->rest) || answer.status < 200 ||
+	    !ask->question->enough)
+		return;
+	/* libcurl tells where a redirect leads at its end only. */
+	if (http_ask_to_follow(ask, answer.status) ||
+	    !ask->question->enough(ask->conn, &answer, from))
+		return;
+	moment_ms = (conn_deadline_ms(ask->conn) - now_ms) / 4;
+	if (moment_ms > HTTP_REST_MS)
+		moment_ms = HTTP_REST_MS;
+	loop_timer_set(conn_env(ask->conn)->loop, &ask->rest,
+		       now_ms + moment_ms);
 }
 
 static bool http_ask_reached(const struct http_ask *ask, CURLINFO when)
@@ -282,12 +339,17 @@ static void http_ask_too_long(struct http_ask *ask)
 /* A write callback of ours ended the transfer. */
 static void http_ask_stopped(struct http_ask *ask)
 {
-	if (ask->intake.cut)
-		http_ask_judge(ask);
-	else if (ask->intake.long_header)
-		http_ask_too_long(ask);
-	else
+	const struct http_intake *intake = &ask->intake;
+
+	if (intake->no_memory)
 		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
+	else if (intake->long_header)
+		http_ask_too_long(ask);
+	else if (intake->whole_header)
+		http_ask_judge(ask);
+	else
+		conn_failed(ask->conn, RESULT_PROTOCOL, "%s",
+			    intake->unreadable);
 }
 
 static void http_ask_failed(struct http_ask *ask, CURLcode code)
@@ -312,21 +374,24 @@ static void http_ask_on_done(void *arg, CURLcode code)
 	struct http_ask *ask = arg;
 	long tunnel = 0;
 
+	loop_timer_clear(conn_env(ask->conn)->loop, &ask->rest);
 	curl_easy_getinfo(ask->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
 	if (code == CURLE_OK && !ask->intake.whole_header)
 		code = CURLE_PARTIAL_FILE;
-	if (code == CURLE_OK)
+	if (code == CURLE_OK) {
+		http_intake_end(&ask->intake);
 		http_ask_judge(ask);
-	else if (code == CURLE_WRITE_ERROR)
+	} else if (code == CURLE_WRITE_ERROR) {
 		http_ask_stopped(ask);
-	else if (http_ask_is_long_line(ask, code))
+	} else if (http_ask_is_long_line(ask, code)) {
 		http_ask_too_long(ask);
-	else if (tunnel >= 300)
+	} else if (tunnel >= 300) {
 		conn_failed(ask->conn,
 			    tunnel == 407 ? RESULT_AUTH : RESULT_CONNECT,
 			    "proxy: HTTP %ld", tunnel);
-	else
+	} else {
 		http_ask_failed(ask, code);
+	}
 }
 
 /* ---- steps ---- */
@@ -359,6 +424,9 @@ static void http_ask_start(struct http_ask *ask)
 
 static int http_ask_begin(struct http_ask *ask)
 {
+	ask->rest.on_time = http_ask_on_rest;
+	ask->intake.on_more = http_ask_on_more;
+	ask->rest.arg = ask->intake.arg = ask;
 	ask->easy = curlio_handle(conn_env(ask->conn)->curlio);
 	if (!ask->easy)
 		return -1;
@@ -415,16 +483,17 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 
 /*
  * A warm connection needs no address, so a slow name server does not matter
- * here.  When the peer has closed it, libcurl would make another one by itself,
- * to the address from before, where somebody may answer although the name leads
- * elsewhere by now, or nowhere.  It may not; the engine opens anew.
+ * here.  When the peer has closed or reset it, libcurl would make another one
+ * by itself, to the address from before, where somebody may answer although the
+ * name leads elsewhere by now, or nowhere.  It may not: the engine opens anew,
+ * once.
  */
 void http_ask_again(struct conn *conn)
 {
 	struct http_ask *ask = conn_state(conn);
-	const struct http_question *question = ask->question;
 
-	ask->may_connect = !question->host || question->unix_path;
+	ask->may_connect = false;
+	ask->kept = true;
 	if (http_ask_rewind(ask, false))
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 	else
@@ -451,6 +520,7 @@ void http_ask_close(struct conn *conn)
 	if (ask->resolving)
 		resolve_cancel(env->resolver, &ask->query);
 	ask->resolving = false;
+	loop_timer_clear(env->loop, &ask->rest);
 	if (ask->easy) {
 		curlio_cancel(env->curlio, &ask->transfer);
 		curl_easy_cleanup(ask->easy);

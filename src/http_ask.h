@@ -25,6 +25,7 @@
 #include "check.h"
 #include "curlio.h"
 #include "http_intake.h"
+#include "loop.h"
 #include "resolve.h"
 
 struct stream;
@@ -33,7 +34,8 @@ struct http_answer {
 	long status;
 	const char *body; /* terminated; borrowed during judge() */
 	size_t len;
-	bool cut; /* the body was longer than max_body */
+	bool cut;		/* the body was longer than max_body */
+	const char *unreadable; /* why there is no body; NULL: it is there */
 };
 
 struct http_question {
@@ -47,6 +49,13 @@ struct http_question {
 	/* Looks at a whole answer and ends in conn_answered(), or in
 	 * http_ask_another(). */
 	void (*judge)(struct conn *conn, const struct http_answer *answer);
+	/*
+	 * Whether judge() needs nothing more of the answer, the body of which
+	 * is new from this byte on; asked at the end of the header, too.
+	 * NULL: it needs the whole.
+	 */
+	bool (*enough)(const struct conn *conn,
+		       const struct http_answer *answer, size_t from);
 
 	/* Set by the functions below and owned. */
 	char *url;
@@ -71,6 +80,9 @@ const char *http_question_proxy(struct http_question *question,
 /* "Name: value" */
 const char *http_question_header(struct http_question *question,
 				 const char *line);
+/* Adds `Accept-Encoding`, unless there is one; -1: out of memory. */
+int http_question_accept(struct http_question *question, const char *codings)
+	__attribute__((warn_unused_result));
 /* Reads the CA certificates of a file; -1 and words in reason. */
 int http_question_ca(struct http_question *question, const char *path,
 		     char *reason, size_t reason_size)
@@ -86,9 +98,11 @@ struct http_ask {
 	struct resolve_query query;
 	struct stream *dialled;	      /* until it is libcurl's */
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
+	struct loop_timer rest; /* the time of what need not come any more */
 	bool resolving;
 	bool fresh;	  /* on a connection of its own */
 	bool may_connect; /* libcurl, by itself */
+	bool kept;	  /* asked on a connection from an earlier run */
 	int redirects;
 	size_t max_body; /* of the transfer under way */
 	struct http_intake intake;

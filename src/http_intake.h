@@ -1,8 +1,9 @@
 /*
  * http_intake: takes in what libcurl reads of an answer, within limits.
  *
- * Belongs to the prober thread.  A transfer that goes beyond a limit, or for
- * which there is no memory, ends in CURLE_WRITE_ERROR.
+ * Belongs to the prober thread.  A transfer that goes beyond a limit, that
+ * cannot be unpacked, or for which there is no memory, ends in
+ * CURLE_WRITE_ERROR.
  */
 #ifndef HEALTH_HTTP_INTAKE_H
 #define HEALTH_HTTP_INTAKE_H
@@ -12,13 +13,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "http_unpack.h"
+
 /* Embedded in its owner; zeroed means empty. */
 struct http_intake {
+	/* set by the owner, before http_intake_attach() */
+	void (*on_more)(void *arg, size_t from); /* header whole, or body at
+						    `from`; inside libcurl */
+	void *arg;
+
 	size_t max_body;
 	bool heard;	   /* something was read */
 	bool whole_header; /* up to the empty line behind it */
 	bool long_header;  /* longer than any answer needs */
-	bool cut;	   /* the body was longer than max_body */
+	bool no_memory;
+	bool cut;		/* the body was longer than max_body */
+	const char *unreadable; /* why the body cannot be read; NULL: it can */
+	size_t codings;		/* of the body */
+	struct http_unpack unpack;
 	size_t header_len;
 	char *body; /* owned, terminated; NULL: nothing of it was read */
 	size_t len, room;
@@ -29,6 +41,8 @@ int http_intake_attach(struct http_intake *intake, CURL *easy)
 	__attribute__((warn_unused_result));
 /* Before each transfer: forgets the answer before it. */
 void http_intake_begin(struct http_intake *intake, size_t max_body);
+/* The answer has come to its end. */
+void http_intake_end(struct http_intake *intake);
 /* The body, for free(), or NULL. */
 char *http_intake_take(struct http_intake *intake);
 

@@ -241,22 +241,51 @@ static enum result_code http_judge_json(const struct http_expected *expected,
 
 /* ---- the body ---- */
 
+static bool http_judge_is_set(const char *text)
+{
+	return text && *text;
+}
+
+static bool http_judge_contains(const struct http_expected *expected,
+				const struct http_answer *answer, size_t from)
+{
+	size_t len = expected->contains ? strlen(expected->contains) : 0;
+
+	/* It may have begun before. */
+	from -= from < len ? from : len;
+	return !len || memmem(answer->body + from, answer->len - from,
+			      expected->contains, len);
+}
+
+bool http_judge_enough(const struct http_expected *expected,
+		       const struct http_answer *answer, size_t from)
+{
+	if (answer->unreadable || !http_judge_status(expected, answer->status))
+		return true;
+	return !http_judge_is_set(expected->json) &&
+	       http_judge_contains(expected, answer, from);
+}
+
 enum result_code http_judge_body(const struct http_expected *expected,
 				 const struct http_answer *answer,
 				 const char **words, char **found)
 {
-	const char *contains = expected->contains;
-
 	*words = "";
 	*found = NULL;
-	if (contains &&
-	    !memmem(answer->body, answer->len, contains, strlen(contains))) {
+	if (!http_judge_is_set(expected->contains) &&
+	    !http_judge_is_set(expected->json))
+		return RESULT_OK;
+	if (answer->unreadable) {
+		*words = answer->unreadable;
+		return RESULT_PROTOCOL;
+	}
+	if (!http_judge_contains(expected, answer, 0)) {
 		*words = answer->cut
 				 ? "text not found in the first max_body bytes"
 				 : "text not found in the answer";
 		return RESULT_MISMATCH;
 	}
-	if (expected->json && *expected->json)
+	if (http_judge_is_set(expected->json))
 		return http_judge_json(expected, answer, words, found);
 	return RESULT_OK;
 }

@@ -34,6 +34,11 @@ bool http_judge_is_json_path(const char *path);
 
 bool http_judge_status(const struct http_expected *expected, long status);
 
+/* Whether more of the answer cannot change what is said of it; its body is new
+ * from this byte on. */
+bool http_judge_enough(const struct http_expected *expected,
+		       const struct http_answer *answer, size_t from);
+
 /*
  * RESULT_OK, or what is wrong, with our words (static).  *found: the value that
  * was there instead, for free(), or NULL.

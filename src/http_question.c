@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "http_url.h"
 #include "text.h"
@@ -180,6 +181,20 @@ const char *http_question_header(struct http_question *question,
 		return http_question_no_memory;
 	question->headers = grown;
 	return NULL;
+}
+
+int http_question_accept(struct http_question *question, const char *codings)
+{
+	static const char name[] = "Accept-Encoding:";
+	const struct curl_slist *header;
+	char line[64];
+
+	for (header = question->headers; header; header = header->next)
+		if (strncasecmp(header->data, name, sizeof(name) - 2) == 0 &&
+		    strchr(":;", header->data[sizeof(name) - 2]))
+			return 0;
+	snprintf(line, sizeof(line), "%s %s", name, codings);
+	return http_question_header(question, line) ? -1 : 0;
 }
 
 int http_question_ca(struct http_question *question, const char *path,

@@ -29,6 +29,7 @@ layers='
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
 2 http_number
+2 http_unpack
 2 http_url
 2 gate gate_peer gate_places
 3 board
@@ -68,6 +69,7 @@ ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
 openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c
 curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
 cjson/ render.c http_judge.c http_number.h
+zlib.h http_unpack.h
 ini.h conf_read.c
 '
 

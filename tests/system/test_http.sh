@@ -21,6 +21,13 @@ serve_pages() {
 				default_type application/json;
 				return 200 '{"data": {"items": [{"state": "up", "n": 42, "long": 9007199254740993, "share": 100.0, "flag": true, "none": null}]}}';
 			}
+			location = /packed {
+				gzip on;
+				gzip_types *;
+				gzip_min_length 1;
+				default_type application/json;
+				alias $scratch/www/packed.json;
+			}
 			location = /empty { return 204; }
 			location = /moved { return 301 /ok; }
 			location = /twice { return 302 /moved; }
@@ -79,6 +86,8 @@ oneTimeSetUp() {
 	mkdir "$scratch/www"
 	head -c 300000 /dev/zero | tr '\0' x >"$scratch/www/big"
 	echo END >>"$scratch/www/big"
+	jq -n '{state: "up", list: [range(500)], end: "of it"}' \
+		>"$scratch/www/packed.json"
 	serve_pages || return
 	echo here >"$scratch/marker"
 }
@@ -126,6 +135,7 @@ test_healthy() {
 			json_number|/json|json = data.items[0].n;equals = 42
 			json_long|/json|json = data.items[0].long;equals = 9007199254740993
 			json_share|/json|json = data.items[0].share;equals = 100
+			packed|/packed|contains = of it;json = list[499];equals = 499
 			json_true|/json|json = data.items[0].flag;equals = true
 			cut|/big|max_body = 10
 			head|/head|method = HEAD
@@ -149,8 +159,11 @@ test_healthy() {
 	assert_status 200
 	assert_whole
 	assert_json '.checks | map(.healthy) | all' true
-	assert_json '.checks | length' 22
+	assert_json '.checks | length' 23
 	assert_no_secret Secret-
+	# What nginx sent: less than the file, to the one who wants it.
+	assertTrue 'compressed' "awk '/ \/packed / && \$10 < 2000 { seen = 1 }
+		END { exit !seen }' '$scratch/log/access'"
 }
 
 test_unhealthy() {
@@ -236,6 +249,10 @@ test_peers_that_misbehave() {
 				url = http://127.0.0.1:$peer_port/
 				timeout = 700ms
 			END
+			case $name in
+			half_json) echo 'json = a' ;;
+			events | trickle | unseen) echo 'contains = ready' ;;
+			esac
 		done <<-'END'
 			silent|silent
 			no_answer|request;silent
@@ -244,6 +261,11 @@ test_peers_that_misbehave() {
 			half_header|request;send HTTP/1.1 200 OK\r\nContent-;silent
 			cut_header|request;send HTTP/1.1 200 OK\r\nContent-
 			half_body|request;send HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf;silent
+			half_json|request;send HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"a":;silent
+			no_body|request;send HTTP/1.1 503 No\r\nContent-Length: 9\r\n\r\n;silent
+			events|request;send HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nready\n\r\n;silent
+			trickle|request;send HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nready\n\r\n;drip 1\r\n.\r\n1\r\n.\r\n
+			unseen|request;send HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwait\r\n;silent
 			cut_body|request;send HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf
 			cut_chunk|request;send HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf
 			bad_chunk|request;send HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n
@@ -275,7 +297,9 @@ test_peers_that_misbehave() {
 		resets|connect|connection closed before the answer was complete
 		half_header|timeout|Timeout after 700ms
 		cut_header|connect|connection closed before the answer was complete
-		half_body|timeout|Timeout after 700ms
+		half_json|timeout|Timeout after 700ms
+		unseen|timeout|Timeout after 700ms
+		no_body|upstream|HTTP 503
 		cut_body|connect|connection closed before the answer was complete
 		cut_chunk|connect|connection closed before the answer was complete
 		drip|timeout|Timeout after 700ms
@@ -286,16 +310,21 @@ test_peers_that_misbehave() {
 	END
 	# All that is looked at came: there is no reason to wait for the rest.
 	assert_healthy endless_body
+	for name in half_body events trickle; do
+		assert_healthy "$name"
+		assert_json ".checks.$name.latency_ms < 400" true
+	done
+	assert_json '.checks.no_body.latency_ms < 400' true
 	assert_healthy slow
 	assert_json '.checks.slow.latency_ms >= 290' true
 	assert_json '.checks.bad_chunk.healthy' false
 	assert_json '.checks.hole.step' connecting
 	assert_json '.checks.no_answer.step' 'waiting for the answer'
-	assert_json '.checks.half_body.step' 'reading the answer'
+	assert_json '.checks.half_json.step' 'reading the answer'
 	assert_lively
 	stop health
 	for name in silent no_answer closes resets half_header cut_header \
-		half_body cut_body cut_chunk bad_chunk drip garbage redis \
+		half_body half_json no_body events trickle unseen cut_body cut_chunk bad_chunk drip garbage redis \
 		endless_header endless_body slow; do
 		stop "peer_$name"
 	done
@@ -395,6 +424,61 @@ test_closed_behind_each_answer() {
 	done
 	stop health
 	stop closing
+}
+
+# A kept connection that the server gives up as the question comes: reset,
+# closed in the middle of an answer, or with 408.  A fresh one is asked, once.
+test_kept_connection_is_given_up() {
+	local name words ok='send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+	{
+		while IFS='|' read -r name words; do
+			start_peer "gone_$name" < <(tr ';' '\n' \
+				<<<"request;$ok;request;$words")
+			cat <<-END
+				[$name]
+				kind = http
+				url = http://127.0.0.1:$peer_port/
+				max_age = 0s
+				[named_$name]
+				kind = http
+				url = http://localhost:$peer_port/
+				max_age = 0s
+			END
+		done <<-'END'
+			reset|reset
+			closed|close
+			half|send HTTP/1.1 200 OK\r\nContent-
+			late|send HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n
+		END
+	} >"$scratch/peers"
+	serve <"$scratch/peers"
+	probe /health/ready
+	assert_status 200
+	probe /health/ready
+	assert_status 200
+	assertFalse 'a failure in the log' "logged 'warn: check='"
+
+	# On a connection of its own the same is the answer, and asked once.
+	for name in reset closed half late; do
+		sed -i 1,2d "$scratch/gone_$name.steps"
+		: >"$scratch/log/gone_$name"
+	done
+	probe /health/ready
+	assert_status 503
+	assert_failed reset connect
+	assert_failed closed connect
+	assert_failed half connect
+	assert_failed late status 'HTTP 408'
+	for name in reset closed half late; do
+		# Two checks: the kept connections of both, and a fresh one each.
+		assertEquals "connections of $name" 2 \
+			"$(peer_count "gone_$name" connection)"
+	done
+	stop health
+	for name in reset closed half late; do
+		stop "gone_$name"
+	done
 }
 
 # The kept connection takes the question and says nothing: another one does.

@@ -7,6 +7,7 @@
 #include "http_url.c"
 #include "http_words.c"
 #include "http_intake.c"
+#include "http_unpack.c"
 #include "http_question.c"
 #include "http_ask.c"
 #include "loop.c"
@@ -242,8 +243,9 @@ struct server {
 	int listener, fd;
 	int port;
 	const char *answer; /* NULL: accepts and is silent */
+	size_t answer_len;  /* 0: up to its NUL */
 	bool close_after;
-	bool close_at_once;
+	bool close_at_once, reset_after;
 	const char *then; /* what comes after the first; NULL: the same */
 	int connections, requests;
 	char request[4096];
@@ -279,11 +281,16 @@ static void server_on_io(void *arg, short revents)
 	server->requests++;
 	if (!server->answer)
 		return;
-	n = (ssize_t)strlen(server->answer);
+	n = (ssize_t)(server->answer_len ? server->answer_len
+					 : strlen(server->answer));
 	CHECK(send(server->fd, server->answer, (size_t)n, MSG_NOSIGNAL) == n);
 	if (server->then)
 		server->answer = server->then;
-	if (server->close_after)
+	if (server->reset_after)
+		setsockopt(server->fd, SOL_SOCKET, SO_LINGER,
+			   &(struct linger){ .l_onoff = 1 },
+			   sizeof(struct linger));
+	if (server->close_after || server->reset_after)
 		server_hang_up(server);
 }
 
@@ -846,11 +853,46 @@ static void test_warm(void)
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(server.connections, before + 1);
 
-	/* The peer closed it in between: libcurl calls again by itself. */
+	/* The peer closed it in between: to try again is for the engine. */
 	server_hang_up(&server);
 	conn_again(&conn);
+	CHECK(!conn.answered);
+	CHECK_INT(server.connections, before + 1);
+	conn_open(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(server.connections, before + 2);
+
+	/* Closed or reset behind the question: libcurl tries no other either.
+	 */
+	server.answer = "";
+	server.close_after = true;
+	conn_again(&conn);
+	CHECK(!conn.answered);
+	CHECK_INT(server.connections, before + 2);
+	server.close_after = false;
+	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
+	conn_open(&conn);
+	server.answer = "";
+	server.reset_after = true;
+	conn_again(&conn);
+	CHECK(!conn.answered);
+	CHECK_INT(server.connections, before + 3);
+	server.reset_after = false;
+
+	/* 408 on a kept connection is its end and not the answer. */
+	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
+	conn_open(&conn);
+	server.answer = ANSWER("408 Request Timeout", "0\r\n\r\n");
+	conn_again(&conn);
+	CHECK(!conn.answered);
+	CHECK_STR(conn.words, "HTTP 408");
+	conn_open(&conn);
+	CHECK(conn.answered);
+	CHECK_INT(conn.code, RESULT_STATUS);
+	check_http.close(&conn);
+	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
+	conn_open(&conn);
+	before = server.connections - 2;
 
 	/* A second one shares nothing with the first. */
 	conn_open(&hedge);
@@ -877,6 +919,335 @@ static void test_unkept(void)
 	CHECK_INT(server.fd, -1);
 }
 
+/* A body that goes on for ever, of which all is seen that is asked for. */
+static void test_endless_body(void)
+{
+	static const struct {
+		const char *status, *contains, *json;
+		bool ends;
+		enum result_code code;
+	} rows[] = {
+		{ "200 OK", "", "", true, RESULT_OK },
+		{ "200 OK", "alive", "", true, RESULT_OK },
+		{ "200 OK", "dead", "", false, RESULT_OK },
+		{ "200 OK", "", "a", false, RESULT_OK },
+		{ "200 OK", "alive", "a", false, RESULT_OK },
+		{ "503 No", "", "", true, RESULT_UPSTREAM },
+		{ "503 No", "dead", "a", true, RESULT_UPSTREAM },
+	};
+	char contains[16], json[16], answer[128];
+	struct loop_timer soon = { .on_time = on_look, .arg = loop };
+	struct conn conn;
+	int64_t begin_ms;
+	size_t i;
+	int before;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		settings_reset("127.0.0.1", server.port, "/");
+		snprintf(contains, sizeof(contains), "%s", rows[i].contains);
+		snprintf(json, sizeof(json), "%s", rows[i].json);
+		settings.contains = contains;
+		settings.json = json;
+		snprintf(answer, sizeof(answer),
+			 "HTTP/1.1 %s\r\nTransfer-Encoding: chunked\r\n\r\n"
+			 "12\r\n{\"a\":1,\"b\":\"alive\"\r\n",
+			 rows[i].status);
+		server.answer = answer;
+		prepare();
+		before = server.connections;
+		begin_ms = clock_ms();
+		conn_reset(&conn);
+		check_http.open(&conn);
+		if (rows[i].ends) {
+			turn(&conn);
+			CHECK(conn.answered);
+			CHECK_INT(conn.code, rows[i].code);
+			CHECK(clock_ms() - begin_ms < 500);
+			/* That connection is not kept. */
+			turn_until_gone();
+			CHECK_INT(server.fd, -1);
+		} else {
+			loop_timer_set(loop, &soon, clock_ms() + 150);
+			turn(NULL);
+			CHECK_INT(conn.ended, 0);
+		}
+		check_http.close(&conn);
+		CHECK_INT(server.connections, before + 1);
+	}
+
+	/* Text that came in two pieces is found. */
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.contains = (char[]){ "alive" };
+	server.answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			"4\r\n..al\r\n3\r\nive\r\n";
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+
+	/* It cannot be read anyway. */
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.contains = (char[]){ "alive" };
+	server.answer = "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n"
+			"Transfer-Encoding: chunked\r\n\r\n4\r\n....\r\n";
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_PROTOCOL);
+
+	/* An end that is no end is still one that was seen. */
+	server.close_after = true;
+	ask_path(&conn, ANSWER("200 OK", "20\r\n\r\nhalf"));
+	CHECK_INT(conn.code, RESULT_CONNECT);
+	server.close_after = false;
+}
+
+static void send_later_now(void *arg)
+{
+	size_t len = strlen(arg);
+
+	CHECK(send(server.fd, arg, len, MSG_NOSIGNAL) == (ssize_t)len);
+}
+
+/* One question; the second half of the answer comes so much later. */
+static void ask_in_halves(struct conn *conn, const char *first, char *second,
+			  int64_t later_ms)
+{
+	struct loop_timer later = { .on_time = send_later_now, .arg = second };
+
+	server.answer = first;
+	prepare();
+	conn_reset(conn);
+	check_http.open(conn);
+	loop_timer_set(loop, &later, clock_ms() + later_ms);
+	turn(conn);
+	loop_timer_clear(loop, &later);
+}
+
+static void test_rest(void)
+{
+	struct loop_timer soon = { .on_time = on_look, .arg = loop };
+	struct conn conn;
+	int before;
+
+	/* What comes soon is waited for, and its connection kept. */
+	settings_reset("127.0.0.1", server.port, "/");
+	ask_in_halves(&conn, ANSWER("200 OK", "6\r\n\r\nall"),
+		      (char[]){ " it" }, 10);
+	CHECK_INT(conn.code, RESULT_OK);
+	before = server.connections;
+	server.answer = ANSWER("200 OK", "0\r\n\r\n");
+	conn_again(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(server.connections, before);
+	check_http.close(&conn);
+
+	/* A redirect that is followed has as long as it needs. */
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.follow = true;
+	server.then = ANSWER("200 OK", "0\r\n\r\n");
+	ask_in_halves(&conn,
+		      "HTTP/1.1 302 F\r\nContent-Length: 5\r\n"
+		      "Location: /again\r\n\r\n",
+		      (char[]){ "moved" }, 150);
+	CHECK_INT(conn.code, RESULT_OK);
+	server.then = NULL;
+	check_http.close(&conn);
+
+	/* 103 is not the answer, nor do its lines belong to it. */
+	settings_reset("127.0.0.1", server.port, "/");
+	server.answer = "HTTP/1.1 103 Hints\r\n\r\n";
+	prepare();
+	conn_reset(&conn);
+	check_http.open(&conn);
+	loop_timer_set(loop, &soon, clock_ms() + 150);
+	turn(NULL);
+	CHECK_INT(conn.ended, 0);
+	check_http.close(&conn);
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.contains = (char[]){ "ok" };
+	server.answer = "HTTP/1.1 103 Hints\r\nContent-Encoding: br, br\r\n"
+			"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+			"Content-Encoding: identity\r\n\r\nok";
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+}
+
+/* The tunnel of a proxy is not the answer. */
+static void test_tunnel_is_no_answer(void)
+{
+	struct loop_timer soon = { .on_time = on_look, .arg = loop };
+	char proxy[64], https[] = "https://127.0.0.1:1/";
+	int before = server.requests;
+	struct conn conn;
+
+	settings_reset("a", 1, "/");
+	settings.url = https;
+	snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%d", server.port);
+	settings.proxy = proxy;
+	server.answer = "HTTP/1.1 200 Connected\r\n\r\n";
+	prepare();
+	conn_reset(&conn);
+	check_http.open(&conn);
+	loop_timer_set(loop, &soon, clock_ms() + 150);
+	turn(NULL);
+	CHECK_INT(server.requests, before + 1);
+	CHECK_INT(conn.ended, 0);
+	check_http.close(&conn);
+}
+
+/* ---- compressed bodies ---- */
+
+/* The answer of a server; it has bytes of 0 in it. */
+static char packed[8192];
+static size_t packed_len;
+
+/* bits: as of deflateInit2(3) */
+static void pack(const char *text, size_t len, int bits)
+{
+	z_stream z = { .next_in = (const unsigned char *)text,
+		       .avail_in = (unsigned)len,
+		       .next_out = (unsigned char *)packed,
+		       .avail_out = sizeof(packed) };
+
+	CHECK_INT(deflateInit2(&z, 9, Z_DEFLATED, bits, 8, 0), Z_OK);
+	CHECK_INT(deflate(&z, Z_FINISH), Z_STREAM_END);
+	packed_len = z.total_out;
+	deflateEnd(&z);
+}
+
+static enum result_code ask_packed(struct conn *conn, const char *codings,
+				   size_t len, const char *contains,
+				   const char *json)
+{
+	static char answer[sizeof(packed) + 256], contains_copy[64],
+		json_copy[64];
+	int head = snprintf(answer, sizeof(answer),
+			    "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n%s\r\n",
+			    len, codings);
+
+	memcpy(answer + head, packed, len);
+	settings_reset("127.0.0.1", server.port, "/");
+	snprintf(contains_copy, sizeof(contains_copy), "%s", contains);
+	snprintf(json_copy, sizeof(json_copy), "%s", json);
+	settings.contains = contains_copy;
+	settings.json = json_copy;
+	server.answer = answer;
+	server.answer_len = (size_t)head + len;
+	ask_once(conn);
+	server.answer_len = 0;
+	return conn->code;
+}
+
+#define GZIP "Content-Encoding: gzip\r\n"
+#define DEFLATE "content-encoding:deflate\r\n"
+
+static void test_packed(void)
+{
+	static const char text[] = "{\"state\":\"alive and well\"}";
+	static char zeros[1000000];
+	size_t len = sizeof(text) - 1, first;
+	struct conn conn;
+
+	pack(text, len, 15 + 16);
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len, "alive", "state"),
+		  RESULT_OK);
+	CHECK(strstr(server.request, "Accept-Encoding: gzip, deflate\r\n"));
+	CHECK_INT(ask_packed(&conn, "Content-Encoding: identity, X-GZip\r\n",
+			     packed_len, "alive", ""),
+		  RESULT_OK);
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len, "dead", ""),
+		  RESULT_MISMATCH);
+	/* Cut off, damaged, more behind it, packed twice, not what it says. */
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len - 1, "dead", ""),
+		  RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "compressed answer is cut off");
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len - 1, "alive", ""),
+		  RESULT_PROTOCOL);
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len, "alive", "state"),
+		  RESULT_OK);
+	packed[packed_len] = 'x';
+	packed[packed_len + 1] = 'x';
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len + 2, "alive", ""),
+		  RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "compressed answer is damaged");
+	packed[packed_len - 5] ^= 1; /* of the checksum */
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len, "", "state"),
+		  RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "compressed answer is damaged");
+	CHECK_INT(ask_packed(&conn, GZIP GZIP, packed_len, "alive", ""),
+		  RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer is compressed more than once");
+	CHECK_INT(ask_packed(&conn, "Content-Encoding: gzip,gzip\r\n",
+			     packed_len, "alive", ""),
+		  RESULT_PROTOCOL);
+	CHECK_INT(ask_packed(&conn, "Content-Encoding: br\r\n", packed_len,
+			     "alive", ""),
+		  RESULT_PROTOCOL);
+	CHECK_STR(conn.words, "answer has an unknown Content-Encoding");
+	CHECK_INT(ask_packed(&conn, DEFLATE, packed_len, "alive", ""),
+		  RESULT_PROTOCOL);
+	/* Nobody looks at it. */
+	CHECK_INT(ask_packed(&conn, "Content-Encoding: br\r\n", packed_len, "",
+			     ""),
+		  RESULT_OK);
+	CHECK(!strstr(server.request, "Accept-Encoding"));
+	CHECK_INT(ask_packed(&conn, GZIP, 0, "", ""), RESULT_OK);
+	CHECK_INT(ask_packed(&conn, GZIP, 0, "alive", ""), RESULT_MISMATCH);
+
+	/* Two in a row are one text. */
+	pack(text, 12, 15 + 16);
+	first = packed_len;
+	memmove(packed + 4096, packed, first);
+	pack(text + 12, len - 12, 15 + 16);
+	memmove(packed + first, packed, packed_len);
+	memcpy(packed, packed + 4096, first);
+	CHECK_INT(ask_packed(&conn, GZIP, first + packed_len, "alive and", ""),
+		  RESULT_OK);
+
+	pack(text, len, 15);
+	CHECK_INT(ask_packed(&conn, DEFLATE, packed_len, "alive", "state"),
+		  RESULT_OK);
+	pack(text, len, -15);
+	CHECK_INT(ask_packed(&conn, DEFLATE, packed_len, "alive", "state"),
+		  RESULT_OK);
+	packed[packed_len] = 0;
+	CHECK_INT(ask_packed(&conn, DEFLATE, packed_len + 1, "alive", "state"),
+		  RESULT_PROTOCOL);
+
+	/* Output that is left when all input is read. */
+	memset(zeros, '0', sizeof(zeros));
+	for (first = 8192; first < 8192 + 512; first += 16) {
+		pack(zeros, first, -15);
+		if (ask_packed(&conn, DEFLATE, packed_len, "000", "") !=
+		    RESULT_OK)
+			CHECK_INT(first, 0);
+	}
+
+	/* max_body is of what is unpacked. */
+	memcpy(zeros + 65536 - 5, "alive dead", 10);
+	pack(zeros, sizeof(zeros), 15 + 16);
+	CHECK(packed_len < sizeof(packed));
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len, "alive", ""), RESULT_OK);
+	CHECK_INT(ask_packed(&conn, GZIP, packed_len, "dead", ""),
+		  RESULT_MISMATCH);
+	CHECK_STR(conn.words, "text not found in the first max_body bytes");
+	CHECK(conn.state.intake.room <= 131072);
+}
+
+/* What the user asks for stays. */
+static void test_accept_of_the_user(void)
+{
+	static char line[] = "accept-encoding: identity";
+	char *headers[] = { line };
+	struct conn conn;
+
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.headers = (struct conf_list){ headers, 1 };
+	settings.contains = (char[]){ "ok" };
+	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
+	ask_once(&conn);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK(strstr(server.request, "accept-encoding: identity\r\n"));
+	CHECK(!strstr(server.request, "gzip"));
+}
+
 static void on_silence(void *arg)
 {
 	(void)arg;
@@ -901,7 +1272,10 @@ static void test_silence(void)
 	check_http.close(&conn);
 	CHECK_INT(conn.ended, 0);
 
+	settings_reset("127.0.0.1", server.port, "/");
+	settings.contains = (char[]){ "whole" };
 	server.answer = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+	prepare();
 	conn_reset(&conn);
 	check_http.open(&conn);
 	loop_timer_set(loop, &soon, clock_ms() + 50);
@@ -1430,6 +1804,11 @@ int main(void)
 	test_request();
 	test_warm();
 	test_unkept();
+	test_endless_body();
+	test_rest();
+	test_tunnel_is_no_answer();
+	test_packed();
+	test_accept_of_the_user();
 	test_silence();
 	test_redirects();
 	test_redirect_body();
