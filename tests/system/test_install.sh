@@ -24,12 +24,11 @@ named() {
 	grep -rhoE "$1/[[:alnum:]._/-]*[[:alnum:]]" "$installed" | sort -u
 }
 
-# assert_there PATH: it is installed, or is a file for the user to write, in a
-# folder that is installed
+# assert_there PATH: it is installed; the user writes what is in etc/health-fcgi
 assert_there() {
-	[ -e "$root$1" ] && return
-	assertContains "$1 is not there" "$1" health.conf
-	assertTrue "the folder of $1 is not there" "[ -d '$root${1%/*}' ]"
+	[[ -e $root$1 ]] ||
+		[[ $1 == */etc/health-fcgi/* && -d $root${1%/*} ]] ||
+		fail "$1 is not there"
 }
 
 test_another_prefix() {
@@ -38,6 +37,11 @@ test_another_prefix() {
 	install_to /x /x/bin /x/etc /x/share
 	assertEquals 'the default prefix' '' \
 		"$(grep -rn /usr/local "$installed")"
+	# Containers have an /etc of their own.
+	assertEquals 'another place for the configuration' '' \
+		"$(grep -rnE '(^|[^x])/etc/health' "$installed" \
+			--exclude-dir=docker --exclude-dir=kubernetes \
+			--exclude-dir=azure --exclude=NEWS.md)"
 	for path in $(named /x); do
 		assert_there "$path"
 	done
