@@ -55,6 +55,10 @@ const struct conf_key check_common_keys[] = {
 };
 /* clang-format on */
 
+/* What a peer may have to say between two questions: notices, keep-alives.  A
+ * peer that never stops would keep the processor busy. */
+#define CHECK_IDLE_EVENTS 256
+
 enum conn_phase {
 	CONN_CLOSED,
 	CONN_QUEUED,  /* waits for its admission */
@@ -70,6 +74,7 @@ struct conn {
 	struct loop_watch watch;
 	struct admit_ticket ticket;
 	struct loop_timer expiry; /* of an opening that no run bounds */
+	unsigned idle_events;	  /* since it was last asked */
 	bool extended;		  /* this opening was suspended once */
 	int64_t renew_at_ms;	  /* 0: never */
 	char detail[RESULT_DETAIL_BYTES];
@@ -141,6 +146,9 @@ static void conn_on_io(void *arg, short revents)
 
 	if (conn->phase != CONN_IDLE)
 		kind->on_io(conn, revents);
+	else if (++conn->idle_events > CHECK_IDLE_EVENTS)
+		conn_failed(conn, RESULT_PROTOCOL,
+			    "peer keeps sending without being asked");
 	else if (kind->on_idle)
 		kind->on_idle(conn, revents);
 	else
@@ -236,6 +244,7 @@ static void conn_begin(struct conn *conn)
 static void conn_ask(struct conn *conn)
 {
 	conn->phase = CONN_ASKING;
+	conn->idle_events = 0;
 	conn->detail[0] = '\0';
 	conn->check->kind->ask(conn);
 }

@@ -94,7 +94,9 @@ static void postgres_broke(struct conn *conn)
 	const char *message = PQerrorMessage(postgres->pg);
 	struct pg_failure failure = postgres->verdict;
 
-	if (failure.code == RESULT_UNKNOWN) {
+	if (postgres->tap.refused) {
+		failure = *postgres->tap.refused;
+	} else if (failure.code == RESULT_UNKNOWN) {
 		failure = pg_words_connect(message);
 		conn_detail(conn, message);
 	}
@@ -152,11 +154,32 @@ static int postgres_send(struct conn *conn)
 	return sent;
 }
 
+/* Reads, too, when there is no room to send. */
+static int postgres_flush(struct postgres *postgres)
+{
+	int left;
+
+	pg_tap_enter(&postgres->tap, postgres->pg);
+	left = PQflush(postgres->pg);
+	pg_tap_leave();
+	return left;
+}
+
+static int postgres_consume(struct postgres *postgres)
+{
+	int good;
+
+	pg_tap_enter(&postgres->tap, postgres->pg);
+	good = PQconsumeInput(postgres->pg);
+	pg_tap_leave();
+	return good;
+}
+
 /* Waits for the answer, and for room to send the rest of the question. */
 static void postgres_wait(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	int left = PQflush(postgres->pg);
+	int left = postgres_flush(postgres);
 
 	if (left < 0)
 		postgres_broke(conn);
@@ -168,12 +191,16 @@ static void postgres_wait(struct conn *conn)
 static void postgres_ask(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
+	int sent;
 
 	postgres->bytes = 0;
 	postgres->answered = false;
 	postgres->matched = false;
 	postgres->role_lost = false;
-	if (!postgres_send(conn)) {
+	pg_tap_enter(&postgres->tap, postgres->pg);
+	sent = postgres_send(conn);
+	pg_tap_leave();
+	if (!sent) {
 		postgres_broke(conn);
 		return;
 	}
@@ -303,7 +330,7 @@ static void postgres_ask_step(struct conn *conn)
 	int reads = PQsslInUse(postgres->pg) ? 3 : 1;
 
 	while (reads--) {
-		if (!PQconsumeInput(postgres->pg)) {
+		if (!postgres_consume(postgres)) {
 			postgres_broke(conn);
 			return;
 		}
@@ -335,7 +362,7 @@ static void postgres_on_idle(struct conn *conn, short revents)
 		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
 		return;
 	}
-	if (!PQconsumeInput(postgres->pg)) {
+	if (!postgres_consume(postgres)) {
 		postgres_broke(conn);
 		return;
 	}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "wire.h"
 
 struct loop {
 	struct loop_watch **watches; /* n_watches, in the order of `polled` */
@@ -186,8 +187,10 @@ static void loop_poll(struct loop *loop, int timeout_ms)
 		short revents = loop->polled[i + 1].revents;
 
 		loop->polled[i + 1].revents = 0;
-		if (revents)
+		if (revents) {
+			wire_refill();
 			watch->on_io(watch->arg, revents);
+		}
 		if (i < loop->n_watches && loop->watches[i] == watch)
 			i++;
 	}
@@ -217,6 +220,7 @@ static void loop_fire_timers(struct loop *loop)
 		struct loop_timer *timer = loop->first;
 
 		loop_timer_clear(loop, timer);
+		wire_refill();
 		timer->on_time(timer->arg);
 	}
 }
@@ -224,6 +228,7 @@ static void loop_fire_timers(struct loop *loop)
 void loop_run(struct loop *loop, void (*on_turn)(void *arg), void *arg)
 {
 	while (!atomic_load(&loop->stopped)) {
+		wire_refill();
 		on_turn(arg);
 		loop_poll(loop, loop_wait_ms(loop));
 		loop_fire_timers(loop);

@@ -162,10 +162,10 @@ static void pg_open_succeeded(struct pg_attempt *attempt)
 			       (const struct sockaddr *)&attempt->addr);
 	loop_watch_clear(conn_env(conn)->loop, &attempt->watch);
 	attempt->pg = NULL;
+	postgres->tap = attempt->tap;
 	pg_open_drop(conn);
 	postgres->pg = pg;
 	postgres->attrs = attempt->attrs;
-	PQsetnonblocking(pg, 1);
 	conn_watch(conn, PQsocket(pg), POLLIN);
 	conn_ready(conn);
 }
@@ -182,6 +182,8 @@ static void pg_open_failed(struct pg_attempt *attempt)
 		snprintf(failure.words, sizeof(failure.words), "%s", reason);
 	if (failure.code == RESULT_MISMATCH)
 		failure = pg_words_role(attempt->attrs);
+	if (attempt->tap.refused)
+		failure = *attempt->tap.refused;
 	pg_open_note(conn_state(conn), &failure, message);
 	pg_open_end(attempt);
 	pg_open_next(conn, failure.code);
@@ -214,7 +216,9 @@ static void pg_open_on_io(void *arg, short revents)
 		return;
 	}
 	pg_tls_forget();
+	pg_tap_enter(&attempt->tap, attempt->pg);
 	state = PQconnectPoll(attempt->pg);
+	pg_tap_leave();
 	switch (state) {
 	case PGRES_POLLING_READING: /* the socket may be another one now */
 		pg_open_watch(attempt, POLLIN);
@@ -273,6 +277,9 @@ static bool pg_open_dial(struct conn *conn)
 		pg_open_hostaddr(&plan->targets[attempt->target], addr, text,
 				 sizeof(text)));
 	if (attempt->pg && PQstatus(attempt->pg) != CONNECTION_BAD) {
+		/* Otherwise libpq waits for room to send until the login is
+		 * over; with it, a peer that reads nothing has failed. */
+		PQsetnonblocking(attempt->pg, 1);
 		/* Must be set before something fails. */
 		PQsetErrorVerbosity(attempt->pg, PQERRORS_VERBOSE);
 		PQsetNoticeReceiver(attempt->pg, pg_open_on_notice, postgres);

@@ -19,6 +19,7 @@
 
 #include "loop.h"
 #include "pg_conninfo.h"
+#include "pg_tap.h"
 #include "pg_words.h"
 #include "resolve.h"
 
@@ -40,6 +41,7 @@ struct postgres_settings {
 struct pg_attempt {
 	struct conn *conn;
 	PGconn *pg; /* NULL: none */
+	struct pg_tap tap;
 	struct loop_watch watch;
 	size_t target;
 	struct sockaddr_storage addr; /* of a host that was resolved */
@@ -49,6 +51,7 @@ struct pg_attempt {
 
 struct postgres {
 	PGconn *pg;	   /* NULL: not yet ready */
+	struct pg_tap tap; /* of what pg reads */
 	const char *attrs; /* the role that its server has to play */
 	int64_t bytes;	   /* read since the question began */
 

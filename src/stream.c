@@ -5,6 +5,7 @@
 #include "stream_race.h"
 #include "stream_tls.h"
 #include "stream_words.h"
+#include "wire.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -138,7 +139,7 @@ enum stream_state stream_read(struct stream *stream, void *to, size_t size,
 	if (stream->tls.trust)
 		return stream_tls_read(&stream->tls, to, size, moved,
 				       &stream->failure);
-	got = recv(stream->fd, to, size, 0);
+	got = wire_recv(stream->fd, to, size, 0);
 	if (got == 0)
 		return STREAM_EOF;
 	if (got < 0)

@@ -2,6 +2,8 @@
 
 #include "stream_bio.h"
 
+#include "wire.h"
+
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -21,14 +23,16 @@ static int stream_bio_write(BIO *library, const char *from, int size)
 static int stream_bio_read(BIO *library, char *to, int size)
 {
 	struct stream_bio *bio = BIO_get_data(library);
-	ssize_t got = recv(bio->fd, to, (size_t)size, 0);
+	ssize_t got = wire_recv(bio->fd, to, (size_t)size, 0);
 
 	BIO_clear_retry_flags(library);
-	if (got == 0)
+	if (got > 0)
+		bio->bytes += (size_t)got;
+	else if (got == 0)
 		bio->input_end = true;
-	else if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	else if (errno == EAGAIN || errno == EINTR)
 		BIO_set_retry_read(library);
-	else if (got < 0)
+	else
 		bio->error = errno;
 	return (int)got;
 }

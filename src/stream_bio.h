@@ -12,12 +12,14 @@
 #include <openssl/bio.h>
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Embedded in its owner, which outlives the BIO. */
 struct stream_bio {
 	int fd;		/* borrowed, non-blocking */
 	bool input_end; /* the peer closed its side */
 	int error;	/* the errno that broke it; 0: none */
+	size_t bytes;	/* read so far */
 };
 
 /* For BIO_meth_free(); NULL when out of memory. */

@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A long chain of certificates is below this. */
+#define STREAM_HANDSHAKE_BYTES (128 * 1024)
+
 void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
 		     const char *host)
 {
@@ -102,6 +105,11 @@ enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
 		return STREAM_ERROR;
 	}
 	returned = SSL_do_handshake(tls->ssl);
+	if (returned != 1 && tls->bio.bytes > STREAM_HANDSHAKE_BYTES) {
+		*failure = stream_words_own(RESULT_TLS,
+					    "TLS: handshake too long");
+		return STREAM_ERROR;
+	}
 	if (returned != 1)
 		return stream_tls_judge(tls, returned, failure);
 	tls->secured = true;

@@ -17,6 +17,7 @@ layers='
 0 listen
 0 parent
 0 fcgi_scan fcgi_record fcgi_reply
+0 wire
 1 log
 1 ratelimit
 1 record
@@ -42,7 +43,7 @@ layers='
 4 http_ask http_intake http_question http_words
 4 check_kinds
 5 render
-5 check_postgres pg_conninfo pg_open pg_parse pg_tls pg_words
+5 check_postgres pg_conninfo pg_open pg_parse pg_tap pg_tls pg_words
 5 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
 5 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
 5 check_http http_judge
@@ -62,11 +63,11 @@ layers='
 fences='
 fcgi responder.c
 fastcgi.h fcgi_record.h
-libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h
+libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h pg_tap.h
 hiredis/ redis_answer.c redis_talk.c
 proton/ sb_answer.c sb_link.c sb_link_end.c sb_link_events.c sb_link_own.h sb_message.h sb_pair.c sb_pair.h
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
-openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c
+openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c wire.c
 curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
 cjson/ render.c http_judge.c http_number.h
 zlib.h http_unpack.h

@@ -1,0 +1,51 @@
+/*
+ * wire: the calls by which libraries read from peers.
+ *
+ * One call into libpq, libcurl or OpenSSL reads for as long as the peer keeps
+ * up, and an endless handshake, a flood of session tickets or a body read byte
+ * by byte would hold the prober thread.  These libraries read by recv(2),
+ * decrypt by SSL_read(3) and set up TLS by SSL_CTX_new(3).  This file defines
+ * the three for the whole program; the dynamic linker finds them before those
+ * of the libraries (ld.so(8)).
+ *
+ * In a thread that has called wire_refill() once, recv() answers EAGAIN when
+ * the allowance is used up.  The loop refills it before each callback, and
+ * poll(2) reports what is still unread in the next turn.  In other threads
+ * recv() is the system's.
+ *
+ * A descriptor that a peer passes along (SCM_RIGHTS, unix(7)) could be the last
+ * reference to a file whose close blocks.  recv() on a Unix socket therefore
+ * never takes one in: it fails with EBADMSG and leaves it unread.
+ */
+#ifndef HEALTH_WIRE_H
+#define HEALTH_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Gives the calling thread a new allowance, enough for one step of one
+ * connection. */
+void wire_refill(void);
+
+/* recv(2) with the rules above. */
+ssize_t wire_recv(int fd, void *to, size_t size, int flags);
+
+/* Whether the bytes that can be read next, at most size, came with
+ * descriptors. */
+bool wire_has_rights(int fd, size_t size);
+
+/*
+ * Shows a module what a library reads, before the library sees it.  While a
+ * tap is set, on_bytes() is called in the same thread with each piece: as read
+ * from the socket, or (decrypted) by SSL_read().  When it returns false the
+ * library sees a broken connection.
+ */
+struct wire_tap {
+	bool (*on_bytes)(struct wire_tap *tap, const unsigned char *bytes,
+			 size_t len, bool decrypted);
+};
+/* Sets the calling thread's tap; NULL ends it.  Borrowed. */
+void wire_tap_set(struct wire_tap *tap);
+
+#endif

@@ -1,0 +1,162 @@
+#!/bin/bash
+# Peers that try to keep us busy inside one call of a library: the check ends
+# at its own deadline, another check and liveness do not notice.
+# shellcheck disable=SC2317
+. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+. "$HEALTH_SRCDIR/tests/system/deps.sh"
+need redis-server openssl jq python3
+
+oneTimeSetUp() {
+	start_redis || return
+	make_certificates || return
+	openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
+		-keyout "$tls/rsa.key" -out "$tls/rsa.pem" 2>/dev/null
+}
+
+# start_tickets [ANSWER]: sets $port; session tickets without end
+start_tickets() {
+	port=$(free_port)
+	! running tickets || stop tickets
+	start tickets TERM "$fake/tls_peer" "$port" "$tls/good.pem" \
+		"$tls/good.key" "$@"
+	wait_for listening "$port"
+}
+
+# start_scram ROUNDS [CERT KEY]: sets $port
+start_scram() {
+	port=$(free_port)
+	! running scram || stop scram
+	start scram TERM python3 "$HEALTH_SRCDIR/tests/fake/scram.py" \
+		"$port" "$@"
+	wait_for listening "$port"
+}
+
+# serve_hostile KIND LINE...: a check called hostile, and a good one
+serve_hostile() {
+	local kind=$1
+
+	shift
+	serve <<-END
+		[hostile]
+		kind = $kind
+		$(printf '%s\n' "$@")
+		timeout = 600ms
+		max_age = 0s
+		[redis]
+		kind = redis
+		url = $redis_url
+		timeout = 300ms
+		max_age = 0s
+	END
+	wait_for answers /health/live 200
+}
+
+# assert_held CODE [WORDS]: what the hostile check costs the others, asked together
+assert_held() {
+	for _ in 1 2 3; do
+		probe /health/ready
+		assert_status 503
+		assert_whole
+		assert_took 0 1500
+		assert_failed hostile "$@"
+		assert_healthy redis
+		assert_lively
+	done
+}
+
+# busy_ms: processor time of the program so far
+busy_ms() {
+	awk -v hz="$(getconf CLK_TCK)" \
+		'{ print int(($14 + $15) * 1000 / hz) }' \
+		"/proc/$(pid_of health)/stat"
+}
+
+tls_kinds() {
+	cat <<-END
+		timeout|redis|url = rediss://127.0.0.1:$port|ca_file = $tls/ca.pem
+		timeout|http|url = https://127.0.0.1:$port/|ca_file = $tls/ca.pem
+		timeout|openai|base_url = https://127.0.0.1:$port|api_key = k|ca_file = $tls/ca.pem
+		protocol|postgres|url = postgresql://u:p@127.0.0.1:$port/d?sslmode=require
+		protocol|postgres|url = postgresql://u:p@127.0.0.1:$port/d
+	END
+}
+
+test_tickets_after_the_handshake() {
+	local code kind lines before
+
+	start_tickets
+	while IFS='|' read -r code kind lines; do
+		IFS='|' read -ra lines <<<"$lines"
+		serve_hostile "$kind" "${lines[@]}"
+		before=$(peer_count tickets open)
+		assert_held "$code"
+		assertTrue "$kind: no connection" \
+			"[ $(peer_count tickets open) -gt $before ]"
+	done < <(tls_kinds)
+}
+
+# A peer that answers, and sends tickets while nothing is asked.
+test_tickets_while_idle() {
+	local before
+
+	start_tickets '+PONG\r\n'
+	serve_hostile redis "url = rediss://127.0.0.1:$port" \
+		"ca_file = $tls/ca.pem"
+	wait_for check_says hostile ok
+	before=$(busy_ms)
+	pass_ms 1000
+	assertTrue "busy for $(($(busy_ms) - before)) of 1000 ms" \
+		"[ $(($(busy_ms) - before)) -lt 300 ]"
+	assert_lively
+}
+
+test_rounds_of_scram() {
+	start_scram 2147483647
+	serve_hostile postgres "url = postgresql://u:p@127.0.0.1:$port/d"
+	assert_held protocol 'server wants too many rounds of SCRAM'
+	start_scram 2147483647 "$tls/good.pem" "$tls/good.key"
+	serve_hostile postgres \
+		"url = postgresql://u:p@127.0.0.1:$port/d?sslmode=require"
+	assert_held protocol 'server wants too many rounds of SCRAM'
+}
+
+scram_went_on() {
+	[ "$(peer_count scram answered)" -gt "$1" ]
+}
+
+# Up to the limit, which leaves room for what an administrator may choose.
+test_rounds_within_the_limit() {
+	local before
+
+	start_scram 20000
+	before=$(peer_count scram answered)
+	serve_hostile postgres "url = postgresql://u:p@127.0.0.1:$port/d"
+	wait_for scram_went_on "$before"
+	start_scram 20001
+	before=$(peer_count scram answered)
+	serve_hostile postgres "url = postgresql://u:p@127.0.0.1:$port/d"
+	probe /health/ready/hostile
+	assert_failed hostile protocol
+	assertEquals "$before" "$(peer_count scram answered)"
+}
+
+# The peer chooses the group of DHE, and how long we compute.
+test_no_finite_field_groups() {
+	local code kind lines
+
+	port=$(free_port)
+	start dhe TERM openssl s_server -accept "127.0.0.1:$port" -quiet -www \
+		-cert "$tls/rsa.pem" -key "$tls/rsa.key" -tls1_2 \
+		-cipher DHE-RSA-AES256-GCM-SHA384
+	wait_for listening "$port"
+	assertTrue "the peer itself works" "openssl s_client -connect \
+		127.0.0.1:$port -tls1_2 </dev/null >/dev/null 2>&1"
+	while IFS='|' read -r code kind lines; do
+		[ "$code" = timeout ] || continue
+		IFS='|' read -ra lines <<<"$lines"
+		serve_hostile "$kind" "${lines[@]}"
+		assert_held tls
+	done < <(tls_kinds)
+}
+
+. "$SHUNIT2"
