@@ -268,12 +268,16 @@ static void file_ask(struct conn *conn)
 		.max_age_ms = settings->max_age_ms,
 		.min_size = settings->min_size,
 	};
+	struct offload_order order = { .data = &job,
+				       .size = sizeof(job),
+				       .path = job.path,
+				       .work = file_work };
 
 	snprintf(job.path, sizeof(job.path), "%s", settings->path);
 	snprintf(job.contains, sizeof(job.contains), "%s", settings->contains);
-	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &job,
-			     sizeof(job), file_work, file_on_done, conn))
-		conn_failed(conn, RESULT_INTERNAL, "no thread could be had");
+	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &order,
+			     file_on_done, conn))
+		conn_failed(conn, RESULT_INTERNAL, "cannot create a thread");
 }
 
 static void file_close(struct conn *conn)

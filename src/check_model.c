@@ -436,13 +436,19 @@ static void model_ask(struct conn *conn)
 {
 	const struct model_settings *settings = conn_settings(conn);
 	struct model_job job = { .code = RESULT_INTERNAL };
+	struct offload_order order = {
+		.data = &job,
+		.size = sizeof(job),
+		.path = settings->path[0] ? job.path : job.marker,
+		.work = model_work,
+	};
 
 	snprintf(job.path, sizeof(job.path), "%s", settings->path);
 	snprintf(job.marker, sizeof(job.marker), "%s", settings->marker);
 	snprintf(job.mapped, sizeof(job.mapped), "%s", settings->mapped);
-	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &job,
-			     sizeof(job), model_work, model_on_done, conn))
-		conn_failed(conn, RESULT_INTERNAL, "no thread could be had");
+	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &order,
+			     model_on_done, conn))
+		conn_failed(conn, RESULT_INTERNAL, "cannot create a thread");
 }
 
 static void model_close(struct conn *conn)

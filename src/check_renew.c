@@ -139,6 +139,10 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 		       const struct check_setup *setup,
 		       void (*on_done)(void *arg, bool news), void *arg)
 {
+	struct offload_order order = { .data = &renew->renewal,
+				       .size = sizeof(renew->renewal),
+				       .work = renew_work };
+
 	if (!setup->section || (!setup->kind->secrets_differ &&
 				!conf_section_has_secret_file(setup->section)))
 		return false;
@@ -149,9 +153,8 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 		return true;
 	renew->renewal = renewal_create(setup);
 	if (renew->renewal)
-		renew->job = offload_start(offload, &renew->renewal,
-					   sizeof(renew->renewal), renew_work,
-					   renew_on_done, renew);
+		renew->job = offload_start(offload, &order, renew_on_done,
+					   renew);
 	if (renew->job)
 		return true;
 	if (renew->renewal)

@@ -74,14 +74,18 @@ static void drain_done(void *arg, const void *copy)
 static void drain_start(void *arg)
 {
 	struct drain *drain = arg;
+	struct offload_order order = { .data = &drain->look,
+				       .size = sizeof(drain->look),
+				       .path = drain->look.path,
+				       .room = OFFLOAD_RESERVED,
+				       .work = drain_work };
 
 	/* The last look may still hang. */
 	if (drain->job)
 		drain->draining = board_keep_draining(drain->board, false);
 	else
-		drain->job = offload_start(drain->offload, &drain->look,
-					   sizeof(drain->look), drain_work,
-					   drain_done, drain);
+		drain->job = offload_start(drain->offload, &order, drain_done,
+					   drain);
 	loop_timer_set(drain->loop, &drain->next, clock_ms() + DRAIN_LOOK_MS);
 }
 

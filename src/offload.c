@@ -14,17 +14,30 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "offload_mount.h"
 
 /* Room for a few frames and libc's own use of the stack. */
 #define OFFLOAD_STACK_BYTES (128 * 1024)
 
-/* What the threads see.  Freed by whoever is last. */
+/* Threads that take any job. */
+#define OFFLOAD_FREE_THREADS 8
+/* Beyond these, two for each mount: one that is dead takes no more, and what
+ * is mounted elsewhere is still looked at. */
+#define OFFLOAD_THREADS 24
+#define OFFLOAD_PER_MOUNT 2
+
+/* What the threads see.  Freed by whichever user is last. */
 struct offload_shared {
 	pthread_mutex_t lock;
+	pthread_cond_t work;
 	size_t users; /* the prober, and each thread */
+	size_t idle;  /* threads that wait for work */
+	size_t wakes; /* of these, how many have been told of some */
 	int fd;	      /* tells the loop that something is finished */
 	bool closed;  /* nobody will fetch what is finished */
-	struct offload_job *first, **last; /* finished, oldest first */
+	struct offload_job *queued;   /* oldest first */
+	struct offload_job *running;  /* in any order */
+	struct offload_job *finished; /* oldest first */
 };
 
 struct offload {
@@ -36,10 +49,13 @@ struct offload {
 struct offload_job {
 	struct offload_shared *shared;
 	struct offload_job *next;
+	enum offload_room room;
+	const char *path; /* NULL: none; in data */
+	uint64_t mount;	  /* of path; 0: not looked up yet */
 	void (*work)(void *copy);
 	void (*done)(void *arg, const void *copy);
 	void *arg;
-	bool finished, forgotten;
+	bool forgotten;
 	_Alignas(max_align_t) unsigned char data[];
 };
 
@@ -51,6 +67,7 @@ static void offload_release(struct offload_shared *shared)
 	pthread_mutex_unlock(&shared->lock);
 	if (!last)
 		return;
+	pthread_cond_destroy(&shared->work);
 	pthread_mutex_destroy(&shared->lock);
 	free(shared);
 }
@@ -63,46 +80,167 @@ static void offload_tell(int fd)
 		continue;
 }
 
-static void *offload_thread(void *arg)
-{
-	struct offload_job *job = arg;
-	struct offload_shared *shared = job->shared;
+/* ---- lists; the lock is held ---- */
 
+static void offload_append(struct offload_job **list, struct offload_job *job)
+{
+	while (*list)
+		list = &(*list)->next;
+	job->next = NULL;
+	*list = job;
+}
+
+/* false: it is not in the list. */
+static bool offload_unlink(struct offload_job **list, struct offload_job *job)
+{
+	while (*list && *list != job)
+		list = &(*list)->next;
+	if (!*list)
+		return false;
+	*list = job->next;
+	return true;
+}
+
+static size_t offload_count(const struct offload_shared *shared, uint64_t mount)
+{
+	const struct offload_job *job;
+	size_t n = 0;
+
+	for (job = shared->running; job; job = job->next)
+		n += !mount || job->mount == mount;
+	return n;
+}
+
+/* ---- which job is next; the lock is held ---- */
+
+static void offload_find_mount(struct offload_job *job)
+{
+	if (!job->mount)
+		job->mount = offload_mount(job->path);
+}
+
+static bool offload_may_run(struct offload_shared *shared,
+			    struct offload_job *job)
+{
+	struct offload_job *other;
+	size_t n = offload_count(shared, 0);
+
+	if (n < OFFLOAD_FREE_THREADS || job->room == OFFLOAD_RESERVED)
+		return true;
+	if (n >= OFFLOAD_THREADS)
+		return false;
+	offload_find_mount(job);
+	for (other = shared->running; other; other = other->next)
+		offload_find_mount(other);
+	return offload_count(shared, job->mount) < OFFLOAD_PER_MOUNT;
+}
+
+/* Moves the oldest job that may run to those that run; NULL: none. */
+static struct offload_job *offload_begin_next(struct offload_shared *shared)
+{
+	struct offload_job *job = shared->queued;
+
+	while (job && !offload_may_run(shared, job))
+		job = job->next;
+	if (job) {
+		offload_unlink(&shared->queued, job);
+		offload_append(&shared->running, job);
+	}
+	return job;
+}
+
+/* ---- threads ---- */
+
+/* The lock is held, and released meanwhile. */
+static void offload_do(struct offload_shared *shared, struct offload_job *job)
+{
+	pthread_mutex_unlock(&shared->lock);
 	job->work(job->data);
 	pthread_mutex_lock(&shared->lock);
+	offload_unlink(&shared->running, job);
 	if (job->forgotten || shared->closed) {
 		free(job);
-	} else {
-		job->finished = true;
-		*shared->last = job;
-		shared->last = &job->next;
-		offload_tell(shared->fd);
+		return;
+	}
+	offload_append(&shared->finished, job);
+	offload_tell(shared->fd);
+}
+
+static void *offload_thread(void *arg)
+{
+	struct offload_shared *shared = arg;
+	struct offload_job *job;
+
+	pthread_mutex_lock(&shared->lock);
+	while (!shared->closed) {
+		job = offload_begin_next(shared);
+		if (job) {
+			offload_do(shared, job);
+			continue;
+		}
+		shared->idle++;
+		while (!shared->wakes && !shared->closed)
+			pthread_cond_wait(&shared->work, &shared->lock);
+		shared->idle--;
+		if (shared->wakes)
+			shared->wakes--;
 	}
 	offload_release(shared);
 	return NULL;
 }
 
-/* Takes a finished job out of the list; the lock is held. */
-static void offload_unlink(struct offload_shared *shared,
-			   struct offload_job *job)
+/* Creates a detached thread.  It takes no signals: those belong to the main
+ * thread.  The lock is held. */
+static int offload_spawn(struct offload_shared *shared)
 {
-	struct offload_job **at = &shared->first;
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int error;
 
-	while (*at != job)
-		at = &(*at)->next;
-	*at = job->next;
-	if (!job->next)
-		shared->last = at;
+	if (pthread_attr_init(&attr))
+		return -1;
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, OFFLOAD_STACK_BYTES);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&thread, &attr, offload_thread, shared);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	if (error)
+		return -1;
+	shared->users++;
+	return 0;
 }
+
+/*
+ * Has the queued job taken by an idle thread, or a new one if it may run now.
+ * Where no thread can be created, the job waits for one of those that there
+ * are; false: there are none.  The lock is held.
+ */
+static bool offload_hand_over(struct offload_shared *shared,
+			      struct offload_job *job)
+{
+	if (shared->idle > shared->wakes) {
+		shared->wakes++;
+		pthread_cond_signal(&shared->work);
+		return true;
+	}
+	if (!offload_may_run(shared, job))
+		return true;
+	return offload_spawn(shared) == 0 || shared->users > 1;
+}
+
+/* ---- in the prober's thread ---- */
 
 static struct offload_job *offload_take(struct offload_shared *shared)
 {
 	struct offload_job *job;
 
 	pthread_mutex_lock(&shared->lock);
-	job = shared->first;
+	job = shared->finished;
 	if (job)
-		offload_unlink(shared, job);
+		shared->finished = job->next;
 	pthread_mutex_unlock(&shared->lock);
 	return job;
 }
@@ -131,14 +269,13 @@ static struct offload_shared *offload_shared_create(void)
 	if (!shared)
 		return NULL;
 	shared->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (shared->fd < 0 || pthread_mutex_init(&shared->lock, NULL)) {
-		if (shared->fd >= 0)
-			close(shared->fd);
+	if (shared->fd < 0) {
 		free(shared);
 		return NULL;
 	}
+	pthread_mutex_init(&shared->lock, NULL);
+	pthread_cond_init(&shared->work, NULL);
 	shared->users = 1;
-	shared->last = &shared->first;
 	return shared;
 }
 
@@ -160,10 +297,19 @@ struct offload *offload_create(struct loop *loop)
 	return offload;
 }
 
+static void offload_free_all(struct offload_job **list)
+{
+	struct offload_job *job;
+
+	while ((job = *list)) {
+		*list = job->next;
+		free(job);
+	}
+}
+
 void offload_destroy(struct offload *offload)
 {
 	struct offload_shared *shared;
-	struct offload_job *job;
 
 	if (!offload)
 		return;
@@ -172,80 +318,62 @@ void offload_destroy(struct offload *offload)
 		loop_watch_clear(offload->loop, &offload->watch);
 		pthread_mutex_lock(&shared->lock);
 		shared->closed = true;
-		while ((job = shared->first)) {
-			shared->first = job->next;
-			free(job);
-		}
+		offload_free_all(&shared->queued);
+		offload_free_all(&shared->finished);
+		pthread_cond_broadcast(&shared->work);
 		close(shared->fd);
 		offload_release(shared);
 	}
 	free(offload);
 }
 
-/* Begins the detached thread of a job.  It takes no signals: those belong to
- * the main thread. */
-static int offload_spawn(struct offload_job *job)
-{
-	sigset_t all, before;
-	pthread_attr_t attr;
-	pthread_t thread;
-	int error;
-
-	if (pthread_attr_init(&attr))
-		return -1;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, OFFLOAD_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attr, offload_thread, job);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return error ? -1 : 0;
-}
-
-struct offload_job *offload_start(struct offload *offload, const void *data,
-				  size_t size, void (*work)(void *copy),
+struct offload_job *offload_start(struct offload *offload,
+				  const struct offload_order *order,
 				  void (*done)(void *arg, const void *copy),
 				  void *arg)
 {
 	struct offload_shared *shared = offload->shared;
-	struct offload_job *job = calloc(1, sizeof(*job) + size);
+	struct offload_job *job = calloc(1, sizeof(*job) + order->size);
+	bool taken;
 
 	if (!job)
 		return NULL;
 	job->shared = shared;
-	job->work = work;
+	job->room = order->room;
+	job->work = order->work;
 	job->done = done;
 	job->arg = arg;
-	memcpy(job->data, data, size);
+	memcpy(job->data, order->data, order->size);
+	if (order->path)
+		job->path = (const char *)job->data +
+			    (order->path - (const char *)order->data);
 	pthread_mutex_lock(&shared->lock);
-	shared->users++;
+	offload_append(&shared->queued, job);
+	taken = offload_hand_over(shared, job);
+	if (!taken)
+		offload_unlink(&shared->queued, job);
 	pthread_mutex_unlock(&shared->lock);
-	if (offload_spawn(job)) {
-		pthread_mutex_lock(&shared->lock);
-		offload_release(shared);
-		free(job);
-		return NULL;
-	}
-	return job;
+	if (taken)
+		return job;
+	free(job);
+	return NULL;
 }
 
 void offload_forget(struct offload_job *job)
 {
 	struct offload_shared *shared;
-	bool finished;
+	bool ours;
 
 	if (!job)
 		return;
 	shared = job->shared;
 	pthread_mutex_lock(&shared->lock);
-	finished = job->finished;
-	if (finished)
-		offload_unlink(shared, job);
-	else
+	ours = offload_unlink(&shared->queued, job) ||
+	       offload_unlink(&shared->finished, job);
+	if (!ours)
 		job->forgotten = true; /* its thread frees it */
 	pthread_mutex_unlock(&shared->lock);
-	if (finished)
+	if (ours)
 		free(job);
 }
 
@@ -263,13 +391,13 @@ static void offload_lane_on_done(void *arg, const void *copy)
 }
 
 int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const void *data, size_t size, void (*work)(void *copy),
+		     const struct offload_order *order,
 		     void (*done)(void *arg, const void *copy), void *arg)
 {
 	lane->joined = lane->job != NULL;
 	if (!lane->job)
-		lane->job = offload_start(offload, data, size, work,
-					  offload_lane_on_done, lane);
+		lane->job = offload_start(offload, order, offload_lane_on_done,
+					  lane);
 	if (!lane->job)
 		return -1;
 	lane->done = done;

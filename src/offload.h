@@ -1,9 +1,10 @@
 /*
- * offload: runs what can only block in a thread of its own.
+ * offload: runs what can only block in a few threads beside the prober's.
  *
  * A stat(2) on a dead network mount may never come back and cannot be
  * interrupted.  The job owns everything that its thread touches, so its
- * starter may forget it at any time: the record is freed by whoever is last.
+ * starter may forget it at any time.  The number of threads is bounded, and a
+ * mount that is dead cannot take all of them: jobs for other mounts go on.
  *
  * Belongs to the prober thread, except that work() runs in another thread.
  */
@@ -22,14 +23,26 @@ struct offload *offload_create(struct loop *loop);
 /* Does not wait for jobs that are stuck: they are left behind. */
 void offload_destroy(struct offload *offload);
 
+enum offload_room {
+	OFFLOAD_SHARED,	 /* waits for a thread when all are busy */
+	OFFLOAD_RESERVED /* never waits behind the others; one at a time */
+};
+
+struct offload_order {
+	const void *data; /* plain data, copied */
+	size_t size;
+	const char *path; /* what it may block on: points into data, or NULL */
+	enum offload_room room;
+	void (*work)(void *copy); /* in the other thread */
+};
+
 /*
- * Begins a job on a private copy of `data` (size bytes, plain data).
- * work(copy) runs in the other thread; then done(arg, copy) is called from the
- * loop, unless the job was forgotten.  NULL when no thread could be had.  The
- * job is gone when done() is called, and with offload_destroy().
+ * Begins a job.  After work(copy), done(arg, copy) is called from the loop,
+ * unless the job was forgotten.  NULL when no thread can be created.  The job
+ * is gone when done() is called, and with offload_destroy().
  */
-struct offload_job *offload_start(struct offload *offload, const void *data,
-				  size_t size, void (*work)(void *copy),
+struct offload_job *offload_start(struct offload *offload,
+				  const struct offload_order *order,
 				  void (*done)(void *arg, const void *copy),
 				  void *arg);
 /* done() will not be called; NULL is allowed. */
@@ -55,7 +68,7 @@ struct offload_lane {
  * no thread can be created.
  */
 int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const void *data, size_t size, void (*work)(void *copy),
+		     const struct offload_order *order,
 		     void (*done)(void *arg, const void *copy), void *arg)
 	__attribute__((warn_unused_result));
 /* Who asked with arg does not wait any more; the job goes on. */

@@ -26,7 +26,7 @@ layers='
 2 admit
 2 dialect dialect_rows
 2 share share_file
-2 offload
+2 offload offload_mount
 2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
 2 curlio
 2 http_number

@@ -14,10 +14,10 @@ static int mistakes, stuck, asked;
 static char mistake_key[32];
 
 int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const void *data, size_t size, void (*work)(void *copy),
+		     const struct offload_order *order,
 		     void (*done)(void *arg, const void *copy), void *arg)
 {
-	void *copy = malloc(size);
+	void *copy = malloc(order->size);
 
 	(void)offload;
 	CHECK(lane && copy);
@@ -29,8 +29,10 @@ int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
 	}
 	if (!copy)
 		return -1;
-	memcpy(copy, data, size);
-	work(copy);
+	memcpy(copy, order->data, order->size);
+	CHECK(order->path >= (const char *)order->data &&
+	      order->path < (const char *)order->data + order->size);
+	order->work(copy);
 	done(arg, copy);
 	free(copy);
 	return 0;

@@ -2,6 +2,7 @@
 
 #include "loop.c"
 #include "offload.c"
+#include "offload_mount.c"
 
 #include "unit.h"
 
@@ -11,6 +12,7 @@ struct numbers {
 	int in, out;
 	int gate; /* work() reads a byte from it first; -1: it does not */
 	bool signals_blocked;
+	char path[16];
 };
 
 static struct loop *loop;
@@ -73,16 +75,28 @@ static bool turn(int within_ms)
 	return !late;
 }
 
-static struct offload_job *start(int in, int gate)
+static struct offload_job *start_at(const char *path, enum offload_room room,
+				    int in, int gate)
 {
 	struct numbers numbers = { .in = in, .gate = gate };
-	struct offload_job *job = offload_start(
-		offload, &numbers, sizeof(numbers), work, done, &called);
+	struct offload_order order = { .data = &numbers,
+				       .size = sizeof(numbers),
+				       .path = numbers.path,
+				       .room = room,
+				       .work = work };
+	struct offload_job *job;
 
+	snprintf(numbers.path, sizeof(numbers.path), "%s", path);
+	job = offload_start(offload, &order, done, &called);
 	/* What the job works on is its own copy. */
 	memset(&numbers, 0, sizeof(numbers));
 	CHECK(job);
 	return job;
+}
+
+static struct offload_job *start(int in, int gate)
+{
+	return start_at("/", OFFLOAD_SHARED, in, gate);
 }
 
 static void begin(void)
@@ -140,6 +154,22 @@ static void wait_users(struct offload_shared *shared, size_t n)
 	pthread_mutex_unlock(&shared->lock);
 }
 
+static size_t count_running(void)
+{
+	size_t n;
+
+	pthread_mutex_lock(&offload->shared->lock);
+	n = offload_count(offload->shared, 0);
+	pthread_mutex_unlock(&offload->shared->lock);
+	return n;
+}
+
+static void wait_running(size_t n)
+{
+	while (count_running() != n)
+		sched_yield();
+}
+
 static void test_forget(void)
 {
 	int gate[2];
@@ -151,7 +181,7 @@ static void test_forget(void)
 	job = start(1, gate[0]); /* forgotten while it works */
 	offload_forget(job);
 	open_gate(gate[1]);
-	wait_users(offload->shared, 1);
+	wait_running(0);
 	CHECK(!turn(20));
 	CHECK_INT(called, 0);
 	close(gate[0]);
@@ -171,7 +201,7 @@ static void wait_finished(size_t n)
 		CHECK(poll(&ready, 1, 10000) == 1);
 		finished = 0;
 		pthread_mutex_lock(&offload->shared->lock);
-		for (job = offload->shared->first; job; job = job->next)
+		for (job = offload->shared->finished; job; job = job->next)
 			finished++;
 		pthread_mutex_unlock(&offload->shared->lock);
 	}
@@ -229,7 +259,7 @@ static void test_destroy(void)
 	open_gate(gate[1]);
 	wait_users(shared, 1);
 	pthread_mutex_lock(&shared->lock);
-	CHECK(!shared->first);
+	CHECK(!shared->finished);
 	offload_release(shared);
 	CHECK_INT(called, 0);
 	close(gate[0]);
@@ -240,19 +270,20 @@ static void test_lane(void)
 {
 	struct offload_lane lane = { 0 };
 	struct numbers numbers = { .in = 1 };
+	struct offload_order order = { .data = &numbers,
+				       .size = sizeof(numbers),
+				       .work = work };
 	struct offload_job *job;
 	int gate[2], first, second;
 
 	begin();
 	CHECK(!pipe(gate));
 	numbers.gate = gate[0];
-	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
-				done, &first));
+	CHECK(!offload_lane_ask(offload, &lane, &order, done, &first));
 	job = lane.job;
 	/* The first gives up; the stuck job is joined by the second. */
 	offload_lane_leave(&lane, &first);
-	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
-				done, &second));
+	CHECK(!offload_lane_ask(offload, &lane, &order, done, &second));
 	CHECK(lane.job == job);
 	offload_lane_leave(&lane, &first); /* is not the one who waits */
 	open_gate(gate[1]);
@@ -262,16 +293,14 @@ static void test_lane(void)
 	CHECK(!lane.job);
 	/* It began before the second asked, who has to ask again. */
 	CHECK_INT(last_out, -1);
-	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
-				done, &second));
+	CHECK(!offload_lane_ask(offload, &lane, &order, done, &second));
 	open_gate(gate[1]);
 	CHECK(turn(10000));
 	CHECK_INT(called, 2);
 	CHECK_INT(last_out, 2);
 
 	/* Nobody waits any more. */
-	CHECK(!offload_lane_ask(offload, &lane, &numbers, sizeof(numbers), work,
-				done, &first));
+	CHECK(!offload_lane_ask(offload, &lane, &order, done, &first));
 	offload_lane_leave(&lane, &first);
 	open_gate(gate[1]);
 	CHECK(!turn(50));
@@ -280,6 +309,87 @@ static void test_lane(void)
 	close(gate[0]);
 	close(gate[1]);
 	end();
+}
+
+static size_t count_threads(void)
+{
+	size_t n;
+
+	pthread_mutex_lock(&offload->shared->lock);
+	n = offload->shared->users - 1;
+	pthread_mutex_unlock(&offload->shared->lock);
+	return n;
+}
+
+/* A hundred looks at one dead mount, and looks elsewhere beside them. */
+static void test_dead_mount(void)
+{
+	int gate[2], i;
+
+	begin();
+	CHECK(!pipe(gate));
+	for (i = 0; i < 100; i++)
+		start_at("/proc/dead", OFFLOAD_SHARED, 0, gate[0]);
+	wait_running(OFFLOAD_FREE_THREADS);
+	CHECK(!turn(20));
+	start_at("/alive", OFFLOAD_SHARED, 1, -1);
+	CHECK(turn(10000));
+	CHECK_INT(last_out, 2);
+	/* The second dead one takes two threads, the third as well. */
+	for (i = 0; i < 10; i++)
+		start_at("/sys/dead", OFFLOAD_SHARED, 0, gate[0]);
+	for (i = 0; i < 10; i++)
+		start_at("/dev/dead", OFFLOAD_SHARED, 0, gate[0]);
+	wait_running(OFFLOAD_FREE_THREADS + 2 * OFFLOAD_PER_MOUNT);
+	start_at("/alive", OFFLOAD_SHARED, 2, -1);
+	CHECK(turn(10000));
+	CHECK_INT(last_out, 3);
+	CHECK(count_threads() <= OFFLOAD_THREADS);
+	/* It comes back: all are done, in few threads. */
+	called = 0;
+	for (i = 0; i < 120; i++)
+		open_gate(gate[1]);
+	while (called < 120 && turn(10000))
+		continue;
+	CHECK_INT(called, 120);
+	CHECK(count_threads() <= OFFLOAD_THREADS);
+	close(gate[0]);
+	close(gate[1]);
+	end();
+}
+
+/* Whatever hangs, one thread is left for what must not wait. */
+static void test_reserved(void)
+{
+	int gate[2], i;
+
+	begin();
+	CHECK(!pipe(gate));
+	for (i = 0; i < 2 * OFFLOAD_THREADS; i++)
+		start(0, gate[0]);
+	wait_running(OFFLOAD_FREE_THREADS);
+	start_at("/", OFFLOAD_RESERVED, 5, -1);
+	CHECK(turn(10000));
+	CHECK_INT(last_out, 6);
+	for (i = 0; i < 2 * OFFLOAD_THREADS; i++)
+		open_gate(gate[1]);
+	while (called < 2 * OFFLOAD_THREADS + 1 && turn(10000))
+		continue;
+	close(gate[0]);
+	close(gate[1]);
+	end();
+}
+
+static void test_mount(void)
+{
+	uint64_t root = offload_mount("/"), proc = offload_mount("/proc");
+
+	CHECK(root != proc);
+	CHECK(offload_mount("/proc/self/stat") == proc);
+	CHECK(offload_mount("/procedures") == root);
+	CHECK(offload_mount("/proc") == proc);
+	CHECK(offload_mount("relative") == OFFLOAD_MOUNT_UNKNOWN);
+	CHECK(offload_mount(NULL) == OFFLOAD_MOUNT_UNKNOWN);
 }
 
 int main(void)
@@ -291,5 +401,8 @@ int main(void)
 	test_forget_from_done();
 	test_destroy();
 	test_lane();
+	test_dead_mount();
+	test_reserved();
+	test_mount();
 	return unit_report();
 }
