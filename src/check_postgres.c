@@ -345,7 +345,9 @@ static void postgres_on_io(struct conn *conn, short revents)
 	struct postgres *postgres = conn_state(conn);
 
 	(void)revents;
-	if (pg_overfed(postgres->pg, &postgres->bytes))
+	if (!postgres->pg)
+		pg_open_on_reached(conn);
+	else if (pg_overfed(postgres->pg, &postgres->bytes))
 		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
 	else
 		postgres_ask_step(conn);

@@ -133,6 +133,7 @@ static int http_ask_use(struct http_ask *ask, const struct sockaddr *peer)
 static void http_ask_dial(struct http_ask *ask)
 {
 	struct conn *conn = ask->conn;
+	const struct sockaddr *peer; /* NULL: a Unix socket */
 
 	switch (stream_advance(ask->dialled)) {
 	case STREAM_PENDING:
@@ -141,7 +142,8 @@ static void http_ask_dial(struct http_ask *ask)
 		return;
 	case STREAM_DONE:
 		conn_watch(conn, -1, 0);
-		if (http_ask_use(ask, stream_peer(ask->dialled)))
+		peer = stream_peer(ask->dialled);
+		if (peer && http_ask_use(ask, peer))
 			conn_failed(conn, RESULT_INTERNAL, "out of memory");
 		else
 			http_ask_start(ask);
@@ -157,6 +159,16 @@ void http_ask_on_io(struct conn *conn, short revents)
 {
 	(void)revents;
 	http_ask_dial(conn_state(conn));
+}
+
+static void http_ask_dial_begin(struct http_ask *ask,
+				const struct stream_target *target)
+{
+	ask->dialled = stream_open(target);
+	if (ask->dialled)
+		http_ask_dial(ask);
+	else
+		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
 }
 
 static void http_ask_on_resolved(void *arg, const struct resolve_answer *answer)
@@ -180,11 +192,7 @@ static void http_ask_on_resolved(void *arg, const struct resolve_answer *answer)
 	/* A hedge begins with another address: the best one may be silent. */
 	for (i = 0; i < answer->n && conn_is_hedge(conn); i++)
 		turned.addrs[i] = answer->addrs[(i + 1) % answer->n];
-	ask->dialled = stream_open(&target);
-	if (ask->dialled)
-		http_ask_dial(ask);
-	else
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+	http_ask_dial_begin(ask, &target);
 }
 
 /* The address that answered comes first the next time. */
@@ -466,7 +474,15 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 		conn_failed(conn, RESULT_INTERNAL, "libcurl refused");
 		return;
 	}
-	if (!question->host || question->unix_path) {
+	if (question->unix_path) {
+		http_ask_dial_begin(ask,
+				    &(struct stream_target){
+					    .unix_path = question->unix_path,
+					    .offload = conn_env(conn)->offload,
+				    });
+		return;
+	}
+	if (!question->host) {
 		http_ask_start(ask);
 		return;
 	}

@@ -53,11 +53,19 @@ struct offload_job {
 	const char *path; /* NULL: none; in data */
 	uint64_t mount;	  /* of path; 0: not looked up yet */
 	void (*work)(void *copy);
+	void (*discard)(void *copy);
 	void (*done)(void *arg, const void *copy);
 	void *arg;
 	bool forgotten;
 	_Alignas(max_align_t) unsigned char data[];
 };
+
+static void offload_drop(struct offload_job *job)
+{
+	if (job->discard)
+		job->discard(job->data);
+	free(job);
+}
 
 /* Unlocks, too. */
 static void offload_release(struct offload_shared *shared)
@@ -159,7 +167,7 @@ static void offload_do(struct offload_shared *shared, struct offload_job *job)
 	pthread_mutex_lock(&shared->lock);
 	offload_unlink(&shared->running, job);
 	if (job->forgotten || shared->closed) {
-		free(job);
+		offload_drop(job);
 		return;
 	}
 	offload_append(&shared->finished, job);
@@ -303,7 +311,7 @@ static void offload_free_all(struct offload_job **list)
 
 	while ((job = *list)) {
 		*list = job->next;
-		free(job);
+		offload_drop(job);
 	}
 }
 
@@ -341,6 +349,7 @@ struct offload_job *offload_start(struct offload *offload,
 	job->shared = shared;
 	job->room = order->room;
 	job->work = order->work;
+	job->discard = order->discard;
 	job->done = done;
 	job->arg = arg;
 	memcpy(job->data, order->data, order->size);
@@ -374,7 +383,7 @@ void offload_forget(struct offload_job *job)
 		job->forgotten = true; /* its thread frees it */
 	pthread_mutex_unlock(&shared->lock);
 	if (ours)
-		free(job);
+		offload_drop(job);
 }
 
 /* ---- lanes ---- */

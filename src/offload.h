@@ -34,6 +34,9 @@ struct offload_order {
 	const char *path; /* what it may block on: points into data, or NULL */
 	enum offload_room room;
 	void (*work)(void *copy); /* in the other thread */
+	/* Instead of done(), in any thread, also when work() was never called;
+	 * NULL: nothing to do. */
+	void (*discard)(void *copy);
 };
 
 /*

@@ -2,14 +2,18 @@
 
 #include "pg_open.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "clock.h"
 #include "pg_tls.h"
+#include "stream.h"
+#include "wire.h"
 #include "text.h"
 
 /* A login with a chain of certificates is far below this. */
@@ -95,6 +99,13 @@ static bool pg_open_is_resolved(const struct pg_target *target)
 	return !target->hostaddr && !pg_target_is_socket(target);
 }
 
+/* A path that libpq would connect to by itself, and wait for. */
+static bool pg_open_is_path(const struct pg_target *target)
+{
+	return pg_target_is_socket(target) && target->host &&
+	       target->host[0] == '/';
+}
+
 static PGconn *pg_open_connect(const struct pg_plan *plan,
 			       const struct pg_attempt *attempt,
 			       const char *hostaddr)
@@ -141,6 +152,8 @@ void pg_open_drop(struct conn *conn)
 	loop_timer_clear(conn_env(conn)->loop, &postgres->patience);
 	resolve_cancel(conn_env(conn)->resolver, &postgres->query);
 	postgres->resolving = false;
+	stream_close(postgres->reached);
+	postgres->reached = NULL;
 	for (i = 0; i < PG_ATTEMPTS_MAX; i++)
 		pg_open_end(&postgres->attempts[i]);
 	conn_watch(conn, -1, 0);
@@ -263,6 +276,7 @@ static bool pg_open_dial(struct conn *conn)
 		&postgres->found.addrs[postgres->address++];
 	char text[INET6_ADDRSTRLEN + 16];
 	struct pg_failure failure;
+	int fd;
 
 	pg_open_end(attempt);
 	memset(attempt, 0, sizeof(*attempt));
@@ -272,10 +286,16 @@ static bool pg_open_dial(struct conn *conn)
 	attempt->target = postgres->target;
 	memcpy(&attempt->addr, &addr->sa, addr->len);
 	attempt->attrs = postgres->second_pass ? "any" : plan->attrs;
+	fd = postgres->reached ? stream_release(postgres->reached) : -1;
+	postgres->reached = NULL;
+	wire_offer(fd);
 	attempt->pg = pg_open_connect(
 		plan, attempt,
 		pg_open_hostaddr(&plan->targets[attempt->target], addr, text,
 				 sizeof(text)));
+	wire_offer(-1);
+	if (fd >= 0)
+		close(fd);
 	if (attempt->pg && PQstatus(attempt->pg) != CONNECTION_BAD) {
 		/* Otherwise libpq waits for room to send until the login is
 		 * over; with it, a peer that reads nothing has failed. */
@@ -295,6 +315,17 @@ static bool pg_open_dial(struct conn *conn)
 
 /* ---- where to ---- */
 
+static void pg_open_unreach(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+
+	if (!postgres->reached)
+		return;
+	conn_watch(conn, -1, 0);
+	stream_close(postgres->reached);
+	postgres->reached = NULL;
+}
+
 static void pg_open_on_patience(void *arg)
 {
 	static const struct pg_failure silent = { RESULT_TIMEOUT,
@@ -306,6 +337,7 @@ static void pg_open_on_patience(void *arg)
 	if (postgres->resolving) {
 		pg_open_note(postgres, &silent, "");
 		resolve_cancel(conn_env(conn)->resolver, &postgres->query);
+		pg_open_unreach(conn);
 		postgres->resolving = false;
 	}
 	pg_open_advance(conn);
@@ -369,6 +401,47 @@ static void pg_open_on_found(void *arg, const struct resolve_answer *answer)
 	pg_open_next(conn, failure.code);
 }
 
+/* Connects to the socket; what comes of it, pg_open_on_reached() sees. */
+static void pg_open_reach(struct conn *conn, const struct pg_target *target)
+{
+	struct postgres *postgres = conn_state(conn);
+	char path[PATH_MAX];
+	const struct stream_target to = { .unix_path = path,
+					  .offload = conn_env(conn)->offload };
+
+	snprintf(path, sizeof(path), "%s/.s.PGSQL.%s", target->host,
+		 target->port);
+	postgres->resolving = true;
+	postgres->reached = stream_open(&to);
+	/* Without memory, the deadline ends it. */
+	if (postgres->reached)
+		conn_watch(conn, stream_fd(postgres->reached), POLLIN);
+}
+
+void pg_open_on_reached(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	struct stream *stream = postgres->reached;
+	enum stream_state state = stream_advance(stream);
+	struct pg_failure failure = { .code = RESULT_UNKNOWN };
+
+	if (state == STREAM_PENDING)
+		return;
+	postgres->resolving = false;
+	if (state == STREAM_DONE) {
+		conn_watch(conn, -1, 0);
+		postgres->found.n = 1;
+		pg_open_advance(conn);
+		return;
+	}
+	failure.code = stream_code(stream);
+	snprintf(failure.words, sizeof(failure.words), "%s",
+		 stream_words(stream));
+	pg_open_note(postgres, &failure, stream_detail(stream));
+	pg_open_unreach(conn);
+	pg_open_next(conn, failure.code);
+}
+
 /* Finds the addresses of the present host; false: later. */
 static bool pg_open_resolve(struct conn *conn)
 {
@@ -378,6 +451,10 @@ static bool pg_open_resolve(struct conn *conn)
 	struct resolver *resolver = conn_env(conn)->resolver;
 	const struct resolve_answer *answer;
 
+	if (pg_open_is_path(target)) {
+		pg_open_reach(conn, target);
+		return false;
+	}
 	if (!pg_open_is_resolved(target)) {
 		postgres->found.n = 1;
 		return true;
@@ -442,6 +519,8 @@ const char *pg_open_step(const struct postgres *postgres)
 		pg = postgres->attempts[(postgres->attempted + i) %
 					PG_ATTEMPTS_MAX]
 			     .pg;
+	if (postgres->reached)
+		return "connecting";
 	if (!pg)
 		return "resolving the host name";
 	switch (PQstatus(pg)) {

@@ -62,6 +62,7 @@ struct postgres {
 	size_t address;	  /* the next one in found */
 	bool resolving;
 	struct resolve_query query;
+	struct stream *reached; /* to a Unix socket, for libpq; or NULL */
 	struct resolve_answer found;
 	struct loop_timer patience; /* before the next one is tried, too */
 	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
@@ -82,6 +83,9 @@ void pg_open_begin(struct conn *conn);
 
 /* Drops whatever there is, at any step; also twice. */
 void pg_open_drop(struct conn *conn);
+
+/* conn_watch() reports: there may be a connection to a Unix socket. */
+void pg_open_on_reached(struct conn *conn);
 
 /* What the oldest attempt is waiting for. */
 const char *pg_open_step(const struct postgres *postgres);

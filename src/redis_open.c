@@ -39,6 +39,7 @@ static void redis_open_connect(struct conn *conn,
 	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
 	const struct stream_target target = {
 		.unix_path = settings->target.path,
+		.offload = conn_env(conn)->offload,
 		.addrs = addrs,
 		.port = settings->target.port,
 		.trust = settings->trust,

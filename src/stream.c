@@ -5,6 +5,7 @@
 #include "stream_race.h"
 #include "stream_tls.h"
 #include "stream_words.h"
+#include "stream_unix.h"
 #include "wire.h"
 
 #include <assert.h>
@@ -19,6 +20,7 @@
 
 struct stream {
 	struct stream_race race;
+	struct stream_unix *dial; /* instead of the race, until connected */
 	struct stream_tls tls;
 	int fd; /* -1 until connected */
 	short events;
@@ -53,9 +55,12 @@ struct stream *stream_open(const struct stream_target *target)
 	if (!stream)
 		return NULL;
 	stream->fd = -1;
+	stream->race.set_fd = stream->race.timer_fd = -1;
 	stream->failure.words = "";
 	if (target->unix_path) {
-		error = stream_race_to_unix(&stream->race, target->unix_path);
+		stream->dial = stream_unix_start(target->offload,
+						 target->unix_path);
+		error = stream->dial ? 0 : errno;
 	} else {
 		error = stream_race_to_addrs(&stream->race, target->addrs,
 					     target->port, target->try_ms);
@@ -74,6 +79,7 @@ void stream_close(struct stream *stream)
 		return;
 	stream_tls_close(&stream->tls, stream_failed(stream));
 	stream_race_end(&stream->race);
+	stream_unix_end(stream->dial);
 	if (stream->fd >= 0)
 		close(stream->fd);
 	free(stream);
@@ -91,13 +97,15 @@ int stream_release(struct stream *stream)
 
 static enum stream_state stream_connect(struct stream *stream)
 {
-	int error = stream_race_step(&stream->race);
+	int error = stream->dial ? stream_unix_result(stream->dial, &stream->fd)
+				 : stream_race_step(&stream->race);
 
 	if (error == EINPROGRESS)
 		return STREAM_PENDING;
 	if (error)
 		return stream_fail_errno(stream, error);
-	stream->fd = stream->race.winner->fd;
+	if (!stream->dial)
+		stream->fd = stream->race.winner->fd;
 	stream->events = POLLIN;
 	return STREAM_DONE;
 }
@@ -168,13 +176,17 @@ enum stream_state stream_write(struct stream *stream, const void *from,
 
 int stream_fd(const struct stream *stream)
 {
-	return stream->fd >= 0 ? stream->fd : stream_race_fd(&stream->race);
+	if (stream->fd >= 0)
+		return stream->fd;
+	return stream->dial ? stream_unix_fd(stream->dial)
+			    : stream_race_fd(&stream->race);
 }
 
 short stream_events(const struct stream *stream)
 {
 	if (stream->fd < 0)
-		return stream_race_events(&stream->race);
+		return stream->dial ? POLLIN
+				    : stream_race_events(&stream->race);
 	return stream->tls.trust ? stream->tls.events : stream->events;
 }
 
@@ -206,5 +218,5 @@ const struct sockaddr *stream_peer(const struct stream *stream)
 {
 	const struct stream_place *winner = stream->race.winner;
 
-	return !winner || winner->sa.sa_family == AF_UNIX ? NULL : &winner->sa;
+	return winner ? &winner->sa : NULL;
 }

@@ -23,6 +23,7 @@
 #include "resolve.h"
 #include "result.h"
 
+struct offload;
 struct stream;
 struct stream_trust; /* CA certificates and TLS settings, shared by streams */
 
@@ -45,7 +46,9 @@ int stream_trust_identify(struct stream_trust *trust, const char *cert_pem,
 void stream_trust_destroy(struct stream_trust *trust);
 
 struct stream_target {
-	const char *unix_path; /* not NULL: a Unix socket, rest unused */
+	const char *unix_path; /* not NULL: a Unix socket, the next one's
+				  threads connect, rest unused */
+	struct offload *offload;
 	const struct resolve_answer *addrs; /* borrowed during stream_open() */
 	uint16_t port;
 	struct stream_trust *trust; /* NULL: no TLS */

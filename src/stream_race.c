@@ -25,21 +25,6 @@ static void stream_race_init(struct stream_race *race)
 		race->places[i].fd = -1;
 }
 
-int stream_race_to_unix(struct stream_race *race, const char *path)
-{
-	struct stream_place *place = &race->places[0];
-	size_t len = strlen(path);
-
-	stream_race_init(race);
-	if (len >= sizeof(place->un.sun_path))
-		return ENAMETOOLONG;
-	place->un.sun_family = AF_UNIX;
-	memcpy(place->un.sun_path, path, len + 1);
-	place->len = sizeof(place->un);
-	race->n = 1;
-	return 0;
-}
-
 /* What holds several tries at once. */
 static int stream_race_set_open(struct stream_race *race)
 {
@@ -122,9 +107,7 @@ static int stream_race_try(struct stream_race *race, struct stream_place *place)
 			   SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (place->fd < 0)
 		return errno;
-	if (place->sa.sa_family != AF_UNIX)
-		setsockopt(place->fd, IPPROTO_TCP, TCP_NODELAY, &on,
-			   sizeof(on));
+	setsockopt(place->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (connect(place->fd, &place->sa, place->len) == 0) {
 		race->winner = place;
 		return 0;

@@ -14,7 +14,6 @@
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/un.h>
 
 #include "resolve.h"
 
@@ -23,7 +22,6 @@ struct stream_place {
 		struct sockaddr sa;
 		struct sockaddr_in in;
 		struct sockaddr_in6 in6;
-		struct sockaddr_un un;
 	};
 	socklen_t len;
 	int fd; /* -1: not under way */
@@ -39,10 +37,7 @@ struct stream_race {
 	int error; /* of the most telling try; 0: none has failed */
 };
 
-/* Each begins with an empty race and says where it leads to: 0, or the number
- * of the error that ended it before it began. */
-int stream_race_to_unix(struct stream_race *race, const char *path)
-	__attribute__((warn_unused_result));
+/* Begins: 0, or the number of the error that ended it before it began. */
 int stream_race_to_addrs(struct stream_race *race,
 			 const struct resolve_answer *addrs, uint16_t port,
 			 int64_t try_ms) __attribute__((warn_unused_result));

@@ -9,7 +9,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /*
  * For one step.  A TLS record takes two reads and may hold 16 KiB, in which a
@@ -25,6 +27,7 @@ static _Thread_local struct {
 	int reads;
 	size_t bytes;
 	struct wire_tap *tap;
+	int offered; /* 1 + the descriptor; 0: none */
 } wire;
 
 void wire_refill(void)
@@ -37,6 +40,11 @@ void wire_refill(void)
 void wire_tap_set(struct wire_tap *tap)
 {
 	wire.tap = tap;
+}
+
+void wire_offer(int fd)
+{
+	wire.offered = fd + 1;
 }
 
 static bool wire_is_unix(int fd)
@@ -132,6 +140,23 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 WIRE_VISIBLE ssize_t recv(int fd, void *to, size_t size, int flags)
 {
 	return wire_recv(fd, to, size, flags);
+}
+
+/* Weak: fuzz targets have one of their own. */
+WIRE_VISIBLE __attribute__((weak)) int connect(int fd,
+					       __CONST_SOCKADDR_ARG address,
+					       socklen_t len)
+{
+	static int (*library_connect)(int, __CONST_SOCKADDR_ARG, socklen_t);
+	int result;
+
+	if (wire.offered && address.__sockaddr__->sa_family == AF_UNIX)
+		return dup3(wire.offered - 1, fd, O_CLOEXEC) < 0 ? -1 : 0;
+	if (!library_connect)
+		*(void **)&library_connect = dlsym(RTLD_NEXT, "connect");
+	result = library_connect(fd, address, len);
+	/* libcurl connects in some releases what it was given connected. */
+	return result && errno == EISCONN ? 0 : result;
 }
 
 WIRE_VISIBLE int SSL_read(SSL *ssl, void *to, int size)

@@ -5,8 +5,8 @@
  * up, and an endless handshake, a flood of session tickets or a body read byte
  * by byte would hold the prober thread.  These libraries read by recv(2),
  * decrypt by SSL_read(3) and set up TLS by SSL_CTX_new(3).  This file defines
- * the three for the whole program; the dynamic linker finds them before those
- * of the libraries (ld.so(8)).
+ * these, and connect(2), for the whole program; the dynamic linker finds them
+ * before those of the libraries (ld.so(8)).
  *
  * In a thread that has called wire_refill() once, recv() answers EAGAIN when
  * the allowance is used up.  The loop refills it before each callback, and
@@ -34,6 +34,13 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags);
 /* Whether the bytes that can be read next, at most size, came with
  * descriptors. */
 bool wire_has_rights(int fd, size_t size);
+
+/*
+ * The calling thread's next connect(2) to a Unix socket succeeds at once, on
+ * this connection: libpq connects by itself, and the path may lead to a dead
+ * mount.  The descriptor stays the caller's; -1 ends the offer.
+ */
+void wire_offer(int fd);
 
 /*
  * Shows a module what a library reads, before the library sees it.  While a

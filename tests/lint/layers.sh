@@ -36,7 +36,7 @@ layers='
 3 board
 3 check check_renew
 3 ear
-3 stream stream_bio stream_race stream_tls stream_trust stream_words
+3 stream stream_bio stream_race stream_tls stream_trust stream_unix stream_words
 4 drain
 4 keeper
 4 verdict

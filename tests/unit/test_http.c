@@ -12,6 +12,7 @@
 #include "http_ask.c"
 #include "loop.c"
 
+#include "fake_offload.h"
 #include "unit.h"
 
 #include <fcntl.h>

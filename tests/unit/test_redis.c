@@ -7,6 +7,7 @@
 #include "check_redis.c"
 
 #include "fake_conn.h"
+#include "fake_offload.h"
 #include "unit.h"
 
 #include <fcntl.h>

@@ -5,8 +5,10 @@
 #include "stream_trust.c"
 #include "stream_tls.c"
 #include "stream_race.c"
+#include "stream_unix.c"
 #include "stream.c"
 
+#include "fake_offload.h"
 #include "unit.h"
 
 #include <fcntl.h>
@@ -508,7 +510,7 @@ static void test_black_hole(void)
 
 static struct stream *open_unix(const char *path)
 {
-	struct stream_target target = { .unix_path = path };
+	struct stream_target target = { .unix_path = path, .offload = &fake_offload };
 	struct stream *stream = stream_open(&target);
 
 	CHECK(stream);
@@ -541,6 +543,21 @@ static void test_unix(void)
 	CHECK_INT(drive(stream, NULL), STREAM_DONE);
 	CHECK(!stream_peer(stream));
 	stream_close(stream);
+
+	/* Given up while it hangs; then the thread comes back. */
+	fake_offload.hangs = true;
+	stream = open_unix(path);
+	CHECK_INT(stream_advance(stream), STREAM_PENDING);
+	CHECK_STR(stream_step(stream), "connecting");
+	stream_close(stream);
+	stream_unix_work(&fake_offload.left);
+	stream_unix_discard(&fake_offload.left);
+	fake_offload.hangs = false;
+
+	fake_offload.none = true;
+	expect_error(open_unix(path), NULL, RESULT_BUSY,
+		     "peer accepts no more connections");
+	fake_offload.none = false;
 
 	/* One that accepts nothing says at some time that it is full. */
 	for (n = 0; n < 64 && state == STREAM_DONE; n++) {
