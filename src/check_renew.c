@@ -2,19 +2,14 @@
 
 #include "check_renew.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "check.h"
 #include "log.h"
 #include "offload.h"
 
-/* Belongs to its thread, then to the prober's; when that does not want it any
- * more, to its thread for good. */
-enum { RENEWAL_MADE = 1, RENEWAL_ABANDONED };
-
+/* Belongs to its job, and to the prober's thread once that is done. */
 struct check_renewal {
-	atomic_int state;
 	const struct check_kind *kind;
 	struct conf *conf;
 	void *settings;
@@ -58,8 +53,11 @@ static void renew_work(void *copy)
 		   3);
 	if (kind->prepare)
 		kind->prepare(renewal->conf, section, renewal->settings);
-	if (atomic_exchange(&renewal->state, RENEWAL_MADE) == RENEWAL_ABANDONED)
-		renewal_free(renewal);
+}
+
+static void renew_discard(void *copy)
+{
+	renewal_free(*(struct check_renewal **)copy);
 }
 
 /* ---- in the prober's ---- */
@@ -141,7 +139,8 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 {
 	struct offload_order order = { .data = &renew->renewal,
 				       .size = sizeof(renew->renewal),
-				       .work = renew_work };
+				       .work = renew_work,
+				       .discard = renew_discard };
 
 	if (!setup->section || (!setup->kind->secrets_differ &&
 				!conf_section_has_secret_file(setup->section)))
@@ -167,10 +166,6 @@ void check_renew_end(struct check_renew *renew)
 {
 	offload_forget(renew->job);
 	renew->job = NULL;
-	if (renew->renewal &&
-	    atomic_exchange(&renew->renewal->state, RENEWAL_ABANDONED) ==
-		    RENEWAL_MADE)
-		renewal_free(renew->renewal);
 	renew->renewal = NULL;
 	if (renew->setup)
 		renew_dispose(renew->setup->kind, renew->settings, renew->conf);
