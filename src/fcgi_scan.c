@@ -13,6 +13,7 @@ struct fcgi_pairs {
 	unsigned missing;   /* bytes of a four-byte length still to come */
 	unsigned long part; /* of that length */
 	unsigned long skip; /* bytes of name and value still to come */
+	size_t n;
 };
 
 static bool fcgi_record_at(const unsigned char *bytes, size_t n, size_t at,
@@ -30,7 +31,8 @@ static bool fcgi_record_at(const unsigned char *bytes, size_t n, size_t at,
 	return true;
 }
 
-/* Takes in one byte of a length; false when it is larger than any request. */
+/* Takes in one byte of a length; false when it is larger than any request, or
+ * there are too many pairs. */
 static bool fcgi_pairs_length(struct fcgi_pairs *pairs, unsigned char byte)
 {
 	if (pairs->missing) {
@@ -47,9 +49,10 @@ static bool fcgi_pairs_length(struct fcgi_pairs *pairs, unsigned char byte)
 	if (pairs->missing)
 		return true;
 	pairs->skip += pairs->part;
-	if (++pairs->lengths == 2)
-		pairs->lengths = 0;
-	return true;
+	if (++pairs->lengths < 2)
+		return true;
+	pairs->lengths = 0;
+	return ++pairs->n <= FCGI_SCAN_MAX_PARAMS;
 }
 
 static bool fcgi_pairs_feed(struct fcgi_pairs *pairs,
@@ -150,7 +153,7 @@ static bool fcgi_scan_foreign(const unsigned char *bytes, size_t at, size_t end,
 enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 			       struct fcgi_scan *scan)
 {
-	struct fcgi_pairs pairs = { 0, 0, 0, 0 };
+	struct fcgi_pairs pairs = { .n = 0 };
 	struct fcgi_record record;
 	int expected = FCGI_BEGIN_REQUEST;
 	unsigned id = 0;
@@ -197,6 +200,7 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 				break;
 			if (!fcgi_pairs_complete(&pairs))
 				return FCGI_SCAN_BAD;
+			scan->params = pairs.n;
 			expected = FCGI_STDIN;
 			break;
 		case FCGI_STDIN:

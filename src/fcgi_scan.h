@@ -25,6 +25,10 @@
  */
 #define FCGI_SCAN_MAX_BYTES 49152
 
+/* More parameters than this are refused: each costs libfcgi an allocation,
+ * however short it is.  Web servers send 20 to 60. */
+#define FCGI_SCAN_MAX_PARAMS 512
+
 enum fcgi_scan_state {
 	FCGI_SCAN_PARTIAL, /* sane as far as it goes */
 	FCGI_SCAN_WHOLE,   /* a request of `length` bytes */
@@ -39,6 +43,7 @@ enum fcgi_scan_state {
 
 struct fcgi_scan {
 	size_t length; /* complete records, see the states */
+	size_t params; /* WHOLE, BODY: how many */
 	size_t record; /* REPLY: where the record is */
 	/* REPLY: the records before this have their replies.  The caller keeps
 	 * it from one scan to the next, until bytes are taken away. */

@@ -357,6 +357,7 @@ static enum gate_sight gate_see_request(struct gate_conn *conn,
 	conn->spent = !whole || conn->pieces > GATE_PIECES;
 	/* libfcgi would read what follows, too, and it would be lost. */
 	conn->copied = scan->copy || more;
+	conn->params = scan->params;
 	conn->replied = 0;
 	conn->length = n;
 	if (!conn->copied)
@@ -554,6 +555,11 @@ int gate_conn_fd(const struct gate_conn *conn)
 size_t gate_conn_length(const struct gate_conn *conn)
 {
 	return conn->length;
+}
+
+size_t gate_conn_params(const struct gate_conn *conn)
+{
+	return conn->params;
 }
 
 bool gate_conn_copied(const struct gate_conn *conn)

@@ -67,6 +67,8 @@ bool gate_conn_spent(const struct gate_conn *conn);
 bool gate_conn_copied(const struct gate_conn *conn);
 /* Of the request in bytes, or of more that was there with it. */
 size_t gate_conn_length(const struct gate_conn *conn);
+/* How many parameters it has. */
+size_t gate_conn_params(const struct gate_conn *conn);
 
 /* The request was read to its end and answered; the next may come. */
 void gate_return(struct gate *gate, struct gate_conn *conn);

@@ -33,6 +33,7 @@ struct gate_conn {
 	bool spent;	 /* see gate_conn_spent() */
 	bool copied;	 /* see gate_conn_copied() */
 	size_t length;	 /* see gate_conn_length() */
+	size_t params;	 /* see gate_conn_params() */
 	size_t replied;	 /* see struct fcgi_scan */
 	bool lingering;	 /* answered; what comes is thrown away */
 	unsigned pieces; /* of the request that is not whole yet */

@@ -26,11 +26,13 @@
  * than this. */
 #define RESPONDER_CROWD 256
 #define RESPONDER_TRIM_MS 1000
-/* What libfcgi allocates to take a request in: its buffers; and for each
- * parameter, of which there may be one in two bytes, the smallest block of
- * malloc(3), and its place in a list that doubles by being copied. */
+/* What libfcgi allocates to take a request in: its buffers, its bytes, and for
+ * each parameter the smallest block of malloc(3) and a place in a list that
+ * doubles by being copied. */
 #define RESPONDER_BUFFERS_BYTES (32 * 1024)
-#define RESPONDER_BYTES_PER_BYTE 28
+#define RESPONDER_PARAM_BYTES 64
+/* All requests that wait; beyond this, as beyond max_waiting. */
+#define RESPONDER_WAITING_BYTES (32 * 1024 * 1024)
 /* Descriptors that connections must leave to checks, and to all else. */
 #define RESPONDER_FILES_PER_CHECK 4
 #define RESPONDER_FILES 32
@@ -42,6 +44,7 @@
 struct visit {
 	FCGX_Request request;
 	struct gate_conn *conn;
+	size_t bytes; /* see responder_bytes() */
 	struct answer answer;
 	struct visit *prev, *next;
 };
@@ -49,7 +52,7 @@ struct visit {
 /* Parked requests, those that must be answered first at the front. */
 struct lot {
 	struct visit *first, *last;
-	size_t n;
+	size_t n, bytes;
 };
 
 struct responder {
@@ -98,6 +101,7 @@ static void lot_insert(struct lot *lot, struct visit *visit)
 	else
 		lot->first = visit;
 	lot->n++;
+	lot->bytes += visit->bytes;
 }
 
 static struct visit *lot_take_first(struct lot *lot)
@@ -112,6 +116,7 @@ static struct visit *lot_take_first(struct lot *lot)
 	else
 		lot->last = NULL;
 	lot->n--;
+	lot->bytes -= visit->bytes;
 	return visit;
 }
 
@@ -192,6 +197,8 @@ static size_t responder_waiting(const struct responder *responder)
 static bool responder_is_busy(struct responder *responder)
 {
 	return responder_waiting(responder) >= responder->options.max_waiting ||
+	       responder->parked.bytes + responder->heard.bytes >=
+		       RESPONDER_WAITING_BYTES ||
 	       (atomic_load(&responder->stopping) &&
 		clock_ms() >= atomic_load(&responder->stop_ms));
 }
@@ -225,8 +232,8 @@ static void responder_say_busy(struct responder *responder)
 {
 	if (!atomic_load(&responder->stopping) &&
 	    ratelimit_note(&responder->busy))
-		log_warn("%zu requests wait for a check, others are answered "
-			 "from what is known: see max_waiting",
+		log_warn("too many requests wait for a check, others are "
+			 "answered from what is known: see max_waiting (%zu)",
 			 responder->options.max_waiting);
 }
 
@@ -266,13 +273,19 @@ static void visit_answer_or_park(struct responder_seat *seat,
 	visit_send(seat, visit, &response);
 }
 
+/* What a request takes beside its buffers. */
+static size_t responder_bytes(const struct gate_conn *conn)
+{
+	return gate_conn_length(conn) +
+	       gate_conn_params(conn) * RESPONDER_PARAM_BYTES;
+}
+
 /* libfcgi ends the process by an assertion when it gets no memory.  There must
  * be twice as much: others may take some at the same time.  (volatile:
  * compilers leave out what is allocated only to be freed.) */
 static bool responder_has_memory(const struct gate_conn *conn)
 {
-	size_t need = RESPONDER_BUFFERS_BYTES +
-		      gate_conn_length(conn) * RESPONDER_BYTES_PER_BYTE;
+	size_t need = RESPONDER_BUFFERS_BYTES + responder_bytes(conn);
 	void *volatile room = malloc(2 * need);
 
 	free(room);
@@ -347,6 +360,7 @@ static void seat_serve_request(struct responder_seat *seat,
 	}
 	request = &visit->request;
 	visit->conn = conn;
+	visit->bytes = responder_bytes(conn);
 	request->ipcFd = seat_source(seat, conn);
 	if (request->ipcFd < 0) {
 		seat_keep(seat, visit);
@@ -384,7 +398,7 @@ static void responder_hear(struct responder *responder)
 	pthread_mutex_lock(&responder->lock);
 	if (!responder->heard.n) {
 		responder->heard = responder->parked;
-		responder->parked = (struct lot){ NULL, NULL, 0 };
+		responder->parked = (struct lot){ .n = 0 };
 	}
 	while ((visit = lot_take_first(&responder->parked)))
 		lot_insert(&responder->heard, visit);

@@ -378,7 +378,7 @@ test_no_memory_for_parameters() {
 	wait_for answers /health/ready 200
 	perl -e '
 		sub record { pack("CCnnCC", 1, $_[0], 1, length $_[1], 0, 0) . $_[1] }
-		print record(1, "\0\1\1\0\0\0\0\0"), record(4, "\0\0" x 24000),
+		print record(1, "\0\1\1\0\0\0\0\0"), record(4, "\0\0" x 512),
 			record(4, ""), record(5, "");
 	' >"$scratch/many"
 	for many in 1 2 3 4 5 6 7 8; do
@@ -393,6 +393,36 @@ test_no_memory_for_parameters() {
 		>"$scratch/attack"
 	assertContains "$(cat "$scratch/attack")" 'answers=1'
 	wait_for answers /health/ready 200
+}
+
+# Thousands of the largest requests, all of them waiting for a check.
+test_memory_of_what_waits() {
+	local before grown crowd
+
+	[ -z "$sanitized" ] || return 0
+	serve <<-END
+		[health]
+		answer_within = 10s
+		[silent]
+		kind = redis
+		url = redis://127.0.0.1:$silent
+		timeout = 8s
+		max_age = 0s
+	END
+	wait_for answers /health/live 200
+	before=$(memory_kb VmRSS)
+	python3 "$HEALTH_SRCDIR/tests/fake/crowd.py" "$health_socket" 2000 \
+		>"$scratch/crowd" &
+	crowd=$!
+	wait_for grep -q '^sent' "$scratch/crowd"
+	probe /health/live
+	assert_status 200
+	wait "$crowd"
+	grown=$(($(memory_kb VmHWM) - before))
+	assertTrue "grown by $grown kB" "[ $grown -lt 65536 ]"
+	assertContains 'who is told that there is no room' \
+		"$(cat "$scratch/crowd")" '"busy"'
+	assert_lively
 }
 
 test_little_memory_at_the_start() {
@@ -662,10 +692,7 @@ test_hanging_file_system() {
 	assert_json .status draining
 	rm "$scratch/mount/drain"
 	wait_for answers /health/ready 200
-	threads_gone() {
-		[ "$(count_threads)" -lt "$threads" ]
-	}
-	assertTrue 'the stuck threads end' 'wait_for threads_gone'
+	assertEquals 'threads afterwards' "$threads" "$(count_threads)"
 	# It does not hold up the end either.
 	printf '%s' "$scratch/mount/" >"$orders/hang"
 	wait_for answers /health/ready 503

@@ -81,19 +81,20 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 static bool hangs;
 
 /* The job is done within this call; drain_start() must have its result. */
-struct offload_job *offload_start(struct offload *offload, const void *data,
-				  size_t size, void (*work)(void *copy),
+struct offload_job *offload_start(struct offload *offload,
+				  const struct offload_order *order,
 				  void (*done)(void *arg, const void *copy),
 				  void *arg)
 {
 	static char copy[sizeof(struct drain_look)];
 
 	(void)offload;
-	CHECK_INT(size, sizeof(copy));
+	CHECK_INT(order->size, sizeof(copy));
+	CHECK(order->room == OFFLOAD_RESERVED);
 	if (hangs)
 		return (struct offload_job *)copy;
-	memcpy(copy, data, size);
-	work(copy);
+	memcpy(copy, order->data, order->size);
+	order->work(copy);
 	done(arg, copy);
 	return NULL;
 }

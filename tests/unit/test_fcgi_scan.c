@@ -409,6 +409,8 @@ static enum fcgi_scan_state scan_params(const void *pairs, size_t n)
 
 static void test_pairs(void)
 {
+	static const char many[2 * FCGI_SCAN_MAX_PARAMS + 2];
+
 	CHECK_INT(PARAMS(""), FCGI_SCAN_WHOLE);
 	CHECK_INT(PARAMS("\0\0"), FCGI_SCAN_WHOLE);
 	CHECK_INT(PARAMS("\1\0a\0\1b\1\1cd"), FCGI_SCAN_WHOLE);
@@ -430,6 +432,14 @@ static void test_pairs(void)
 	CHECK_INT(PARAMS("\1\xff\xff\xff\xfe"), FCGI_SCAN_BAD);
 	CHECK_INT(PARAMS("\x80\1\0\1\0"), FCGI_SCAN_BAD);
 	CHECK_INT(PARAMS("\x80\1\0\0\x80\1\0\0"), FCGI_SCAN_BAD);
+
+	/* However short they are. */
+	CHECK_INT(scan_params(many, 2 * FCGI_SCAN_MAX_PARAMS), FCGI_SCAN_WHOLE);
+	CHECK_INT(seen.params, FCGI_SCAN_MAX_PARAMS);
+	CHECK_INT(scan_params(many, 2 * FCGI_SCAN_MAX_PARAMS + 2),
+		  FCGI_SCAN_BAD);
+	CHECK_INT(PARAMS("\1\0a\0\1b\1\1cd"), FCGI_SCAN_WHOLE);
+	CHECK_INT(seen.params, 3);
 }
 
 /* A pair, and even a length, may be cut anywhere by records. */

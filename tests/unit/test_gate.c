@@ -541,9 +541,14 @@ static void test_large(int family)
 {
 	static char params[FCGI_SCAN_MAX_BYTES - 40];
 	char head[] = "\1\1\0\1\0\x08\0\0\0\1\1\0\0\0\0\0\1\4\0\1\0\0\0\0";
+	size_t value = sizeof(params) - 5;
 	struct gate_conn *conn;
 	int fd;
 
+	/* A name of no length, and one long value. */
+	params[1] = (char)0x80;
+	params[3] = (char)(value >> 8);
+	params[4] = (char)value;
 	head[sizeof(head) - 5] = (char)(sizeof(params) >> 8);
 	head[sizeof(head) - 4] = (char)sizeof(params);
 	open_gate(family, 10, NULL);
