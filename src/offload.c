@@ -30,11 +30,12 @@
 struct offload_shared {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	size_t users; /* the prober, and each thread */
-	size_t idle;  /* threads that wait for work */
-	size_t wakes; /* of these, how many have been told of some */
-	int fd;	      /* tells the loop that something is finished */
-	bool closed;  /* nobody will fetch what is finished */
+	size_t users;	 /* the prober, and each thread */
+	size_t idle;	 /* threads that wait for work */
+	size_t wakes;	 /* of these, how many have been told of some */
+	size_t starting; /* threads that do not yet look for work */
+	int fd;		 /* tells the loop that something is finished */
+	bool closed;	 /* nobody will fetch what is finished */
 	struct offload_job *queued;   /* oldest first */
 	struct offload_job *running;  /* in any order */
 	struct offload_job *finished; /* oldest first */
@@ -127,11 +128,12 @@ static void offload_find_mount(struct offload_job *job)
 		job->mount = offload_mount(job->path);
 }
 
+/* coming: threads that are about to take a job. */
 static bool offload_may_run(struct offload_shared *shared,
-			    struct offload_job *job)
+			    struct offload_job *job, size_t coming)
 {
 	struct offload_job *other;
-	size_t n = offload_count(shared, 0);
+	size_t n = offload_count(shared, 0) + coming;
 
 	if (n < OFFLOAD_FREE_THREADS || job->room == OFFLOAD_RESERVED)
 		return true;
@@ -148,7 +150,7 @@ static struct offload_job *offload_begin_next(struct offload_shared *shared)
 {
 	struct offload_job *job = shared->queued;
 
-	while (job && !offload_may_run(shared, job))
+	while (job && !offload_may_run(shared, job, 0))
 		job = job->next;
 	if (job) {
 		offload_unlink(&shared->queued, job);
@@ -180,6 +182,7 @@ static void *offload_thread(void *arg)
 	struct offload_job *job;
 
 	pthread_mutex_lock(&shared->lock);
+	shared->starting--;
 	while (!shared->closed) {
 		job = offload_begin_next(shared);
 		if (job) {
@@ -218,6 +221,7 @@ static int offload_spawn(struct offload_shared *shared)
 	if (error)
 		return -1;
 	shared->users++;
+	shared->starting++;
 	return 0;
 }
 
@@ -234,7 +238,7 @@ static bool offload_hand_over(struct offload_shared *shared,
 		pthread_cond_signal(&shared->work);
 		return true;
 	}
-	if (!offload_may_run(shared, job))
+	if (!offload_may_run(shared, job, shared->wakes + shared->starting))
 		return true;
 	return offload_spawn(shared) == 0 || shared->users > 1;
 }

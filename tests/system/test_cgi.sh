@@ -19,13 +19,18 @@ mount_start() {
 
 # cgi METHOD SCRIPT_NAME [PATH_INFO]: sets $status, $body and $head
 cgi() {
+	local name environment=()
+
 	asked="CGI $*"
+	for name in ${cgi_env:-}; do
+		environment+=("$name=${!name}")
+	done
 	env -i PATH=/usr/bin:/bin GATEWAY_INTERFACE=CGI/1.1 \
 		SERVER_PROTOCOL=HTTP/1.1 SERVER_SOFTWARE=test \
 		SERVER_NAME=localhost SERVER_PORT=80 REMOTE_ADDR=127.0.0.1 \
 		ASAN_OPTIONS="$ASAN_OPTIONS" UBSAN_OPTIONS="$UBSAN_OPTIONS" \
 		REQUEST_METHOD="$1" SCRIPT_NAME="$2" ${3:+PATH_INFO="$3"} \
-		$(for name in ${cgi_env:-}; do echo "$name=${!name}"; done) \
+		"${environment[@]}" \
 		"$health_program" <"${cgi_input:-/dev/null}" \
 		>"$scratch/cgi" 2>>"$scratch/log/cgi"
 	cgi_exit=$?

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Peers that try to keep us busy inside one call of a library: the check ends
 # at its own deadline, another check and liveness do not notice.
-# shellcheck disable=SC2317
+# shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
 need redis-server openssl jq python3

@@ -510,7 +510,8 @@ static void test_black_hole(void)
 
 static struct stream *open_unix(const char *path)
 {
-	struct stream_target target = { .unix_path = path, .offload = &fake_offload };
+	struct stream_target target = { .unix_path = path,
+					.offload = &fake_offload };
 	struct stream *stream = stream_open(&target);
 
 	CHECK(stream);
