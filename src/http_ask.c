@@ -83,7 +83,8 @@ static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
 		ask->dialled = NULL;
 		return stream_release(dialled);
 	}
-	if (!ask->may_connect)
+	/* A path may lead to a dead mount: it is connected in a thread. */
+	if (!ask->may_connect || ask->question->unix_path)
 		return CURL_SOCKET_BAD;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC,
 		      address->protocol);

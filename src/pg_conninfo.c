@@ -374,13 +374,17 @@ static bool pg_plan_require_auth(struct pg_plan *plan, struct pg_reason reason)
 
 static bool pg_plan_user(struct pg_plan *plan, struct pg_reason reason)
 {
+	/* Found once, in the main thread: getpwuid(3) is not thread-safe. */
+	static char own[256];
 	const char *given = pg_value(plan->options, "user");
-	const struct passwd *entry = given ? NULL : getpwuid(geteuid());
+	const struct passwd *entry;
 
-	if (!given && !entry)
+	if (!given && !own[0] && (entry = getpwuid(geteuid())))
+		snprintf(own, sizeof(own), "%s", entry->pw_name);
+	if (!given && !own[0])
 		return pg_refuse(reason, "must name a user: this process runs "
 					 "as one without a name");
-	plan->user = strdup(given ? given : entry->pw_name);
+	plan->user = strdup(given ? given : own);
 	return plan->user || pg_refuse(reason, "ran out of memory");
 }
 

@@ -401,8 +401,21 @@ static void pg_open_on_found(void *arg, const struct resolve_answer *answer)
 	pg_open_next(conn, failure.code);
 }
 
-/* Connects to the socket; what comes of it, pg_open_on_reached() sees. */
-static void pg_open_reach(struct conn *conn, const struct pg_target *target)
+static void pg_open_note_stream(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	struct pg_failure failure = { .code = stream_code(postgres->reached) };
+
+	snprintf(failure.words, sizeof(failure.words), "%s",
+		 stream_words(postgres->reached));
+	pg_open_note(postgres, &failure, stream_detail(postgres->reached));
+	postgres->resolving = false;
+	pg_open_unreach(conn);
+}
+
+/* Connects to the socket; what comes of it, pg_open_on_reached() sees.  true:
+ * it failed at once. */
+static bool pg_open_reach(struct conn *conn, const struct pg_target *target)
 {
 	struct postgres *postgres = conn_state(conn);
 	char path[PATH_MAX];
@@ -414,32 +427,35 @@ static void pg_open_reach(struct conn *conn, const struct pg_target *target)
 	postgres->resolving = true;
 	postgres->reached = stream_open(&to);
 	/* Without memory, the deadline ends it. */
-	if (postgres->reached)
+	if (!postgres->reached)
+		return false;
+	if (stream_code(postgres->reached) == RESULT_UNKNOWN) {
 		conn_watch(conn, stream_fd(postgres->reached), POLLIN);
+		return false;
+	}
+	pg_open_note_stream(conn);
+	return true;
 }
 
 void pg_open_on_reached(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	struct stream *stream = postgres->reached;
-	enum stream_state state = stream_advance(stream);
-	struct pg_failure failure = { .code = RESULT_UNKNOWN };
+	enum result_code code;
 
-	if (state == STREAM_PENDING)
-		return;
-	postgres->resolving = false;
-	if (state == STREAM_DONE) {
+	switch (stream_advance(postgres->reached)) {
+	case STREAM_PENDING:
+		break;
+	case STREAM_DONE:
 		conn_watch(conn, -1, 0);
+		postgres->resolving = false;
 		postgres->found.n = 1;
 		pg_open_advance(conn);
-		return;
+		break;
+	default:
+		code = stream_code(postgres->reached);
+		pg_open_note_stream(conn);
+		pg_open_next(conn, code);
 	}
-	failure.code = stream_code(stream);
-	snprintf(failure.words, sizeof(failure.words), "%s",
-		 stream_words(stream));
-	pg_open_note(postgres, &failure, stream_detail(stream));
-	pg_open_unreach(conn);
-	pg_open_next(conn, failure.code);
 }
 
 /* Finds the addresses of the present host; false: later. */
@@ -451,10 +467,8 @@ static bool pg_open_resolve(struct conn *conn)
 	struct resolver *resolver = conn_env(conn)->resolver;
 	const struct resolve_answer *answer;
 
-	if (pg_open_is_path(target)) {
-		pg_open_reach(conn, target);
-		return false;
-	}
+	if (pg_open_is_path(target))
+		return pg_open_reach(conn, target);
 	if (!pg_open_is_resolved(target)) {
 		postgres->found.n = 1;
 		return true;

@@ -25,6 +25,10 @@ static const struct pg_failure pg_tap_costly = {
 	RESULT_PROTOCOL, "server wants too many rounds of SCRAM"
 };
 
+static const struct pg_failure pg_tap_early = {
+	RESULT_PROTOCOL, "server speaks before it is asked"
+};
+
 static uint32_t pg_tap_number(const void *bytes)
 {
 	const unsigned char *at = bytes;
@@ -124,9 +128,13 @@ static bool pg_tap_on_bytes(struct wire_tap *wire, const unsigned char *bytes,
 	if (PQsslInUse(tap->pg) && !decrypted)
 		return true;
 	/* The answer to a request for TLS: one byte, or an old server's error,
-	 * which libpq bounds. */
-	if (PQstatus(tap->pg) == CONNECTION_SSL_STARTUP && !decrypted)
-		return true;
+	 * which libpq bounds.  libpq would take what stands behind "N" for the
+	 * beginning of the login. */
+	if (PQstatus(tap->pg) == CONNECTION_SSL_STARTUP && !decrypted) {
+		if (bytes[0] == 'N' && len > 1)
+			tap->refused = &pg_tap_early;
+		return !tap->refused;
+	}
 	pg_tap_feed(tap, bytes, len);
 	return !tap->refused;
 }

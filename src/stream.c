@@ -56,6 +56,7 @@ struct stream *stream_open(const struct stream_target *target)
 		return NULL;
 	stream->fd = -1;
 	stream->race.set_fd = stream->race.timer_fd = -1;
+	stream->race.places[0].fd = -1;
 	stream->failure.words = "";
 	if (target->unix_path) {
 		stream->dial = stream_unix_start(target->offload,

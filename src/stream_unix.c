@@ -87,7 +87,7 @@ struct stream_unix *stream_unix_start(struct offload *offload, const char *path)
 	memcpy(dial->address.sun_path, path, len + 1);
 	atomic_init(&dial->users, 2);
 	atomic_init(&dial->error, EINPROGRESS);
-	error = EAGAIN;
+	error = ENOMEM; /* or no thread: EAGAIN would speak of the peer */
 	if (offload_start(offload, &order, stream_unix_done, dial))
 		return dial;
 fail:

@@ -72,17 +72,6 @@ static ssize_t wire_look(int fd, void *to, size_t size, bool *rights)
 	return got;
 }
 
-bool wire_has_rights(int fd, size_t size)
-{
-	unsigned char room[1024];
-	bool rights;
-
-	if (!wire_is_unix(fd))
-		return false;
-	wire_look(fd, room, size < sizeof(room) ? size : sizeof(room), &rights);
-	return rights;
-}
-
 static bool wire_allows(void)
 {
 	if (wire.reads == 0 || wire.bytes == 0)

@@ -31,10 +31,6 @@ void wire_refill(void);
 /* recv(2) with the rules above. */
 ssize_t wire_recv(int fd, void *to, size_t size, int flags);
 
-/* Whether the bytes that can be read next, at most size, came with
- * descriptors. */
-bool wire_has_rights(int fd, size_t size);
-
 /*
  * The calling thread's next connect(2) to a Unix socket succeeds at once, on
  * this connection: libpq connects by itself, and the path may lead to a dead

@@ -3,6 +3,8 @@
 # tests/fresh-machine, which here only say what they are told to.
 # shellcheck disable=SC2016,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+# Those of a run that this test is part of.
+unset HEALTH_SLOW HEALTH_FRESH
 
 setUp() {
 	rm -rf "$scratch/tree"

@@ -132,6 +132,10 @@ static void test_tls(void)
 	tap = (struct pg_tap){ .pg = NULL };
 	pg_tap_enter(&tap, NULL);
 	fake_status = CONNECTION_SSL_STARTUP;
+	CHECK(show("N", 1, 1, false));
+	CHECK(!show("NR", 2, 2, false));
+	CHECK_STR(tap.refused->words, "server speaks before it is asked");
+	tap.refused = NULL;
 	CHECK(show("S", 1, 1, false));
 	fake_tls = 1;
 	CHECK(show("\x16\3\3\xff\xff\xff\xff\xff\xff\xff", 10, 3, false));

@@ -556,8 +556,7 @@ static void test_unix(void)
 	fake_offload.hangs = false;
 
 	fake_offload.none = true;
-	expect_error(open_unix(path), NULL, RESULT_BUSY,
-		     "peer accepts no more connections");
+	expect_error(open_unix(path), NULL, RESULT_INTERNAL, "out of memory");
 	fake_offload.none = false;
 
 	/* One that accepts nothing says at some time that it is full. */
