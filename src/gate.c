@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +32,9 @@
 /* Descriptors that are kept for connections when checks have taken all. */
 #define GATE_SPARES 8
 
+/* One sendfile(2) takes at most so much. */
+#define GATE_REST_BYTES (1024 * 1024)
+
 /* epoll data of the two descriptors that are not connections. */
 #define GATE_LISTEN UINT64_MAX
 #define GATE_WAKE (UINT64_MAX - 1)
@@ -46,7 +50,7 @@ struct gate {
 	struct gate_conn *ready; /* returned with an event, by next_ready */
 	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms;
-	struct ratelimit full, refused, denied, broken;
+	struct ratelimit full, refused, denied, broken, cut;
 };
 
 /* ---- accepting ---- */
@@ -219,14 +223,16 @@ static struct gate_conn *gate_accept(struct gate *gate, bool *more)
 static int gate_watch(struct gate *gate, struct gate_conn *conn)
 {
 	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+		.events = EPOLLIN | EPOLLRDHUP | EPOLLET |
+			  (conn->rest_fd >= 0 ? EPOLLOUT : 0),
 		.data.u64 = gate_places_key(conn),
 	};
+	int change = conn->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-	if (conn->watched)
+	if (conn->watched == event.events)
 		return 0;
-	conn->watched = true;
-	return epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event);
+	conn->watched = event.events;
+	return epoll_ctl(gate->epoll_fd, change, conn->fd, &event);
 }
 
 /* ---- requests ---- */
@@ -269,6 +275,9 @@ static void gate_close(struct gate *gate, struct gate_conn *conn)
 {
 	int fd = conn->fd;
 
+	if (conn->rest_fd >= 0)
+		close(conn->rest_fd);
+	conn->rest_fd = -1;
 	/* In this order: see gate_places_free(). */
 	gate_drop(gate, conn);
 	close(fd);
@@ -301,7 +310,7 @@ static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
 	pthread_mutex_lock(&gate->lock);
 	if (conn->again)
 		sight = GATE_CHANGED;
-	else if (conn->ended)
+	else if (conn->ended && conn->rest_fd < 0)
 		sight = GATE_END;
 	conn->again = false;
 	conn->busy = sight != GATE_LEFT;
@@ -368,13 +377,43 @@ static enum gate_sight gate_see_request(struct gate_conn *conn,
 	return GATE_WHOLE;
 }
 
-static enum gate_sight gate_look(const struct gate *gate,
-				 struct gate_conn *conn,
+/* Goes on writing an answer; the file's own position is where. */
+static enum gate_sight gate_write_rest(struct gate *gate,
+				       struct gate_conn *conn)
+{
+	ssize_t n;
+
+	do
+		n = sendfile(conn->fd, conn->rest_fd, NULL, GATE_REST_BYTES);
+	while (n > 0 || (n < 0 && errno == EINTR));
+	if (n < 0 && errno == EAGAIN)
+		return GATE_BEGINNING;
+	if (n < 0) {
+		gate_note_cut(gate);
+		return GATE_END;
+	}
+	close(conn->rest_fd);
+	conn->rest_fd = -1;
+	if (conn->rest_last) {
+		shutdown(conn->fd, SHUT_WR);
+		conn->lingering = true;
+		return GATE_CHANGED;
+	}
+	pthread_mutex_lock(&gate->lock);
+	gate_list_remove(conn);
+	gate_list_add(&gate->places.idle, conn);
+	pthread_mutex_unlock(&gate->lock);
+	return GATE_CHANGED;
+}
+
+static enum gate_sight gate_look(struct gate *gate, struct gate_conn *conn,
 				 struct gate_buffer *buffer)
 {
 	struct fcgi_scan scan = { .replied = conn->replied };
 	ssize_t n;
 
+	if (conn->rest_fd >= 0)
+		return gate_write_rest(gate, conn);
 	do
 		n = recv(conn->fd, buffer->bytes, sizeof(buffer->bytes),
 			 MSG_DONTWAIT | (conn->lingering ? 0 : MSG_PEEK));
@@ -605,6 +644,28 @@ void gate_linger(struct gate *gate, struct gate_conn *conn)
 	gate_list_add(&gate->places.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
+		bool last)
+{
+	conn->pieces = 0;
+	conn->rest_fd = answer_fd;
+	conn->rest_last = last;
+	pthread_mutex_lock(&gate->lock);
+	gate_list_add(&gate->places.partial, conn);
+	gate_make_ready(gate, conn);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_note_cut(struct gate *gate)
+{
+	size_t n = ratelimit_note(&gate->cut);
+
+	if (n)
+		log_warn("the web server did not read answers to their end, "
+			 "%zu were cut",
+			 n);
 }
 
 void gate_drop(struct gate *gate, struct gate_conn *conn)

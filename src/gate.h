@@ -75,6 +75,17 @@ void gate_return(struct gate *gate, struct gate_conn *conn);
 /* A spent connection was answered: what still comes is thrown away until the
  * peer closes it, since closing it first could cost him the answer. */
 void gate_linger(struct gate *gate, struct gate_conn *conn);
+/*
+ * Writes an answer that may be larger than the socket's buffer, from the file's
+ * current position to its end, as the peer reads it, for GATE_PARTIAL_MS at
+ * most; then the connection is returned, or with `last` lingers.  The file is
+ * closed by the gate.
+ */
+void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
+		bool last);
+/* An answer was not read to its end: counted, and logged now and then.  Any
+ * thread. */
+void gate_note_cut(struct gate *gate);
 /* The descriptor was closed by the caller. */
 void gate_drop(struct gate *gate, struct gate_conn *conn);
 

@@ -66,7 +66,7 @@ static int gate_places_add(struct gate_places *places)
 		block = calloc(1, sizeof(*block));
 		if (!block)
 			break;
-		block->fd = -1;
+		block->fd = block->rest_fd = -1;
 		block->place = (uint32_t)i;
 		block->next = places->unused;
 		places->unused = block;
@@ -86,7 +86,8 @@ struct gate_conn *gate_places_take(struct gate_places *places, int fd)
 	places->unused = conn->next;
 	conn->fd = fd;
 	conn->generation++;
-	conn->watched = false;
+	conn->watched = 0;
+	conn->rest_fd = -1;
 	conn->busy = true;
 	conn->again = false;
 	conn->ended = false;
@@ -131,6 +132,8 @@ void gate_places_close(struct gate_places *places)
 	for (i = 0; i < places->room; i++) {
 		if (places->conns[i]->fd >= 0)
 			close(places->conns[i]->fd);
+		if (places->conns[i]->rest_fd >= 0)
+			close(places->conns[i]->rest_fd);
 		free(places->conns[i]);
 	}
 	free(places->conns);

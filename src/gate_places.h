@@ -29,14 +29,16 @@ struct gate_conn {
 	uint32_t place;	     /* in conns */
 	uint32_t generation; /* of the place: tells old events from new */
 	/* for the thread that has the connection, without the lock */
-	bool watched;	 /* epoll knows it */
-	bool spent;	 /* see gate_conn_spent() */
-	bool copied;	 /* see gate_conn_copied() */
-	size_t length;	 /* see gate_conn_length() */
-	size_t params;	 /* see gate_conn_params() */
-	size_t replied;	 /* see struct fcgi_scan */
-	bool lingering;	 /* answered; what comes is thrown away */
-	unsigned pieces; /* of the request that is not whole yet */
+	uint32_t watched; /* events that epoll reports, 0: unknown to it */
+	bool spent;	  /* see gate_conn_spent() */
+	bool copied;	  /* see gate_conn_copied() */
+	size_t length;	  /* see gate_conn_length() */
+	size_t params;	  /* see gate_conn_params() */
+	size_t replied;	  /* see struct fcgi_scan */
+	bool lingering;	  /* answered; what comes is thrown away */
+	int rest_fd;	  /* what is still to be written of an answer; -1 */
+	bool rest_last;	  /* nothing follows it: then linger */
+	unsigned pieces;  /* of the request that is not whole yet */
 	/* under the lock */
 	bool busy;  /* some thread has it */
 	bool again; /* an event came meanwhile */

@@ -2,6 +2,7 @@
 
 #include "responder.h"
 
+#include <errno.h>
 #include <fcgiapp.h>
 #include <malloc.h>
 #include <pthread.h>
@@ -33,6 +34,8 @@
 #define RESPONDER_PARAM_BYTES 64
 /* All requests that wait; beyond this, as beyond max_waiting. */
 #define RESPONDER_WAITING_BYTES (32 * 1024 * 1024)
+/* Every socket has room for an answer of this size, while the peer reads. */
+#define RESPONDER_DIRECT_BYTES 8000
 /* Descriptors that connections must leave to checks, and to all else. */
 #define RESPONDER_FILES_PER_CHECK 4
 #define RESPONDER_FILES 32
@@ -156,9 +159,13 @@ static void visit_end(struct responder_seat *seat, struct visit *visit)
 		request->keepConnection = 1; /* the gate is to close it */
 	else if (atomic_load(&responder->stopping))
 		request->keepConnection = 0;
-	/* Writes the end of the answer, and closes the descriptor (only closes
-	 * it, since `detached` is set) when it is not kept or an error was met,
-	 * in the request or now. */
+	/* Writes the end of the answer. */
+	FCGX_FClose(request->err);
+	if (FCGX_FClose(request->out) < 0 &&
+	    FCGX_GetError(request->out) == EAGAIN)
+		gate_note_cut(responder->gate);
+	/* Closes the descriptor (only closes it, since `detached` is set) when
+	 * it is not kept or an error was met, in the request or now. */
 	FCGX_Finish_r(request);
 	if (request->ipcFd < 0)
 		gate_drop(responder->gate, visit->conn);
@@ -168,6 +175,40 @@ static void visit_end(struct responder_seat *seat, struct visit *visit)
 		gate_return(responder->gate, visit->conn);
 	request->ipcFd = -1;
 	seat_keep(seat, visit);
+}
+
+/*
+ * An answer for which the socket's buffer may have no room: libfcgi, which
+ * gives up when it is full, writes into a file in memory, and the gate from
+ * there as the peer reads.  False: there is no memory for that.
+ */
+static bool visit_store(struct responder_seat *seat, struct visit *visit,
+			const char *text, size_t len)
+{
+	struct responder *responder = seat->responder;
+	FCGX_Request *request = &visit->request;
+	bool last = gate_conn_spent(visit->conn) || !request->keepConnection ||
+		    atomic_load(&responder->stopping);
+	int fd = memfd_create("answer", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return false;
+	request->ipcFd = fd;
+	request->keepConnection = 1;
+	FCGX_PutStr(text, (int)len, request->out);
+	FCGX_Finish_r(request);
+	if (request->ipcFd < 0) {
+		/* Closed, since it could not be written. */
+		close(gate_conn_fd(visit->conn));
+		gate_note_cut(responder->gate);
+		gate_drop(responder->gate, visit->conn);
+	} else {
+		lseek(fd, 0, SEEK_SET);
+		gate_write(responder->gate, visit->conn, fd, last);
+	}
+	request->ipcFd = -1;
+	seat_keep(seat, visit);
+	return true;
 }
 
 static void visit_send(struct responder_seat *seat, struct visit *visit,
@@ -181,10 +222,13 @@ static void visit_send(struct responder_seat *seat, struct visit *visit,
 		len = strlen(text);
 	}
 	/* The descriptor does not block: a peer that does not read its answers
-	 * loses the connection, and Finish_r sees the error. */
-	FCGX_PutStr(text, (int)len, visit->request.out);
+	 * loses the connection. */
+	if (len <= RESPONDER_DIRECT_BYTES ||
+	    !visit_store(seat, visit, text, len)) {
+		FCGX_PutStr(text, (int)len, visit->request.out);
+		visit_end(seat, visit);
+	}
 	free(response->text);
-	visit_end(seat, visit);
 }
 
 static size_t responder_waiting(const struct responder *responder)

@@ -26,6 +26,7 @@
  *	slow-reader	requests without end, whose answers are never read
  *	sip		N requests at once, whose answers are read byte by byte,
  *			one each ms
+ *	late-reader	five requests at once, whose answers are read after N ms
  *	stdin		what stands on standard input
  *	getvalues	FCGI_GET_VALUES with more names than libfcgi can take
  *	hidden		the same, in the padding of N: 1, 4 or 5 (BEGIN, PARAMS
@@ -549,6 +550,20 @@ static void attack_reset(void)
 	free(lines);
 }
 
+static void attack_late_reader(void)
+{
+	struct line *line = lines_open(1);
+	int i;
+
+	put_request();
+	for (i = 0; i < 5; i++)
+		line_send(line, message, message_len);
+	poll(NULL, 0, options.n);
+	line_wait(line, 5, until());
+	line_end(line, 0);
+	free(line);
+}
+
 static void attack_sip(void)
 {
 	struct line *line = lines_open(1);
@@ -659,6 +674,7 @@ static const struct {
 	{ "reset", attack_reset },
 	{ "slow-reader", attack_slow_reader },
 	{ "sip", attack_sip },
+	{ "late-reader", attack_late_reader },
 	{ "stdin", attack_stdin },
 	{ "getvalues", attack_getvalues },
 	{ "hidden", attack_hidden },

@@ -430,6 +430,46 @@ test_slow_reader() {
 	done
 }
 
+# Answers larger than the buffers between, all of them for a peer that is late,
+# and an end for one that does not read at all.
+test_late_reader() {
+	local before kind i
+
+	for ((i = 0; i < 400; i++)); do
+		printf '[a-check-with-a-name-that-makes-the-answer-long-%d]\n' $i
+		printf 'kind = file\npath = %s/nothing\nmax_age = 1m\n' "$scratch"
+		printf 'required = no\n'
+	done >"$scratch/large.conf"
+	large_port=$(free_port)
+	for kind in large_unix large_tcp; do
+		health_socket=$scratch/large.sock where=unix:$scratch/large.sock
+		[ "$kind" = large_unix ] ||
+			health_socket=$large_port where=127.0.0.1:$large_port
+		start "$kind" TERM "$HEALTH" --config "$scratch/large.conf" \
+			--listen "$where"
+		patience=20 wait_for answers /health/ready 200
+		before=$(open_files)
+		attack -p /health/ready "$where" late-reader 1
+		assertEquals "$kind: at once" '5 0 1' \
+			"$answers $closed $open"
+		attackers late -p /health/ready "$where" late-reader 1000
+		lively_while late
+		assertEquals "$kind: after a second" '5 0 1' \
+			"$answers $closed $open"
+		assert_unharmed 'late' "$before"
+		attackers never -p /health/ready -t 15000 "$where" \
+			late-reader 14000
+		lively_while never
+		assertTrue "$kind: $answers answers were read too late" \
+			"[ $answers -lt 5 ] || [ $kind = large_tcp ]"
+		[ "$answers" = 5 ] || assertTrue "$kind: it is logged" \
+			"grep -q 'did not read answers to their end, 1 were cut' '$scratch/log/$kind'"
+		assert_unharmed 'never' "$before"
+		stop "$kind"
+		assertEquals "$kind: exit status" 0 "$ended"
+	done
+}
+
 # A thousand connections of each sort.
 test_thousand() {
 	local before before_kb threads

@@ -37,9 +37,11 @@ static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -606,6 +608,108 @@ static void test_abort_flood(void)
 	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
+}
+
+/* ---- answers that wait for their reader ---- */
+
+#define LARGE_BYTES (8 * 1024 * 1024)
+
+/* A request, and an answer to it that is larger than any buffer. */
+static int write_large(bool last)
+{
+	int fd = client(), file = memfd_create("answer", MFD_CLOEXEC);
+	struct gate_conn *conn;
+
+	tell(fd, request, REQUEST_BYTES);
+	conn = wait_request();
+	take_request(conn);
+	CHECK(ftruncate(file, LARGE_BYTES) == 0);
+	gate_write(gate, conn, file, last);
+	CHECK(turn() == NULL);
+	CHECK(fcntl(file, F_GETFD) >= 0);
+	return fd;
+}
+
+static size_t read_some(int fd)
+{
+	static char bytes[1024 * 1024];
+	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* Late, in pieces, and meanwhile it sends its next request or half-closes. */
+static void test_write(int family, bool last, bool half)
+{
+	struct gate_conn *conn = NULL;
+	size_t n = 0, i;
+	int fd;
+
+	open_gate(family, 10, NULL);
+	fd = write_large(last);
+	now_ms += GATE_PARTIAL_MS - 1;
+	CHECK(turn() == NULL);
+	CHECK(!ended(fd));
+	if (half)
+		shutdown(fd, SHUT_WR);
+	else
+		tell(fd, request, REQUEST_BYTES);
+	for (i = 0; i < 100000 && n < LARGE_BYTES && !conn; i++) {
+		n += read_some(fd);
+		conn = turn();
+	}
+	/* The last bytes may be in the buffer when the request is seen. */
+	for (i = 0; i < 1000 && n < LARGE_BYTES; i++) {
+		n += read_some(fd);
+		poll(NULL, 0, n < LARGE_BYTES);
+	}
+	CHECK_INT(n, LARGE_BYTES);
+	CHECK_INT(lines_logged, 0);
+	if (!last && !half) {
+		if (!conn)
+			conn = wait_request();
+		take_request(conn);
+		gate_return(gate, conn);
+		/* As idle as any kept connection. */
+		now_ms += GATE_PARTIAL_MS + 1;
+		CHECK(turn() == NULL);
+		CHECK(!ended(fd));
+	} else {
+		for (i = 0; i < 1000 && !ended(fd); i++) {
+			turn();
+			poll(NULL, 0, 1);
+		}
+		CHECK(ended(fd));
+	}
+	close(fd);
+	for (i = 0; i < 1000 && gate_connections(gate); i++)
+		turn();
+	CHECK_INT(gate_connections(gate), 0);
+	close_gate();
+}
+
+static void test_write_to_nobody(void)
+{
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = write_large(false);
+	now_ms += GATE_PARTIAL_MS + 1;
+	lines_logged = 0;
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	CHECK_INT(lines_logged, 1);
+	CHECK_STR(last_line, "the web server did not read answers to their "
+			     "end, 1 were cut");
+	close(fd);
+	/* Gone: nothing is left of it. */
+	fd = write_large(false);
+	close(fd);
+	CHECK(turn() == NULL);
+	CHECK_INT(gate_connections(gate), 0);
+	fd = write_large(true);
+	close_gate();
+	close(fd);
 }
 
 /* ---- who goes away ---- */
@@ -1276,6 +1380,7 @@ static void test_threads(void)
 
 int main(void)
 {
+	signal(SIGPIPE, SIG_IGN);
 	test_request();
 	test_next_while_busy();
 	test_overrun();
@@ -1284,6 +1389,13 @@ int main(void)
 	test_second_request();
 	test_unknown_role();
 	test_values_flood();
+	lines_logged = 0;
+	test_write(AF_UNIX, false, false);
+	test_write(AF_UNIX, false, true);
+	test_write(AF_UNIX, true, false);
+	test_write(AF_INET, false, false);
+	test_write(AF_INET, true, true);
+	test_write_to_nobody();
 	test_body(AF_UNIX);
 	test_body(AF_INET);
 	test_byte_by_byte();
