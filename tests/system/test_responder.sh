@@ -299,7 +299,8 @@ attack() {
 
 	read -r bytes
 	# shellcheck disable=SC2059
-	{ printf "$bytes" | raw "$tcp_port"; } >/dev/null 2>&1
+	printf "$bytes" | "$HEALTH_BUILDDIR/tests/fake/fcgi_peer" -t 300 \
+		"127.0.0.1:$tcp_port" stdin >/dev/null 2>&1
 	probe_tcp
 	assertEquals "$1" 200 "$status"
 }
