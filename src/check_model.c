@@ -103,27 +103,65 @@ static bool model_look_at_file(struct model_job *job, const char *path,
 	return true;
 }
 
-/* What a download leaves behind before it has brought anything begins with a
- * dot. */
-static bool model_look_in_folder(struct model_job *job, const char *path)
+/* How deep caches of models have their files: snapshots/REVISION/NAME. */
+#define MODEL_FOLDER_DEPTH 4
+
+/* A download that was cut off leaves empty files, folders, and names that begin
+ * with a dot or end in ".incomplete". */
+static bool model_is_leftover(const char *name)
+{
+	const char *end = strrchr(name, '.');
+
+	return name[0] == '.' || (end && strcmp(end, ".incomplete") == 0);
+}
+
+/* Whether there is a file with content in the folder, or in one below it. */
+static bool model_has_file(DIR *folder, int depth)
 {
 	const struct dirent *entry;
+	struct stat status;
+	bool found = false;
+	DIR *below;
+	int fd;
+
+	while (!found && (entry = readdir(folder))) {
+		if (model_is_leftover(entry->d_name) ||
+		    fstatat(dirfd(folder), entry->d_name, &status, 0))
+			continue;
+		found = S_ISREG(status.st_mode) && status.st_size > 0;
+		if (!S_ISDIR(status.st_mode) || depth == 0)
+			continue;
+		fd = openat(dirfd(folder), entry->d_name,
+			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		below = fd >= 0 ? fdopendir(fd) : NULL;
+		if (below) {
+			found = model_has_file(below, depth - 1);
+			closedir(below);
+		} else if (fd >= 0) {
+			close(fd);
+		}
+	}
+	return found;
+}
+
+static bool model_look_in_folder(struct model_job *job, const char *path)
+{
 	DIR *folder = opendir(path);
+	bool found;
 
 	if (!folder)
 		return model_end_errno(job, "model folder does not exist",
 				       "model folder");
-	do {
-		errno = 0;
-		entry = readdir(folder);
-	} while (entry && entry->d_name[0] == '.');
-	if (!entry && errno)
+	errno = 0;
+	found = model_has_file(folder, MODEL_FOLDER_DEPTH);
+	if (!found && errno == EIO)
 		model_end_errno(job, "model folder does not exist",
 				"model folder");
-	else if (!entry)
-		model_end(job, RESULT_MISMATCH, "model folder is empty");
+	else if (!found)
+		model_end(job, RESULT_MISMATCH,
+			  "model folder has no file with content");
 	closedir(folder);
-	return entry != NULL;
+	return found;
 }
 
 /* A file, or a folder of files as libraries for models make it. */

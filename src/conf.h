@@ -202,7 +202,9 @@ bool conf_same_texts(const struct conf_key *keys, const void *one,
  * file would have them, each with its line of help.  What is secret, and what
  * no line can hold, is written as a comment.
  */
-void conf_print(FILE *to, const struct conf_key *keys, const void *record);
+/* hide_urls: they could not be read, so what is secret in them is not known. */
+void conf_print(FILE *to, const struct conf_key *keys, const void *record,
+		bool hide_urls);
 
 /*
  * Gives names and values in effect, secrets as well, to feed(): the same bytes

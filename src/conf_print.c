@@ -34,9 +34,11 @@ static void conf_print_escaped(FILE *to, const char *text)
 }
 
 static void conf_print_text(FILE *to, const struct conf_key *key, int width,
-			    const char *text)
+			    const char *text, bool hide_urls)
 {
-	if (key->flags & CONF_SECRET && *text) {
+	int hidden = hide_urls ? CONF_SECRET | CONF_URL : CONF_SECRET;
+
+	if (key->flags & hidden && *text) {
 		fprintf(to, "# %-*s = (set, not shown)", width, key->name);
 	} else if (*text && !conf_printable(text)) {
 		fprintf(to, "# %-*s = (set; no line can hold it)", width,
@@ -54,17 +56,18 @@ static void conf_print_text(FILE *to, const struct conf_key *key, int width,
 }
 
 static void conf_print_list(FILE *to, const struct conf_key *key, int width,
-			    const struct conf_list *list)
+			    const struct conf_list *list, bool hide_urls)
 {
 	size_t i;
 
 	for (i = 0; i < list->n; i++)
-		conf_print_text(to, key, width, list->items[i]);
+		conf_print_text(to, key, width, list->items[i], hide_urls);
 	if (list->n == 0)
-		conf_print_text(to, key, width, "");
+		conf_print_text(to, key, width, "", hide_urls);
 }
 
-void conf_print(FILE *to, const struct conf_key *keys, const void *record)
+void conf_print(FILE *to, const struct conf_key *keys, const void *record,
+		bool hide_urls)
 {
 	const struct conf_key *key;
 	const char *field;
@@ -77,11 +80,13 @@ void conf_print(FILE *to, const struct conf_key *keys, const void *record)
 		field = (const char *)record + key->offset;
 		if (key->type == CONF_STR) {
 			conf_print_text(to, key, width,
-					*(char *const *)(const void *)field);
+					*(char *const *)(const void *)field,
+					hide_urls);
 		} else if (key->type == CONF_LIST) {
 			conf_print_list(
 				to, key, width,
-				(const struct conf_list *)(const void *)field);
+				(const struct conf_list *)(const void *)field,
+				hide_urls);
 		} else {
 			fprintf(to, "%-*s = ", width, key->name);
 			conf_value_print(to, key, conf_value_load(key, record));

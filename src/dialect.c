@@ -231,8 +231,11 @@ static bool dialect_pass(struct dialect_reader *reader,
 			 const struct dialect_pair *pair)
 {
 	char becomes[DIALECT_NAME_BYTES + 1];
-	const char *shown = dialect_may_show(reader, pair->name) ? pair->name
-								 : NULL;
+	/* A word without a value may be the rest of a password. */
+	const char *shown = pair->value[-1] == '=' &&
+					    dialect_may_show(reader, pair->name)
+				    ? pair->name
+				    : NULL;
 
 	if (reader->known && reader->known(pair->name)) {
 		snprintf(becomes, sizeof(becomes), "%s=", pair->name);
@@ -350,7 +353,8 @@ bool dialect_is_file(const char *text)
 	if (driver)
 		len = (size_t)(driver - text);
 	return len ? dialect_in(schemes, text, len)
-		   : (strchr("/.", text[0]) && !strchr(text, ' ')) ||
+		   : (strchr("/.", text[0]) && !strpbrk(text, " @") &&
+		      strncmp(text, "//", 2) != 0) ||
 			       strcmp(text, ":memory:") == 0;
 }
 

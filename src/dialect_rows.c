@@ -75,7 +75,8 @@ static const struct dialect_row redis_rows[] = {
 	{ "username|user", NULL, "username=", NULL },
 	{ "password", NULL, "password=", NULL },
 	{ "socket_timeout|socket_connect_timeout|socket_keepalive|"
-	  "socket_read_size|connection_pool_class|health_check_interval",
+	  "socket_read_size|connection_pool_class|health_check_interval|"
+	  "inherit_socket|socket.timeout|user_agent",
 	  NULL, NULL, NULL },
 	{ "sentinelMasterId|master_name", NULL, DIALECT_REFUSED,
 	  "it asks Sentinels for a server; write the URL of the server itself, "
@@ -109,8 +110,8 @@ static const struct dialect_row redis_tls_rows[] = {
 };
 
 const struct dialect dialect_redis[] = {
-	{ "redis|valkey", "redis", NULL, '&', { redis_rows, redis_plain_rows } },
-	{ "rediss|valkeys", "rediss", NULL, '&', { redis_rows, redis_tls_rows } },
+	{ "redis|valkey|tcp", "redis", NULL, '&', { redis_rows, redis_plain_rows } },
+	{ "rediss|valkeys|tls", "rediss", NULL, '&', { redis_rows, redis_tls_rows } },
 	{ "unix|redis+unix|valkey+unix|redis+socket", "unix", NULL, '&',
 	  { redis_rows } },
 	{ .schemes = NULL }
@@ -160,7 +161,8 @@ const struct dialect dialect_postgres[] = {
 	  "timescale|timescalegis|ecto|pgx|pgx4|pgx5|pdo-pgsql|pdo_pgsql|"
 	  "postgresql_psycopg2|django_postgrespool",
 	  "postgresql", NULL, '&', { postgres_rows } },
-	{ "jdbc:postgresql|r2dbc:postgresql|r2dbc:pool:postgresql",
+	{ "jdbc:postgresql|r2dbc:postgresql|r2dbc:pool:postgresql|"
+	  "r2dbc:postgres|r2dbc:pool:postgres",
 	  "postgresql", "localhost", '&', { jdbc_rows, postgres_rows } },
 	{ NULL, NULL, NULL, ' ', { postgres_rows } },
 	{ .schemes = NULL }

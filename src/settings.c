@@ -506,9 +506,10 @@ static void settings_print_check(const struct check_setup *setup, FILE *to)
 	if (setup->refusal)
 		fprintf(to, "# not asked, unhealthy: %s\n",
 			setup->refusal->sentence);
-	conf_print(to, settings_check_keys, &record);
-	conf_print(to, common, &setup->common);
-	conf_print(to, setup->kind->keys, setup->settings);
+	conf_print(to, settings_check_keys, &record, false);
+	conf_print(to, common, &setup->common, false);
+	conf_print(to, setup->kind->keys, setup->settings,
+		   setup->refusal != NULL);
 }
 
 void settings_print(const struct settings *settings, FILE *to)
@@ -517,7 +518,7 @@ void settings_print(const struct settings *settings, FILE *to)
 
 	fprintf(to, "# the configuration in effect; read from: %s\n\n[%s]\n",
 		settings->source, SETTINGS_HEALTH);
-	conf_print(to, settings_health_keys, &settings->health);
+	conf_print(to, settings_health_keys, &settings->health, false);
 	for (i = 0; i < settings->n; i++)
 		settings_print_check(&settings->checks[i], to);
 }

@@ -65,7 +65,7 @@ static const char *settings_env(const char *name)
 	if (!value)
 		return NULL;
 	value[text_line_len(value, strlen(value))] = '\0';
-	return *value ? value : NULL;
+	return value[strspn(value, " \t")] ? value : NULL;
 }
 
 /* Sets a key to a variable, when that is set. */
@@ -160,9 +160,21 @@ static const char *settings_env_gateway(void)
 	for (at = environ; *at; at++)
 		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 			if (fnmatch(names[i], *at, 0) == 0 &&
-			    strpbrk(strchr(*at, '='), ".:/"))
+			    strpbrk(strchr(*at, '='), ".:") &&
+			    !strstr(*at, "api.openai.com"))
 				return *at;
 	return NULL;
+}
+
+/* Some clients of Azure take OPENAI_API_KEY for their own; OpenAI's begin with
+ * "sk-". */
+static bool settings_env_is_azure_key(void)
+{
+	const char *key = settings_env("OPENAI_API_KEY");
+
+	return key && strncmp(key, "sk-", 3) != 0 &&
+	       settings_env("AZURE_OPENAI_ENDPOINT") &&
+	       !settings_env("AZURE_OPENAI_API_KEY");
 }
 
 /* Refuses the check `openai` when it is not known who may see its key. */
@@ -177,6 +189,13 @@ static void settings_env_doubt_openai(struct conf *conf, bool is_token)
 			     "is not sent: OPENAI_API_TYPE says that it is a "
 			     "token of Entra ID; write a key, with "
 			     "OPENAI_API_TYPE=azure");
+	else if (!conf_section_has(section, "base_url") &&
+		 !conf_section_has(section, "endpoint") &&
+		 settings_env_is_azure_key())
+		conf_mistake(conf, section, "api_key",
+			     "is not sent: it may be that of "
+			     "AZURE_OPENAI_ENDPOINT; set AZURE_OPENAI_API_KEY, "
+			     "or OPENAI_BASE_URL to where it belongs");
 	else if (!conf_section_has(section, "base_url") &&
 		 !conf_section_has(section, "endpoint") && gateway)
 		conf_mistake(conf, section, "api_key",
@@ -201,10 +220,14 @@ static void settings_env_openai(struct conf *conf)
 				     is_azure ? "azure-openai" : "openai");
 		settings_env_doubt_openai(conf, is_azure && type[5]);
 		azure = is_azure ? "openai" : "azure_openai";
+	} else if (settings_env("OPENAI_BASE_URL") ||
+		   settings_env("OPENAI_API_BASE")) {
+		log_warn("OPENAI_BASE_URL is ignored: OPENAI_API_KEY is not "
+			 "set; for a server without keys, set it to any word");
 	}
 	settings_env_add_all(conf, "azure_openai", azure, "azure-openai");
 	section = conf_section_find(conf, azure);
-	if (section && !conf_section_has(section, "api_key") &&
+	if ((!section || !conf_section_has(section, "api_key")) &&
 	    settings_env("AZURE_OPENAI_AD_TOKEN"))
 		log_warn("AZURE_OPENAI_AD_TOKEN is not used: set "
 			 "AZURE_OPENAI_API_KEY");
@@ -229,8 +252,12 @@ static void settings_env_servicebus(struct conf *conf)
 {
 	const char *text = settings_env("AZURE_SERVICEBUS_CONNECTION_STRING");
 
-	if (!text)
+	if (!text) {
+		if (settings_env("AZURE_SERVICEBUS_QUEUE"))
+			log_warn("AZURE_SERVICEBUS_QUEUE is ignored: set "
+				 "AZURE_SERVICEBUS_CONNECTION_STRING");
 		return;
+	}
 #ifdef HAVE_PROTON
 	if (!settings_env("AZURE_SERVICEBUS_QUEUE") &&
 	    !strcasestr(text, "EntityPath")) {

@@ -96,7 +96,7 @@ static size_t fuzz_apply(const char *text, FILE *to)
 	mistakes = conf_mistakes(conf);
 	if (to) {
 		fprintf(to, "[printed]\n");
-		conf_print(to, keys, &all);
+		conf_print(to, keys, &all, false);
 	}
 	conf_destroy(conf);
 	text_forget_secrets();

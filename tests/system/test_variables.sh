@@ -52,6 +52,8 @@ assert_said() {
 # ---- one bad variable costs its own check
 
 test_bad_variable() {
+	local text
+
 	once "DATABASE_URL=postgresql://app:$secret@127.0.0.1:port/x" \
 		"REDIS_URL=$redis_url"
 	assertEquals 1 "$code"
@@ -69,6 +71,13 @@ test_bad_variable() {
 	assertEquals 0 "$code"
 	assert_said 'REDIS_URL: [redis] url: begins with reddis://, and this kind of check asks redis:// only'
 	assertContains "$answer" '# not asked, unhealthy: REDIS_URL: '
+	# What cannot be read may hold a secret anywhere.
+	for text in "\"postgres://app:$secret@h/d\"" "app:$secret@h/d" \
+		"psql 'postgresql://app:$secret@h/d'" \
+		"Server=h;Database=d;User Id=sa;Password=$secret;"; do
+		once "DATABASE_URL=$text" -- --check-config
+		assertNotContains "$text" "$answer$(cat "$err")" "$secret"
+	done
 }
 
 # ---- REDIS_URL, as clients and providers write it

@@ -111,7 +111,7 @@ static const char *printed(void)
 
 	memset(text, 0, sizeof(text));
 	to = fmemopen(text, sizeof(text) - 1, "w");
-	conf_print(to, keys, &all);
+	conf_print(to, keys, &all, false);
 	fclose(to);
 	return text;
 }

@@ -540,6 +540,8 @@ static void test_is_file(void)
 		"/var/run/postgresql mydb",
 		"jdbc:h2:tcp://h/d",
 		"mysql://h/x.db",
+		"//app:pw@db/shop",
+		"/app:pw@h/d",
 	};
 	size_t i;
 
