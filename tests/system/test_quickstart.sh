@@ -2,6 +2,8 @@
 # ./quickstart, as far as it goes without installing or building anything: what
 # it starts, what it says, and that it leaves nothing behind.
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
+# Those of a run that this test is part of.
+unset HEALTH_SLOW HEALTH_CONFIGURE
 need dpkg-query lighttpd curl jq redis-server postgres
 
 quickstart=$HEALTH_SRCDIR/quickstart
