@@ -112,14 +112,18 @@ static int64_t keeper_ahead_ms(const struct keeper *keeper,
 	return last->ended_us / 1000 + max_age_ms - lead_ms;
 }
 
-static int64_t keeper_retry_ms(struct keeper *keeper)
+/* Backs off with each run that failed, not with each time that this is asked:
+ * any news does. */
+static int64_t keeper_retry_ms(struct keeper *keeper, const struct result *last)
 {
-	int64_t at_ms = clock_ms() + keeper->retry_ms;
-
-	keeper->retry_ms *= 2;
+	if (!last->ended_us)
+		return clock_ms() + keeper->retry_ms;
+	if (keeper->retried_us && last->ended_us != keeper->retried_us)
+		keeper->retry_ms *= 2;
 	if (keeper->retry_ms > KEEPER_RETRY_LAST_MS)
 		keeper->retry_ms = KEEPER_RETRY_LAST_MS;
-	return at_ms;
+	keeper->retried_us = last->ended_us;
+	return last->ended_us / 1000 + keeper->retry_ms;
 }
 
 static int64_t keeper_sooner_ms(int64_t a_ms, int64_t b_ms)
@@ -138,14 +142,15 @@ static int64_t keeper_due_ms(struct keeper *keeper)
 			(state.result.ended_us - state.result.latency_us) /
 					1000 +
 				common->interval_ms,
-			state.latched ? INT64_MAX : keeper_retry_ms(keeper));
+			state.latched ? INT64_MAX
+				      : keeper_retry_ms(keeper, &state.result));
 	/* Who does not run it looks then whether anybody does. */
 	if (common->interval_ms)
 		return keeper_until_ms(keeper) + common->interval_ms;
 	if (!keeper->held)
 		return INT64_MAX;
 	if (!state.latched)
-		return keeper_retry_ms(keeper);
+		return keeper_retry_ms(keeper, &state.result);
 	if (keeper->world->share && keeper->world->ahead &&
 	    common->max_age_ms >= KEEPER_AHEAD_MIN_MS)
 		return keeper_ahead_ms(keeper, &state.result);

@@ -47,8 +47,9 @@ struct keeper {
 	size_t place; /* on the board */
 	struct loop_timer next;
 	int64_t retry_ms;
-	bool held;    /* the lease is ours */
-	bool waiting; /* for the result of another process */
+	int64_t retried_us; /* the end of the run that it counts from */
+	bool held;	    /* the lease is ours */
+	bool waiting;	    /* for the result of another process */
 };
 
 /* -1 when out of memory; keeper_end() in both cases. */

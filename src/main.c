@@ -469,6 +469,11 @@ int main(int argc, char **argv)
 	if (cgi)
 		log_set_level(LOG_ERR);
 	base.broken = settings_load(&base.settings, options.config) != 0;
+	if (!base.settings.conf) {
+		log_err("out of memory");
+		log_end();
+		return EX_OSERR;
+	}
 	log_set_level((enum log_level)base.settings.health.log_level);
 	status = run(&base, &options, &inherited, cgi, &signals);
 	base_close(&base);

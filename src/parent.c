@@ -2,7 +2,9 @@
 
 #include "parent.h"
 
+#include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -28,6 +30,18 @@ static int parent_open(pid_t parent)
 	return fd;
 }
 
+/* False: there is a signal.  Being stopped and continued, or traced, may
+ * interrupt poll(2): that is no reason never to watch the parent. */
+static bool parent_settled(struct pollfd *signals)
+{
+	int n;
+
+	do
+		n = poll(signals, 1, PARENT_SETTLED_MS);
+	while (n < 0 && errno == EINTR);
+	return n == 0;
+}
+
 int parent_wait(pid_t parent, const sigset_t *signals)
 {
 	struct pollfd fds[2] = {
@@ -38,7 +52,7 @@ int parent_wait(pid_t parent, const sigset_t *signals)
 
 	/* The descriptor only tells that there is a signal. */
 	if (fds[0].fd >= 0) {
-		if (parent && poll(fds, 1, PARENT_SETTLED_MS) == 0)
+		if (parent && parent_settled(fds))
 			fds[1].fd = parent_open(parent);
 		while (!fds[0].revents && !fds[1].revents)
 			poll(fds, 2, -1);

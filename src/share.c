@@ -100,9 +100,15 @@ static void share_fill(void *memory, const void *arg)
 	atomic_init(&header->began_us, clock_us());
 }
 
-static bool share_is_ours(const struct share_header *header,
-			  const struct share_options *options)
+_Static_assert(offsetof(struct share_header, last_token) <=
+		       SHARE_FILE_HEAD_BYTES,
+	       "what tells whose file it is");
+
+static bool share_is_ours(const void *head, const void *arg)
 {
+	const struct share_header *header = head;
+	const struct share_options *options = arg;
+
 	return header->magic == SHARE_MAGIC && header->layout == SHARE_LAYOUT &&
 	       header->n == options->n &&
 	       memcmp(header->identity, options->identity,
@@ -133,6 +139,7 @@ static int share_open_file(struct share *share, char *reason,
 	int opened;
 
 	share_name(name, sizeof(name), options->identity);
+	share->file.ours = share_is_ours;
 	if (share->header)
 		opened = share_file_reopen(&share->file, options->dir, name,
 					   fill, options, reason, reason_size);
@@ -141,16 +148,8 @@ static int share_open_file(struct share *share, char *reason,
 					 fill, options, reason, reason_size);
 	if (opened)
 		return -1;
-	/* Another file lies where the last one did: other threads look there.
-	 */
-	if (!share->header)
-		share->header = share->file.memory;
-	if (share_is_ours(share->header, options))
-		return 0;
-	snprintf(reason, reason_size,
-		 "%s: is not as this program made it; remove it",
-		 share->file.path);
-	return -1;
+	share->header = share->file.memory;
+	return 0;
 }
 
 /* ---- who is there ---- */

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,8 +170,12 @@ static int share_file_find(int dir_fd, const char *name)
 }
 
 /* What is wrong with what was found under the name; NULL: nothing. */
-static const char *share_file_wrong(const struct share_file *file)
+static const char *share_file_wrong(const struct share_file *file,
+				    const void *arg)
 {
+	static const char foreign[] =
+		"is not as this program made it; remove it";
+	_Alignas(max_align_t) char head[SHARE_FILE_HEAD_BYTES];
 	struct stat status;
 	const char *unsafe;
 
@@ -182,7 +187,11 @@ static const char *share_file_wrong(const struct share_file *file)
 	if (unsafe)
 		return unsafe;
 	if ((uintmax_t)status.st_size != file->size)
-		return "is not as this program made it; remove it";
+		return foreign;
+	if (file->ours &&
+	    (pread(file->fd, head, sizeof(head), 0) != sizeof(head) ||
+	     !file->ours(head, arg)))
+		return foreign;
 	return NULL;
 }
 
@@ -236,7 +245,7 @@ static int share_file_take(struct share_file *file, const char *dir,
 	close(dir_fd);
 	if (got)
 		return -1;
-	wrong = share_file_wrong(file);
+	wrong = share_file_wrong(file, arg);
 	if (!wrong)
 		return 0;
 	share_file_say(reason, reason_size, file->path, wrong);

@@ -19,11 +19,18 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What `ours` gets to see. */
+#define SHARE_FILE_HEAD_BYTES 64
+
 struct share_file {
 	int fd;
 	void *memory;
 	size_t size;
 	char path[PATH_MAX];
+	/* Set by the caller before opening: whether a file that begins so, and
+	 * is not mapped yet, is one of ours; arg as for fill().  NULL: it is,
+	 * when it has the size. */
+	bool (*ours)(const void *head, const void *arg);
 };
 
 /*

@@ -110,13 +110,18 @@ static int single_answer(struct single *single,
 
 	response->text = NULL;
 	response->http = 503;
-	if (!view)
+	if (!view) {
+		log_err("out of memory");
 		return -1;
+	}
 	answer_begin(single->service, request, &answer);
 	if (single_ask(single, &answer, view, &how) == 0)
 		answer_render(single->service, &answer, how, view, response);
 	free(view);
-	return response->text ? 0 : -1;
+	if (response->text)
+		return 0;
+	log_err("no answer could be made");
+	return -1;
 }
 
 /* After the answer is out: the reader need not wait for our end.  mod_cgid's

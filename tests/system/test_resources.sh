@@ -872,4 +872,29 @@ test_thousand_checks() {
 	stop frozen KILL
 }
 
+# Whichever allocation of the start finds no memory: an end in good order, and
+# words.
+test_no_memory_at_the_start() {
+	local n code
+
+	[ -z "$sanitized" ] || return 0
+	cc -shared -fPIC -O1 -o "$scratch/no_memory.so" \
+		"$HEALTH_SRCDIR/tests/fake/no_memory.c" || return
+	cp "$HEALTH" "$scratch/health.fcgi"
+	printf '[marker]\nkind = file\npath = %s\n' "$scratch/models" \
+		>"$scratch/small.conf"
+	for ((n = 1; n <= 60; n++)); do
+		LD_PRELOAD=$scratch/no_memory.so NO_MEMORY=$n \
+			timeout 20 "$scratch/health.fcgi" \
+			--config "$scratch/small.conf" --once \
+			>"$scratch/out" 2>"$scratch/err"
+		code=$?
+		assertContains "allocation $n: $(cat "$scratch/err")" \
+			' 0 1 71 78 ' " $code "
+		[ "$code" = 0 ] || assertTrue "allocation $n: says why" \
+			"[ -s '$scratch/err' ] || [ -s '$scratch/out' ]"
+		[ "$n" != 1 ] || assertEquals 'the very first' 71 "$code"
+	done
+}
+
 . "$SHUNIT2"

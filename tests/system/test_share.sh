@@ -455,4 +455,49 @@ logged_twice() {
 	[ "$(logged_times "$1")" = 2 ]
 }
 
+# spawned STATE_DIR: two processes on one socket, as spawn-fcgi starts them;
+# sets $connections, which they took to be started and to answer.
+spawned() {
+	local pids pid
+
+	start_backend
+	printf '%s\n' '[health]' "state_dir = $1" '[backend]' 'kind = http' \
+		"url = http://127.0.0.1:$backend/" 'max_age = 1h' \
+		>"$scratch/spawned.conf"
+	HEALTH_CONF=$scratch/spawned.conf spawn-fcgi -s "$scratch/spawned.sock" \
+		-F 2 -- "$HEALTH" >"$scratch/spawned" 2>>"$scratch/log/spawned"
+	pids=$(sed -n 's/.*PID: //p' "$scratch/spawned")
+	for pid in $pids; do
+		echo "$pid TERM spawned" >>"$scratch/processes"
+	done
+	assertEquals "processes: $pids" 2 "$(wc -w <<<"$pids")"
+	health_socket=$scratch/spawned.sock
+	wait_for probe_started
+	# Of so many at once, each process has some.
+	probe /health/ready -n 200
+	assertEquals "$1: all ready" "200 200" "$answers $s200"
+	connections=$(grep -c '^connection' "$scratch/log/backend")
+	for pid in $pids; do
+		lib_kill "$pid" TERM
+		sed -i "/^$pid /d" "$scratch/processes"
+	done
+	rm -f "$scratch/spawned.sock"
+	stop backend
+}
+
+probe_started() {
+	probe /health/started
+	[ "$status" = 200 ]
+}
+
+test_spawned_processes() {
+	command -v spawn-fcgi >/dev/null || startSkipping
+	isSkipping && return
+	spawned "$scratch/spawned-state"
+	assertEquals 'with state_dir: one asks for both' 1 "$connections"
+	# What the manual says of the other way.
+	spawned auto
+	assertEquals 'without: each asks' 2 "$connections"
+}
+
 . "$SHUNIT2"

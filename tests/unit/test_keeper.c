@@ -599,6 +599,32 @@ static void test_interval_startup(void)
 	world_end();
 }
 
+/* News of any kind make it plan again: the next try comes neither later nor
+ * sooner by that. */
+static void test_startup_news(void)
+{
+	static const int after_ms[] = { 500, 1000, 2000, 4000, 5000, 5000 };
+	size_t i, news;
+
+	world();
+	board_part(one.board);
+	one.world.share = NULL;
+	keeper_warm_up(&one.keeper);
+	for (i = 0; i < sizeof(after_ms) / sizeof(after_ms[0]); i++) {
+		finish(&one, RESULT_REFUSED);
+		for (news = 0; news < 9; news++) {
+			pass(&one, after_ms[i] / 10);
+			keeper_part(&one.keeper);
+			CHECK(!running(&one));
+		}
+		pass(&one, after_ms[i] - 9 * (after_ms[i] / 10) - 1);
+		CHECK(!running(&one));
+		pass(&one, 1);
+		CHECK(running(&one));
+	}
+	world_end();
+}
+
 /* Who tried what startup waits for has ended: somebody else does when he is
  * asked. */
 static void test_startup_left_alone(void)
@@ -733,6 +759,7 @@ int main(void)
 	test_interval();
 	test_interval_lost();
 	test_interval_startup();
+	test_startup_news();
 	test_startup_left_alone();
 	test_part();
 	test_join();

@@ -16,6 +16,7 @@ int parent_wait(pid_t parent, const sigset_t *signals);
 #include "parent.c"
 
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -31,11 +32,29 @@ static long long now_ms(void)
 	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
+static bool interrupted; /* poll(2), while the parent is given its time */
+
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
+static void interrupt(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval soon = { .it_value = { .tv_usec = 20000 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+}
+
 /* The program: exits with what it was told. */
 static pid_t program(bool watches)
 {
 	pid_t parent = getpid(), pid = fork();
 
+	if (pid == 0 && interrupted)
+		interrupt();
 	if (pid == 0)
 		_exit(parent_wait(watches ? parent : 0, &signals));
 	return pid;
@@ -107,6 +126,12 @@ static void test_orphaned(void)
 
 	CHECK_INT(orphaned_after(4 * PARENT_SETTLED_MS, true, 20000), 0);
 	CHECK(now_ms() - began_ms < 10000);
+	/* Nor does an interruption keep it from watching. */
+	began_ms = now_ms();
+	interrupted = true;
+	CHECK_INT(orphaned_after(4 * PARENT_SETTLED_MS, true, 20000), 0);
+	CHECK(now_ms() - began_ms < 10000);
+	interrupted = false;
 }
 
 int main(void)

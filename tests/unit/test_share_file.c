@@ -25,6 +25,7 @@ static void fill(void *memory, const void *arg)
 
 static int get(struct share_file *file, const char *where)
 {
+	file->ours = NULL;
 	reason[0] = '\0';
 	return share_file_open(file, where, "results", SIZE, fill, "x", reason,
 			       sizeof(reason));
@@ -154,6 +155,49 @@ static void test_file_of_others(void)
 	CHECK_INT(filled, 0);
 }
 
+static bool is_x(const void *head, const void *arg)
+{
+	const char *bytes = head;
+
+	return bytes[0] == *(const char *)arg &&
+	       bytes[SHARE_FILE_HEAD_BYTES - 1] == bytes[0];
+}
+
+/* A file of the right size that is not ours is not mapped, and does not take
+ * the place of one that is. */
+static void test_foreign(void)
+{
+	struct share_file file = { .ours = is_x };
+	char *memory;
+
+	begin("foreign");
+	CHECK_INT(mkdir(dir, 0700), 0);
+	put(path, SIZE, 0600);
+	CHECK_INT(share_file_open(&file, dir, "results", SIZE, fill, "x",
+				  reason, sizeof(reason)),
+		  -1);
+	CHECK(strstr(reason, "not as this program made it") != NULL);
+	CHECK(file.memory == NULL);
+	unlink(path);
+	CHECK_INT(share_file_open(&file, dir, "results", SIZE, fill, "x",
+				  reason, sizeof(reason)),
+		  0);
+	memory = file.memory;
+	unlink(path);
+	put(path, SIZE, 0600);
+	CHECK_INT(share_file_reopen(&file, dir, "results", fill, "x", reason,
+				    sizeof(reason)),
+		  -1);
+	CHECK(strstr(reason, "not as this program made it") != NULL);
+	CHECK(file.memory == memory && memory[0] == 'x' &&
+	      memory[SIZE - 1] == 'x');
+	unlink(path);
+	CHECK_INT(share_file_reopen(&file, dir, "results", fill, "x", reason,
+				    sizeof(reason)),
+		  0);
+	share_file_close(&file);
+}
+
 static void test_removed(void)
 {
 	struct share_file file;
@@ -265,6 +309,7 @@ int main(void)
 	test_made_once();
 	test_folder_of_others();
 	test_file_of_others();
+	test_foreign();
 	test_removed();
 	test_cut();
 	test_other_bus_errors();
