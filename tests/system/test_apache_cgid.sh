@@ -12,6 +12,8 @@ mount_forgets=yes
 mount_start() {
 	mv "$scratch/health.conf" "$scratch/bin/"
 	stock apache2 apache2
+	# mod_fcgid would take the program; Debian enables it when installed.
+	rm -f "$etc"/apache2/mods-enabled/fcgid.*
 	# Debian's ScriptSock is in this directory below APACHE_RUN_DIR.
 	mkdir "$scratch/socks"
 	cat >"$scratch/site.conf" <<-END
