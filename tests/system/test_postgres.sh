@@ -592,7 +592,9 @@ test_tls_is_wanted() {
 		"logged ', no encryption'"
 	assert_healthy required
 	assert_failed nobody auth 'no pg_hba.conf entry'
-	assert_failed chain tls "TLS: certificate is not trusted: CA unknown, or its intermediate not sent"
+	# From OpenSSL 3.2 on, the chain is gone when libpq lets us look.
+	assert_json '.checks.chain | "\(.code) \(.error | .[:31])"' \
+		'tls TLS: certificate is not trusted'
 	cat "$scratch/pg_hba.conf" >"$pg_dir/pg_hba.conf"
 	PGPASSWORD=$pg_password PGHOST=$pg_dir psql -X -q -p "$pg_port" -U app -d postgres \
 		-c 'select pg_reload_conf()' >/dev/null
