@@ -324,7 +324,7 @@ static size_t count_threads(void)
 /* A hundred looks at one dead mount, and looks elsewhere beside them. */
 static void test_dead_mount(void)
 {
-	int gate[2], i;
+	int gate[2], i, dead = 100;
 
 	begin();
 	CHECK(!pipe(gate));
@@ -335,23 +335,25 @@ static void test_dead_mount(void)
 	start_at("/alive", OFFLOAD_SHARED, 1, -1);
 	CHECK(turn(10000));
 	CHECK_INT(last_out, 2);
-	/* The second dead one takes two threads, the third as well. */
-	for (i = 0; i < 10; i++)
-		start_at("/sys/dead", OFFLOAD_SHARED, 0, gate[0]);
-	for (i = 0; i < 10; i++)
-		start_at("/dev/dead", OFFLOAD_SHARED, 0, gate[0]);
-	wait_running(OFFLOAD_FREE_THREADS + 2 * OFFLOAD_PER_MOUNT);
+	/* A second dead one takes two threads; where it is not mounted, it
+	 * cannot be told from what is alive. */
+	if (offload_mount("/sys") != offload_mount("/")) {
+		for (i = 0; i < 20; i++)
+			start_at("/sys/dead", OFFLOAD_SHARED, 0, gate[0]);
+		dead += 20;
+		wait_running(OFFLOAD_FREE_THREADS + OFFLOAD_PER_MOUNT);
+	}
 	start_at("/alive", OFFLOAD_SHARED, 2, -1);
 	CHECK(turn(10000));
 	CHECK_INT(last_out, 3);
 	CHECK(count_threads() <= OFFLOAD_THREADS);
 	/* It comes back: all are done, in few threads. */
 	called = 0;
-	for (i = 0; i < 120; i++)
+	for (i = 0; i < dead; i++)
 		open_gate(gate[1]);
-	while (called < 120 && turn(10000))
+	while (called < dead && turn(10000))
 		continue;
-	CHECK_INT(called, 120);
+	CHECK_INT(called, dead);
 	CHECK(count_threads() <= OFFLOAD_THREADS);
 	close(gate[0]);
 	close(gate[1]);
