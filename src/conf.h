@@ -126,7 +126,7 @@ struct conf_refusal {
 	const char *variable; /* its name */
 	const char *sentence; /* as a mistake's */
 };
-/* The first one about a section, NULL when there is none; borrowed until
+/* The first one about a section, or NULL; borrowed until
  * conf_destroy(). */
 const struct conf_refusal *conf_section_refusal(
 	const struct conf *conf, const struct conf_section *section);

@@ -65,7 +65,7 @@ static bool dialect_has_ca(const char *name)
 	return false;
 }
 
-/* Whether a parameter may say who is asked, how securely, or as whom. */
+/* Whether a parameter may choose the server, its security, or the user. */
 static bool dialect_matters(const char *name)
 {
 	static const char *const parts[] = {
@@ -118,7 +118,7 @@ static size_t dialect_quoted_len(const char *value)
 	return len;
 }
 
-/* How much of the text the pair takes up; 0: it is none. */
+/* The length of the pair in the text; 0: the text is not a pair. */
 static size_t dialect_take_words(const char *text, struct dialect_pair *pair,
 				 size_t *name_len)
 {
@@ -299,7 +299,7 @@ static bool dialect_pairs(struct dialect_reader *reader)
 
 /* ---- the scheme ---- */
 
-/* The length of the scheme in front of ":", 0: there is none.  Of
+/* The length of the scheme in front of ":"; 0: no scheme.  Of
  * "jdbc:postgresql://h" it is "jdbc:postgresql". */
 static size_t dialect_scheme_len(const char *text)
 {
