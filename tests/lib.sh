@@ -45,14 +45,32 @@ lib_sanitize() {
 
 # ---- processes
 
-# gone PID: it ended; a zombie that nobody reaps counts.
+# born PID: when it was started, in the kernel's ticks.  Numbers are used again
+# after some minutes of tests: a number and this name one process.
+born() {
+	local stat
+
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return
+	# shellcheck disable=SC2086
+	set -- ${stat##*) }
+	echo "${20}"
+}
+
+# gone PID [BORN]: it ended; a zombie that nobody reaps counts, and so does
+# another process that has its number now.
 gone() {
 	local stat
 
 	kill -0 "$1" 2>/dev/null || return 0
+	[ -z "${2:-}" ] || [ "$(born "$1")" = "$2" ] || return 0
 	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
 	stat=${stat##*) }
 	[ "${stat%% *}" = Z ]
+}
+
+# to_end PID SIGNAL NAME: ends with the test, by that signal.
+to_end() {
+	echo "$1 $2 $3 $(born "$1")" >>"$scratch/processes"
 }
 
 # descendants PID...: they and all their children, grandchildren and so on
@@ -85,7 +103,8 @@ wait_for() {
 	done
 }
 
-# lib_kill PID SIGNAL: ends a process, frozen or not, and what it leaves.
+# lib_kill PID SIGNAL [SECONDS]: ends a process, frozen or not, and what it
+# leaves.
 lib_kill() {
 	local family pid
 
@@ -103,7 +122,7 @@ lib_kill() {
 # ---- the parent: runs the file as a child and cleans up
 
 lib_supervise() {
-	local child='' status signal name pid
+	local child='' status signal name pid born
 
 	scratch=$(mktemp -d "${TMPDIR:-/tmp}/health-test.XXXXXX") || exit 99
 	# Servers started by root work under other users.
@@ -144,8 +163,8 @@ lib_supervise() {
 
 	# Last started, first ended.
 	tac "$scratch/processes" >"$scratch/ending"
-	while read -r pid signal name; do
-		gone "$pid" || lib_kill "$pid" "$signal" 5
+	while read -r pid signal name born; do
+		gone "$pid" "${born:-none}" || lib_kill "$pid" "$signal" 5
 	done <"$scratch/ending"
 
 	if grep -rqsE "$lib_sanitizer" "$scratch/log" "$scratch/sanitizer"; then
@@ -257,7 +276,7 @@ listening() {
 	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
-declare -A lib_pids lib_signals
+declare -A lib_pids lib_born lib_signals
 
 # start NAME SIGNAL COMMAND...: in the background; its output goes to
 # log/NAME.  SIGNAL is what ends it in good order.
@@ -267,8 +286,9 @@ start() {
 	shift 2
 	"$@" >>"$scratch/log/$name" 2>&1 </dev/null &
 	lib_pids[$name]=$!
+	lib_born[$name]=$(born "$!")
 	lib_signals[$name]=$signal
-	echo "$! $signal $name" >>"$scratch/processes"
+	to_end "$!" "$signal" "$name"
 }
 
 pid_of() {
@@ -276,7 +296,8 @@ pid_of() {
 }
 
 running() {
-	[ -n "${lib_pids[$1]:-}" ] && ! gone "${lib_pids[$1]}"
+	[ -n "${lib_pids[$1]:-}" ] &&
+		! gone "${lib_pids[$1]}" "${lib_born[$1]:-none}"
 }
 
 # stop NAME [SIGNAL]: ends it and waits; $ended is its exit status.
@@ -285,7 +306,7 @@ stop() {
 
 	# Without bash's own remark on a killed job.
 	{
-		lib_kill "$pid" "${2:-${lib_signals[$1]}}"
+		! running "$1" || lib_kill "$pid" "${2:-${lib_signals[$1]}}"
 		wait "$pid"
 		ended=$?
 	} 2>/dev/null

@@ -59,12 +59,12 @@ mkdir "$scratch/log" "$scratch/bin"
 : >"$scratch/processes"
 export HEALTH_SCRATCH=$scratch
 bench_clean() {
-	local status=$? pid signal
+	local status=$? pid signal born
 
 	trap - EXIT
 	tac "$scratch/processes" >"$scratch/ending"
-	while read -r pid signal _; do
-		gone "$pid" || lib_kill "$pid" "$signal" 5
+	while read -r pid signal _ born; do
+		gone "$pid" "${born:-none}" || lib_kill "$pid" "$signal" 5
 	done <"$scratch/ending"
 	if [ "$status" != 0 ] && compgen -G "$scratch/log/*" >/dev/null; then
 		tail -n 20 "$scratch"/log/* >&2

@@ -43,7 +43,8 @@ make_application() {
 		$python '$scratch/application.py' $app_port "\$1" \
 			>>'$scratch/log/application' 2>&1 &
 		echo \$! >'$scratch/application.pid'
-		echo "\$! KILL application" >>'$scratch/processes'
+		born=\$(cut -d ' ' -f 22 "/proc/\$!/stat")
+		echo "\$! KILL application \$born" >>'$scratch/processes'
 	END
 }
 

@@ -14,8 +14,7 @@ nginx_daemon() {
 	"$(command -v nginx)" -c "$scratch/nginx.conf" \
 		-e "$scratch/log/nginx-errors" >>"$scratch/log/nginx" 2>&1 &&
 		wait_for [ -s "$scratch/nginx.pid" ] &&
-		echo "$(cat "$scratch/nginx.pid") QUIT nginx" \
-			>>"$scratch/processes"
+		to_end "$(cat "$scratch/nginx.pid")" QUIT nginx
 }
 
 test_nginx() {
@@ -46,7 +45,7 @@ test_nginx() {
 	assertTrue 'a new one' "wait_for [ -s '$scratch/nginx.pid.oldbin' ]"
 	wait_for [ -s "$scratch/nginx.pid" ]
 	new=$(cat "$scratch/nginx.pid")
-	echo "$new QUIT nginx" >>"$scratch/processes"
+	to_end "$new" QUIT nginx
 	pass_ms 500
 	kill -QUIT "$old"
 	assertTrue 'the old one ends' "wait_for gone $old"

@@ -175,7 +175,7 @@ test_orphans() {
 		of_spawn=$(spawn-fcgi -s "$scratch/spawned.sock" -M 0666 -- \
 			"$health_program" --config "$scratch/health.conf" \
 			2>>"$scratch/log/spawned" | grep -oE '[0-9]+$')
-		echo "$of_spawn TERM spawned" >>"$scratch/processes"
+		to_end "$of_spawn" TERM spawned
 	fi
 	assertTrue "lighttpd's, Apache's" "[ -n '$of_lighttpd' -a -n '$of_apache' ]"
 	# Who is gone sooner had only started it.

@@ -468,7 +468,7 @@ spawned() {
 		-F 2 -- "$HEALTH" >"$scratch/spawned" 2>>"$scratch/log/spawned"
 	pids=$(sed -n 's/.*PID: //p' "$scratch/spawned")
 	for pid in $pids; do
-		echo "$pid TERM spawned" >>"$scratch/processes"
+		to_end "$pid" TERM spawned
 	done
 	assertEquals "processes: $pids" 2 "$(wc -w <<<"$pids")"
 	health_socket=$scratch/spawned.sock
