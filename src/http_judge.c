@@ -11,6 +11,13 @@
 
 #define HTTP_NAME_BYTES 256 /* of one member in a JSON path */
 
+/* cJSON takes 80 bytes for a value, and all of them within one call: 4 MB and
+ * 10 ms at most. */
+#define HTTP_JSON_VALUES 50000
+#define HTTP_JSON_BYTES (4 * 1024 * 1024)
+/* Of an array or object in its own words; `equals` holds no more than 1024. */
+#define HTTP_JSON_TEXT_BYTES 2048
+
 /* ---- status ---- */
 
 static bool http_judge_parse_status(const char **at, int *status)
@@ -121,6 +128,17 @@ static const cJSON *http_judge_find(const cJSON *value, const char *path)
 	return cJSON_IsNull(value) ? NULL : value;
 }
 
+/* An array or object; a long one is cut off, and ends like no JSON does. */
+static char *http_judge_print(const cJSON *value)
+{
+	char *text = calloc(1, HTTP_JSON_TEXT_BYTES);
+
+	if (text && !cJSON_PrintPreallocated((cJSON *)value, text,
+					     HTTP_JSON_TEXT_BYTES - 4, 0))
+		memcpy(text + strlen(text), "...", 4);
+	return text;
+}
+
 /* A string as it is, a number as it stands in the body, anything else as JSON
  * writes it; for free(). */
 static char *http_judge_text(const cJSON *json, const cJSON *value,
@@ -131,7 +149,7 @@ static char *http_judge_text(const cJSON *json, const cJSON *value,
 	if (cJSON_IsString(value))
 		return strdup(value->valuestring);
 	if (!cJSON_IsNumber(value))
-		return cJSON_PrintUnformatted(value);
+		return http_judge_print(value);
 	body = http_number_text(json, value, body, &len);
 	return strndup(body, len);
 }
@@ -180,6 +198,23 @@ static char *http_judge_without_nul(const struct http_answer *answer)
 	return body;
 }
 
+/* Each value but the first stands behind a comma, or begins an array or
+ * object. */
+static bool http_judge_has_many(const char *body)
+{
+	size_t n = 1;
+
+	while (*body && n <= HTTP_JSON_VALUES) {
+		if (*body == '"') {
+			body = http_number_skip_string(body);
+		} else {
+			n += *body == ',' || *body == '[' || *body == '{';
+			body++;
+		}
+	}
+	return n > HTTP_JSON_VALUES;
+}
+
 /* The one value that the body is; NULL: it is not JSON (RFC 8259 section 2),
  * which allows nothing but white space behind it. */
 static cJSON *http_judge_parse(const char *body)
@@ -214,6 +249,18 @@ static enum result_code http_judge_in(const struct http_expected *expected,
 				found);
 }
 
+/* Why this is not parsed, or NULL. */
+static const char *http_judge_too_much(const struct http_answer *answer)
+{
+	if (answer->cut)
+		return "answer is longer than max_body";
+	if (answer->len > HTTP_JSON_BYTES)
+		return "the answer's JSON is longer than 4M";
+	if (http_judge_has_many(answer->body))
+		return "the answer's JSON has more than 50000 values";
+	return NULL;
+}
+
 static enum result_code http_judge_json(const struct http_expected *expected,
 					const struct http_answer *answer,
 					const char **words, char **found)
@@ -222,10 +269,10 @@ static enum result_code http_judge_json(const struct http_expected *expected,
 	char *body;
 	cJSON *json;
 
-	if (answer->cut) {
-		*words = "answer is longer than max_body";
+	*words = http_judge_too_much(answer);
+	if (*words)
 		return RESULT_MISMATCH;
-	}
+	*words = "";
 	body = http_judge_without_nul(answer);
 	if (!body) {
 		*words = "out of memory";

@@ -24,8 +24,7 @@ static bool http_number_count(const cJSON *value, const cJSON *number,
 	return false;
 }
 
-/* Behind a string that begins here. */
-static const char *http_number_skip_string(const char *at)
+const char *http_number_skip_string(const char *at)
 {
 	for (at++; *at && *at != '"'; at++)
 		if (*at == '\\' && at[1])

@@ -19,6 +19,9 @@
 const char *http_number_text(const cJSON *json, const cJSON *number,
 			     const char *body, size_t *len);
 
+/* Behind the string of a JSON text that begins here. */
+const char *http_number_skip_string(const char *at);
+
 /* Whether both are the same number, however written: 100.0, 1e2.  false also
  * when one is not a number or its exponent has more than 6 digits. */
 bool http_number_equal(const char *one, size_t one_len, const char *two,

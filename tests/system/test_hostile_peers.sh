@@ -159,4 +159,28 @@ test_no_finite_field_groups() {
 	done < <(tls_kinds)
 }
 
+# memory_kb NAME: a line of /proc/PID/status
+memory_kb() {
+	awk -v name="$1:" '$1 == name { print $2 }' \
+		"/proc/$(pid_of health)/status"
+}
+
+# A parser takes as much for each value as 80 bytes of text.
+test_values_of_json() {
+	local before
+
+	start_peer values <<-END
+		request
+		send HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n[[]
+		flood $(printf ',[]%.0s' {1..300})
+	END
+	serve_hostile http "url = http://127.0.0.1:$peer_port/" 'json = a' \
+		'max_body = 16M'
+	before=$(memory_kb VmRSS)
+	assert_held mismatch "the answer's JSON has more than 50000 values"
+	assertTrue "grown by $(($(memory_kb VmHWM) - before)) kB" \
+		"[ $(($(memory_kb VmHWM) - before)) -lt 32768 ]"
+	stop values
+}
+
 . "$SHUNIT2"

@@ -787,6 +787,91 @@ static void test_json_numbers(void)
 	CHECK_STR(conn.words, "no such value in the answer");
 }
 
+/* What these bytes, again and again, make of an answer. */
+static enum result_code judge_many(const char *head, const char *piece,
+				   size_t n, const char *tail,
+				   const char **words)
+{
+	struct http_expected expected = { .json = "a" };
+	struct http_answer answer = { .status = 200 };
+	size_t len = strlen(piece), at = strlen(head);
+	char *body = malloc(at + n * len + strlen(tail) + 1), *found;
+	enum result_code code;
+
+	CHECK(body != NULL);
+	memcpy(body, head, at);
+	for (; n; n--, at += len)
+		memcpy(body + at, piece, len);
+	memcpy(body + at, tail, strlen(tail) + 1);
+	answer.body = body;
+	answer.len = at + strlen(tail);
+	code = http_judge_body(&expected, &answer, words, &found);
+	free(found);
+	free(body);
+	return code;
+}
+
+/* cJSON would take hundreds of megabytes for these. */
+static void test_json_many(void)
+{
+	static const char many[] =
+		"the answer's JSON has more than 50000 values";
+	const char *words;
+
+	/* The object and 49,999 members */
+	CHECK_INT(judge_many("{", "\"b\":1,", 49998, "\"a\":1}", &words),
+		  RESULT_OK);
+	CHECK_INT(judge_many("{", "\"b\":1,", 49999, "\"a\":1}", &words),
+		  RESULT_MISMATCH);
+	CHECK_STR(words, many);
+	/* two arrays in each turn */
+	CHECK_INT(judge_many("{\"a\":[", "[[]],", 24998, "2]}", &words),
+		  RESULT_MISMATCH);
+	CHECK_STR(words, many);
+	CHECK_INT(judge_many("{\"a\":[", "[[]],", 16000, "2]}", &words),
+		  RESULT_OK);
+	CHECK_INT(judge_many("", "[", 60000, "", &words), RESULT_MISMATCH);
+	CHECK_STR(words, many);
+	CHECK_INT(judge_many("", "{\"a\":", 60000, "", &words),
+		  RESULT_MISMATCH);
+	CHECK_STR(words, many);
+	/* What stands in strings is no value, also behind a quote in one. */
+	CHECK_INT(judge_many("{\"a\":\"\\\"", ",[{", 30000, "\\\\\"}", &words),
+		  RESULT_OK);
+	CHECK_INT(judge_many("{\"a\":\"", "a", 4 * 1024 * 1024 - 8, "\"}",
+			     &words),
+		  RESULT_OK);
+	CHECK_INT(judge_many("{\"a\":\"", "a", 4 * 1024 * 1024 - 7, "\"}",
+			     &words),
+		  RESULT_MISMATCH);
+	CHECK_STR(words, "the answer's JSON is longer than 4M");
+}
+
+/* An array or object that is compared, however long. */
+static void test_json_array(void)
+{
+	struct http_expected expected = { .json = "a", .equals = "[1,2]" };
+	char body[6 * 1024] = "{\"a\":[1,2]}";
+	struct http_answer answer = { .body = body, .len = strlen(body) };
+	const char *words;
+	char *found = NULL;
+	size_t i;
+
+	CHECK_INT(http_judge_body(&expected, &answer, &words, &found),
+		  RESULT_OK);
+	for (i = 6; i < sizeof(body) - 4; i += 2)
+		memcpy(body + i, "1,", 2);
+	strcpy(body + i, "1]}");
+	answer.len = strlen(body);
+	CHECK_INT(http_judge_body(&expected, &answer, &words, &found),
+		  RESULT_MISMATCH);
+	CHECK_STR(words, "another value in the answer");
+	CHECK(found && strlen(found) < 2048);
+	CHECK(found && strncmp(found, "[1,1,1", 6) == 0);
+	CHECK(found && strcmp(found + strlen(found) - 3, "...") == 0);
+	free(found);
+}
+
 /* A NUL as it is, in a string or behind the value: JSON has none. */
 static void test_json_raw_nul(void)
 {
@@ -1802,6 +1887,8 @@ int main(void)
 	test_json();
 	test_json_numbers();
 	test_json_raw_nul();
+	test_json_many();
+	test_json_array();
 	test_request();
 	test_warm();
 	test_unkept();
