@@ -345,6 +345,15 @@ static void http_ask_too_long(struct http_ask *ask)
 		    "header of the answer is too long");
 }
 
+/* At a line of 16 kB libcurl ends as if the connection had broken: only its
+ * words tell. */
+static bool http_ask_is_long_tunnel(const struct http_ask *ask, CURLcode code)
+{
+	if (code == CURLE_RECV_ERROR)
+		return strstr(ask->error, "CONNECT response too large");
+	return code == CURLE_WRITE_ERROR && ask->intake.tunnel;
+}
+
 /* A write callback of ours ended the transfer. */
 static void http_ask_stopped(struct http_ask *ask)
 {
@@ -390,14 +399,17 @@ static void http_ask_on_done(void *arg, CURLcode code)
 	if (code == CURLE_OK) {
 		http_intake_end(&ask->intake);
 		http_ask_judge(ask);
+	} else if (tunnel && tunnel / 100 != 2) {
+		conn_failed(ask->conn,
+			    tunnel == 407 ? RESULT_AUTH : RESULT_CONNECT,
+			    "proxy: HTTP %ld", tunnel);
+	} else if (http_ask_is_long_tunnel(ask, code)) {
+		conn_failed(ask->conn, RESULT_PROTOCOL,
+			    "proxy: header of the answer is too long");
 	} else if (code == CURLE_WRITE_ERROR) {
 		http_ask_stopped(ask);
 	} else if (http_ask_is_long_line(ask, code)) {
 		http_ask_too_long(ask);
-	} else if (tunnel >= 300) {
-		conn_failed(ask->conn,
-			    tunnel == 407 ? RESULT_AUTH : RESULT_CONNECT,
-			    "proxy: HTTP %ld", tunnel);
 	} else {
 		http_ask_failed(ask, code);
 	}

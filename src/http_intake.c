@@ -7,6 +7,8 @@
 #include <strings.h>
 
 #define HTTP_HEADER_MAX_BYTES 65536
+/* libcurl reads these byte by byte, and ends at a line of this length. */
+#define HTTP_TUNNEL_MAX_BYTES 16384
 
 static int http_intake_keep(struct http_intake *intake, const char *data,
 			    size_t len)
@@ -123,6 +125,26 @@ static bool http_intake_codings(struct http_intake *intake, const char *line,
 	return true;
 }
 
+/* Whether the header is that of a proxy's answer to CONNECT: libcurl has sent
+ * no question yet. */
+static bool http_intake_is_tunnel(const struct http_intake *intake)
+{
+	curl_off_t asked = 0;
+
+	curl_easy_getinfo(intake->easy, CURLINFO_PRETRANSFER_TIME_T, &asked);
+	return !asked;
+}
+
+/* Behind a 407, libcurl would read a body without end, byte by byte; there is
+ * no other password to try. */
+static bool http_intake_is_refused(const struct http_intake *intake)
+{
+	long status = 0;
+
+	curl_easy_getinfo(intake->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+	return status >= 300;
+}
+
 /*
  * CURLOPT_HEADERFUNCTION, called for each line.  libcurl 7.88 keeps every line
  * of an endless header in memory (CVE-2023-38039), and it takes a header that
@@ -135,11 +157,16 @@ static size_t http_intake_on_header(char *data, size_t one, size_t n, void *arg)
 	struct http_intake *intake = arg;
 
 	(void)one;
-	intake->heard = true;
+	intake->tunnel = http_intake_is_tunnel(intake);
 	intake->header_len += n;
-	intake->long_header = intake->header_len > HTTP_HEADER_MAX_BYTES;
+	intake->long_header = intake->header_len >
+			      (intake->tunnel ? HTTP_TUNNEL_MAX_BYTES
+					      : HTTP_HEADER_MAX_BYTES);
 	if (intake->long_header)
 		return 0;
+	if (intake->tunnel)
+		return http_intake_is_refused(intake) ? 0 : n;
+	intake->heard = true;
 	if (n >= 5 && memcmp(data, "HTTP/", 5) == 0) {
 		intake->whole_header = false;
 		intake->codings = 0;
@@ -159,14 +186,13 @@ int http_intake_attach(struct http_intake *intake, CURL *easy)
 {
 	int bad = 0;
 
+	intake->easy = easy;
 	bad |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION,
 				http_intake_on_body);
 	bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, intake);
 	bad |= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION,
 				http_intake_on_header);
 	bad |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, intake);
-	/* The header of a proxy's tunnel is not that of the answer. */
-	bad |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	bad |= curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
 	return bad ? -1 : 0;
 }
@@ -190,7 +216,8 @@ char *http_intake_take(struct http_intake *intake)
 void http_intake_begin(struct http_intake *intake, size_t max_body)
 {
 	free(http_intake_take(intake));
-	*intake = (struct http_intake){ .max_body = max_body,
+	*intake = (struct http_intake){ .easy = intake->easy,
+					.max_body = max_body,
 					.on_more = intake->on_more,
 					.arg = intake->arg };
 }

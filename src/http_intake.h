@@ -22,8 +22,10 @@ struct http_intake {
 						    `from`; inside libcurl */
 	void *arg;
 
+	CURL *easy; /* borrowed */
 	size_t max_body;
-	bool heard;	   /* something was read */
+	bool tunnel;	   /* the last line was a proxy's, about a tunnel */
+	bool heard;	   /* something was read, other than such lines */
 	bool whole_header; /* up to the empty line behind it */
 	bool long_header;  /* longer than any answer needs */
 	bool no_memory;

@@ -31,7 +31,7 @@ start_scram() {
 	wait_for listening "$port"
 }
 
-# serve_hostile KIND LINE...: a check called hostile, and a good one
+# serve_hostile KIND LINE...: a check called hostile, and a good one; $timeout
 serve_hostile() {
 	local kind=$1
 
@@ -40,7 +40,7 @@ serve_hostile() {
 		[hostile]
 		kind = $kind
 		$(printf '%s\n' "$@")
-		timeout = 600ms
+		timeout = ${timeout:-600ms}
 		max_age = 0s
 		[redis]
 		kind = redis
@@ -181,6 +181,38 @@ test_values_of_json() {
 	assertTrue "grown by $(($(memory_kb VmHWM) - before)) kB" \
 		"[ $(($(memory_kb VmHWM) - before)) -lt 32768 ]"
 	stop values
+}
+
+# Its answers to CONNECT are read by libcurl byte by byte, in one loop.
+test_proxies() {
+	local code words scheme answer more flood lines before timeout=5s
+
+	flood=$(printf '0123456789abcde%.0s' {1..64})
+	lines=$(printf 'X: y\\r\\n%.0s' {1..128})
+	while IFS='|' read -r code words scheme answer more; do
+		start_peer proxy <<-END
+			request
+			send $answer
+			flood $more
+		END
+		serve_hostile http "url = $scheme://127.0.0.1:1/" \
+			"proxy = http://127.0.0.1:$peer_port"
+		before=$(busy_ms)
+		assert_held "$code" "$words"
+		assertTrue "$answer: busy for $(($(busy_ms) - before)) ms" \
+			"[ $(($(busy_ms) - before)) -lt 500 ]"
+		stop proxy
+	done <<-END
+		auth|proxy: HTTP 407|https|HTTP/1.1 407 No\r\nContent-Length: 9999999999\r\n\r\n|$flood
+		auth|proxy: HTTP 407|https|HTTP/1.1 407 No\r\nTransfer-Encoding: chunked\r\n\r\n|3c0\r\n$flood\r\n
+		protocol|proxy: header of the answer is too long|https|HTTP/1.1 200 OK\r\n|$lines
+		protocol|proxy: header of the answer is too long|https|HTTP/1.1 200 OK\r\nX: |$flood
+		protocol|proxy: header of the answer is too long|https||$flood
+		connect|proxy: HTTP 100|https||HTTP/1.1 100 Continue\r\n\r\n
+		auth|HTTP 407|http|HTTP/1.1 407 No\r\nContent-Length: 9999999999\r\n\r\n|$flood
+		protocol|header of the answer is too long|http||HTTP/1.1 100 Continue\r\n\r\n
+		tls|TLS: peer does not speak TLS|https|HTTP/1.1 200 OK\r\n\r\n|$flood
+	END
 }
 
 . "$SHUNIT2"
