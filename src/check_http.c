@@ -50,7 +50,7 @@ static const struct conf_key http_keys[] = {
 	  "request method" },
 	{ "status", CONF_STR, FIELD(status), "200", "3", "120", 0,
 	  "expected status codes: a list of codes and ranges, 200-399,404" },
-	{ "header", CONF_LIST, FIELD(headers), "", "0", "4096", CONF_SECRET,
+	{ "header", CONF_LIST, FIELD(headers), "", "0", "4096", CONF_SECRET | CONF_MIXED,
 	  "a request header line, `Name: value`; may be repeated" },
 	{ "user", CONF_STR, FIELD(user), "", "0", "256", 0,
 	  "user name for basic authentication" },

@@ -27,7 +27,7 @@ static const struct conf_key servicebus_keys[] = {
 	  "how the key is shown: by a signed token, or as a password" },
 	{ "ca_file", CONF_STR, SERVICEBUS_FIELD(ca_file), "", NULL, NULL, CONF_PATH,
 	  "PEM file of the CAs to trust, instead of the system's" },
-	{ "connection_string", CONF_STR, SERVICEBUS_FIELD(connection_string), "", NULL, "4096", CONF_SECRET,
+	{ "connection_string", CONF_STR, SERVICEBUS_FIELD(connection_string), "", NULL, "4096", CONF_SECRET | CONF_MIXED,
 	  "Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=..." },
 	{ "key", CONF_STR, SERVICEBUS_FIELD(key), "", NULL, "256", CONF_SECRET,
 	  "shared access key, where there is no connection_string" },

@@ -50,6 +50,7 @@ enum conf_type {
 #define CONF_REQUIRED 4u /* leaving it out or empty is a mistake */
 #define CONF_WORDS 8u	 /* a list: cut at blanks and commas */
 #define CONF_PATH 16u	 /* counts from the folder of the configuration file */
+#define CONF_MIXED 32u	 /* never shown; its kind masks what is secret in it */
 
 struct conf_list {
 	char **items; /* n strings */

@@ -113,6 +113,8 @@ static void conf_keep_secret(struct conf *conf, const struct conf_key *key,
 {
 	int bad = 0;
 
+	if (key->flags & CONF_MIXED)
+		return;
 	if (key->flags & CONF_SECRET)
 		bad = text_secret(text);
 	else if (key->flags & CONF_URL)

@@ -2,66 +2,18 @@
 
 #include "text.h"
 
+#include "text_view.h"
+
 #include <ctype.h>
-#include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define TEXT_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-#define TEXT_SECRET_MIN 4
-/* So many bytes from the beginning of a longer secret are no accident. */
-#define TEXT_PART_MIN 16
-/* Nor are so many characters of its base64. */
-#define TEXT_BASE64_MIN 8
 /* What is not called a secret is none when it is shorter. */
 #define TEXT_TOKEN_MIN 8
-/* More than is shown of any text: what a cut would halve is still whole when
- * it is masked. */
-#define TEXT_RAW_BYTES 4096
-
-/* ---- UTF-8 ---- */
-
-/*
- * Decodes one character (RFC 3629) from len > 0 bytes; returns how many bytes
- * it has, or 0 when they are no valid character: overlong, a surrogate, above
- * U+10FFFF or broken off.
- */
-static size_t text_decode(const unsigned char *from, size_t len,
-			  uint32_t *character)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t need, i;
-
-	if (from[0] < 0x80) {
-		*character = from[0];
-		return 1;
-	}
-	need = from[0] >= 0xf0 ? 4 : from[0] >= 0xe0 ? 3 : 2;
-	if (from[0] < 0xc2 || from[0] > 0xf4 || len < need)
-		return 0;
-	*character = from[0] & (0x7fu >> need);
-	for (i = 1; i < need; i++) {
-		if ((from[i] & 0xc0) != 0x80)
-			return 0;
-		*character = *character << 6 | (from[i] & 0x3fu);
-	}
-	if (*character < least[need] || *character > 0x10ffff ||
-	    (*character >= 0xd800 && *character <= 0xdfff))
-		return 0;
-	return need;
-}
-
-static bool text_blank(uint32_t c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r') || c == 0x85 || c == 0xa0 ||
-	       c == 0x2028 || c == 0x2029;
-}
 
 /* Characters that reorder the text around them when shown (UAX 9). */
 static bool text_reorders(uint32_t c)
@@ -140,92 +92,7 @@ void text_clean(char *to, size_t size, const char *from, size_t len)
 	to[out.len] = '\0';
 }
 
-/* ---- remembering secrets ---- */
-
-struct text_entry {
-	struct text_entry *next;
-	bool base64; /* of the secret; the characters at its ends are shared */
-	char secret[];
-};
-
-/* By their first byte, since every byte of a text may begin one. */
-static struct text_entry *_Atomic text_entries[UCHAR_MAX + 1];
-
-/* Of those that add to the lists; nothing is taken out while they are read. */
-static pthread_mutex_t text_adding = PTHREAD_MUTEX_INITIALIZER;
-
-static int text_remember(const char *secret, bool base64)
-{
-	struct text_entry *_Atomic *list =
-		&text_entries[(unsigned char)*secret];
-	struct text_entry *entry;
-	size_t size = strlen(secret) + 1;
-
-	for (entry = *list; entry; entry = entry->next)
-		if (strcmp(entry->secret, secret) == 0)
-			return 0;
-	entry = malloc(sizeof(*entry) + size);
-	if (!entry)
-		return -1;
-	entry->base64 = base64;
-	memcpy(entry->secret, secret, size);
-	entry->next = *list;
-	*list = entry;
-	return 0;
-}
-
-static const char text_base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "abcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/* The bits from..from+5 of a text, counted from the highest of its first
- * byte. */
-static unsigned text_six_bits(const char *text, size_t from)
-{
-	const unsigned char *at = (const unsigned char *)text + from / 8;
-	unsigned two = (unsigned)at[0] << 8 | (from % 8 > 2 ? at[1] : 0);
-
-	return two >> (10 - from % 8) & 63;
-}
-
-/*
- * Remembers the part of the secret's base64 (RFC 4648) that is the same
- * whatever stands around it, as in "user:secret" of basic authentication,
- * when the first character that is all its own begins at bit `from`.
- */
-static int text_remember_base64(const char *secret, size_t from)
-{
-	size_t len = (strlen(secret) * 8 - from) / 6, i;
-	char *encoded;
-	int bad;
-
-	if (len < TEXT_BASE64_MIN)
-		return 0;
-	encoded = malloc(len + 1);
-	if (!encoded)
-		return -1;
-	for (i = 0; i < len; i++)
-		encoded[i] = text_base64[text_six_bits(secret, from + 6 * i)];
-	encoded[len] = '\0';
-	bad = text_remember(encoded, true);
-	explicit_bzero(encoded, len);
-	free(encoded);
-	return bad;
-}
-
-int text_secret(const char *secret)
-{
-	size_t from;
-	int bad;
-
-	if (strlen(secret) < TEXT_SECRET_MIN)
-		return 0;
-	pthread_mutex_lock(&text_adding);
-	bad = text_remember(secret, false);
-	for (from = 0; from < 6 && !bad; from += 2)
-		bad = text_remember_base64(secret, from);
-	pthread_mutex_unlock(&text_adding);
-	return bad;
-}
+/* ---- showing ---- */
 
 bool text_looks_secret(const char *text, size_t len)
 {
@@ -239,157 +106,6 @@ bool text_looks_secret(const char *text, size_t len)
 		figure = figure || isdigit((unsigned char)text[i]);
 	}
 	return letter && figure;
-}
-
-void text_forget_secrets(void)
-{
-	struct text_entry *entry;
-	size_t i;
-
-	for (i = 0; i <= UCHAR_MAX; i++) {
-		while ((entry = text_entries[i])) {
-			text_entries[i] = entry->next;
-			explicit_bzero(entry->secret, strlen(entry->secret));
-			free(entry);
-		}
-	}
-}
-
-/* ---- hiding them ---- */
-
-/* So many hexadecimal digits; -1 when they are not there. */
-static long text_hex(const char *at, size_t digits)
-{
-	char copy[sizeof("0000")];
-
-	if (strspn(at, "0123456789abcdefABCDEF") < digits)
-		return -1;
-	memcpy(copy, at, digits);
-	copy[digits] = '\0';
-	return strtol(copy, NULL, 16);
-}
-
-/*
- * How many bytes at `at` are another way to write one byte, which goes to *c:
- * in a URL (RFC 3986; "+" for a blank as in forms) or in a quoted string, as
- * of JSON.  0: they are not.
- */
-static size_t text_escape(const char *at, char *c)
-{
-	long code;
-
-	if (*at == '+') {
-		*c = ' ';
-		return 1;
-	}
-	if (*at == '%' && (code = text_hex(at + 1, 2)) > 0) {
-		*c = (char)code;
-		return 3;
-	}
-	if (*at != '\\')
-		return 0;
-	if (at[1] == 'u' && (code = text_hex(at + 2, 4)) > 0 && code < 0x80) {
-		*c = (char)code;
-		return 6;
-	}
-	*c = at[1];
-	return at[1] ? 2 : 0;
-}
-
-/* Base64 for URLs has two other characters. */
-static bool text_same(const struct text_entry *entry, char c, char wanted)
-{
-	return c == wanted || (entry->base64 && ((c == '-' && wanted == '+') ||
-						 (c == '_' && wanted == '/')));
-}
-
-/*
- * The end of the secret that is spelled at `at`, of which `done` bytes have
- * been seen; NULL: there is none.  A large part of a secret is one, too, and
- * so is its beginning at the end of a text that was perhaps cut.
- */
-static const char *text_spelled(const struct text_entry *entry, size_t done,
-				const char *at)
-{
-	const char *secret = entry->secret, *end;
-	size_t step;
-	char c = '\0';
-
-	for (; secret[done]; done++) {
-		step = text_escape(at, &c);
-		if (step && c != secret[done])
-			step = 0;
-		if (text_same(entry, *at, secret[done])) {
-			/* "%" may stand for itself, or begin "%25" */
-			end = step ? text_spelled(entry, done + 1, at + step)
-				   : NULL;
-			if (end)
-				return end;
-			step = 1;
-		}
-		if (!step)
-			break;
-		at += step;
-	}
-	if (secret[done] && done < TEXT_PART_MIN &&
-	    (*at || done < TEXT_SECRET_MIN))
-		return NULL;
-	return at;
-}
-
-static bool text_is_base64(char c)
-{
-	return c && (strchr(text_base64, c) || c == '-' || c == '_');
-}
-
-/* Hides what begins at `at` from `first` on; returns up to where. */
-static char *text_hide(const struct text_entry *entry, char *first, char *at,
-		       char *hide_to)
-{
-	const char *end;
-
-	for (; entry; entry = entry->next) {
-		end = text_spelled(entry, 0, at);
-		if (!end)
-			continue;
-		/* The characters before and behind hold a part of the secret's
-		 * first and last byte. */
-		if (entry->base64 && at > first && text_is_base64(at[-1]))
-			at[-1] = '*';
-		if (entry->base64 && text_is_base64(*end))
-			end++;
-		if (end > hide_to)
-			hide_to = at + (end - at);
-	}
-	return hide_to;
-}
-
-/* Another byte that may begin here; '\0': none. */
-static unsigned char text_also(const char *at)
-{
-	char c = '\0';
-
-	if (!text_escape(at, &c) && (*at == '-' || *at == '_'))
-		c = *at == '-' ? '+' : '/';
-	return (unsigned char)c;
-}
-
-/*
- * Looks ahead on text that is still unchanged, so that secrets which overlap
- * or contain each other are all hidden.
- */
-void text_mask(char *text)
-{
-	char *hide_to = text, *at;
-
-	for (at = text; *at; at++) {
-		hide_to = text_hide(text_entries[(unsigned char)*at], text, at,
-				    hide_to);
-		hide_to = text_hide(text_entries[text_also(at)], text, at,
-				    hide_to);
-		if (at < hide_to)
-			*at = '*';
-	}
 }
 
 static void text_mask_and_clean(char *to, size_t size, const char *from)

@@ -26,9 +26,9 @@
 void text_clean(char *to, size_t size, const char *from, size_t len);
 
 /*
- * Remembers a secret, so that text_mask() can hide it; the text is copied.
- * Texts shorter than 4 bytes are ignored: hiding them would garble every
- * line.  Out of memory is an error: -1.
+ * Remembers a secret, so that text_mask() can hide it.  Texts shorter than 4
+ * bytes are ignored: hiding them would garble every line.  Out of memory is an
+ * error: -1.
  */
 int text_secret(const char *secret);
 
@@ -39,12 +39,17 @@ bool text_looks_secret(const char *text, size_t len);
 /* Overwrites and frees all remembered secrets. */
 void text_forget_secrets(void);
 
+/* More than is shown of any text: what a cut would halve is still whole when
+ * it is masked. */
+#define TEXT_RAW_BYTES 4096
+
 /*
- * Replaces each remembered secret in `text` by asterisks, in place, the
- * length unchanged.  A secret is found as well in percent-encoding, quoted as
- * in JSON, in base64 (also as a part of something longer that was encoded),
- * and when only its first 16 bytes are there; at the end of the text, which
- * may have been cut, its first 4.
+ * Replaces each remembered secret in `text`, shorter than TEXT_RAW_BYTES, by
+ * asterisks, in place, the length unchanged.  So is every part of a secret of
+ * at least 10 characters; at the end of the text, which may have been cut, its
+ * first 4.  Both are found as well when they were escaped (text_view.h), or
+ * encoded in hexadecimal digits or base64, also as a part of something longer.
+ * The time is bounded by the length of the text.
  */
 void text_mask(char *text);
 

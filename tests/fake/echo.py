@@ -6,25 +6,44 @@
 It speaks as much of HTTP, of Redis' and of PostgreSQL's protocol as it takes
 to be told a password, and repeats in its refusal all that it was sent: at the
 beginning, in JSON, in a header, in the address of a redirect.  What it does
-not understand it sends back as it is.
+not understand it sends back as it is.  Below /answer/ it repeats in the ways
+that other programs have (WAYS).
 
 With FILE it understands nothing: whoever connects is sent what stands behind
 the first word of each line of FILE, which a test has put secrets into.
 """
 
+import base64
+import html
 import json
 import socketserver
 import struct
 import sys
+import urllib.parse
+
+# How the last part of a path wants to be told.
+WAYS = {
+    'html': html.escape,
+    'repr': ascii,
+    'bytes': lambda told: repr(told.encode()),
+    'twice': lambda told: urllib.parse.quote(urllib.parse.quote(told)),
+    'sql': lambda told: told.replace("'", "''"),
+    'hex': lambda told: told.encode().hex(),
+    'utf16': lambda told: base64.b64encode(told.encode('utf-16le')).decode(),
+    'tail': lambda told: told[-12:],
+}
 
 
 def http_answer(head):
     """What is asked for says how it is told."""
-    lines = head.decode('latin-1').split('\r\n')
+    lines = head.decode('utf-8', 'replace').split('\r\n')
     told = [line.split(': ', 1)[-1] for line in lines[1:]
             if line.lower().startswith(('proxy-auth', 'auth', 'api', 'x-',
                                         'cookie'))]
     where = lines[0].split(' ')[1]
+    way = where.rsplit('/', 1)[1]
+    if way in WAYS:
+        return 200, json.dumps({'told': WAYS[way](' '.join(told))}), ''
     told = ' '.join(told + [where])
     if lines[0].startswith('CONNECT '):
         return 407, told, f'Proxy-Authenticate: Basic realm="{told}"\r\n'

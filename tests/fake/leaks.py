@@ -5,7 +5,7 @@
 
 PLANTED has a line for each secret: a name, a blank, and the secret.  Every
 part of it that is long enough to be no accident is looked for in all FILEs, as
-it stands and in base64.  Secrets are random letters and digits with some
+it stands, in base64 and in hexadecimal digits.  Secrets are random letters and digits with some
 other characters between them, so how those are encoded does not matter.
 Prints what was found and where; exits 1 then.
 """
@@ -28,6 +28,10 @@ def parts(secret):
         encoded = base64.b64encode(b'x' * before + secret)
         texts.append((encoded[(before * 8 + 5) // 6:].rstrip(b'=')[:-1],
                       ENCODED_PART))
+    texts.append((secret.hex().encode(), 2 * PART))
+    wide = secret.decode('utf-8', 'surrogateescape').encode(
+        'utf-16le', 'surrogatepass')
+    texts.append((base64.b64encode(wide)[:-4], 2 * ENCODED_PART))
     for text, size in texts:
         for start in range(len(text) - size + 1):
             yield text[start:start + size]

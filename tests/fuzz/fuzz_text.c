@@ -60,6 +60,32 @@ static void fuzz_masking(const char *text, char *const secrets[], size_t room)
 	free(masked);
 }
 
+/* However it is told, and its end alone. */
+static void fuzz_told(const char *secret)
+{
+	size_t len = strlen(secret), i;
+	char told[2 * FUZZ_TEXT_BYTES + 1];
+
+	/* What looks escaped may be the same as something shorter. */
+	if (len < 16 || strpbrk(secret, "%&\\+'\"; ") || !fuzz_clean(secret))
+		return;
+	FUZZ_CHECK(text_secret(secret) == 0);
+	for (i = 0; i < len; i++)
+		snprintf(told + 2 * i, 3, "%02x", (unsigned char)secret[i]);
+	if (2 * len < TEXT_RAW_BYTES) {
+		text_mask(told);
+		FUZZ_CHECK(strspn(told, "*") == 2 * len);
+	}
+	for (i = 0; i < 10 && (secret[len - 10 + i] & 0x80) == 0; i++)
+		continue;
+	if (i == 10) {
+		snprintf(told, sizeof(told), "<%s>", secret + len - 10);
+		text_mask(told);
+		FUZZ_CHECK(strspn(told + 1, "*") >= 10);
+	}
+	text_forget_secrets();
+}
+
 static void fuzz_nearest(const char *word, const char *other)
 {
 	const char *const words[] = { "password", other, "timeout", NULL };
@@ -177,6 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	says = fuzz_text(input.at, input.left);
 	fuzz_cleaning(says, room + 1);
 	fuzz_masking(says, secrets, room + 1);
+	fuzz_told(secrets[0]);
 	fuzz_nearest(service, secrets[0]);
 	fuzz_words(says, service, (long)size * (long)room - 1000);
 	fuzz_body(service, says, room);

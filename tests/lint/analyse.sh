@@ -8,7 +8,6 @@ known='
 main.c uninitvar the signals are looked at by those who have set them
 text.c core.CallAndMessage the character is not used without bytes
 pg_parse.c arrayIndexThenCheck the limit is that of the other array
-text.c arrayIndexThenCheck what is indexed ends by itself, with a NUL
 '
 
 # Off: opinions on what merely looks alike, on 64 * 1024, on !strcmp(), on

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.." || exit 1
 layers='
 0 clock
 0 tls_words
-0 text
+0 text text_mask text_view
 0 result
 0 route
 0 listen

@@ -55,6 +55,8 @@ in_url() {
 
 # What an odd secret is made of.
 odd='%41"\/&+'
+# How tests/fake/echo.py repeats it.
+ways='html repr bytes twice sql hex utf16 tail'
 
 # place PORT: a configuration with secrets in every place, all checks of which
 # go to PORT.
@@ -69,7 +71,7 @@ place() {
 }
 
 write_template() {
-	local port=@PORT@ at=127.0.0.1:@PORT@
+	local port=@PORT@ at=127.0.0.1:@PORT@ way
 
 	plant pg_file "$odd" >"$scratch/pg-file"
 	plant redis_file >"$scratch/redis-file"
@@ -215,6 +217,16 @@ write_template() {
 		api_key = $(plant azure)
 		proxy = http://app:$(in_url azure_proxy)@$at
 	END
+	for way in $ways; do
+		cat >>"$scratch/template" <<-END
+			[told_$way]
+			kind = http
+			url = http://$at/answer/$way
+			json = told
+			equals = x
+			header = X-Told: $(plant "told_$way" "$odd'ä")
+		END
+	done
 	[ -n "$with_servicebus" ] && cat >>"$scratch/template" <<-END
 		[sb_string]
 		kind = servicebus
@@ -304,6 +316,8 @@ test_refused() {
 }
 
 test_repeated() {
+	local way
+
 	fail_at "$echo_port" echo
 	# They did tell, and were heard.
 	assert_failed pg_url auth
@@ -317,6 +331,11 @@ test_repeated() {
 	assert_failed rediss tls
 	assert_failed openai auth
 	assertContains "$(json .checks.http_key.detail)" '***'
+	for way in $ways; do
+		assert_failed "told_$way" mismatch
+		assertContains "$way" "$(json ".checks.told_$way.detail")" \
+			'*********'
+	done
 	assertContains "$(json .checks.pg_url.detail)" '***'
 	assertContains "$(json .checks.redis_url.detail)" '***'
 }

@@ -174,7 +174,7 @@ static void test_mask_encoded(void)
 		  "Basic YXBwO*************** x");
 	CHECK_STR(masked("YTpTZWNyZXQtd29yZA=="), "YT****************==");
 	CHECK_STR(masked("eHh4OlNlY3JldC13b3JkLXk="),
-		  "eHh4O****************Xk=");
+		  "eHh4O***************LXk=");
 	CHECK_STR(masked("U2VjcmV1"), "U2VjcmV1");
 	text_forget_secrets();
 	/* "+" and "/" in it; in URLs they are "-" and "_", or encoded */
@@ -188,10 +188,128 @@ static void test_mask_encoded(void)
 /* What is left of a secret when somebody else has cut it. */
 static void test_mask_parts(void)
 {
-	CHECK_INT(text_secret("0123456789abcdefghijklmnopqrstuvwxyz"), 0);
-	CHECK_STR(masked("<0123456789abcde>"), "<0123456789abcde>");
-	CHECK_STR(masked("<0123456789abcdef>"), "<****************>");
+	static const char secret[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+	char text[64], want[64];
+	size_t from, len;
+
+	CHECK_INT(text_secret(secret), 0);
 	CHECK_STR(masked("<0123456789abcdefg, x>"), "<*****************, x>");
+	/* at its beginning, in the middle, at its end */
+	for (from = 0; from < 36; from++) {
+		for (len = 8; from + len <= 36; len++) {
+			snprintf(text, sizeof(text), "<%.*s>", (int)len,
+				 secret + from);
+			memcpy(want, text, sizeof(want));
+			if (len >= 10)
+				memset(want + 1, '*', len);
+			CHECK_STR(masked(text), want);
+		}
+	}
+	text_forget_secrets();
+}
+
+/* Of everything that somebody escapes. */
+#define ODD "p\xc3\xa4\"'/\\ &+<\xe2\x82\xac%40z"
+
+/* How others write it. */
+static const char *const odd_rows[] = {
+	ODD,
+	/* JSON, by who escapes least and by who escapes most */
+	"p\xc3\xa4\\\"'/\\\\ &+<\xe2\x82\xac%40z",
+	"p\\u00e4\\\"'\\/\\\\ &+<\\u20ac%40z",
+	"p\\u00E4\\u0022\\u0027\\/\\u005c \\u0026\\u002b\\u003C\\u20AC%40z",
+	/* JSON in JSON */
+	"p\\\\u00e4\\\\\\\"'\\\\/\\\\\\\\ &+<\\\\u20ac%40z",
+	/* HTML, and HTML of that */
+	"p\xc3\xa4&quot;&#39;/\\ &amp;+&lt;\xe2\x82\xac%40z",
+	"p&#228;&#34;&#x27;&#x2F;\\ &#038;&#43;&lt;&#x20AC;%40z",
+	"p\xc3\xa4&amp;quot;&amp;#39;/\\ &amp;amp;+&amp;lt;\xe2\x82\xac%40z",
+	/* Python and JavaScript: characters, and bytes */
+	"p\\xe4\"\\'/\\\\ &+<\\u20ac%40z",
+	"p\\xc3\\xa4\"\\'/\\\\ &+<\\xe2\\x82\\xac%40z",
+	"p\\U000000e4\\\"'/\\\\ &+<\\U000020AC%40z",
+	/* C */
+	"p\\303\\244\\\"'/\\\\ &+<\\342\\202\\254%40z",
+	/* percent, in forms, twice, three times, Latin-1 */
+	"p%C3%A4%22%27%2F%5C%20%26%2B%3C%E2%82%AC%2540z",
+	"p%c3%a4%22'/%5c+%26%2b%3c%e2%82%ac%2540z",
+	"p%25C3%25A4%2522%2527%252F%255C%2520%2526%252B%253C%25E2%2582%25AC"
+	"%252540z",
+	"p%2525C3%2525A4%252522'/%25255C+%252526%25252B%25253C%2525E2%252582"
+	"%2525AC%25252540z",
+	"p%E4\"'/\\ &+<\xe2\x82\xac%40z",
+	/* SQL, CSV, a shell */
+	"p\xc3\xa4\"''/\\ &+<\xe2\x82\xac%40z",
+	"p\xc3\xa4\"\"'/\\ &+<\xe2\x82\xac%40z",
+	"p\xc3\xa4\"'\\''/\\ &+<\xe2\x82\xac%40z",
+	/* hexadecimal: UTF-8, and UTF-16LE */
+	"70c3a422272f5c20262b3ce282ac2534307a",
+	"70C3A422272F5C20262B3CE282AC2534307A",
+	"7000e400220027002f005c00200026002b003c00ac202500340030007a00",
+	/* base64: UTF-8, and UTF-16LE */
+	"cMOkIicvXCAmKzzigqwlNDB6",
+	"cADkACIAJwAvAFwAIAAmACsAPACsICUANAAwAHoA",
+};
+
+static void test_mask_escaped(void)
+{
+	char text[256], want[256];
+	size_t i;
+
+	CHECK_INT(text_secret(ODD), 0);
+	for (i = 0; i < sizeof(odd_rows) / sizeof(odd_rows[0]); i++) {
+		snprintf(text, sizeof(text), "<%s>", odd_rows[i]);
+		memcpy(want, text, sizeof(want));
+		memset(want + 1, '*', strlen(odd_rows[i]));
+		CHECK_STR(masked(text), want);
+	}
+	text_forget_secrets();
+}
+
+/* Short secrets as a whole, at each place of something longer. */
+static void test_mask_short(void)
+{
+	CHECK_INT(text_secret("k\xc3\xb6ln"), 0);
+	CHECK_STR(masked("6bc3b66c6e"), "**********");
+	CHECK_STR(masked("x0c3b16bc3b66c6e0a."), "x0c3b1**********0a.");
+	CHECK_STR(masked("f6bc3b66c6e."), "f**********.");
+	CHECK_STR(masked("\"k\\u00f6ln\""), "\"*********\"");
+	CHECK_STR(masked("k\\u00f6l n"), "k\\u00f6l n");
+	CHECK_STR(masked("<k\\u00f6l>"), "<k\\u00f6l>");
+	text_forget_secrets();
+	/* What stands before it takes no part of it away. */
+	CHECK_INT(text_secret("41nabc;"), 0);
+	CHECK_STR(masked("%41nabc;"), "%*******");
+	CHECK_STR(masked("\\41nabc;"), "\\*******");
+	CHECK_STR(masked("&#41nabc;"), "&#*******");
+	text_forget_secrets();
+	/* Undone, too little of it is left to be looked for. */
+	CHECK_INT(text_secret("''''''a"), 0);
+	CHECK_STR(masked("it's 'a'"), "it's 'a'");
+	CHECK_STR(masked("<''''''a>"), "<*******>");
+	CHECK_INT(text_secret("a\\u0000b%00c&#0;d"), 0);
+	CHECK_STR(masked("<abcd>"), "<****>");
+	text_forget_secrets();
+}
+
+/* However long text and secret are, and whatever repeats. */
+static void test_mask_bounded(void)
+{
+	static const char *const pieces[] = { "a",	 "\\",	     "%25",
+					      "&amp;",	 "\\u005c",  "\xc3",
+					      "\\uffff", "&#65535;", "''" };
+	static char text[TEXT_RAW_BYTES];
+	size_t i, len, piece;
+
+	for (i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+		piece = strlen(pieces[i]);
+		for (len = 0; len + piece < sizeof(text); len += piece)
+			memcpy(text + len, pieces[i], piece);
+		text[len] = '\0';
+		CHECK_INT(text_secret(text), 0);
+		text_mask(text);
+		CHECK_INT(strspn(text, "*"), len);
+	}
 	text_forget_secrets();
 }
 
@@ -227,7 +345,7 @@ static void test_show(void)
 	CHECK_STR(shown(99, " a \n b "), "a b");
 	/* Spelled by the cleaning: other white space has become the blank. */
 	CHECK_INT(text_secret("one blank"), 0);
-	CHECK_STR(shown(99, "<one\n\nblank>"), "<*********>");
+	CHECK_STR(shown(99, "<one\n\nblank>"), "<**********>");
 	CHECK_STR(shown(99, ""), "");
 	memset(text, '.', sizeof(text));
 	memcpy(text + TEXT_RAW_BYTES - 6, "two  blanks\tand a tab ", 23);
@@ -309,6 +427,9 @@ int main(void)
 	test_mask();
 	test_mask_encoded();
 	test_mask_parts();
+	test_mask_escaped();
+	test_mask_short();
+	test_mask_bounded();
 	test_looks_secret();
 	test_show();
 	test_show_ends();
