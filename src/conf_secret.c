@@ -22,14 +22,16 @@ struct conf_span {
 	size_t start, len;
 };
 
-/* A URL hides its password and the whole of its query, whose parameters may
- * be called anything; a connection string the values of secret names. */
+/* A URL hides its password, the whole of its query, whose parameters may be
+ * called anything, and elsewhere the values of secret names, as a connection
+ * string does. */
 #define CONF_SPANS_MAX 16
 
 struct conf_spans {
-	struct conf_span at[CONF_SPANS_MAX]; /* ascending */
+	struct conf_span at[CONF_SPANS_MAX]; /* by their start; the longest
+						of those that overlap first */
 	size_t n;
-	bool last_is_query;
+	size_t query; /* which one it is; CONF_SPANS_MAX: none */
 };
 
 static bool conf_is_secret_name(const char *name, size_t len)
@@ -61,7 +63,8 @@ static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
 	}
 	/* no room: everything up to here is one secret */
 	last = &spans->at[CONF_SPANS_MAX - 1];
-	last->len = start + len - last->start;
+	if (last->len < start + len - last->start)
+		last->len = start + len - last->start;
 }
 
 /* Behind "scheme:/" or "scheme://", of which libcurl takes either; NULL: it is
@@ -95,6 +98,71 @@ static bool conf_user_is_secret(const char *url, const char *colon,
 	       strncasecmp(url, "pgsql", 5) && strncasecmp(url, "cockroach", 9);
 }
 
+/* How many bytes at `at` are one of these characters, as it stands or
+ * percent-encoded, even more than once; 0: they are something else. */
+static size_t conf_one_of(const char *at, const char *characters)
+{
+	char hex[3] = "";
+	size_t len = 1;
+	int c = (unsigned char)*at;
+
+	if (c == '%') {
+		while (strncmp(at + len, "25", 2) == 0)
+			len += 2;
+		snprintf(hex, sizeof(hex), "%.2s", at + len);
+		c = (int)strtol(hex, NULL, 16);
+		len += strlen(hex);
+	}
+	return c && strchr(characters, c) ? len : 0;
+}
+
+/* The name that ends at `end`; what separates it from others may be
+ * percent-encoded as well. */
+static const char *conf_pair_name(const char *from, const char *end)
+{
+	const char *name = end;
+
+	while (name > from &&
+	       (isalnum((unsigned char)name[-1]) || strchr("_-.", name[-1])))
+		name--;
+	if (name == from || name[-1] != '%')
+		return name;
+	while (strncmp(name, "25", 2) == 0)
+		name += 2;
+	return end - name < 2 ? end : name + 2;
+}
+
+/*
+ * "/x%3Fcode=secret", "/x;code=secret", "#code=secret": in the path and the
+ * fragment, what is called secret or looks like it.  It ends at an encoded
+ * separator or has that in it: both are taken, and they overlap.
+ */
+static void conf_pair_spans(struct conf_spans *spans, const char *url,
+			    const char *from, const char *end)
+{
+	static const char separators[] = ";&?#";
+	const char *at, *name, *value;
+	size_t equals, len, whole;
+
+	for (at = from; at < end; at++) {
+		equals = conf_one_of(at, "=");
+		if (!equals)
+			continue;
+		name = conf_pair_name(from, at);
+		value = at + equals;
+		whole = strcspn(value, separators);
+		for (len = 0; len < whole; len++)
+			if (conf_one_of(value + len, separators))
+				break;
+		if (!conf_is_secret_name(name, (size_t)(at - name)) &&
+		    !text_looks_secret(value, len))
+			continue;
+		conf_add_span(spans, (size_t)(value - url), whole);
+		if (len < whole)
+			conf_add_span(spans, (size_t)(value - url), len);
+	}
+}
+
 /*
  * A password may hold "/", "?", "#" and "@" although RFC 3986 wants them
  * encoded; so it ends at the last "@" of all.
@@ -103,7 +171,7 @@ static void conf_url_spans(struct conf_spans *spans, const char *url,
 			   const char *user)
 {
 	const char *at = strrchr(user, '@'), *colon = strchr(user, ':');
-	const char *query;
+	const char *query, *fragment, *end = url + strlen(url);
 
 	if (colon && at && colon > at)
 		colon = NULL;
@@ -116,12 +184,15 @@ static void conf_url_spans(struct conf_spans *spans, const char *url,
 	else if (at && colon)
 		conf_add_span(spans, (size_t)(colon + 1 - url),
 			      (size_t)(at - colon - 1));
-	if (query) {
-		query++;
-		conf_add_span(spans, (size_t)(query - url),
-			      strcspn(query, "#"));
-		spans->last_is_query = *query && *query != '#';
-	}
+	conf_pair_spans(spans, url, at ? at : user, query ? query : end);
+	if (!query)
+		return;
+	query++;
+	fragment = query + strcspn(query, "#");
+	conf_add_span(spans, (size_t)(query - url), (size_t)(fragment - query));
+	if (fragment > query)
+		spans->query = spans->n - 1;
+	conf_pair_spans(spans, url, fragment, end);
 }
 
 /* The length of a value in a connection string of libpq: quoted with single
@@ -166,7 +237,7 @@ static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
 
 static struct conf_spans conf_find_spans(const char *url)
 {
-	struct conf_spans spans = { .n = 0 };
+	struct conf_spans spans = { .query = CONF_SPANS_MAX };
 	const char *rest = conf_url_rest(url);
 
 	if (rest)
@@ -187,6 +258,8 @@ void conf_secret_print_url(FILE *to, const char *url)
 	size_t i, from = 0;
 
 	for (i = 0; i < spans.n; i++) {
+		if (spans.at[i].start < from)
+			continue;
 		fprintf(to, "%.*s********", (int)(spans.at[i].start - from),
 			url + from);
 		from = spans.at[i].start + spans.at[i].len;
@@ -243,10 +316,9 @@ const char *conf_secret_wrong_in_url(const char *url)
 	struct conf_spans spans = conf_find_spans(url);
 	size_t i;
 
-	if (spans.last_is_query)
-		spans.n--;
 	for (i = 0; i < spans.n; i++)
-		if (conf_is_placeholder(url + spans.at[i].start,
+		if (i != spans.query &&
+		    conf_is_placeholder(url + spans.at[i].start,
 					spans.at[i].len))
 			return "has a placeholder where a password belongs";
 	return NULL;
@@ -325,7 +397,7 @@ int conf_secret_register_url(const char *url)
 
 	for (i = 0; i < spans.n && !bad; i++) {
 		span = &spans.at[i];
-		if (spans.last_is_query && i == spans.n - 1)
+		if (i == spans.query)
 			bad = conf_register_query(url + span->start, span->len);
 		else
 			bad = conf_register(url + span->start, span->len,

@@ -443,6 +443,22 @@ test_check_config() {
 		"$(plant http_one_slash)" >"$conf"
 	run --config "$conf" --check-config
 	assertEquals "exit status, $(cat "$scratch/err")" 0 "$code"
+	# Where a parameter stands outside the query.
+	cat >"$conf" <<-END
+		[a]
+		kind = http
+		url = http://h/x%3Fcode=$(plant http_encoded_query)
+		[b]
+		kind = http
+		url = http://h/x;v=1;code=$(plant http_matrix);w=2
+		[c]
+		kind = http
+		url = http://h/x?a=b#code=$(plant http_fragment)
+	END
+	run --config "$conf" --check-config
+	assertEquals "exit status, $(cat "$scratch/err")" 0 "$code"
+	assertContains "$(cat "$scratch/out")" 'http://h/x%3Fcode=********'
+	assertContains "$(cat "$scratch/out")" 'http://h/x;v=1;code=********;w=2'
 	look_for_secrets 'shown by --check-config'
 }
 
