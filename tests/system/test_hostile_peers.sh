@@ -167,11 +167,11 @@ memory_kb() {
 
 # A parser takes as much for each value as 80 bytes of text.
 test_values_of_json() {
-	local before
+	local before timeout=5s
 
 	start_peer values <<-END
 		request
-		send HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n[[]
+		send HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n[[]
 		flood $(printf ',[]%.0s' {1..300})
 	END
 	serve_hostile http "url = http://127.0.0.1:$peer_port/" 'json = a' \
