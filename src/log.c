@@ -2,6 +2,7 @@
 
 #include "log.h"
 
+#include "helper.h"
 #include "text.h"
 
 #include <errno.h>
@@ -33,8 +34,6 @@
 #define LOG_ROOM_BYTES (64 * 1024)
 /* So long the writer may need for a line before it counts as stuck. */
 #define LOG_PATIENCE_MS 20
-/* Room for a line and libc's own use of the stack. */
-#define LOG_STACK_BYTES (64 * 1024)
 
 static const char *const log_words[] = {
 	[LOG_ERR] = "error",
@@ -193,26 +192,6 @@ static void *log_thread(void *arg)
 	return NULL;
 }
 
-/* Signals belong to the main thread, and SIGPIPE to nobody. */
-static int log_spawn(struct log_writer *writer)
-{
-	sigset_t all, before;
-	pthread_attr_t attr;
-	pthread_t thread;
-	int error;
-
-	if (pthread_attr_init(&attr))
-		return -1;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, LOG_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attr, log_thread, writer);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	return error ? -1 : 0;
-}
-
 /* With the first line.  The lock is held. */
 static void log_start(struct log_writer *writer)
 {
@@ -223,7 +202,8 @@ static void log_start(struct log_writer *writer)
 	pthread_cond_init(&writer->put_some, &attr);
 	pthread_cond_init(&writer->wrote_some, &attr);
 	pthread_condattr_destroy(&attr);
-	writer->state = log_spawn(writer) ? LOG_WITHOUT : LOG_RUNNING;
+	writer->state = helper_start(log_thread, writer) ? LOG_WITHOUT
+							 : LOG_RUNNING;
 }
 
 /* ---- everybody else ---- */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,11 +12,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "helper.h"
 #include "loop.h"
 #include "offload_mount.h"
-
-/* Room for a few frames and libc's own use of the stack. */
-#define OFFLOAD_STACK_BYTES (128 * 1024)
 
 /* Threads that take any job. */
 #define OFFLOAD_FREE_THREADS 8
@@ -200,25 +197,10 @@ static void *offload_thread(void *arg)
 	return NULL;
 }
 
-/* Creates a detached thread.  It takes no signals: those belong to the main
- * thread.  The lock is held. */
+/* The lock is held. */
 static int offload_spawn(struct offload_shared *shared)
 {
-	sigset_t all, before;
-	pthread_attr_t attr;
-	pthread_t thread;
-	int error;
-
-	if (pthread_attr_init(&attr))
-		return -1;
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, OFFLOAD_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attr, offload_thread, shared);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
-	if (error)
+	if (helper_start(offload_thread, shared))
 		return -1;
 	shared->users++;
 	shared->starting++;

@@ -294,8 +294,6 @@ static bool pg_open_dial(struct conn *conn)
 		pg_open_hostaddr(&plan->targets[attempt->target], addr, text,
 				 sizeof(text)));
 	wire_offer(-1);
-	if (fd >= 0)
-		close(fd);
 	if (attempt->pg && PQstatus(attempt->pg) != CONNECTION_BAD) {
 		/* Otherwise libpq waits for room to send until the login is
 		 * over; with it, a peer that reads nothing has failed. */

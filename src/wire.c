@@ -10,8 +10,13 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include "closer.h"
 
 /*
  * For one step.  A TLS record takes two reads and may hold 16 KiB, in which a
@@ -28,6 +33,8 @@ static _Thread_local struct {
 	size_t bytes;
 	struct wire_tap *tap;
 	int offered; /* 1 + the descriptor; 0: none */
+	const unsigned char *fed;
+	size_t fed_left;
 } wire;
 
 void wire_refill(void)
@@ -44,7 +51,15 @@ void wire_tap_set(struct wire_tap *tap)
 
 void wire_offer(int fd)
 {
+	if (wire.offered)
+		close(wire.offered - 1);
 	wire.offered = fd + 1;
+}
+
+void wire_feed(const void *bytes, size_t len)
+{
+	wire.fed = bytes;
+	wire.fed_left = len;
 }
 
 static bool wire_is_unix(int fd)
@@ -57,17 +72,18 @@ static bool wire_is_unix(int fd)
 }
 
 /*
- * Looks at the next bytes of a Unix socket.  Without room for control data the
- * kernel installs no descriptor but says that there was one, also with the
- * piece behind these bytes; the reference stays in the socket.  Returns as
- * recv(2).
+ * Without room for control data the kernel installs no descriptor but says that
+ * there was one, also with the piece behind these bytes.
  */
-static ssize_t wire_look(int fd, void *to, size_t size, bool *rights)
+ssize_t wire_peek(int fd, void *to, size_t size, bool *rights)
 {
 	struct iovec piece = { to, size };
 	struct msghdr message = { .msg_iov = &piece, .msg_iovlen = 1 };
-	ssize_t got = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t got;
 
+	do
+		got = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+	while (got < 0 && errno == EINTR);
 	*rights = got >= 0 && (message.msg_flags & MSG_CTRUNC);
 	return got;
 }
@@ -104,7 +120,7 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 		return -1;
 	}
 	if (wire_is_unix(fd)) {
-		got = wire_look(fd, to, size, &rights);
+		got = wire_peek(fd, to, size, &rights);
 		if (rights) {
 			errno = EBADMSG;
 			return -1;
@@ -131,32 +147,90 @@ WIRE_VISIBLE ssize_t recv(int fd, void *to, size_t size, int flags)
 	return wire_recv(fd, to, size, flags);
 }
 
+/* Sets `library` to the function that the next library defines by that name;
+ * the same value, whichever thread comes first. */
+#define WIRE_LIBRARY(name)                                           \
+	do {                                                         \
+		if (!library)                                        \
+			*(void **)&library = dlsym(RTLD_NEXT, name); \
+	} while (0)
+
+WIRE_VISIBLE ssize_t read(int fd, void *to, size_t size)
+{
+	struct iovec piece = { to, size };
+
+	if (fd != WIRE_FED)
+		return readv(fd, &piece, 1);
+	if (size > wire.fed_left)
+		size = wire.fed_left;
+	memcpy(to, wire.fed, size);
+	wire.fed += size;
+	wire.fed_left -= size;
+	return (ssize_t)size;
+}
+
+/*
+ * Whether a Unix socket has something unread, with which descriptors of others
+ * may go.  Nothing can be added any more then.  A listening socket may be
+ * shared with others, which go on accepting.
+ */
+static bool wire_holds(int fd)
+{
+	int listening = 0, unread = 0;
+	socklen_t len = sizeof(listening);
+
+	return wire_is_unix(fd) &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) ==
+		       0 &&
+	       !listening && shutdown(fd, SHUT_RD) == 0 &&
+	       ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+static int wire_library_close(int fd)
+{
+	static int (*library)(int);
+
+	WIRE_LIBRARY("close");
+	return library(fd);
+}
+
+WIRE_VISIBLE int close(int fd)
+{
+	if (!wire_holds(fd))
+		return wire_library_close(fd);
+	closer_take(fd);
+	return 0;
+}
+
 /* Weak: fuzz targets have one of their own. */
 WIRE_VISIBLE __attribute__((weak)) int connect(int fd,
 					       __CONST_SOCKADDR_ARG address,
 					       socklen_t len)
 {
-	static int (*library_connect)(int, __CONST_SOCKADDR_ARG, socklen_t);
+	static int (*library)(int, __CONST_SOCKADDR_ARG, socklen_t);
 	int result;
 
-	if (wire.offered && address.__sockaddr__->sa_family == AF_UNIX)
-		return dup3(wire.offered - 1, fd, O_CLOEXEC) < 0 ? -1 : 0;
-	if (!library_connect)
-		*(void **)&library_connect = dlsym(RTLD_NEXT, "connect");
-	result = library_connect(fd, address, len);
+	if (wire.offered && address.__sockaddr__->sa_family == AF_UNIX) {
+		if (dup3(wire.offered - 1, fd, O_CLOEXEC) < 0)
+			return -1;
+		/* The connection lives on: not as wire_holds() ends it. */
+		wire_library_close(wire.offered - 1);
+		wire.offered = 0;
+		return 0;
+	}
+	WIRE_LIBRARY("connect");
+	result = library(fd, address, len);
 	/* libcurl connects in some releases what it was given connected. */
 	return result && errno == EISCONN ? 0 : result;
 }
 
 WIRE_VISIBLE int SSL_read(SSL *ssl, void *to, int size)
 {
-	static int (*library_read)(SSL *, void *, int);
+	static int (*library)(SSL *, void *, int);
 	int got;
 
-	/* The same value, whichever thread comes first. */
-	if (!library_read)
-		*(void **)&library_read = dlsym(RTLD_NEXT, "SSL_read");
-	got = library_read(ssl, to, size);
+	WIRE_LIBRARY("SSL_read");
+	got = library(ssl, to, size);
 	if (got > 0 && !wire_show(to, (size_t)got, true)) {
 		errno = ECONNRESET;
 		return -1;

@@ -1,12 +1,12 @@
 /*
- * wire: the calls by which libraries read from peers.
+ * wire: the calls by which libraries deal with peers.
  *
  * One call into libpq, libcurl or OpenSSL reads for as long as the peer keeps
  * up, and an endless handshake, a flood of session tickets or a body read byte
  * by byte would hold the prober thread.  These libraries read by recv(2),
  * decrypt by SSL_read(3) and set up TLS by SSL_CTX_new(3).  This file defines
- * these, and connect(2), for the whole program; the dynamic linker finds them
- * before those of the libraries (ld.so(8)).
+ * these, and read(2), connect(2) and close(2), for the whole program; the
+ * dynamic linker finds them before those of the libraries (ld.so(8)).
  *
  * In a thread that has called wire_refill() once, recv() answers EAGAIN when
  * the allowance is used up.  The loop refills it before each callback, and
@@ -15,11 +15,14 @@
  *
  * A descriptor that a peer passes along (SCM_RIGHTS, unix(7)) could be the last
  * reference to a file whose close blocks.  recv() on a Unix socket therefore
- * never takes one in: it fails with EBADMSG and leaves it unread.
+ * never takes one in: it fails with EBADMSG and leaves it unread.  close() of a
+ * Unix socket with something unread is done by the closer; it ends receiving,
+ * so a duplicate of the descriptor that is to live on must be closed otherwise.
  */
 #ifndef HEALTH_WIRE_H
 #define HEALTH_WIRE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -32,9 +35,26 @@ void wire_refill(void);
 ssize_t wire_recv(int fd, void *to, size_t size, int flags);
 
 /*
+ * recv(2) with MSG_PEEK and MSG_DONTWAIT.  *rights: descriptors were passed
+ * with these bytes or right behind them; they stay in the socket, and so must
+ * the bytes.  Any thread.
+ */
+ssize_t wire_peek(int fd, void *to, size_t size, bool *rights);
+
+/*
+ * What the calling thread reads by read(2) from WIRE_FED, which no descriptor
+ * is: these bytes, then the end.  libfcgi takes no bytes in another way, and
+ * would read from a connection what nobody has looked at.  Borrowed until the
+ * next call.
+ */
+#define WIRE_FED INT_MAX
+void wire_feed(const void *bytes, size_t len);
+
+/*
  * The calling thread's next connect(2) to a Unix socket succeeds at once, on
  * this connection: libpq connects by itself, and the path may lead to a dead
- * mount.  The descriptor stays the caller's; -1 ends the offer.
+ * mount.  Takes the descriptor over, and closes it with the next offer unless
+ * it was used; -1: no offer.
  */
 void wire_offer(int fd);
 

@@ -17,46 +17,47 @@ layers='
 0 listen
 0 parent
 0 fcgi_scan fcgi_record fcgi_reply
-0 wire
-1 log
-1 ratelimit
-1 record
-1 loop
-1 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
-2 admit
-2 dialect dialect_rows
-2 share share_file
-2 offload offload_mount
-2 resolve resolve_addr resolve_cache resolve_dns resolve_judge
-2 curlio
-2 http_number
-2 http_unpack
-2 http_url
-2 gate gate_peer gate_places
-3 board
-3 check check_renew
-3 ear
-3 stream stream_bio stream_race stream_tls stream_trust stream_unix stream_words
-4 drain
-4 keeper
-4 verdict
-4 http_ask http_intake http_question http_words
-4 check_kinds
-5 render
-5 check_postgres pg_conninfo pg_open pg_parse pg_tap pg_tls pg_words
-5 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
-5 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
-5 check_http http_judge
-5 check_openai openai_answer
-5 check_model
-5 check_file
-6 settings settings_digest settings_env settings_find
-7 prober
-7 state
-7 answer
-8 responder
-8 single
-9 main
+0 helper
+1 wire closer
+2 log
+2 ratelimit
+2 record
+2 loop
+2 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
+3 admit
+3 dialect dialect_rows
+3 share share_file
+3 offload offload_mount
+3 resolve resolve_addr resolve_cache resolve_dns resolve_judge
+3 curlio
+3 http_number
+3 http_unpack
+3 http_url
+3 gate gate_peer gate_places
+4 board
+4 check check_renew
+4 ear
+4 stream stream_bio stream_race stream_tls stream_trust stream_unix stream_words
+5 drain
+5 keeper
+5 verdict
+5 http_ask http_intake http_question http_words
+5 check_kinds
+6 render
+6 check_postgres pg_conninfo pg_open pg_parse pg_tap pg_tls pg_words
+6 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
+6 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
+6 check_http http_judge
+6 check_openai openai_answer
+6 check_model
+6 check_file
+7 settings settings_digest settings_env settings_find
+8 prober
+8 state
+8 answer
+9 responder
+9 single
+10 main
 '
 
 # What a library's headers begin with, and the files that may include them.

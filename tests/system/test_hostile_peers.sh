@@ -217,4 +217,28 @@ test_proxies() {
 	END
 }
 
+# On a dependency's Unix socket: a descriptor that is passed along, whose
+# last close would wait for an hour (tests/fake/lingering.py).
+test_passed_descriptors() {
+	local where
+
+	for where in before within behind late; do
+		start passing KILL python3 "$HEALTH_SRCDIR/tests/fake/lingering.py" \
+			server "$scratch/passing.sock" "$where"
+		wait_for [ -S "$scratch/passing.sock" ]
+		serve_hostile redis "url = redis+unix://$scratch/passing.sock"
+		for _ in 1 2 3 4 5; do
+			probe /health/ready
+			assert_whole
+			assert_took 0 1500
+			assert_healthy redis
+			assert_lively
+		done
+		stop health
+		assertEquals "$where: exit status" 0 "$ended"
+		stop passing
+		rm -f "$scratch/passing.sock"
+	done
+}
+
 . "$SHUNIT2"

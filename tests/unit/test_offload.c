@@ -4,6 +4,8 @@
 #include "offload.c"
 #include "offload_mount.c"
 
+#include <signal.h>
+
 #include "unit.h"
 
 #include "clock.h"

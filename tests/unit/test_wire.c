@@ -4,8 +4,12 @@
 #include "wire.c"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -116,8 +120,94 @@ static void test_rights(void)
 	CHECK(fcntl(passed[0], F_SETFL, O_NONBLOCK) == 0);
 	CHECK_INT(read(passed[0], to, 1), -1);
 	world_end();
+	/* By the closer, in a moment. */
+	CHECK_INT(poll(&(struct pollfd){ passed[0], POLLIN, 0 }, 1, 5000), 1);
 	CHECK_INT(read(passed[0], to, 1), 0);
 	close(passed[0]);
+}
+
+/* A TCP connection with so much unsent that its close waits, for an hour; *peer
+ * is its other end, which reads nothing. */
+static int lingering(int *peer)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	const struct linger hour = { 1, 3600 };
+	socklen_t len = sizeof(address);
+	static char much[65536];
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	CHECK(bind(listener, (struct sockaddr *)&address, len) == 0 &&
+	      listen(listener, 1) == 0 &&
+	      getsockname(listener, (struct sockaddr *)&address, &len) == 0 &&
+	      connect(fd, (struct sockaddr *)&address, len) == 0);
+	*peer = accept(listener, NULL, NULL);
+	close(listener);
+	CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &hour, sizeof(hour)) == 0);
+	while (send(fd, much, sizeof(much), MSG_DONTWAIT) > 0)
+		continue;
+	return fd;
+}
+
+/* Closing does not wait for what is passed along, however much of it there is
+ * and however it lingers. */
+static void test_close_lingering(void)
+{
+	struct timespec before, after;
+	char to[65536];
+	int i, fd, peers[8];
+
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	for (i = 0; i < 8; i++) {
+		world();
+		fd = lingering(&peers[i]);
+		send_descriptor(fd);
+		close(fd);
+		world_end();
+	}
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	CHECK(after.tv_sec - before.tv_sec < 60);
+	/* Each was closed: behind what was unread comes the end. */
+	for (i = 0; i < 8; i++) {
+		while (read(peers[i], to, sizeof(to)) > 0)
+			continue;
+		close(peers[i]);
+	}
+}
+
+/* What others use, too, is closed and not shut down. */
+static void test_close_shared(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(sa_family_t);
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), other, client;
+
+	/* Without a path: an abstract name (unix(7)). */
+	CHECK(bind(listener, (struct sockaddr *)&address, len) == 0 &&
+	      listen(listener, 1) == 0);
+	other = dup(listener);
+	close(listener);
+	len = sizeof(address);
+	CHECK(getsockname(other, (struct sockaddr *)&address, &len) == 0);
+	client = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK(connect(client, (struct sockaddr *)&address, len) == 0);
+	CHECK(close(client) == 0 && close(other) == 0);
+	CHECK(close(other) == -1 && errno == EBADF);
+}
+
+static void test_feed(void)
+{
+	char to[8] = "";
+
+	wire_feed("abcdef", 6);
+	CHECK_INT(read(WIRE_FED, to, 4), 4);
+	CHECK_INT(read(WIRE_FED, to + 4, 4), 2);
+	CHECK_STR(to, "abcdef");
+	CHECK_INT(read(WIRE_FED, to, 4), 0);
+	CHECK(close(WIRE_FED) == -1);
 }
 
 static void test_end(void)
@@ -186,6 +276,9 @@ int main(void)
 	test_reads();
 	test_bytes();
 	test_rights();
+	test_close_lingering();
+	test_close_shared();
+	test_feed();
 	test_end();
 	test_tap();
 	test_offer();
