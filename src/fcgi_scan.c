@@ -118,17 +118,6 @@ static enum fcgi_part fcgi_part(const struct fcgi_record *record, unsigned id,
 	}
 }
 
-/*
- * libfcgi forgets the padding of BEGIN and of a record that ends a stream: it
- * reads these bytes as records of the next one (SetReaderType() in fcgiapp.c),
- * and whatever must not reach it could hide in them.
- */
-static bool fcgi_padding_hides(const struct fcgi_record *record)
-{
-	return record->padding &&
-	       (!record->content || record->type == FCGI_BEGIN_REQUEST);
-}
-
 /* A record that is not the request's own, from `at` to `end`.  True when the
  * state is decided. */
 static bool fcgi_scan_foreign(const unsigned char *bytes, size_t at, size_t end,
@@ -136,7 +125,6 @@ static bool fcgi_scan_foreign(const unsigned char *bytes, size_t at, size_t end,
 {
 	bool ends = at == 0 || bytes[at + 1] == FCGI_ABORT_REQUEST;
 
-	scan->copy = true;
 	if (asks && (ends || end > scan->replied)) {
 		scan->record = at;
 		scan->replied = end;
@@ -160,7 +148,7 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 	size_t at = 0, end;
 	bool body = false;
 
-	scan->last = scan->copy = false;
+	scan->last = false;
 	while (fcgi_record_at(bytes, n, at, &record)) {
 		enum fcgi_part part = fcgi_part(&record, id, expected);
 
@@ -186,7 +174,6 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 			continue;
 		}
 		scan->length = end;
-		scan->copy |= fcgi_padding_hides(&record);
 		switch (expected) {
 		case FCGI_BEGIN_REQUEST:
 			id = record.id;
@@ -215,6 +202,11 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 	return n >= FCGI_SCAN_MAX_BYTES ? FCGI_SCAN_BAD : FCGI_SCAN_PARTIAL;
 }
 
+/*
+ * libfcgi forgets the padding of BEGIN and of a record that ends a stream: it
+ * reads these bytes as records of the next one (SetReaderType() in fcgiapp.c),
+ * and whatever must not reach it could hide in them.
+ */
 size_t fcgi_scan_strip(unsigned char *bytes, size_t length)
 {
 	struct fcgi_record record;
@@ -233,4 +225,38 @@ size_t fcgi_scan_strip(unsigned char *bytes, size_t length)
 		to += own;
 	}
 	return to;
+}
+
+void fcgi_body_begin(struct fcgi_body *body, const unsigned char *bytes)
+{
+	*body = (struct fcgi_body){
+		.id = (unsigned)bytes[2] << 8 | bytes[3],
+	};
+}
+
+size_t fcgi_body_read(struct fcgi_body *body, const unsigned char *bytes,
+		      size_t n)
+{
+	struct fcgi_record record;
+	enum fcgi_part part;
+	size_t at = 0, step;
+
+	for (;;) {
+		step = body->left < n - at ? body->left : n - at;
+		body->left -= step;
+		at += step;
+		if (body->left || body->last ||
+		    !fcgi_record_at(bytes, n, at, &record))
+			break;
+		part = fcgi_part(&record, body->id, FCGI_STDIN);
+		if (part != FCGI_PART_OWN && part != FCGI_PART_IGNORED) {
+			body->wrong = true;
+			break;
+		}
+		body->last = part == FCGI_PART_OWN && !record.content;
+		body->left = record.content + record.padding;
+		at += FCGI_HEADER_LEN;
+	}
+	body->read += at;
+	return at;
 }

@@ -32,8 +32,8 @@
 enum fcgi_scan_state {
 	FCGI_SCAN_PARTIAL, /* sane as far as it goes */
 	FCGI_SCAN_WHOLE,   /* a request of `length` bytes */
-	FCGI_SCAN_BODY,	   /* a request, but for the rest of its body: it can be
-			      answered, its connection not be used again */
+	FCGI_SCAN_BODY,	   /* a request, but for the rest of its body: see
+			      fcgi_body_read() */
 	FCGI_SCAN_SKIP,	   /* `length` bytes to be ignored: they belong to a
 			      request that is not active (section 3.3) */
 	FCGI_SCAN_REPLY,   /* a record wants fcgi_reply(); after it, `length`
@@ -49,8 +49,6 @@ struct fcgi_scan {
 	 * it from one scan to the next, until bytes are taken away. */
 	size_t replied;
 	bool last; /* REPLY: the peer wants the connection closed after it */
-	bool copy; /* WHOLE, BODY: libfcgi must not read it as it is, but what
-		      fcgi_scan_strip() leaves */
 };
 
 /* scan->replied is read, the rest is set. */
@@ -59,8 +57,28 @@ enum fcgi_scan_state fcgi_scan(const unsigned char *bytes, size_t n,
 
 /* Removes everything but the request from scan->length bytes that were WHOLE
  * or BODY: padding, and records that are not its own.  Returns how many bytes
- * are left. */
+ * are left, which alone libfcgi may read. */
 size_t fcgi_scan_strip(unsigned char *bytes, size_t length);
+
+/* The rest of a body, behind scan->length bytes that were BODY. */
+struct fcgi_body {
+	unsigned id; /* of the request */
+	size_t left; /* of a record whose beginning was read */
+	size_t read; /* bytes so far */
+	bool last;   /* its last record was met */
+	bool wrong;  /* see fcgi_body_read() */
+};
+
+/* bytes: of the request, stripped. */
+void fcgi_body_begin(struct fcgi_body *body, const unsigned char *bytes);
+/* How many of the next n bytes belong to it; they are to be thrown away.  With
+ * body->wrong, what follows them cannot be part of the request. */
+size_t fcgi_body_read(struct fcgi_body *body, const unsigned char *bytes,
+		      size_t n);
+static inline bool fcgi_body_ended(const struct fcgi_body *body)
+{
+	return body->last && !body->left;
+}
 
 /*
  * What an application replies to a record that is not part of a request which

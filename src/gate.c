@@ -22,6 +22,7 @@
 #include "gate_places.h"
 #include "log.h"
 #include "ratelimit.h"
+#include "wire.h"
 
 /* How long accepting rests when there is no room and nobody to send away, and
  * when there was somebody, until he is gone. */
@@ -48,6 +49,7 @@ struct gate {
 	int spares[GATE_SPARES]; /* n_spares of them */
 	size_t n_spares;
 	struct gate_conn *ready; /* returned with an event, by next_ready */
+	bool stopping;		 /* bodies are not waited for */
 	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms;
 	struct ratelimit full, refused, denied, broken, cut;
@@ -259,6 +261,15 @@ static struct gate_conn *gate_take(struct gate *gate, uint64_t key,
 	return conn;
 }
 
+/* Leaves the connection, which stays busy, to the next thread that waits.  The
+ * lock is held. */
+static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
+{
+	conn->again = false;
+	conn->next_ready = gate->ready;
+	gate->ready = conn;
+}
+
 static struct gate_conn *gate_take_ready(struct gate *gate)
 {
 	struct gate_conn *conn;
@@ -271,7 +282,7 @@ static struct gate_conn *gate_take_ready(struct gate *gate)
 	return conn;
 }
 
-static void gate_close(struct gate *gate, struct gate_conn *conn)
+void gate_close(struct gate *gate, struct gate_conn *conn)
 {
 	int fd = conn->fd;
 
@@ -279,7 +290,9 @@ static void gate_close(struct gate *gate, struct gate_conn *conn)
 		close(conn->rest_fd);
 	conn->rest_fd = -1;
 	/* In this order: see gate_places_free(). */
-	gate_drop(gate, conn);
+	pthread_mutex_lock(&gate->lock);
+	gate_places_free(&gate->places, conn);
+	pthread_mutex_unlock(&gate->lock);
 	close(fd);
 	pthread_mutex_lock(&gate->lock);
 	gate_save(gate);
@@ -310,7 +323,7 @@ static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
 	pthread_mutex_lock(&gate->lock);
 	if (conn->again)
 		sight = GATE_CHANGED;
-	else if (conn->ended && conn->rest_fd < 0)
+	else if (conn->late || (conn->ended && conn->rest_fd < 0))
 		sight = GATE_END;
 	conn->again = false;
 	conn->busy = sight != GATE_LEFT;
@@ -364,16 +377,15 @@ static enum gate_sight gate_see_request(struct gate_conn *conn,
 	conn->pieces = more ? conn->pieces + 1 : 0;
 	more = more && conn->pieces <= GATE_PIECES;
 	conn->spent = !whole || conn->pieces > GATE_PIECES;
-	/* libfcgi would read what follows, too, and it would be lost. */
-	conn->copied = scan->copy || more;
+	/* What follows may be there already, and no event tells of it. */
+	conn->more = more;
 	conn->params = scan->params;
-	conn->replied = 0;
-	conn->length = n;
-	if (!conn->copied)
-		return GATE_WHOLE;
-	if (whole && !gate_skip(conn, buffer, scan->length))
+	if (!gate_skip(conn, buffer, scan->length))
 		return GATE_BROKEN;
 	conn->length = fcgi_scan_strip(buffer->bytes, scan->length);
+	conn->body.id = 0;
+	if (!whole)
+		fcgi_body_begin(&conn->body, buffer->bytes);
 	return GATE_WHOLE;
 }
 
@@ -406,24 +418,55 @@ static enum gate_sight gate_write_rest(struct gate *gate,
 	return GATE_CHANGED;
 }
 
+/* Throws away n bytes that come after an answer. */
+static enum gate_sight gate_ignore(struct gate_conn *conn,
+				   struct gate_buffer *buffer, size_t n)
+{
+	if (++conn->pieces > GATE_PIECES || !gate_skip(conn, buffer, n))
+		return GATE_END;
+	return GATE_CHANGED;
+}
+
+/* Goes on reading a body, of which n bytes are there. */
+static enum gate_sight gate_see_body(struct gate_conn *conn,
+				     struct gate_buffer *buffer, size_t n)
+{
+	size_t used = fcgi_body_read(&conn->body, buffer->bytes, n);
+
+	if (used && !gate_skip(conn, buffer, used))
+		return GATE_BROKEN;
+	if (fcgi_body_ended(&conn->body)) {
+		conn->spent = false;
+		conn->more = n > used;
+		return GATE_WHOLE;
+	}
+	if (conn->body.wrong || conn->body.read > GATE_BODY_BYTES)
+		return GATE_END;
+	return used ? GATE_CHANGED : GATE_BEGINNING;
+}
+
 static enum gate_sight gate_look(struct gate *gate, struct gate_conn *conn,
 				 struct gate_buffer *buffer)
 {
 	struct fcgi_scan scan = { .replied = conn->replied };
+	bool rights;
 	ssize_t n;
 
 	if (conn->rest_fd >= 0)
 		return gate_write_rest(gate, conn);
-	do
-		n = recv(conn->fd, buffer->bytes, sizeof(buffer->bytes),
-			 MSG_DONTWAIT | (conn->lingering ? 0 : MSG_PEEK));
-	while (n < 0 && errno == EINTR);
+	n = wire_peek(conn->fd, buffer->bytes, sizeof(buffer->bytes), &rights);
 	if (n < 0 && errno == EAGAIN)
 		return conn->lingering ? GATE_BEGINNING : GATE_NOTHING;
 	if (n <= 0)
 		return GATE_END;
+	/* Reading on could drop the last reference to what it refers to, and
+	 * wait for that; closing the connection is done elsewhere then. */
+	if (rights)
+		return GATE_BROKEN;
 	if (conn->lingering)
-		return ++conn->pieces > GATE_PIECES ? GATE_END : GATE_CHANGED;
+		return gate_ignore(conn, buffer, (size_t)n);
+	if (conn->kept)
+		return gate_see_body(conn, buffer, (size_t)n);
 	switch (fcgi_scan(buffer->bytes, (size_t)n, &scan)) {
 	case FCGI_SCAN_WHOLE:
 		return gate_see_request(conn, buffer, (size_t)n, &scan, true);
@@ -461,6 +504,13 @@ static void gate_complain(struct gate *gate)
 			 n);
 }
 
+/* Whoever has set something aside gets the connection back, whatever became of
+ * it. */
+static bool gate_hand_back(struct gate_conn *conn, enum gate_sight sight)
+{
+	return (sight == GATE_END || sight == GATE_BROKEN) && conn->kept;
+}
+
 /* True when the connection, held by the caller, has a whole request.  If not,
  * it was let go or closed. */
 static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
@@ -479,6 +529,8 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 	} while (sight == GATE_CHANGED);
 	if (sight == GATE_BROKEN)
 		gate_complain(gate);
+	if (gate_hand_back(conn, sight))
+		sight = GATE_WHOLE;
 	if (sight == GATE_END || sight == GATE_BROKEN) {
 		gate_close(gate, conn);
 	} else if (sight == GATE_WHOLE) {
@@ -490,6 +542,27 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 }
 
 /* ---- waiting ---- */
+
+static int64_t gate_body_ms(const struct gate *gate)
+{
+	return gate->stopping ? 0 : GATE_BODY_MS;
+}
+
+/* Nobody waits any longer for bodies that have been coming since then.  The
+ * lock is held. */
+static void gate_give_up_bodies(struct gate *gate, int64_t waiting_since_ms)
+{
+	struct gate_conn *conn;
+
+	while ((conn = gate_list_take(&gate->places.bodies,
+				      waiting_since_ms))) {
+		conn->late = true;
+		if (conn->busy)
+			continue;
+		conn->busy = true;
+		gate_make_ready(gate, conn);
+	}
+}
 
 /* Sends away who has kept us waiting too long, and goes on accepting after a
  * rest. */
@@ -504,6 +577,7 @@ static void gate_keep_house(struct gate *gate)
 		continue;
 	while (gate_list_send_away(&gate->places.idle, now - GATE_IDLE_MS))
 		continue;
+	gate_give_up_bodies(gate, now - gate_body_ms(gate));
 	rested = gate->resting && now >= gate->rest_until_ms;
 	if (rested)
 		gate->resting = false;
@@ -517,15 +591,12 @@ static void gate_keep_house(struct gate *gate)
  * -1: for ever. */
 static int gate_nap_ms(struct gate *gate, int64_t until_ms)
 {
-	int64_t now = clock_ms(), at_ms = until_ms, nap;
+	int64_t now = clock_ms(), at_ms, nap;
 
 	pthread_mutex_lock(&gate->lock);
-	if (gate->places.partial.first &&
-	    gate->places.partial.first->since_ms + GATE_PARTIAL_MS < at_ms)
-		at_ms = gate->places.partial.first->since_ms + GATE_PARTIAL_MS;
-	if (gate->places.idle.first &&
-	    gate->places.idle.first->since_ms + GATE_IDLE_MS < at_ms)
-		at_ms = gate->places.idle.first->since_ms + GATE_IDLE_MS;
+	at_ms = gate_list_due(&gate->places.partial, GATE_PARTIAL_MS, until_ms);
+	at_ms = gate_list_due(&gate->places.idle, GATE_IDLE_MS, at_ms);
+	at_ms = gate_list_due(&gate->places.bodies, gate_body_ms(gate), at_ms);
 	if (gate->resting && gate->rest_until_ms < at_ms)
 		at_ms = gate->rest_until_ms;
 	pthread_mutex_unlock(&gate->lock);
@@ -601,9 +672,17 @@ size_t gate_conn_params(const struct gate_conn *conn)
 	return conn->params;
 }
 
-bool gate_conn_copied(const struct gate_conn *conn)
+bool gate_conn_has_body(const struct gate_conn *conn)
 {
-	return conn->copied;
+	return conn->body.id != 0;
+}
+
+void *gate_conn_take_kept(struct gate_conn *conn)
+{
+	void *kept = conn->kept;
+
+	conn->kept = NULL;
+	return kept;
 }
 
 bool gate_conn_spent(const struct gate_conn *conn)
@@ -611,27 +690,27 @@ bool gate_conn_spent(const struct gate_conn *conn)
 	return conn->spent;
 }
 
-/* Leaves the connection, which stays busy, to the next thread that waits. */
-static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
-{
-	conn->again = false;
-	conn->next_ready = gate->ready;
-	gate->ready = conn;
-}
-
 void gate_return(struct gate *gate, struct gate_conn *conn)
 {
 	/* A connection that is watched only now reports at once what is already
-	 * there; one that was watched has noted it in `again`.  What follows a
-	 * copied request may have been there before. */
+	 * there; one that was watched has noted it in `again`. */
 	pthread_mutex_lock(&gate->lock);
 	gate_list_add(&gate->places.idle, conn);
-	if (!conn->watched || conn->ended || conn->copied)
+	if (!conn->watched || conn->ended || conn->more)
 		conn->again = true;
 	if (conn->again)
 		gate_make_ready(gate, conn);
 	else
 		conn->busy = false;
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void gate_read_body(struct gate *gate, struct gate_conn *conn, void *kept)
+{
+	conn->kept = kept;
+	pthread_mutex_lock(&gate->lock);
+	gate_list_add(&gate->places.bodies, conn);
+	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
 
@@ -641,6 +720,7 @@ void gate_linger(struct gate *gate, struct gate_conn *conn)
 	conn->pieces = 0;
 	pthread_mutex_lock(&gate->lock);
 	conn->lingering = true;
+	conn->late = false;
 	gate_list_add(&gate->places.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
@@ -653,6 +733,7 @@ void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
 	conn->rest_fd = answer_fd;
 	conn->rest_last = last;
 	pthread_mutex_lock(&gate->lock);
+	conn->late = false;
 	gate_list_add(&gate->places.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
@@ -666,14 +747,6 @@ void gate_note_cut(struct gate *gate)
 		log_warn("the web server did not read answers to their end, "
 			 "%zu were cut",
 			 n);
-}
-
-void gate_drop(struct gate *gate, struct gate_conn *conn)
-{
-	pthread_mutex_lock(&gate->lock);
-	gate_places_free(&gate->places, conn);
-	gate_save(gate);
-	pthread_mutex_unlock(&gate->lock);
 }
 
 void gate_wake(struct gate *gate)
@@ -692,6 +765,9 @@ void gate_stop_accepting(struct gate *gate)
 	bool more;
 
 	epoll_ctl(gate->epoll_fd, EPOLL_CTL_DEL, gate->listen_fd, NULL);
+	pthread_mutex_lock(&gate->lock);
+	gate->stopping = true;
+	pthread_mutex_unlock(&gate->lock);
 	do {
 		conn = gate_accept(gate, &more);
 		if (conn) {

@@ -7,7 +7,7 @@
  *
  * gate_wait() is called by several threads at once; each gets its own event.
  * A connection that came out belongs to the caller until he gives it back by
- * gate_return(), gate_linger() or gate_drop().
+ * gate_return(), gate_read_body(), gate_linger(), gate_write() or gate_close().
  *
  * Who is not worth waiting for: a connection that has not sent a whole request
  * within GATE_PARTIAL_MS or in GATE_PIECES pieces, and a kept one that has been
@@ -26,6 +26,8 @@
 #define GATE_PARTIAL_MS 10000
 #define GATE_IDLE_MS 75000
 #define GATE_PIECES 64
+#define GATE_BODY_MS 2000
+#define GATE_BODY_BYTES ((size_t)16 * 1024 * 1024)
 
 struct gate;
 struct gate_conn;
@@ -59,19 +61,28 @@ int gate_conn_fd(const struct gate_conn *conn);
 /* Whether the connection must not be used again, and its input not be read to
  * the end: the rest of a body is still to come, or requests without a pause. */
 bool gate_conn_spent(const struct gate_conn *conn);
-/*
- * Whether the request must be read from the buffer, where it stands in a form
- * that libfcgi can read, and not from the connection: it came with other
- * records, or with padding that libfcgi would take for records.
- */
-bool gate_conn_copied(const struct gate_conn *conn);
-/* Of the request in bytes, or of more that was there with it. */
+/* Whether the rest of a body is still to come, for which gate_read_body() could
+ * wait. */
+bool gate_conn_has_body(const struct gate_conn *conn);
+/* What the caller of gate_read_body() has set aside, once; NULL: nothing, the
+ * request is in the buffer. */
+void *gate_conn_take_kept(struct gate_conn *conn);
+/* Bytes of the request, which stand in the buffer in a form that libfcgi can
+ * read.  They were taken from the connection. */
 size_t gate_conn_length(const struct gate_conn *conn);
 /* How many parameters it has. */
 size_t gate_conn_params(const struct gate_conn *conn);
 
 /* The request was read to its end and answered; the next may come. */
 void gate_return(struct gate *gate, struct gate_conn *conn);
+/*
+ * Reads the rest of the body and throws it away: web servers that are answered
+ * before they have sent it take the connection for broken.  gate_wait() returns
+ * the connection again, once and with `kept`, at the end of the body; as a
+ * spent one when that does not come within GATE_BODY_MS and GATE_BODY_BYTES, or
+ * while stopping.
+ */
+void gate_read_body(struct gate *gate, struct gate_conn *conn, void *kept);
 /* A spent connection was answered: what still comes is thrown away until the
  * peer closes it, since closing it first could cost him the answer. */
 void gate_linger(struct gate *gate, struct gate_conn *conn);
@@ -86,8 +97,8 @@ void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
 /* An answer was not read to its end: counted, and logged now and then.  Any
  * thread. */
 void gate_note_cut(struct gate *gate);
-/* The descriptor was closed by the caller. */
-void gate_drop(struct gate *gate, struct gate_conn *conn);
+/* Closes the connection. */
+void gate_close(struct gate *gate, struct gate_conn *conn);
 
 /* Lets one thread return GATE_WOKEN.  Any thread. */
 void gate_wake(struct gate *gate);

@@ -40,15 +40,33 @@ void gate_list_add(struct gate_list *list, struct gate_conn *conn)
 	list->last = conn;
 }
 
-bool gate_list_send_away(struct gate_list *list, int64_t waiting_since_ms)
+struct gate_conn *gate_list_take(struct gate_list *list,
+				 int64_t waiting_since_ms)
 {
 	struct gate_conn *conn = list->first;
 
 	if (!conn || conn->since_ms > waiting_since_ms)
-		return false;
+		return NULL;
 	gate_list_remove(conn);
+	return conn;
+}
+
+bool gate_list_send_away(struct gate_list *list, int64_t waiting_since_ms)
+{
+	struct gate_conn *conn = gate_list_take(list, waiting_since_ms);
+
+	if (!conn)
+		return false;
 	shutdown(conn->fd, SHUT_RDWR);
 	return true;
+}
+
+int64_t gate_list_due(const struct gate_list *list, int64_t limit_ms,
+		      int64_t at_ms)
+{
+	if (list->first && list->first->since_ms + limit_ms < at_ms)
+		return list->first->since_ms + limit_ms;
+	return at_ms;
 }
 
 /* ---- places ---- */
@@ -92,6 +110,8 @@ struct gate_conn *gate_places_take(struct gate_places *places, int fd)
 	conn->again = false;
 	conn->ended = false;
 	conn->lingering = false;
+	conn->late = false;
+	conn->kept = NULL;
 	conn->replied = 0;
 	conn->pieces = 0;
 	places->open++;

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fcgi_scan.h"
+
 struct gate_conn;
 
 /* Peers that owe us something, those waiting longest first. */
@@ -31,18 +33,21 @@ struct gate_conn {
 	/* for the thread that has the connection, without the lock */
 	uint32_t watched; /* events that epoll reports, 0: unknown to it */
 	bool spent;	  /* see gate_conn_spent() */
-	bool copied;	  /* see gate_conn_copied() */
+	bool more;	  /* bytes of the next request are there */
 	size_t length;	  /* see gate_conn_length() */
 	size_t params;	  /* see gate_conn_params() */
 	size_t replied;	  /* see struct fcgi_scan */
 	bool lingering;	  /* answered; what comes is thrown away */
 	int rest_fd;	  /* what is still to be written of an answer; -1 */
 	bool rest_last;	  /* nothing follows it: then linger */
-	unsigned pieces;  /* of the request that is not whole yet */
+	void *kept;	  /* see gate_read_body(); NULL: none */
+	struct fcgi_body body; /* of `kept`, or of the request that came out */
+	unsigned pieces;       /* of the request that is not whole yet */
 	/* under the lock */
 	bool busy;  /* some thread has it */
 	bool again; /* an event came meanwhile */
 	bool ended; /* no more will come: the peer or we ended it */
+	bool late;  /* the body is not waited for any longer */
 	int64_t since_ms;
 	struct gate_list *list; /* NULL: none */
 	struct gate_conn *prev, *next;
@@ -54,7 +59,7 @@ struct gate_places {
 	struct gate_conn **conns;
 	size_t room, open;
 	struct gate_conn *unused; /* linked by next */
-	struct gate_list partial, idle;
+	struct gate_list partial, idle, bodies;
 };
 
 /* A busy connection in the list of partial ones; the descriptor stays the
@@ -76,10 +81,19 @@ struct gate_conn *gate_places_find(const struct gate_places *places,
 void gate_list_add(struct gate_list *list, struct gate_conn *conn);
 /* Also when it is in none. */
 void gate_list_remove(struct gate_conn *conn);
+/* Removes the connection that has waited longest; NULL: there is none that has
+ * since then. */
+struct gate_conn *gate_list_take(struct gate_list *list,
+				 int64_t waiting_since_ms);
 /* Ends the connection that has waited longest, false: there is none that has
  * since then.  The close is left to the thread that gets the event: the
  * connection may be in its hands. */
 bool gate_list_send_away(struct gate_list *list, int64_t waiting_since_ms);
+
+/* When the one that has waited longest has waited for limit_ms; at most at_ms.
+ */
+int64_t gate_list_due(const struct gate_list *list, int64_t limit_ms,
+		      int64_t at_ms);
 
 /* Closes all connections and frees the records.  No other thread may be in the
  * gate. */

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "ratelimit.h"
 #include "route.h"
+#include "wire.h"
 
 /* A thread looks after new requests again after so many parked ones, so that
  * liveness is never behind a thousand answers. */
@@ -66,6 +67,7 @@ struct responder {
 	pthread_mutex_t lock; /* of the lots; taken before the board's */
 	struct lot parked;    /* wait for the board */
 	struct lot heard;     /* the board has news, ask again */
+	struct lot bodies;    /* their bodies are still to come; counted only */
 	size_t crowd;	      /* most in the lots since the last trim */
 	int64_t trimmed_ms;
 
@@ -148,33 +150,36 @@ static void seat_keep(struct responder_seat *seat, struct visit *visit)
 		seat->spare = visit;
 }
 
+/* The connection is no longer the visit's. */
+static void visit_free(struct responder_seat *seat, struct visit *visit)
+{
+	visit->request.ipcFd = -1;
+	FCGX_Finish_r(&visit->request);
+	seat_keep(seat, visit);
+}
+
 /* Gives the connection back, unless it was to be closed. */
 static void visit_end(struct responder_seat *seat, struct visit *visit)
 {
 	struct responder *responder = seat->responder;
 	FCGX_Request *request = &visit->request;
-	bool spent = gate_conn_spent(visit->conn);
+	bool failed;
 
-	if (spent)
-		request->keepConnection = 1; /* the gate is to close it */
-	else if (atomic_load(&responder->stopping))
-		request->keepConnection = 0;
 	/* Writes the end of the answer. */
-	FCGX_FClose(request->err);
-	if (FCGX_FClose(request->out) < 0 &&
-	    FCGX_GetError(request->out) == EAGAIN)
+	failed = FCGX_FClose(request->err) < 0;
+	failed |= FCGX_FClose(request->out) < 0;
+	failed |= FCGX_GetError(request->in) != 0;
+	if (FCGX_GetError(request->out) == EAGAIN)
 		gate_note_cut(responder->gate);
-	/* Closes the descriptor (only closes it, since `detached` is set) when
-	 * it is not kept or an error was met, in the request or now. */
-	FCGX_Finish_r(request);
-	if (request->ipcFd < 0)
-		gate_drop(responder->gate, visit->conn);
-	else if (spent)
+	if (failed)
+		gate_close(responder->gate, visit->conn);
+	else if (gate_conn_spent(visit->conn))
 		gate_linger(responder->gate, visit->conn);
-	else
+	else if (request->keepConnection && !atomic_load(&responder->stopping))
 		gate_return(responder->gate, visit->conn);
-	request->ipcFd = -1;
-	seat_keep(seat, visit);
+	else
+		gate_close(responder->gate, visit->conn);
+	visit_free(seat, visit);
 }
 
 /*
@@ -194,20 +199,16 @@ static bool visit_store(struct responder_seat *seat, struct visit *visit,
 	if (fd < 0)
 		return false;
 	request->ipcFd = fd;
-	request->keepConnection = 1;
 	FCGX_PutStr(text, (int)len, request->out);
-	FCGX_Finish_r(request);
-	if (request->ipcFd < 0) {
-		/* Closed, since it could not be written. */
-		close(gate_conn_fd(visit->conn));
+	if (FCGX_FClose(request->err) < 0 || FCGX_FClose(request->out) < 0) {
+		close(fd);
 		gate_note_cut(responder->gate);
-		gate_drop(responder->gate, visit->conn);
+		gate_close(responder->gate, visit->conn);
 	} else {
 		lseek(fd, 0, SEEK_SET);
 		gate_write(responder->gate, visit->conn, fd, last);
 	}
-	request->ipcFd = -1;
-	seat_keep(seat, visit);
+	visit_free(seat, visit);
 	return true;
 }
 
@@ -233,7 +234,7 @@ static void visit_send(struct responder_seat *seat, struct visit *visit,
 
 static size_t responder_waiting(const struct responder *responder)
 {
-	return responder->parked.n + responder->heard.n;
+	return responder->parked.n + responder->heard.n + responder->bodies.n;
 }
 
 /* Whether there is no room to let another visit wait, or no time: requests
@@ -241,7 +242,8 @@ static size_t responder_waiting(const struct responder *responder)
 static bool responder_is_busy(struct responder *responder)
 {
 	return responder_waiting(responder) >= responder->options.max_waiting ||
-	       responder->parked.bytes + responder->heard.bytes >=
+	       responder->parked.bytes + responder->heard.bytes +
+			       responder->bodies.bytes >=
 		       RESPONDER_WAITING_BYTES ||
 	       (atomic_load(&responder->stopping) &&
 		clock_ms() >= atomic_load(&responder->stop_ms));
@@ -340,87 +342,35 @@ static void seat_turn_away(struct responder_seat *seat, struct gate_conn *conn)
 {
 	size_t n = ratelimit_note(&seat->responder->no_memory);
 
-	close(gate_conn_fd(conn));
-	gate_drop(seat->responder->gate, conn);
+	gate_close(seat->responder->gate, conn);
 	if (n)
 		log_err("requests turned away for want of memory: %zu", n);
 }
 
-/* What libfcgi is to read the request from: the connection, or a file that has
- * the gate's copy; -1: no memory or no descriptor. */
-static int seat_source(const struct responder_seat *seat,
-		       const struct gate_conn *conn)
-{
-	size_t length = gate_conn_length(conn);
-	int fd;
-
-	if (!gate_conn_copied(conn))
-		return gate_conn_fd(conn);
-	fd = memfd_create("request", MFD_CLOEXEC);
-	if (fd < 0 ||
-	    pwrite(fd, seat->buffer->bytes, length, 0) == (ssize_t)length)
-		return fd;
-	close(fd);
-	return -1;
-}
-
-/* Has libfcgi read the request, which is there but for the rest of its body
- * maybe; false: it could not. */
-static bool visit_read(struct visit *visit)
+/* Has libfcgi read the request, of which the beginning of the body may be all
+ * that is there; false: it could not. */
+static bool visit_read(struct responder_seat *seat, struct visit *visit)
 {
 	FCGX_Request *request = &visit->request;
-	bool copied = gate_conn_copied(visit->conn);
 	char trash[1024];
+	bool read;
 
+	request->ipcFd = WIRE_FED;
 	request->keepConnection = 1; /* or Accept_r would close it first */
-	request->detached = 1;	     /* or closing it would wait for the peer */
-	if (FCGX_Accept_r(request) != 0) {
-		/* libfcgi has closed what it has read from. */
-		if (copied)
-			close(gate_conn_fd(visit->conn));
-		return false;
-	}
-	while (!gate_conn_spent(visit->conn) &&
+	wire_feed(seat->buffer->bytes, gate_conn_length(visit->conn));
+	read = FCGX_Accept_r(request) == 0;
+	while (read && !gate_conn_spent(visit->conn) &&
 	       FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
 		continue;
-	if (copied) {
-		close(request->ipcFd);
-		request->ipcFd = gate_conn_fd(visit->conn);
-	}
-	return true;
+	request->ipcFd = gate_conn_fd(visit->conn);
+	/* Accept_r succeeds on a broken request, too. */
+	return read && !FCGX_GetError(request->in);
 }
 
-/* Reads the request, and answers or parks it. */
-static void seat_serve_request(struct responder_seat *seat,
-			       struct gate_conn *conn)
+static void visit_answer(struct responder_seat *seat, struct visit *visit)
 {
-	struct visit *visit = responder_has_memory(conn) ? seat_visit(seat)
-							 : NULL;
-	FCGX_Request *request;
+	FCGX_Request *request = &visit->request;
 
-	if (!visit) {
-		seat_turn_away(seat, conn);
-		return;
-	}
-	request = &visit->request;
-	visit->conn = conn;
-	visit->bytes = responder_bytes(conn);
-	request->ipcFd = seat_source(seat, conn);
-	if (request->ipcFd < 0) {
-		seat_keep(seat, visit);
-		seat_turn_away(seat, conn);
-		return;
-	}
-	if (!visit_read(visit)) {
-		gate_drop(seat->responder->gate, conn);
-		seat_keep(seat, visit);
-		return;
-	}
-	/* Accept_r succeeds on a broken request, too. */
-	if (FCGX_GetError(request->in)) {
-		visit_end(seat, visit);
-		return;
-	}
 	answer_begin(seat->responder->service,
 		     &(struct route_request){
 			     FCGX_GetParam("REQUEST_METHOD", request->envp),
@@ -430,6 +380,67 @@ static void seat_serve_request(struct responder_seat *seat,
 		     },
 		     &visit->answer);
 	visit_answer_or_park(seat, visit, true);
+}
+
+/* Leaves the visit to the gate until the rest of the body was read; false:
+ * there is no room to let it wait. */
+static bool visit_wait_for_body(struct responder *responder,
+				struct visit *visit)
+{
+	bool room;
+
+	pthread_mutex_lock(&responder->lock);
+	room = !atomic_load(&responder->stopping) &&
+	       !responder_is_busy(responder);
+	if (room) {
+		responder->bodies.n++;
+		responder->bodies.bytes += visit->bytes;
+		responder_count(responder);
+	}
+	pthread_mutex_unlock(&responder->lock);
+	if (room)
+		gate_read_body(responder->gate, visit->conn, visit);
+	return room;
+}
+
+/* The body was read, or given up. */
+static void seat_resume(struct responder_seat *seat, struct visit *visit)
+{
+	struct responder *responder = seat->responder;
+
+	pthread_mutex_lock(&responder->lock);
+	responder->bodies.n--;
+	responder->bodies.bytes -= visit->bytes;
+	pthread_mutex_unlock(&responder->lock);
+	visit_answer(seat, visit);
+}
+
+/* Reads the request, and answers or parks it. */
+static void seat_serve_request(struct responder_seat *seat,
+			       struct gate_conn *conn)
+{
+	struct responder *responder = seat->responder;
+	struct visit *visit = gate_conn_take_kept(conn);
+
+	if (visit) {
+		seat_resume(seat, visit);
+		return;
+	}
+	if (responder_has_memory(conn))
+		visit = seat_visit(seat);
+	if (!visit) {
+		seat_turn_away(seat, conn);
+		return;
+	}
+	visit->conn = conn;
+	visit->bytes = responder_bytes(conn);
+	if (!visit_read(seat, visit)) {
+		gate_close(responder->gate, conn);
+		visit_free(seat, visit);
+	} else if (!gate_conn_has_body(conn) ||
+		   !visit_wait_for_body(responder, visit)) {
+		visit_answer(seat, visit);
+	}
 }
 
 /* ---- parked requests ---- */

@@ -168,6 +168,33 @@ mount_test_other_methods() {
 	assert_status 405
 }
 
+# Bodies on kept connections, several at once: what comes next on one is answered
+# as if there had been no body.
+mount_test_bodies() {
+	local i asked=() pids=() pid
+
+	head -c 200000 /dev/zero >"$scratch/large"
+	for i in {1..20}; do
+		asked+=(${asked:+--next} -s -o /dev/null --max-time 20
+			-w 'POST %{http_code} %{time_total}\n'
+			--data-binary "@$scratch/large" -H 'Expect:' "$url/health"
+			--next -s -o /dev/null --max-time 20
+			-w 'GET %{http_code} %{time_total}\n' "$url/health")
+	done
+	for i in 1 2 3 4; do
+		curl "${asked[@]}" >"$scratch/bodies$i" &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid"
+	done
+	assertEquals 'answers' 'GET 200 80 POST 405 80' \
+		"$(cut -d ' ' -f 1,2 "$scratch"/bodies? | sort | uniq -c |
+			awk '{ print $2, $3, $1 }' | xargs)"
+	assertEquals 'late ones' '' \
+		"$(awk '$3 >= 5' "$scratch"/bodies?)"
+}
+
 # mount_options PATH STATUS: what OPTIONS has, whatever its status is
 mount_options() {
 	ask "$url$1" -X OPTIONS

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
-need jq
+need jq python3
 [ -x "$fake/fcgi_peer" ] || skip "fcgi_peer is not built"
 
 # What liveness may take meanwhile.  It takes less than one ms, or what it takes
@@ -501,6 +501,30 @@ test_thousand() {
 		sanitized || assertTrue \
 			"$kind: $before_kb kB before, $(resident_kb) kB behind" \
 			"patience=5 wait_for resident_below $((before_kb + 4096))"
+	done
+}
+
+# A descriptor that is passed along, whose last close would wait for an hour: no
+# thread takes it in, and the end is not held up.  (tests/fake/lingering.py)
+test_passed_descriptors() {
+	local where i config
+
+	config=$(cat "$scratch/health.conf")
+	for where in alone before within behind late; do
+		serve <<<"$config"
+		wait_for answers /health/live 200
+		: >"$scratch/log/passing"
+		start passing KILL python3 "$HEALTH_SRCDIR/tests/fake/lingering.py" \
+			client "$health_socket" "$where" 8
+		wait_for grep -q sent "$scratch/log/passing"
+		for i in 1 2 3 4 5; do
+			probe /health/live
+			assert_status 200
+			assert_took 0 "$lively_ms"
+		done
+		stop health
+		assertEquals "$where: exit status" 0 "$ended"
+		stop passing
 	done
 }
 

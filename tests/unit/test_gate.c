@@ -164,6 +164,15 @@ static bool ended(int fd)
 	return n == 0 || (n < 0 && errno != EAGAIN);
 }
 
+/* The same, in a moment: what is closed with something unread is closed in
+ * another thread. */
+static bool ends(int fd)
+{
+	struct pollfd event = { .fd = fd, .events = POLLIN };
+
+	return poll(&event, 1, 5000) == 1 && ended(fd);
+}
+
 /* Lets the gate do all that can be done without waiting; the connection with
  * a request, or NULL. */
 static struct gate_conn *turn(void)
@@ -194,18 +203,13 @@ static struct gate_conn *wait_request(void)
 
 static void take_request(struct gate_conn *conn)
 {
-	char bytes[REQUEST_BYTES];
-
-	CHECK(conn && recv(gate_conn_fd(conn), bytes, sizeof(bytes), 0) ==
-			      (ssize_t)sizeof(bytes));
+	CHECK(conn && gate_conn_length(conn) == REQUEST_BYTES &&
+	      memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
 }
 
 static void drop(struct gate_conn *conn)
 {
-	int fd = gate_conn_fd(conn);
-
-	close(fd);
-	gate_drop(gate, conn);
+	gate_close(gate, conn);
 }
 
 /* ---- requests ---- */
@@ -232,7 +236,7 @@ static void test_request(void)
 	tell(fd, request, REQUEST_BYTES);
 	conn = turn();
 	drop(conn);
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
@@ -267,8 +271,7 @@ static void test_next_while_busy(void)
 	close_gate();
 }
 
-/* Requests one after the other in one piece: libfcgi would take in the second
- * one with the first, so each comes as a copy. */
+/* Requests one after the other in one piece: libfcgi is given one of them. */
 static void test_overrun(void)
 {
 	struct gate_conn *conn;
@@ -282,17 +285,16 @@ static void test_overrun(void)
 	tell(fd, request, REQUEST_BYTES);
 	tell(fd, request, 1);
 	conn = turn();
-	CHECK(conn && gate_conn_copied(conn) && !gate_conn_spent(conn));
-	CHECK_INT(gate_conn_length(conn), REQUEST_BYTES);
-	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
+	CHECK(conn && !gate_conn_spent(conn));
+	take_request(conn);
 	gate_return(gate, conn);
 	conn = turn();
-	CHECK(conn && gate_conn_copied(conn));
+	take_request(conn);
 	gate_return(gate, conn);
 	CHECK(turn() == NULL);
 	tell(fd, request + 1, REQUEST_BYTES - 1);
 	conn = turn();
-	CHECK(conn && !gate_conn_copied(conn));
+	CHECK(conn);
 	take_request(conn);
 	drop(conn);
 	close(fd);
@@ -330,7 +332,7 @@ static void test_values(int family)
 	tell(fd, values + 20, VALUES_BYTES - 20);
 	tell(fd, request, REQUEST_BYTES);
 	conn = wait_request();
-	CHECK(conn && !gate_conn_copied(conn));
+	CHECK(conn);
 	HEAR(fd, VALUES_REPLY);
 	take_request(conn);
 	gate_return(gate, conn);
@@ -345,7 +347,7 @@ static void test_values(int family)
 	HEAR(fd, VALUES_REPLY);
 	tell(fd, request + 16, REQUEST_BYTES - 16);
 	conn = wait_request();
-	CHECK(conn && gate_conn_copied(conn));
+	CHECK(conn);
 	CHECK_INT(gate_conn_length(conn), REQUEST_BYTES);
 	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
 	CHECK_INT(recv(fd, (char[1]){ 0 }, 1, MSG_DONTWAIT), -1);
@@ -370,7 +372,7 @@ static void test_second_request(void)
 	tell(fd, request + 16, REQUEST_BYTES - 16);
 	tell(fd, "\1\4\0\2\0\0\0\0\1\5\0\2\0\0\0\0", 16);
 	conn = turn();
-	CHECK(conn && gate_conn_copied(conn));
+	CHECK(conn);
 	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
 	gate_return(gate, conn);
 	/* What is left of the second one is thrown away. */
@@ -403,7 +405,7 @@ static void test_unknown_role(void)
 	tell(fd, other, sizeof(other));
 	CHECK(turn() == NULL);
 	HEAR(fd, "\1\3\0\1\0\10\0\0\0\0\0\0\3\0\0\0");
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	/* Not before the peer has read it. */
 	CHECK_INT(gate_connections(gate), 1);
 	close(fd);
@@ -443,6 +445,129 @@ static void test_values_flood(void)
 	close_gate();
 }
 
+static char aside[1]; /* stands for a request */
+
+/* A record of a body, in pieces that the gate reads one by one; the connection
+ * as soon as it comes out. */
+static struct gate_conn *pour(int fd)
+{
+	static const char record[] = "\1\5\0\1\x7f\xf8\2";
+	static const char body[32762]; /* and its padding */
+	struct gate_conn *conn;
+	size_t i;
+
+	tell(fd, record, 3);
+	conn = turn();
+	tell(fd, record + 3, 5);
+	for (i = 0; i < 2 && !conn; i++) {
+		tell(fd, body, sizeof(body) / 2);
+		conn = turn();
+	}
+	return conn;
+}
+
+/* A connection with a request whose body comes, and is waited for. */
+static struct gate_conn *wait_for_body(int fd)
+{
+	struct gate_conn *conn;
+
+	tell(fd, request, 28);
+	tell(fd, "\1\4\0\1\0\0\0\0\1\5\0\1\0\1\0\0x", 17);
+	conn = wait_request();
+	CHECK(conn && gate_conn_spent(conn) && gate_conn_has_body(conn) &&
+	      !gate_conn_take_kept(conn));
+	gate_read_body(gate, conn, aside);
+	return conn;
+}
+
+/* The body comes in pieces, with records of another request between, and the
+ * connection goes on. */
+static void test_body_read(int family)
+{
+	struct gate_conn *conn;
+	int fd, round;
+
+	open_gate(family, 10, NULL);
+	fd = client();
+	for (round = 0; round < 3; round++) {
+		wait_for_body(fd);
+		CHECK(pour(fd) == NULL);
+		CHECK(pour(fd) == NULL);
+		tell(fd, "\1\5\0\2\0\1\0\0x", 9);
+		CHECK(turn() == NULL);
+		/* The end has padding, too. */
+		tell(fd, "\1\5\0\1\0\0\1\0", 8);
+		CHECK(turn() == NULL);
+		tell(fd, "", 1);
+		if (round == 1)
+			tell(fd, request, REQUEST_BYTES);
+		conn = wait_request();
+		CHECK(conn && !gate_conn_spent(conn) &&
+		      gate_conn_take_kept(conn) == aside);
+		gate_return(gate, conn);
+		if (round != 1)
+			continue;
+		conn = wait_request();
+		CHECK(conn && !gate_conn_take_kept(conn) &&
+		      !gate_conn_has_body(conn));
+		take_request(conn);
+		gate_return(gate, conn);
+	}
+	close(fd);
+	close_gate();
+}
+
+/* The end of a body is waited for within bounds, and whoever waits for it gets
+ * the connection back. */
+static void test_body_given_up(int family)
+{
+	enum { LATE, ENDED, WRONG, LONG, STOPPING, WAYS };
+	struct gate_conn *conn;
+	int fd, way;
+	size_t sent;
+
+	for (way = 0; way < WAYS; way++) {
+		open_gate(family, 10, NULL);
+		fd = client();
+		wait_for_body(fd);
+		conn = turn();
+		CHECK(conn == NULL);
+		switch (way) {
+		case LATE:
+			now_ms += GATE_BODY_MS - 1;
+			CHECK(turn() == NULL);
+			now_ms++;
+			break;
+		case ENDED:
+			close(fd);
+			break;
+		case WRONG:
+			tell(fd, aborted, ABORTED_BYTES);
+			break;
+		case LONG:
+			for (sent = 0; !conn && sent < GATE_BODY_BYTES;
+			     sent += 32770)
+				conn = pour(fd);
+			CHECK(sent > GATE_BODY_BYTES - 65536);
+			break;
+		case STOPPING:
+			gate_stop_accepting(gate);
+			break;
+		}
+		if (!conn)
+			conn = wait_request();
+		CHECK(conn && gate_conn_spent(conn) &&
+		      gate_conn_take_kept(conn) == aside);
+		CHECK(turn() == NULL);
+		gate_linger(gate, conn);
+		if (way != ENDED)
+			close(fd);
+		CHECK(turn() == NULL);
+		CHECK_INT(gate_connections(gate), 0);
+		close_gate();
+	}
+}
+
 /* A body that does not end: answered without it, and the peer may go on
  * sending until he has read his answer. */
 static void test_body(int family)
@@ -459,7 +584,7 @@ static void test_body(int family)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	tell(fd, head, sizeof(head) - 1);
 	conn = wait_request();
-	CHECK(conn && gate_conn_spent(conn));
+	CHECK(conn && gate_conn_spent(conn) && gate_conn_has_body(conn));
 	CHECK_INT(send(gate_conn_fd(conn), "answer", 6, MSG_NOSIGNAL), 6);
 	gate_linger(gate, conn);
 	for (i = 0; i < 16; i++) {
@@ -468,7 +593,7 @@ static void test_body(int family)
 	}
 	CHECK_INT(recv(fd, answer, sizeof(answer), 0), 6);
 	CHECK_STR(answer, "answer");
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	CHECK_INT(gate_connections(gate), 1);
 	/* Not for ever. */
 	for (i = 0; i < 2 * GATE_PIECES && gate_connections(gate); i++) {
@@ -517,7 +642,7 @@ static void test_trickle(void)
 		CHECK(turn() == NULL);
 		send(fd, "", 1, MSG_NOSIGNAL);
 	}
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	CHECK(i > GATE_PIECES / 2);
 	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
@@ -532,7 +657,7 @@ static void test_garbage(void)
 	fd = client();
 	tell(fd, "GET /health HTTP/1.0\r\n\r\n", 24);
 	CHECK(turn() == NULL);
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
@@ -604,7 +729,7 @@ static void test_abort_flood(void)
 	fd = client();
 	tell(fd, flood, sizeof(flood));
 	CHECK(turn() == NULL);
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
@@ -679,7 +804,7 @@ static void test_write(int family, bool last, bool half)
 			turn();
 			poll(NULL, 0, 1);
 		}
-		CHECK(ended(fd));
+		CHECK(ends(fd));
 	}
 	close(fd);
 	for (i = 0; i < 1000 && gate_connections(gate); i++)
@@ -776,8 +901,8 @@ static void test_slow_peers(void)
 		CHECK_INT(gate_connections(gate), 3);
 		now_ms += 1;
 		CHECK(turn() == NULL);
-		CHECK(ended(silent));
-		CHECK(ended(half));
+		CHECK(ends(silent));
+		CHECK(ends(half));
 		CHECK_INT(gate_connections(gate), 1);
 
 		/* The time of a request runs from its first byte. */
@@ -790,7 +915,7 @@ static void test_slow_peers(void)
 		CHECK(!ended(kept));
 		now_ms += 1;
 		CHECK(turn() == NULL);
-		CHECK(ended(kept));
+		CHECK(ends(kept));
 		CHECK_INT(gate_connections(gate), 0);
 		close(kept);
 		close(silent);
@@ -819,7 +944,7 @@ static void test_idle(void)
 	CHECK(!ended(fd));
 	now_ms += 1;
 	CHECK(turn() == NULL);
-	CHECK(ended(fd));
+	CHECK(ends(fd));
 	CHECK_INT(gate_connections(gate), 0);
 	close(fd);
 	close_gate();
@@ -861,7 +986,7 @@ static void test_no_room(void)
 		now_ms++;
 	}
 	CHECK(conn != NULL); /* and this within ten milliseconds */
-	CHECK(ended(old));
+	CHECK(ends(old));
 	CHECK(!ended(young));
 	CHECK(!ended(fresh));
 	CHECK_INT(gate_connections(gate), 3);
@@ -879,7 +1004,7 @@ static void test_no_room(void)
 		now_ms++;
 	}
 	CHECK(conn != NULL);
-	CHECK(ended(fresh));
+	CHECK(ends(fresh));
 	CHECK(!ended(young));
 	CHECK_INT(gate_connections(gate), 3);
 
@@ -950,7 +1075,7 @@ static int child_descriptors(void)
 		now_ms++;
 	}
 	CHECK(conn != NULL);
-	CHECK(ended(kept));
+	CHECK(ends(kept));
 	CHECK_INT(lines_logged, 1);
 	return unit_failed;
 }
@@ -975,7 +1100,7 @@ static int child_spares(void)
 		drop(conn);
 		CHECK_INT(gate->n_spares, GATE_SPARES);
 		/* so that the limit goes on to hold */
-		CHECK(ended(clients[i]));
+		CHECK(ends(clients[i]));
 	}
 	CHECK_INT(lines_logged, 0);
 	return unit_failed;
@@ -1080,7 +1205,7 @@ static void test_says_so_now_and_then(void)
 		fd = client();
 		tell(fd, "GET / HTTP/1.1\r\n\r\n", 18);
 		CHECK(turn() == NULL);
-		CHECK(ended(fd));
+		CHECK(ends(fd));
 		close(fd);
 	}
 	CHECK_INT(lines_logged, 1);
@@ -1245,7 +1370,7 @@ static void test_time_under_flood(void)
 	CHECK(gone <= 1);
 	CHECK(turn() == NULL);
 	for (i = 0; i < 20; i++) {
-		CHECK(ended(fds[i]));
+		CHECK(ends(fds[i]));
 		close(fds[i]);
 	}
 	close_gate();
@@ -1297,20 +1422,15 @@ static atomic_int served, stopping;
 static void *serve(void *arg)
 {
 	struct gate_buffer *mine = malloc(sizeof(*mine));
-	char bytes[REQUEST_BYTES];
 	struct gate_conn *conn;
 
 	(void)arg;
 	while (!atomic_load(&stopping)) {
 		if (gate_wait(gate, mine, 20, &conn) != GATE_REQUEST)
 			continue;
-		if (recv(gate_conn_fd(conn), bytes, sizeof(bytes), 0) !=
-			    (ssize_t)sizeof(bytes) ||
+		if (gate_conn_length(conn) != REQUEST_BYTES ||
 		    send(gate_conn_fd(conn), "y", 1, MSG_NOSIGNAL) != 1) {
-			int fd = gate_conn_fd(conn);
-
-			gate_drop(gate, conn);
-			close(fd);
+			gate_close(gate, conn);
 			continue;
 		}
 		atomic_fetch_add(&served, 1);
@@ -1398,6 +1518,10 @@ int main(void)
 	test_write_to_nobody();
 	test_body(AF_UNIX);
 	test_body(AF_INET);
+	test_body_read(AF_UNIX);
+	test_body_read(AF_INET);
+	test_body_given_up(AF_UNIX);
+	test_body_given_up(AF_INET);
 	test_byte_by_byte();
 	test_trickle();
 	test_garbage();
