@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -147,13 +148,18 @@ WIRE_VISIBLE ssize_t recv(int fd, void *to, size_t size, int flags)
 	return wire_recv(fd, to, size, flags);
 }
 
-/* Sets `library` to the function that the next library defines by that name;
- * the same value, whichever thread comes first. */
-#define WIRE_LIBRARY(name)                                           \
-	do {                                                         \
-		if (!library)                                        \
-			*(void **)&library = dlsym(RTLD_NEXT, name); \
-	} while (0)
+/* The function of that name which the next library defines.  *known is the same
+ * for each thread, whichever comes first. */
+static void *wire_library(_Atomic(void *) *known, const char *name)
+{
+	void *function = atomic_load(known);
+
+	if (!function) {
+		function = dlsym(RTLD_NEXT, name);
+		atomic_store(known, function);
+	}
+	return function;
+}
 
 WIRE_VISIBLE ssize_t read(int fd, void *to, size_t size)
 {
@@ -179,26 +185,34 @@ static bool wire_holds(int fd)
 	int listening = 0, unread = 0;
 	socklen_t len = sizeof(listening);
 
-	return wire_is_unix(fd) &&
-	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) ==
-		       0 &&
-	       !listening && shutdown(fd, SHUT_RD) == 0 &&
-	       ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+	if (!wire_is_unix(fd) ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) ||
+	    listening)
+		return false;
+	shutdown(fd, SHUT_RD);
+	return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
-static int wire_library_close(int fd)
+static int wire_close(int fd)
 {
-	static int (*library)(int);
+	static _Atomic(void *) known;
+	int (*library)(int);
 
-	WIRE_LIBRARY("close");
+	*(void **)&library = wire_library(&known, "close");
 	return library(fd);
 }
 
 WIRE_VISIBLE int close(int fd)
 {
-	if (!wire_holds(fd))
-		return wire_library_close(fd);
+	/* Libraries read it behind a close that has succeeded. */
+	int error = errno;
+	bool holds = wire_holds(fd);
+
+	errno = error;
+	if (!holds)
+		return wire_close(fd);
 	closer_take(fd);
+	errno = error;
 	return 0;
 }
 
@@ -207,18 +221,19 @@ WIRE_VISIBLE __attribute__((weak)) int connect(int fd,
 					       __CONST_SOCKADDR_ARG address,
 					       socklen_t len)
 {
-	static int (*library)(int, __CONST_SOCKADDR_ARG, socklen_t);
+	static _Atomic(void *) known;
+	int (*library)(int, __CONST_SOCKADDR_ARG, socklen_t);
 	int result;
 
 	if (wire.offered && address.__sockaddr__->sa_family == AF_UNIX) {
 		if (dup3(wire.offered - 1, fd, O_CLOEXEC) < 0)
 			return -1;
 		/* The connection lives on: not as wire_holds() ends it. */
-		wire_library_close(wire.offered - 1);
+		wire_close(wire.offered - 1);
 		wire.offered = 0;
 		return 0;
 	}
-	WIRE_LIBRARY("connect");
+	*(void **)&library = wire_library(&known, "connect");
 	result = library(fd, address, len);
 	/* libcurl connects in some releases what it was given connected. */
 	return result && errno == EISCONN ? 0 : result;
@@ -226,10 +241,11 @@ WIRE_VISIBLE __attribute__((weak)) int connect(int fd,
 
 WIRE_VISIBLE int SSL_read(SSL *ssl, void *to, int size)
 {
-	static int (*library)(SSL *, void *, int);
+	static _Atomic(void *) known;
+	int (*library)(SSL *, void *, int);
 	int got;
 
-	WIRE_LIBRARY("SSL_read");
+	*(void **)&library = wire_library(&known, "SSL_read");
 	got = library(ssl, to, size);
 	if (got > 0 && !wire_show(to, (size_t)got, true)) {
 		errno = ECONNRESET;

@@ -194,7 +194,9 @@ static void test_close_shared(void)
 	CHECK(getsockname(other, (struct sockaddr *)&address, &len) == 0);
 	client = socket(AF_UNIX, SOCK_STREAM, 0);
 	CHECK(connect(client, (struct sockaddr *)&address, len) == 0);
+	errno = ESRCH;
 	CHECK(close(client) == 0 && close(other) == 0);
+	CHECK_INT(errno, ESRCH);
 	CHECK(close(other) == -1 && errno == EBADF);
 }
 
