@@ -376,6 +376,7 @@ static void visit_answer(struct responder_seat *seat, struct visit *visit)
 			     FCGX_GetParam("REQUEST_METHOD", request->envp),
 			     FCGX_GetParam("SCRIPT_NAME", request->envp),
 			     FCGX_GetParam("PATH_INFO", request->envp),
+			     FCGX_GetParam("REQUEST_URI", request->envp),
 			     FCGX_GetParam("REMOTE_ADDR", request->envp),
 		     },
 		     &visit->answer);

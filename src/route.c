@@ -113,21 +113,21 @@ static void route_check(const struct route_map *map, const char *name,
 	}
 }
 
-/* Leaves ROUTE_NOT_FOUND in the route when the path is none of ours. */
-static void route_path(const struct route_map *map,
-		       const struct route_request *request, struct route *route)
+/* Leaves ROUTE_NOT_FOUND in the route when head and tail are none of our paths.
+ * True: they end with the mount. */
+static bool route_path(const struct route_map *map, const char *head,
+		       const char *tail, struct route *route)
 {
 	char path[ROUTE_PATH_BYTES + 1], mount[ROUTE_PATH_BYTES + 1];
 	const char *rest, *name;
 	bool own;
 
-	if (!route_join(path, request->script_name ? request->script_name : "",
-			request->path_info ? request->path_info : ""))
-		return;
+	if (!route_join(path, head ? head : "", tail ? tail : ""))
+		return false;
 	own = map->mount[0] != '\0' && route_join(mount, map->mount, "");
 	rest = route_rest(path, own ? mount : NULL);
 	if (rest == NULL)
-		return;
+		return false;
 	name = route_after(rest, "/ready");
 	if (*rest == '\0' || strcmp(rest, "/live") == 0)
 		route->target = ROUTE_LIVE;
@@ -137,6 +137,25 @@ static void route_path(const struct route_map *map,
 		route->target = ROUTE_READY;
 	else if (name != NULL)
 		route_check(map, name + 1, route);
+	return *rest == '\0';
+}
+
+/* The path of the URI, as the client wrote it, when that is one of ours. */
+static void route_uri(const struct route_map *map, const char *uri,
+		      struct route *route)
+{
+	struct route asked = *route;
+	char path[ROUTE_PATH_BYTES + 1];
+	size_t len = strcspn(uri, "?#");
+
+	if (len >= sizeof(path))
+		return;
+	memcpy(path, uri, len);
+	path[len] = '\0';
+	asked.target = ROUTE_NOT_FOUND;
+	route_path(map, path, NULL, &asked);
+	if (asked.target != ROUTE_NOT_FOUND)
+		*route = asked;
 }
 
 /* An IPv4 address is kept as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2):
@@ -230,7 +249,9 @@ struct route route_find(const struct route_map *map,
 	route.options = strcmp(method, "OPTIONS") == 0;
 	route.head = route.options || strcmp(method, "HEAD") == 0;
 	route.trusted = route_trusted(map, request->remote_addr);
-	route_path(map, request, &route);
+	if (route_path(map, request->script_name, request->path_info, &route) &&
+	    request->request_uri)
+		route_uri(map, request->request_uri, &route);
 	if (route.target != ROUTE_NOT_FOUND && !route.head &&
 	    strcmp(method, "GET") != 0)
 		route.target = ROUTE_NOT_ALLOWED;

@@ -15,6 +15,7 @@ struct route_request {
 	const char *method;	 /* REQUEST_METHOD; not sent counts as GET */
 	const char *script_name; /* SCRIPT_NAME */
 	const char *path_info;	 /* PATH_INFO */
+	const char *request_uri; /* REQUEST_URI, not of the RFC */
 	const char *remote_addr; /* REMOTE_ADDR */
 };
 
@@ -53,7 +54,10 @@ struct route_map {
  * SCRIPT_NAME and PATH_INFO are joined, since servers cut the URL at different
  * places; repeated slashes count as one and one at the end as none; everything
  * up to and with the first segment that is the mount ("health", "health.fcgi",
- * map->mount) is dropped; the rest is matched exactly.
+ * map->mount) is dropped; the rest is matched exactly.  When there is no rest,
+ * that of REQUEST_URI counts, if it is a probe: a rewrite rule that leads
+ * /health/ready to the program and drops the path would have readiness answered
+ * with liveness.
  */
 struct route route_find(const struct route_map *map,
 			const struct route_request *request);

@@ -189,6 +189,7 @@ int single_cgi(const struct settings *settings, const struct service *service,
 		.method = getenv("REQUEST_METHOD"),
 		.script_name = getenv("SCRIPT_NAME"),
 		.path_info = getenv("PATH_INFO"),
+		.request_uri = getenv("REQUEST_URI"),
 		.remote_addr = getenv("REMOTE_ADDR"),
 	};
 	struct single single = { .settings = settings,

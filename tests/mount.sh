@@ -173,7 +173,7 @@ mount_test_other_methods() {
 mount_test_bodies() {
 	local i asked=() pids=() pid
 
-	head -c 200000 /dev/zero >"$scratch/large"
+	head -c 120000 /dev/zero >"$scratch/large"
 	for i in {1..20}; do
 		asked+=(${asked:+--next} -s -o /dev/null --max-time 20
 			-w 'POST %{http_code} %{time_total}\n'

@@ -97,6 +97,10 @@ mount_start() {
 	# What OpenLiteSpeed takes of it
 	sed '/^<Files/,/^<.Files/d; /^<If/,/^<.If/d' "$sample" >"$scratch/rewrite"
 	{
+		sed '/RewriteRule.*health\.fcgi/d' "$sample"
+		echo 'RewriteRule ^health(/(ready|started))?$ health.fcgi [L]'
+	} >"$scratch/dropping"
+	{
 		htaccess_site rewritten "$sample" "$scratch/wordpress"
 		htaccess_site slashed "$sample" "$scratch/laravel"
 		htaccess_site redirected "$sample" "$scratch/redirect"
@@ -105,6 +109,7 @@ mount_start() {
 		htaccess_site closed "$sample" "$scratch/password"
 		htaccess_site opened "$scratch/password" "$scratch/opened.conf"
 		htaccess_site rules "$scratch/rewrite"
+		htaccess_site dropped "$scratch/dropping"
 	} >"$etc/apache2/sites-enabled/010-sites.conf"
 	cp "$health_program"* "$scratch/health.conf" "$scratch/www/"
 	cat "$sample" "$scratch/errors" >"$scratch/www/.htaccess"
@@ -195,6 +200,18 @@ mount_test_above_laravel() {
 	done
 	ask "$slashed/any/"
 	assert_status 301
+}
+
+# A rule that drops the path: readiness is not answered with liveness.
+mount_test_dropped_path() {
+	ask "$dropped/health"
+	assert_status 200
+	assert_json .status alive
+	ask "$dropped/health/started"
+	assert_json .status started
+	ask "$dropped/health/ready?x"
+	assert_status 200
+	assert_json .status ready
 }
 
 # Lines in the wrong order: not green

@@ -20,6 +20,50 @@ static struct route find_in(const struct route_map *in, const char *method,
 	return route_find(in, &request);
 }
 
+/* What a rewrite rule has made of the URI. */
+static void test_rewritten(void)
+{
+	static const struct {
+		const char *script_name, *path_info, *uri;
+		enum route_target target;
+	} cases[] = {
+		{ "/health.fcgi", NULL, "/health/ready", ROUTE_READY },
+		{ "/health.fcgi", "", "/health/ready/?x=/health/live",
+		  ROUTE_READY },
+		{ "/health.fcgi", "/", "/health/started#x", ROUTE_STARTED },
+		{ "/health", NULL, "//health/ready/redis", ROUTE_READY_ONE },
+		{ "/health.fcgi", NULL, "/health", ROUTE_LIVE },
+		{ "/health.fcgi", NULL, "/health/live", ROUTE_LIVE },
+		/* Names of the user's own for the probe. */
+		{ "/health.fcgi", NULL, "/status", ROUTE_LIVE },
+		{ "/health.fcgi", NULL, "/health/ping", ROUTE_LIVE },
+		{ "/health.fcgi", NULL, "", ROUTE_LIVE },
+		/* Whoever keeps the path means it. */
+		{ "/health.fcgi", "/live", "/health/ready", ROUTE_LIVE },
+		{ "/health.fcgi", "/ready", "/health/live", ROUTE_READY },
+		{ "/health.fcgi", "/nope", "/health/ready", ROUTE_NOT_FOUND },
+		{ "/other", NULL, "/health/ready", ROUTE_NOT_FOUND },
+	};
+	char longer[2 * ROUTE_PATH_BYTES];
+	struct route_request request = { .script_name = "/health",
+					 .request_uri = longer };
+	size_t i;
+
+	memset(longer, '/', sizeof(longer));
+	memcpy(longer + sizeof(longer) - 14, "/health/ready", 14);
+	CHECK_INT(route_find(&map, &request).target, ROUTE_LIVE);
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		request.script_name = cases[i].script_name;
+		request.path_info = cases[i].path_info;
+		request.request_uri = cases[i].uri;
+		CHECK_INT(route_find(&map, &request).target, cases[i].target);
+	}
+	request.method = "POST";
+	CHECK_INT(route_find(&map, &request).target, ROUTE_NOT_FOUND);
+	request.script_name = "/health";
+	CHECK_INT(route_find(&map, &request).target, ROUTE_NOT_ALLOWED);
+}
+
 struct path_case {
 	const char *script_name, *path_info;
 	enum route_target target;
@@ -430,6 +474,7 @@ static void test_network_valid(void)
 
 int main(void)
 {
+	test_rewritten();
 	test_servers();
 	test_paths();
 	test_hostile_paths();
