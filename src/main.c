@@ -377,6 +377,9 @@ static int run(struct base *base, const struct options *options,
 	if (!base->broken && !options->once)
 		base->share = state_open(&base->settings,
 					 run_start(inherited, cgi));
+	/* Alone, it is always the first to see that a check is healthy. */
+	if (cgi && !base->share && base->settings.health.log_level == LOG_INFO)
+		log_set_level(LOG_WARN);
 	if (base_open(base, cgi))
 		return EX_OSERR;
 	if (cgi)

@@ -112,7 +112,11 @@ struct share *state_open(const struct settings *settings,
 	if (share)
 		log_debug("sharing results in %s", share_path(share));
 	else
-		log_warn("state_dir: %s; this process shares no results",
+		/* Anybody may take the name of the default directory, and would
+		 * have a line in the log for each request. */
+		log_line(start == STATE_CGI && !options.dir ? LOG_DEBUG
+							    : LOG_WARN,
+			 "state_dir: %s; this process shares no results",
 			 reason);
 	return share;
 }

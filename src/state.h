@@ -21,7 +21,8 @@ enum state_start {
 
 /*
  * NULL when the process is to be alone, or, with a line in the log, when the
- * results cannot be shared safely.  To be ended with share_close().
+ * results cannot be shared safely; a CGI program that shares by default has it
+ * with log_level = debug only.  To be ended with share_close().
  */
 struct share *state_open(const struct settings *settings,
 			 enum state_start start);

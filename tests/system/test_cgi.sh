@@ -256,5 +256,70 @@ mount_test_an_unsafe_folder() {
 	stop counted
 }
 
+# instead PROGRAM: the words of a script that stands in its place, of which "$0"
+# is the program; sets $health_program
+instead() {
+	mkdir -p "$scratch/instead"
+	{
+		echo '#!/bin/bash'
+		echo "exec bash -c '$1' $health_program \"\$@\""
+	} >"$scratch/instead/health.fcgi"
+	chmod 755 "$scratch/instead/health.fcgi"
+	health_program=$scratch/instead/health.fcgi
+}
+
+# Somebody else may have the default name, in a /dev/shm that all users have.
+mount_test_a_squatted_name() {
+	local health_program=$health_program lines
+
+	if ! unshare -m true 2>/dev/null; then
+		echo 'not tested: a /dev/shm of its own needs root'
+		return
+	fi
+	start_counted
+	counted_with
+	# shellcheck disable=SC2016 # for the script
+	instead 'unshare -m bash -c "mount -t tmpfs none /dev/shm &&
+		echo >/dev/shm/health-fcgi-$UID && exec \"\$0\" \"\$@\"" "$0" "$@"'
+	lines=$(wc -l <"$scratch/log/cgi")
+	for _ in 1 2 3; do
+		cgi GET /health /ready
+		assert_status 200
+		assert_whole
+	done
+	assertEquals 'lines' '' "$(tail -n "+$((lines + 1))" "$scratch/log/cgi")"
+	assertEquals 'connections' 3 "$(connections)"
+	"$health_program" --state 2>"$scratch/state-says"
+	assertEquals 'exit status of --state' 69 $?
+	assertContains "$(cat "$scratch/state-says")" \
+		"/dev/shm/health-fcgi-$UID: Not a directory"
+	sed -i 's/^\[health\]/&\nlog_level = debug/' "$scratch/counted/health.conf"
+	cgi GET /health /ready
+	assert_status 200
+	assertEquals 'lines' 1 "$(tail -n "+$((lines + 1))" "$scratch/log/cgi" |
+		grep -c 'state_dir: .*this process shares no results')"
+	stop counted
+}
+
+# No file may grow, not even in memory; what is written goes through pipes.
+mount_test_a_limit_of_file_sizes() {
+	local health_program=$health_program lines
+
+	start_counted
+	counted_with "state_dir = $scratch/state-limited"
+	# shellcheck disable=SC2016 # for the script
+	instead 'set -o pipefail
+		{ (ulimit -f 0 && exec "$0") 2>&1 >&3 | cat >&2; } 3>&1 | cat'
+	lines=$(wc -l <"$scratch/log/cgi")
+	cgi GET /health /ready
+	assertEquals 'exit status' 0 "$cgi_exit"
+	assert_status 200
+	assert_whole
+	assertEquals 'lines' 1 "$(tail -n "+$((lines + 1))" "$scratch/log/cgi" |
+		grep -c 'state_dir: .*File too large; this process shares no')"
+	assertEquals 'files' 0 "$(find "$scratch/state-limited" -type f | wc -l)"
+	stop counted
+}
+
 . "$HEALTH_SRCDIR/tests/mount.sh"
 . "$SHUNIT2"

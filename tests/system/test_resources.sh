@@ -303,6 +303,36 @@ test_few_descriptors_at_the_start() {
 	done
 }
 
+# Files that may not grow: those of shared results, and the log.
+test_limit_of_file_sizes() {
+	mkdir -m 700 "$scratch/limited"
+	configure "state_dir = $scratch/limited" 'log_level = debug' \
+		>"$scratch/health.conf"
+	# By a pipe, it can be written.
+	start_limited 'exec 2> >(exec cat >&2)'
+	stays_ready 5
+	assertTrue 'the log says why' "wait_for logged \
+		'File too large; this process shares no results'"
+	stop health
+	assertEquals 'ends as it should' 0 "$ended"
+	start_limited :
+	stays_ready 5
+	assert_lively
+	assertEquals 'what was logged' '' "$(new_log)"
+	stop health
+	assertEquals 'ends as it should' 0 "$ended"
+}
+
+# start_limited COMMAND: after it, no file may grow
+start_limited() {
+	rm -f "$health_socket"
+	mark_log
+	start health TERM bash -c "$1"' && ulimit -f 0 && exec "$@"' - \
+		"$HEALTH" --listen "unix:$health_socket" --socket-mode 666 \
+		--config "$scratch/health.conf"
+	wait_for [ -S "$health_socket" ]
+}
+
 # memory_kb NAME: as /proc/PID/status calls it
 memory_kb() {
 	awk "/^$1:/ { print \$2 }" "/proc/$(pid_of health)/status"
