@@ -435,6 +435,18 @@ static void main_raise_limits(void)
 	mallopt(M_ARENA_MAX, 2);
 }
 
+/*
+ * Whether the arguments of a CGI program are of those who have started it, and
+ * not the words of a URL's query, of which servers make them (RFC 3875, 4.4).
+ * lighttpd names the file that was asked for in front (cgi.assign).
+ */
+static bool main_is_called(char **argv)
+{
+	const char *query = getenv("QUERY_STRING");
+
+	return (!query || !*query) && argv[0] && argv[1] && argv[1][0] == '-';
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { .socket_mode = 0660 };
@@ -453,12 +465,13 @@ int main(int argc, char **argv)
 	signal(SIGXFSZ, SIG_IGN);
 	if (listen_inherit(&inherited))
 		inherited.fd = -1;
-	/* A request by CGI: arguments may then come from the query string of
-	 * the URL (RFC 3875, 4.4) and mean nothing. */
 	cgi = inherited.fd < 0 && getenv("GATEWAY_INTERFACE") &&
 	      getenv("REQUEST_METHOD");
-	if (!cgi)
+	if (!cgi || main_is_called(argv))
 		status = options_parse(&options, argc, argv);
+	/* With an option that says what to do, the environment is that of a CGI
+	 * program or of a shell behind one. */
+	cgi = cgi && !options_run(&options);
 	if (status < 0 && !cgi && inherited.fd < 0 && !options_run(&options))
 		status = options_fail("not started by a web server, and no "
 				      "option says what to do",

@@ -10,6 +10,9 @@ need apache2
 mount_forgets=yes
 
 mount_start() {
+	printf '%s\n' '#!/bin/sh' 'echo "Content-Type: text/plain"' echo \
+		'printf "%s|" "$@"' >"$scratch/bin/arguments"
+	chmod 755 "$scratch/bin/arguments"
 	mv "$scratch/health.conf" "$scratch/bin/"
 	stock apache2 apache2
 	# mod_fcgid would take the program; Debian enables it when installed.
@@ -19,6 +22,7 @@ mount_start() {
 	cat >"$scratch/site.conf" <<-END
 		Timeout 3
 		ScriptAlias /health "$health_program"
+		ScriptAlias /arguments "$scratch/bin/arguments"
 		<Directory "$scratch/bin">
 			Require all granted
 			SetEnv ap_trust_cgilike_cl 1
@@ -57,6 +61,30 @@ mount_test_bodies() {
 	assert_status 200
 	assertFalse 'Apache could not read or write' \
 		"grep -E 'cgid:error' '$scratch/log/error.log'"
+}
+
+# Apache makes arguments of a query without "=", as RFC 3875, 4.4 wants it.
+mount_test_a_query_is_no_option() {
+	local query path without
+
+	ask "$url/arguments?--once+live"
+	assertEquals 'arguments' '--once|live|' "$body"
+	for query in drain+on --check-config --config+/x --once --once+live \
+		"--listen+unix:$scratch/stranger" --state --help -V -- a=b; do
+		for path in live ready nothing; do
+			ask "$url/health/$path"
+			without=$(answer_without_times)
+			ask "$url/health/$path?$query"
+			assert_whole
+			assertEquals "$asked" "$without" "$(answer_without_times)"
+		done
+	done
+	assertFalse 'a socket' "[ -e '$scratch/stranger' ]"
+}
+
+answer_without_times() {
+	echo "$status"
+	jq -cS 'del(.. | .latency_ms?, .age_ms?)' "$scratch/body"
 }
 
 # A body that does not come to its end is not waited for.

@@ -499,15 +499,18 @@ test_no_checks_are_meant() {
 	assertEquals 1 "$(grep -c 'every check has required = no' "$err")"
 }
 
-# The query of an URL becomes arguments of a CGI program (RFC 3875, 4.4).
+# The query of an URL becomes arguments of a CGI program (RFC 3875, 4.4), and
+# lighttpd names the file that was asked for.
 test_arguments_by_cgi() {
-	local arguments
+	local arguments QUERY_STRING
 
 	printf '[health]\nservice = right\nchecks = none\n' >"$scratch/bin/health.conf"
 	printf '[health]\nservice = wrong\nchecks = none\n' >"$scratch/other.conf"
 	for arguments in --help --version --check-config \
 		"--config $scratch/other.conf" '--once live' \
-		"--listen unix:$scratch/x.sock" -- nonsense; do
+		"--listen unix:$scratch/x.sock" -- nonsense "$scratch/bin --once"; do
+		export QUERY_STRING=${arguments// /+}
+		[ "$arguments" != "$scratch/bin --once" ] || QUERY_STRING=
 		# shellcheck disable=SC2086
 		by_cgi /health $arguments
 		assertEquals "$asked" 0 "$code"
@@ -517,6 +520,37 @@ test_arguments_by_cgi() {
 	done
 	assertFalse 'a socket' "[ -e '$scratch/x.sock' ]"
 	rm "$scratch/bin/health.conf"
+}
+
+# A person or a cron job may have the environment of a CGI program, as behind
+# a web shell: its options are no stranger's then.
+test_options_in_the_environment_of_cgi() {
+	local QUERY_STRING
+
+	printf '[a]\nkind = file\npath = %s\n' "$scratch/flag" >"$conf"
+	for QUERY_STRING in unset ''; do
+		export QUERY_STRING
+		[ -z "$QUERY_STRING" ] || unset QUERY_STRING
+		by_cgi /health/live --config "$conf" --once ready
+		assertEquals "$asked" 1 "$code"
+		assertTrue "$asked: $(cat "$scratch/cgi")" \
+			"jq -e '.status == \"not_ready\"' '$scratch/cgi' >/dev/null"
+		by_cgi /health/live --config "$conf" --once raedy
+		assertEquals "$asked" 64 "$code"
+		by_cgi /health --config "$conf" --check-config
+		assertContains "$asked" "$(cat "$scratch/cgi")" '[a]'
+		: >"$scratch/flag"
+		by_cgi /health/nothing --config "$conf" --once ready
+		assertEquals "$asked" 0 "$code"
+		rm "$scratch/flag"
+		# Without any that says what to do, it is a request.
+		by_cgi /health/ready --config "$conf"
+		assertEquals "$asked" 0 "$code"
+		assert_status 503
+		assert_json '.checks | keys | join(" ")' a
+	done
+	GATEWAY_INTERFACE=CGI/1.1 run --config "$conf" --once
+	assertEquals 'without a method' 1 "$code"
 }
 
 test_where_it_is_found() {
