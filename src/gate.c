@@ -536,6 +536,7 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 	} else if (sight == GATE_WHOLE) {
 		pthread_mutex_lock(&gate->lock);
 		gate_list_remove(conn);
+		conn->late = false;
 		pthread_mutex_unlock(&gate->lock);
 	}
 	return sight == GATE_WHOLE;
@@ -720,7 +721,6 @@ void gate_linger(struct gate *gate, struct gate_conn *conn)
 	conn->pieces = 0;
 	pthread_mutex_lock(&gate->lock);
 	conn->lingering = true;
-	conn->late = false;
 	gate_list_add(&gate->places.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
@@ -733,7 +733,6 @@ void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
 	conn->rest_fd = answer_fd;
 	conn->rest_last = last;
 	pthread_mutex_lock(&gate->lock);
-	conn->late = false;
 	gate_list_add(&gate->places.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);

@@ -568,6 +568,30 @@ static void test_body_given_up(int family)
 	}
 }
 
+/* It ends just when nobody waits for it any longer: the connection goes on. */
+static void test_body_ends_late(void)
+{
+	struct gate_conn *conn;
+	int fd;
+
+	open_gate(AF_UNIX, 10, NULL);
+	fd = client();
+	conn = wait_for_body(fd);
+	CHECK(turn() == NULL);
+	tell(fd, "\1\5\0\1\0\0\0\0", 8);
+	now_ms += GATE_BODY_MS;
+	gate_keep_house(gate);
+	CHECK(conn->late && turn() == conn && !gate_conn_spent(conn));
+	CHECK(gate_conn_take_kept(conn) == aside);
+	gate_return(gate, conn);
+	tell(fd, request, 1);
+	CHECK(turn() == NULL);
+	tell(fd, request + 1, REQUEST_BYTES - 1);
+	take_request(turn());
+	close(fd);
+	close_gate();
+}
+
 /* A body that does not end: answered without it, and the peer may go on
  * sending until he has read his answer. */
 static void test_body(int family)
@@ -1520,6 +1544,7 @@ int main(void)
 	test_body(AF_INET);
 	test_body_read(AF_UNIX);
 	test_body_read(AF_INET);
+	test_body_ends_late();
 	test_body_given_up(AF_UNIX);
 	test_body_given_up(AF_INET);
 	test_byte_by_byte();
