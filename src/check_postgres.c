@@ -194,6 +194,7 @@ static void postgres_ask(struct conn *conn)
 	int sent;
 
 	postgres->bytes = 0;
+	postgres->heard = false;
 	postgres->answered = false;
 	postgres->matched = false;
 	postgres->role_lost = false;
@@ -274,6 +275,11 @@ static void postgres_answered(struct conn *conn)
 		postgres_broke(conn);
 		return;
 	}
+	/* Ready though it has answered nothing: not for this question. */
+	if (!postgres->heard) {
+		conn_failed(conn, RESULT_PROTOCOL, "query got no answer");
+		return;
+	}
 	/* Another server of the list may have the role: it is looked for. */
 	if (postgres->role_lost ||
 	    (postgres->wants_role && verdict.code == RESULT_UNKNOWN)) {
@@ -311,6 +317,7 @@ static bool postgres_collect(struct conn *conn)
 			postgres_answered(conn);
 			return true;
 		}
+		postgres->heard = true;
 		good = postgres_judge(conn, result);
 		PQclear(result);
 		if (!good) {

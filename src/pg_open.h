@@ -72,6 +72,7 @@ struct postgres {
 
 	/* The question. */
 	struct pg_failure verdict; /* what the server reported */
+	bool heard;		   /* there was a result */
 	bool answered;		   /* there was a row */
 	bool matched;
 	bool wants_role; /* its row comes before those of the query */

@@ -392,8 +392,21 @@ test_peers_that_never_end() {
 		flood N\x00\x00\x00\x10SNOTICE\x00Mx\x00\x00
 	END
 	flood=$peer_port
+	# Ready again and again, and never an answer.
+	start_peer ready <<-'END'
+		read
+		send R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I
+		read
+		send Z\x00\x00\x00\x05I
+		silent
+	END
+	ready=$peer_port
 	start_hole hole
 	serve <<-END
+		[ready]
+		kind = postgres
+		url = postgresql://app@127.0.0.1:$ready/postgres?sslmode=disable
+		timeout = 500ms
 		[silent]
 		kind = postgres
 		url = postgresql://app@127.0.0.1:$silent/postgres
@@ -425,6 +438,7 @@ test_peers_that_never_end() {
 	assert_failed silent timeout 'Timeout after 500ms'
 	assert_failed drip timeout 'Timeout after 500ms'
 	assert_failed hole timeout 'Timeout after 500ms'
+	assert_failed ready protocol 'query got no answer'
 	assert_json .checks.hole.step connecting
 	assert_json '.checks.flood.code | . == "protocol" or . == "timeout"' \
 		true
@@ -440,6 +454,7 @@ test_peers_that_never_end() {
 	stop silent
 	stop drip
 	stop flood
+	stop ready
 	stop hole
 }
 
