@@ -116,6 +116,10 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 
 	if (!wire.limited)
 		return recvfrom(fd, to, size, flags, NULL, NULL);
+	if (flags & MSG_PEEK) {
+		got = recvfrom(fd, to, size, flags, NULL, NULL);
+		return got > 0 ? 0 : got;
+	}
 	if (!wire_allows()) {
 		errno = EAGAIN;
 		return -1;
@@ -133,8 +137,7 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 	}
 	got = recvfrom(fd, to, size, flags, NULL, NULL);
 	wire_spend(got);
-	if (got > 0 && !(flags & MSG_PEEK) &&
-	    !wire_show(to, (size_t)got, false)) {
+	if (got > 0 && !wire_show(to, (size_t)got, false)) {
 		errno = ECONNRESET;
 		return -1;
 	}

@@ -13,6 +13,10 @@
  * poll(2) reports what is still unread in the next turn.  In other threads
  * recv() is the system's.
  *
+ * There, a look (MSG_PEEK) sees the end of the connection in place of bytes.
+ * libcurl looks so at an idle connection, and before version 8 takes what came
+ * unasked for the answer to its next question.
+ *
  * A descriptor that a peer passes along (SCM_RIGHTS, unix(7)) could be the last
  * reference to a file whose close blocks.  recv() on a Unix socket therefore
  * never takes one in: it fails with EBADMSG and leaves it unread.  close() of a

@@ -481,6 +481,41 @@ test_kept_connection_is_given_up() {
 	done
 }
 
+# It comes with the answer before it, and is not the one to the next question.
+test_answer_without_a_question() {
+	local before
+
+	start_peer unasked <<-'END'
+		request
+		send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok
+		silent
+		then
+		send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok
+		silent
+	END
+	serve <<-END
+		[unasked]
+		kind = http
+		url = http://127.0.0.1:$peer_port/
+		max_age = 0s
+	END
+	wait_for check_says unasked ok
+	before=$(peer_count unasked request)
+	kill -HUP "$(pid_of unasked)"
+	wait_for has_turned unasked
+	probe /health/ready
+	assert_status 200
+	assertEquals 'questions that the peer has taken' $((before + 1)) \
+		"$(peer_count unasked request)"
+	stop health
+	stop unasked
+}
+
+# has_turned NAME: a peer, by SIGHUP
+has_turned() {
+	[ "$(peer_count "$1" changed)" -gt 1 ]
+}
+
 # The kept connection takes the question and says nothing: another one does.
 test_silent_connection_is_hedged() {
 	start_peer stalled <<-'END'

@@ -212,6 +212,20 @@ static void test_feed(void)
 	CHECK(close(WIRE_FED) == -1);
 }
 
+static void test_look(void)
+{
+	char to[8];
+
+	world();
+	wire_refill();
+	CHECK(write(pair[1], "good", 4) == 4);
+	CHECK_INT(recv(pair[0], to, 1, MSG_PEEK), 0);
+	CHECK_INT(recv(pair[0], to, sizeof(to), 0), 4);
+	CHECK_INT(recv(pair[0], to, 1, MSG_PEEK | MSG_DONTWAIT), -1);
+	CHECK_INT(errno, EAGAIN);
+	world_end();
+}
+
 static void test_end(void)
 {
 	char to[8];
@@ -281,6 +295,7 @@ int main(void)
 	test_close_lingering();
 	test_close_shared();
 	test_feed();
+	test_look();
 	test_end();
 	test_tap();
 	test_offer();
