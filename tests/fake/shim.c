@@ -6,8 +6,8 @@
  * The folder in SHIM_DIR holds the orders, and is looked at again each time:
  *
  *	clock	seconds to add to the wall clock
- *	hang	a path: looking at or opening what begins so does not come
- *		back, until this file is gone
+ *	hang	a path: looking at, opening or connecting to what begins so
+ *		does not come back, until this file is gone
  *	late	a path: what stat(2) finds there is from before, and comes back
  *		when this file is gone
  *	stuck	while it is there, writing to descriptor 2 does not come back
@@ -23,9 +23,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -141,6 +143,17 @@ int open(const char *path, int flags, ...)
 	va_end(args);
 	shim_hang("hang", path);
 	return real(path, flags, mode);
+}
+
+/* The program has a connect() of its own, which comes here. */
+int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
+{
+	int (*real)(int, __CONST_SOCKADDR_ARG, socklen_t);
+
+	real = dlsym(RTLD_NEXT, "connect");
+	if (address.__sockaddr__->sa_family == AF_UNIX)
+		shim_hang("hang", address.__sockaddr_un__->sun_path);
+	return real(fd, address, len);
 }
 
 ssize_t write(int fd, const void *from, size_t size)

@@ -793,6 +793,81 @@ test_mount_comes_back() {
 	assertFalse 'no other machine has another clock' "logged 'in the future'"
 }
 
+# connect(2) walks the path of a socket, and waits for a dead mount, too.
+test_socket_on_a_hanging_mount() {
+	local i name threads
+
+	if [ -n "$sanitized" ]; then
+		echo 'not tested: a sanitizer wants to be loaded first'
+		return
+	fi
+	if ! unshare -m true 2>/dev/null; then
+		echo 'not tested: a mount of its own needs root'
+		return
+	fi
+	cat >"$scratch/web.steps" <<-'END'
+		request
+		send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok
+	END
+	start web TERM "$fake/peer" "$scratch/web.sock" "$scratch/web.steps"
+	wait_for [ -S "$scratch/web.sock" ]
+	mkdir -p "$scratch/mount"
+	{
+		configure
+		cat <<-END
+			[far_redis]
+			kind = redis
+			url = unix://$scratch/mount/redis.sock
+			password = $redis_password
+			[far_database]
+			kind = postgres
+			url = postgresql://app@/postgres?host=$scratch/mount&port=$pg_port
+			password = $pg_password
+			[far_page]
+			kind = http
+			url = http://localhost/
+			socket = $scratch/mount/web.sock
+		END
+	} >"$scratch/health.conf"
+	sed -i '/^\[far_/a timeout = 300ms\nmax_age = 0s\nkeep = no' \
+		"$scratch/health.conf"
+	rm -f "$health_socket"
+	# A mount that others do not see, for what hangs must not be that of all.
+	# shellcheck disable=SC2016
+	start health TERM env LD_PRELOAD="$scratch/shim.so" SHIM_DIR="$orders" \
+		unshare -m bash -c 'mount -t tmpfs none "$0" &&
+		ln -s "$1" "$2" "$3" "$0/" && exec "${@:4}"' "$scratch/mount" \
+		"$scratch/web.sock" "$redis_socket" "$pg_dir/.s.PGSQL.$pg_port" \
+		"$HEALTH" --listen "unix:$health_socket" \
+		--config "$scratch/health.conf"
+	wait_for answers /health/ready 200
+	threads=$(count_threads)
+	printf '%s' "$scratch/mount/" >"$orders/hang"
+	for i in 1 2 3 4 5; do
+		probe /health/ready
+		assert_status 503
+		assert_took 290 1500
+		for name in far_redis far_database far_page; do
+			assert_failed "$name" timeout 'Timeout after 300ms'
+			assert_json ".checks.$name.step" connecting
+		done
+		for name in database redis page file; do
+			assert_healthy "$name"
+		done
+		assert_lively
+	done
+	assertTrue "$threads threads before, $(count_threads) now" \
+		"[ $(count_threads) -le $((threads + 10)) ]"
+	rm "$orders/hang"
+	wait_for answers /health/ready 200
+	# It does not hold up the end either.
+	printf '%s' "$scratch/mount/" >"$orders/hang"
+	wait_for answers /health/ready 503
+	kill -TERM "$(pid_of health)"
+	assertTrue 'it ends' "patience=5 wait_for gone $(pid_of health)"
+	stop web
+}
+
 is_old() {
 	[ $(($(date +%s) - $(stat -c %Y "$1"))) -gt 3 ]
 }
