@@ -29,6 +29,9 @@ static const struct pg_failure pg_tap_early = {
 	RESULT_PROTOCOL, "server speaks before it is asked"
 };
 
+static const struct pg_failure pg_tap_mixed = { RESULT_PROTOCOL,
+						"COPY in the middle of rows" };
+
 static uint32_t pg_tap_number(const void *bytes)
 {
 	const unsigned char *at = bytes;
@@ -56,6 +59,27 @@ static void pg_tap_judge_auth(struct pg_tap *tap)
 		tap->refused = &pg_tap_costly;
 }
 
+/* libpq forgets the memory of the rows that it has when a COPY begins. */
+static void pg_tap_judge_type(struct pg_tap *tap)
+{
+	switch (tap->header[0]) {
+	case 'T':
+		tap->rows = true;
+		break;
+	case 'C':
+	case 'E':
+	case 'Z':
+		tap->rows = false;
+		break;
+	case 'G':
+	case 'H':
+	case 'W':
+		if (tap->rows)
+			tap->refused = &pg_tap_mixed;
+		break;
+	}
+}
+
 static void pg_tap_judge_header(struct pg_tap *tap)
 {
 	uint32_t len = pg_tap_number(tap->header + 1);
@@ -70,6 +94,8 @@ static void pg_tap_judge_header(struct pg_tap *tap)
 		tap->left = SIZE_MAX;
 	else if (tap->left > PG_TAP_MESSAGE_BYTES)
 		tap->refused = &pg_tap_too_long;
+	else
+		pg_tap_judge_type(tap);
 }
 
 static bool pg_tap_is_auth(const struct pg_tap *tap)

@@ -30,6 +30,7 @@ struct pg_tap {
 	uint64_t cookie;		  /* of the socket, socket(7) */
 	const struct pg_failure *refused; /* why it was ended, or NULL */
 	bool begun;			  /* the first message has begun */
+	bool rows;   /* were described, and have not ended */
 	size_t head; /* bytes of the message's header so far */
 	unsigned char header[5];
 	size_t left;		/* bytes of its body that are still to come */

@@ -27,7 +27,7 @@ import time
 client, where, pid, liars_pid, folder, seconds, seed = sys.argv[1:]
 SLOW = "FUZZ_SLOW" in os.environ
 TIMEOUT_MS = 400  # of each liar, see test_fuzz_peers.sh
-OVERSHOOT_MS = 1000 if SLOW else 250
+OVERSHOOT_MS = 3000 if SLOW else 250
 LIVELY_MS = 2000 if SLOW else 500
 GROWN_KB = 32 * 1024
 HONEST = ("file", "honest")

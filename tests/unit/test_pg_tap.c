@@ -122,6 +122,21 @@ static void test_lengths(void)
 	CHECK_STR(REFUSED("Eout of memory, and much more to say\n"), "");
 }
 
+static void test_copy(void)
+{
+	const char *mixed = "COPY in the middle of rows";
+
+	CHECK_STR(REFUSED("R\0\0\0\x08\0\0\0\0"
+			  "T\0\0\0\x06\0\0C\0\0\0\x05\0"
+			  "H\0\0\0\x07\0\0\0"),
+		  "");
+	CHECK_STR(REFUSED("T\0\0\0\x06\0\0H\0\0\0\x07\0\0\0"), mixed);
+	CHECK_STR(REFUSED("T\0\0\0\x06\0\0D\0\0\0\x06\0\0G"
+			  "\0\0\0\x07\0\0\0"),
+		  mixed);
+	CHECK_STR(REFUSED("T\0\0\0\x06\0\0W\0\0\0\x07\0\0\0"), mixed);
+}
+
 static void test_tls(void)
 {
 	static const char login[] = "R\0\0\0\x16\0\0\0\x0br=a,s=b,i=4096";
@@ -151,6 +166,7 @@ int main(void)
 	test_login();
 	test_endless();
 	test_lengths();
+	test_copy();
 	test_tls();
 	return unit_report();
 }
