@@ -171,18 +171,18 @@ mount_test_other_methods() {
 # Bodies on kept connections, several at once: what comes next on one is answered
 # as if there had been no body.
 mount_test_bodies() {
-	local i asked=() pids=() pid
+	local i questions=() pids=() pid
 
 	head -c 120000 /dev/zero >"$scratch/large"
 	for i in {1..20}; do
-		asked+=(${asked:+--next} -s -o /dev/null --max-time 20
+		questions+=(${questions:+--next} -s -o /dev/null --max-time 20
 			-w 'POST %{http_code} %{time_total}\n'
 			--data-binary "@$scratch/large" -H 'Expect:' "$url/health"
 			--next -s -o /dev/null --max-time 20
 			-w 'GET %{http_code} %{time_total}\n' "$url/health")
 	done
 	for i in 1 2 3 4; do
-		curl "${asked[@]}" >"$scratch/bodies$i" &
+		curl "${questions[@]}" >"$scratch/bodies$i" &
 		pids+=($!)
 	done
 	for pid in "${pids[@]}"; do
