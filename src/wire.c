@@ -91,8 +91,10 @@ ssize_t wire_peek(int fd, void *to, size_t size, bool *rights)
 
 static bool wire_allows(void)
 {
-	if (wire.reads == 0 || wire.bytes == 0)
+	if (wire.reads == 0 || wire.bytes == 0) {
+		errno = EAGAIN;
 		return false;
+	}
 	wire.reads--;
 	return true;
 }
@@ -109,21 +111,35 @@ static bool wire_show(const void *bytes, size_t len, bool decrypted)
 	return !wire.tap || wire.tap->on_bytes(wire.tap, bytes, len, decrypted);
 }
 
+/* recvfrom(2) itself. */
+static ssize_t wire_take(int fd, void *to, size_t size, int flags, void *from,
+			 socklen_t *from_len)
+{
+	struct iovec piece = { to, size };
+	struct msghdr message = { .msg_name = from,
+				  .msg_namelen = from_len ? *from_len : 0,
+				  .msg_iov = &piece,
+				  .msg_iovlen = 1 };
+	ssize_t got = recvmsg(fd, &message, flags);
+
+	if (from_len)
+		*from_len = message.msg_namelen;
+	return got;
+}
+
 ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 {
 	bool rights = false;
 	ssize_t got;
 
 	if (!wire.limited)
-		return recvfrom(fd, to, size, flags, NULL, NULL);
+		return wire_take(fd, to, size, flags, NULL, NULL);
 	if (flags & MSG_PEEK) {
-		got = recvfrom(fd, to, size, flags, NULL, NULL);
+		got = wire_take(fd, to, size, flags, NULL, NULL);
 		return got > 0 ? 0 : got;
 	}
-	if (!wire_allows()) {
-		errno = EAGAIN;
+	if (!wire_allows())
 		return -1;
-	}
 	if (wire_is_unix(fd)) {
 		got = wire_peek(fd, to, size, &rights);
 		if (rights) {
@@ -135,7 +151,7 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 		/* Not beyond what was looked at. */
 		size = (size_t)got;
 	}
-	got = recvfrom(fd, to, size, flags, NULL, NULL);
+	got = wire_take(fd, to, size, flags, NULL, NULL);
 	wire_spend(got);
 	if (got > 0 && !wire_show(to, (size_t)got, false)) {
 		errno = ECONNRESET;
@@ -149,6 +165,15 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 WIRE_VISIBLE ssize_t recv(int fd, void *to, size_t size, int flags)
 {
 	return wire_recv(fd, to, size, flags);
+}
+
+/* c-ares reads datagrams until there is none. */
+WIRE_VISIBLE ssize_t recvfrom(int fd, void *to, size_t size, int flags,
+			      __SOCKADDR_ARG from, socklen_t *len)
+{
+	if (wire.limited && !wire_allows())
+		return -1;
+	return wire_take(fd, to, size, flags, from.__sockaddr__, len);
 }
 
 /* The function of that name which the next library defines.  *known is the same

@@ -3,19 +3,20 @@
  *
  * One call into libpq, libcurl or OpenSSL reads for as long as the peer keeps
  * up, and an endless handshake, a flood of session tickets or a body read byte
- * by byte would hold the prober thread.  These libraries read by recv(2),
- * decrypt by SSL_read(3) and set up TLS by SSL_CTX_new(3).  This file defines
+ * by byte would hold the prober thread; so would one of datagrams in c-ares.
+ * These libraries read by recv(2) and recvfrom(2), decrypt by SSL_read(3) and
+ * set up TLS by SSL_CTX_new(3).  This file defines
  * these, and read(2), connect(2) and close(2), for the whole program; the
  * dynamic linker finds them before those of the libraries (ld.so(8)).
  *
- * In a thread that has called wire_refill() once, recv() answers EAGAIN when
+ * In a thread that has called wire_refill() once, these two answer EAGAIN when
  * the allowance is used up.  The loop refills it before each callback, and
  * poll(2) reports what is still unread in the next turn.  In other threads
- * recv() is the system's.
+ * they are the system's.
  *
- * There, a look (MSG_PEEK) sees the end of the connection in place of bytes.
- * libcurl looks so at an idle connection, and before version 8 takes what came
- * unasked for the answer to its next question.
+ * There, a look (MSG_PEEK) by recv() sees the end of the connection in place of
+ * bytes. libcurl looks so at an idle connection, and before version 8 takes
+ * what came unasked for the answer to its next question.
  *
  * A descriptor that a peer passes along (SCM_RIGHTS, unix(7)) could be the last
  * reference to a file whose close blocks.  recv() on a Unix socket therefore

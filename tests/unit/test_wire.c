@@ -84,6 +84,38 @@ static void test_bytes(void)
 	world_end();
 }
 
+/* The same of datagrams, and whose they are. */
+static void test_datagrams(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	}, from;
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), i;
+	char to[8];
+
+	CHECK(bind(fd, (struct sockaddr *)&address, len) == 0 &&
+	      getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+	for (i = 0; i < 2 * WIRE_READS; i++)
+		CHECK(sendto(fd, "x", 1, 0, (struct sockaddr *)&address, len) ==
+		      1);
+	wire_refill();
+	for (i = 0; i < WIRE_READS; i++) {
+		memset(&from, 0, sizeof(from));
+		len = sizeof(from);
+		CHECK_INT(recvfrom(fd, to, sizeof(to), 0,
+				   (struct sockaddr *)&from, &len),
+			  1);
+		CHECK(len == sizeof(from) && from.sin_port == address.sin_port);
+	}
+	CHECK_INT(recvfrom(fd, to, sizeof(to), 0, NULL, NULL), -1);
+	CHECK_INT(errno, EAGAIN);
+	wire_refill();
+	CHECK_INT(recvfrom(fd, to, sizeof(to), 0, NULL, NULL), 1);
+	close(fd);
+}
+
 static void send_descriptor(int fd)
 {
 	char byte = 'x', room[CMSG_SPACE(sizeof(int))] = "";
@@ -291,6 +323,7 @@ int main(void)
 {
 	test_reads();
 	test_bytes();
+	test_datagrams();
 	test_rights();
 	test_close_lingering();
 	test_close_shared();
