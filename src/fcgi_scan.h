@@ -3,12 +3,12 @@
  *
  * libfcgi trusts what it reads: lengths that overflow an int end the process,
  * FCGI_GET_VALUES smashes its stack, and half a request holds its thread for
- * as long as the peer likes.  So nothing reaches it before it is complete and
- * has passed here: BEGIN_REQUEST for a responder, PARAMS with lengths that add
- * up, STDIN to its end, all with one request id.  (FastCGI Specification 1.0,
- * sections 3.3, 3.4, 5.1 to 5.3.)  What else may legally stand before it or in
- * it (management records, a second request, padding anywhere) libfcgi never
- * sees.
+ * as long as the peer likes.  So nothing reaches it before it is complete, but
+ * for the rest of a body, and has passed here: BEGIN_REQUEST for a responder,
+ * PARAMS with lengths that add up, STDIN, all with one request id.  (FastCGI
+ * Specification 1.0, sections 3.3, 3.4, 5.1 to 5.3.)  What else may legally
+ * stand before it or in it (management records, a second request, padding
+ * anywhere) libfcgi never sees.
  *
  * Pure: no I/O, any thread.
  */
@@ -19,9 +19,9 @@
 #include <stddef.h>
 
 /*
- * Parameters larger than this are refused; a body needs no limit, it is not
- * waited for.  What is only looked at stays in the socket, and a Unix socket
- * takes no more once a quarter of its buffer (52 KB) is in use.
+ * Parameters larger than this are refused; the rest of a body is read by
+ * fcgi_body_read().  What is only looked at stays in the socket, and a Unix
+ * socket takes no more once a quarter of its buffer (52 KB) is in use.
  */
 #define FCGI_SCAN_MAX_BYTES 49152
 

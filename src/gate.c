@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "closer.h"
 #include "gate_peer.h"
 #include "gate_places.h"
 #include "log.h"
@@ -32,6 +33,8 @@
 #define GATE_FRESH_MS 100
 /* Descriptors that are kept for connections when checks have taken all. */
 #define GATE_SPARES 8
+/* So often a body is looked at before others go first: 192 KB. */
+#define GATE_BODY_TURNS 4
 
 /* One sendfile(2) takes at most so much. */
 #define GATE_REST_BYTES (1024 * 1024)
@@ -176,7 +179,7 @@ static bool gate_is_full(struct gate *gate)
 	bool full;
 
 	pthread_mutex_lock(&gate->lock);
-	full = gate->places.open >= gate->max;
+	full = gate->places.open + closer_waiting() >= gate->max;
 	pthread_mutex_unlock(&gate->lock);
 	return full;
 }
@@ -207,6 +210,8 @@ static struct gate_conn *gate_accept(struct gate *gate, bool *more)
 	}
 	if (peer.ss_family != AF_UNIX)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	else /* or a look would pass over what comes out of band */
+		setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	pthread_mutex_lock(&gate->lock);
 	conn = gate_places_take(&gate->places, fd);
 	pthread_mutex_unlock(&gate->lock);
@@ -231,8 +236,9 @@ static int gate_watch(struct gate *gate, struct gate_conn *conn)
 	};
 	int change = conn->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-	if (conn->watched == event.events)
+	if (conn->watched == event.events && !conn->rearm)
 		return 0;
+	conn->rearm = false;
 	conn->watched = event.events;
 	return epoll_ctl(gate->epoll_fd, change, conn->fd, &event);
 }
@@ -305,6 +311,7 @@ enum gate_sight {
 	GATE_NOTHING,	/* nothing, more must come */
 	GATE_BEGINNING, /* the beginning of a request, more must come */
 	GATE_CHANGED,	/* look again */
+	GATE_YIELD,	/* look again, but others first */
 	GATE_LEFT,	/* let go of: it is no longer the caller's */
 	GATE_BROKEN,	/* no request that we take: to be closed */
 	GATE_END	/* to be closed */
@@ -332,6 +339,21 @@ static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
 		gate_list_remove(conn);
 		gate_list_add(&gate->places.partial, conn);
 	}
+	pthread_mutex_unlock(&gate->lock);
+	return sight;
+}
+
+/* Lets others go first: epoll reports the connection once more. */
+static enum gate_sight gate_yield(struct gate *gate, struct gate_conn *conn)
+{
+	enum gate_sight sight;
+
+	pthread_mutex_lock(&gate->lock);
+	/* Under the lock: otherwise the event could find it busy. */
+	conn->rearm = true;
+	sight = conn->late || gate_watch(gate, conn) ? GATE_END : GATE_LEFT;
+	conn->again = false;
+	conn->busy = sight != GATE_LEFT;
 	pthread_mutex_unlock(&gate->lock);
 	return sight;
 }
@@ -364,17 +386,18 @@ static bool gate_reply(const struct gate *gate, struct gate_conn *conn,
 	return !scan->length || gate_skip(conn, buffer, scan->length);
 }
 
-/* The request is whole, or all that is needed of it is there. */
+/* The request is whole, or complete but for the rest of its body. */
 static enum gate_sight gate_see_request(struct gate_conn *conn,
 					struct gate_buffer *buffer, size_t n,
 					const struct fcgi_scan *scan,
 					bool whole)
 {
-	bool more = whole && n > scan->length;
+	bool more = whole && (n > scan->length || n == sizeof(buffer->bytes));
 
 	/* A peer that always has the next request there must not keep others
 	 * out. */
-	conn->pieces = more ? conn->pieces + 1 : 0;
+	if (whole)
+		conn->pieces = more ? conn->pieces + 1 : 0;
 	more = more && conn->pieces <= GATE_PIECES;
 	conn->spent = !whole || conn->pieces > GATE_PIECES;
 	/* What follows may be there already, and no event tells of it. */
@@ -436,13 +459,16 @@ static enum gate_sight gate_see_body(struct gate_conn *conn,
 	if (used && !gate_skip(conn, buffer, used))
 		return GATE_BROKEN;
 	if (fcgi_body_ended(&conn->body)) {
-		conn->spent = false;
-		conn->more = n > used;
+		conn->more = n > used || n == sizeof(buffer->bytes);
+		conn->pieces = conn->more ? conn->pieces + 1 : 0;
+		conn->spent = conn->pieces > GATE_PIECES;
 		return GATE_WHOLE;
 	}
 	if (conn->body.wrong || conn->body.read > GATE_BODY_BYTES)
 		return GATE_END;
-	return used ? GATE_CHANGED : GATE_BEGINNING;
+	if (!used)
+		return GATE_BEGINNING;
+	return ++conn->turns % GATE_BODY_TURNS ? GATE_CHANGED : GATE_YIELD;
 }
 
 static enum gate_sight gate_look(struct gate *gate, struct gate_conn *conn,
@@ -504,13 +530,6 @@ static void gate_complain(struct gate *gate)
 			 n);
 }
 
-/* Whoever has set something aside gets the connection back, whatever became of
- * it. */
-static bool gate_hand_back(struct gate_conn *conn, enum gate_sight sight)
-{
-	return (sight == GATE_END || sight == GATE_BROKEN) && conn->kept;
-}
-
 /* True when the connection, held by the caller, has a whole request.  If not,
  * it was let go or closed. */
 static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
@@ -526,10 +545,13 @@ static bool gate_examine(struct gate *gate, struct gate_buffer *buffer,
 		else if (sight == GATE_NOTHING || sight == GATE_BEGINNING)
 			sight = gate_let_go(gate, conn,
 					    sight == GATE_BEGINNING);
+		else if (sight == GATE_YIELD)
+			sight = gate_yield(gate, conn);
 	} while (sight == GATE_CHANGED);
 	if (sight == GATE_BROKEN)
 		gate_complain(gate);
-	if (gate_hand_back(conn, sight))
+	/* The caller of gate_read_body() gets it back in any case. */
+	if ((sight == GATE_END || sight == GATE_BROKEN) && conn->kept)
 		sight = GATE_WHOLE;
 	if (sight == GATE_END || sight == GATE_BROKEN) {
 		gate_close(gate, conn);
@@ -806,6 +828,7 @@ struct gate *gate_create(int listen_fd, size_t max_connections,
 			 const char *allowed)
 {
 	struct gate *gate = calloc(1, sizeof(*gate));
+	const int none = 0;
 
 	if (!gate)
 		return NULL;
@@ -813,6 +836,10 @@ struct gate *gate_create(int listen_fd, size_t max_connections,
 	gate->max = max_connections;
 	gate->allowed = allowed;
 	pthread_mutex_init(&gate->lock, NULL);
+	/* systemd's PassCredentials= and the like: accepted connections inherit
+	 * it, and what comes along looks like a passed descriptor. */
+	setsockopt(listen_fd, SOL_SOCKET, SO_PASSCRED, &none, sizeof(none));
+	setsockopt(listen_fd, SOL_SOCKET, SO_PASSSEC, &none, sizeof(none));
 	gate->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	gate->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (gate->epoll_fd < 0 || gate->wake_fd < 0 || gate_watch_own(gate)) {

@@ -79,8 +79,8 @@ void gate_return(struct gate *gate, struct gate_conn *conn);
  * Reads the rest of the body and throws it away: web servers that are answered
  * before they have sent it take the connection for broken.  gate_wait() returns
  * the connection again, once and with `kept`, at the end of the body; as a
- * spent one when that does not come within GATE_BODY_MS and GATE_BODY_BYTES, or
- * while stopping.
+ * spent one when that does not come within GATE_BODY_MS and GATE_BODY_BYTES,
+ * when the peer ends the connection or sends something else, or while stopping.
  */
 void gate_read_body(struct gate *gate, struct gate_conn *conn, void *kept);
 /* A spent connection was answered: what still comes is thrown away until the

@@ -102,18 +102,13 @@ struct gate_conn *gate_places_take(struct gate_places *places, int fd)
 		return NULL;
 	conn = places->unused;
 	places->unused = conn->next;
-	conn->fd = fd;
-	conn->generation++;
-	conn->watched = 0;
-	conn->rest_fd = -1;
-	conn->busy = true;
-	conn->again = false;
-	conn->ended = false;
-	conn->lingering = false;
-	conn->late = false;
-	conn->kept = NULL;
-	conn->replied = 0;
-	conn->pieces = 0;
+	*conn = (struct gate_conn){
+		.fd = fd,
+		.place = conn->place,
+		.generation = conn->generation + 1,
+		.rest_fd = -1,
+		.busy = true,
+	};
 	places->open++;
 	gate_list_add(&places->partial, conn);
 	return conn;

@@ -32,6 +32,8 @@ struct gate_conn {
 	uint32_t generation; /* of the place: tells old events from new */
 	/* for the thread that has the connection, without the lock */
 	uint32_t watched; /* events that epoll reports, 0: unknown to it */
+	unsigned turns;	  /* looks at a body */
+	bool rearm;	  /* epoll is to report it once more */
 	bool spent;	  /* see gate_conn_spent() */
 	bool more;	  /* bytes of the next request are there */
 	size_t length;	  /* see gate_conn_length() */

@@ -33,7 +33,8 @@
  * doubles by being copied. */
 #define RESPONDER_BUFFERS_BYTES (32 * 1024)
 #define RESPONDER_PARAM_BYTES 64
-/* All requests that wait; beyond this, as beyond max_waiting. */
+/* Memory that waiting requests may take together; beyond this, as beyond
+ * max_waiting. */
 #define RESPONDER_WAITING_BYTES (32 * 1024 * 1024)
 /* Every socket has room for an answer of this size, while the peer reads. */
 #define RESPONDER_DIRECT_BYTES 8000
@@ -168,7 +169,6 @@ static void visit_end(struct responder_seat *seat, struct visit *visit)
 	/* Writes the end of the answer. */
 	failed = FCGX_FClose(request->err) < 0;
 	failed |= FCGX_FClose(request->out) < 0;
-	failed |= FCGX_GetError(request->in) != 0;
 	if (FCGX_GetError(request->out) == EAGAIN)
 		gate_note_cut(responder->gate);
 	if (failed)
@@ -234,7 +234,7 @@ static void visit_send(struct responder_seat *seat, struct visit *visit,
 
 static size_t responder_waiting(const struct responder *responder)
 {
-	return responder->parked.n + responder->heard.n + responder->bodies.n;
+	return responder->parked.n + responder->heard.n;
 }
 
 /* Whether there is no room to let another visit wait, or no time: requests
@@ -251,8 +251,10 @@ static bool responder_is_busy(struct responder *responder)
 
 static void responder_count(struct responder *responder)
 {
-	if (responder_waiting(responder) > responder->crowd)
-		responder->crowd = responder_waiting(responder);
+	size_t n = responder_waiting(responder) + responder->bodies.n;
+
+	if (n > responder->crowd)
+		responder->crowd = n;
 }
 
 /*
@@ -264,7 +266,8 @@ static bool responder_may_trim(struct responder *responder)
 {
 	int64_t now;
 
-	if (responder->crowd < RESPONDER_CROWD || responder_waiting(responder))
+	if (responder->crowd < RESPONDER_CROWD ||
+	    responder_waiting(responder) || responder->bodies.n)
 		return false;
 	now = clock_ms();
 	if (now - responder->trimmed_ms < RESPONDER_TRIM_MS)
@@ -391,8 +394,10 @@ static bool visit_wait_for_body(struct responder *responder,
 	bool room;
 
 	pthread_mutex_lock(&responder->lock);
+	/* Slow bodies leave room for requests that wait for a check. */
 	room = !atomic_load(&responder->stopping) &&
-	       !responder_is_busy(responder);
+	       responder->bodies.n < responder->options.max_waiting / 2 &&
+	       responder->bodies.bytes < RESPONDER_WAITING_BYTES / 2;
 	if (room) {
 		responder->bodies.n++;
 		responder->bodies.bytes += visit->bytes;
@@ -521,7 +526,7 @@ static bool responder_may_end(struct responder *responder)
 	if (clock_ms() < atomic_load(&responder->stop_ms))
 		return false;
 	pthread_mutex_lock(&responder->lock);
-	empty = !responder_waiting(responder);
+	empty = !responder_waiting(responder) && !responder->bodies.n;
 	pthread_mutex_unlock(&responder->lock);
 	return empty;
 }

@@ -20,7 +20,7 @@ struct service;
 struct responder_options {
 	int listen_fd; /* borrowed; non-blocking */
 	size_t threads;
-	size_t max_waiting;	/* parked requests */
+	size_t max_waiting;	/* parked requests; half as many bodies */
 	size_t max_connections; /* from web servers */
 	size_t checks;		/* that descriptors are kept for */
 	const char *allowed;	/* see gate_create() */

@@ -140,7 +140,8 @@ static bool route_path(const struct route_map *map, const char *head,
 	return *rest == '\0';
 }
 
-/* The path of the URI, as the client wrote it, when that is one of ours. */
+/* The path of the URI, as the client wrote it, when that is one of ours; none
+ * of ours is percent-encoded. */
 static void route_uri(const struct route_map *map, const char *uri,
 		      struct route *route)
 {

@@ -45,7 +45,7 @@ struct text_needle {
 static struct text_anchor *_Atomic text_anchors[TEXT_LISTS];
 static struct text_needle *_Atomic text_needles;
 
-/* Of those that add to the lists; nothing is taken out while they are read. */
+/* Held while secrets are added; readers take no lock. */
 static pthread_mutex_t text_adding = PTHREAD_MUTEX_INITIALIZER;
 
 /* The list of what begins with these units. */

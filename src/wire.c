@@ -130,6 +130,7 @@ static ssize_t wire_take(int fd, void *to, size_t size, int flags, void *from,
 ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 {
 	bool rights = false;
+	int one = 1;
 	ssize_t got;
 
 	if (!wire.limited)
@@ -141,6 +142,7 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags)
 	if (!wire_allows())
 		return -1;
 	if (wire_is_unix(fd)) {
+		setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 		got = wire_peek(fd, to, size, &rights);
 		if (rights) {
 			errno = EBADMSG;

@@ -19,10 +19,11 @@
  * what came unasked for the answer to its next question.
  *
  * A descriptor that a peer passes along (SCM_RIGHTS, unix(7)) could be the last
- * reference to a file whose close blocks.  recv() on a Unix socket therefore
- * never takes one in: it fails with EBADMSG and leaves it unread.  close() of a
- * Unix socket with something unread is done by the closer; it ends receiving,
- * so a duplicate of the descriptor that is to live on must be closed otherwise.
+ * reference to a file whose close blocks.  In such a thread, recv() on a Unix
+ * socket never takes one in: it fails with EBADMSG and leaves it unread.
+ * close() of a Unix socket with something unread is done by the closer; it ends
+ * receiving, so a duplicate of the descriptor that is to live on must be closed
+ * otherwise.
  */
 #ifndef HEALTH_WIRE_H
 #define HEALTH_WIRE_H

@@ -7,8 +7,9 @@ whose last close waits for an hour.
 The client makes N connections to the FastCGI socket at PATH, sends a request on
 each, prints "sent" and keeps them; the server answers each line that it gets at
 PATH as Redis answers PING.  WHERE the descriptor is: `alone` (the client sends
-nothing else), `before`, `within` or `behind` the request or answer, or `late`:
-when that was answered, or the next question came, again and again.
+nothing else), `before`, `within` or `behind` the request or answer, `oob`: within it, out of
+band; or `late`: when that was answered, or the next question came, again and
+again.
 """
 
 import array
@@ -42,11 +43,12 @@ def lingering():
         return fd
 
 
-def passed(to, data):
+def passed(to, data, flags=0):
     """Sends data with the only reference to such a connection."""
     with lingering() as fd:
         rights = array.array("i", [fd.fileno()])
-        to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        to.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)],
+                   flags)
 
 
 def say(to, text, where):
@@ -54,9 +56,10 @@ def say(to, text, where):
     if where in ("alone", "before"):
         passed(to, b"\1" if where == "alone" else text[:1])
         text = text[1:] if where == "before" else b""
-    elif where == "within":
+    elif where in ("within", "oob"):
         to.sendall(text[:middle])
-        passed(to, text[middle:middle + 1])
+        passed(to, text[middle:middle + 1],
+               socket.MSG_OOB if where == "oob" else 0)
         text = text[middle + 1:]
     if text:
         to.sendall(text)

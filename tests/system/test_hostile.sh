@@ -510,7 +510,7 @@ test_passed_descriptors() {
 	local where i config
 
 	config=$(cat "$scratch/health.conf")
-	for where in alone before within behind late; do
+	for where in alone before within oob behind late; do
 		serve <<<"$config"
 		wait_for answers /health/live 200
 		: >"$scratch/log/passing"

@@ -222,7 +222,7 @@ test_proxies() {
 test_passed_descriptors() {
 	local where
 
-	for where in before within behind late; do
+	for where in before within oob behind late; do
 		start passing KILL python3 "$HEALTH_SRCDIR/tests/fake/lingering.py" \
 			server "$scratch/passing.sock" "$where"
 		wait_for [ -S "$scratch/passing.sock" ]
