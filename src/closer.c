@@ -2,24 +2,20 @@
 
 #include "closer.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "helper.h"
 
-/* timer_create(2) has this name; glibc 2.36 has not. */
-#ifndef sigev_notify_thread_id
-#define sigev_notify_thread_id _sigev_un._tid
-#endif
-
-#define CLOSER_SIGNAL SIGALRM
-#define CLOSER_SIGNAL_US 50
+/* So many go with one process. */
+#define CLOSER_BATCH 64
 
 static struct {
 	pthread_mutex_t lock;
@@ -27,50 +23,71 @@ static struct {
 	bool runs;
 	int *fds; /* in any order; n of them */
 	size_t n, room;
-	atomic_size_t waiting; /* those, and the one being closed */
+	atomic_size_t waiting; /* those, and the ones being closed */
 } closer = { .lock = PTHREAD_MUTEX_INITIALIZER,
 	     .more = PTHREAD_COND_INITIALIZER };
 
-static void closer_on_signal(int number)
+static int closer_compare(const void *a, const void *b)
 {
-	(void)number;
+	int one = *(const int *)a, other = *(const int *)b;
+
+	return (one > other) - (one < other);
 }
 
-static void closer_close(int fd)
+/* In the child: keeps n descriptors, in order, until the pipe has no writer any
+ * more.  Other threads may hold any lock, so nothing but system calls here. */
+static void closer_hold(const int *fds, size_t n, int pipe_fd)
 {
-	const long period_ns = CLOSER_SIGNAL_US * 1000L;
-	const struct itimerspec period = { { 0, period_ns }, { 0, period_ns } };
-	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID,
-				  .sigev_signo = CLOSER_SIGNAL };
-	sigset_t set, before;
-	timer_t timer;
-	bool timed;
+	unsigned next = 0;
+	char none;
+	size_t i;
 
-	event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-	timed = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 &&
-		timer_settime(timer, 0, &period, NULL) == 0;
-	sigemptyset(&set);
-	sigaddset(&set, CLOSER_SIGNAL);
-	pthread_sigmask(SIG_UNBLOCK, &set, &before);
+	for (i = 0; i < n; i++) {
+		if ((unsigned)fds[i] > next)
+			close_range(next, (unsigned)fds[i] - 1, 0);
+		next = (unsigned)fds[i] + 1;
+	}
+	close_range(next, ~0U, 0);
+	syscall(SYS_read, pipe_fd, &none, 1);
+	_exit(0);
+}
+
+static void closer_close(const int *fds, size_t n)
+{
+	int kept[CLOSER_BATCH + 1], ends[2] = { -1, -1 };
+	size_t i;
+
+	memcpy(kept, fds, n * sizeof(*fds));
+	if (pipe2(ends, O_CLOEXEC) == 0) {
+		kept[n] = ends[0];
+		qsort(kept, n + 1, sizeof(*kept), closer_compare);
+		if (_Fork() == 0)
+			closer_hold(kept, n + 1, ends[0]);
+	}
 	/* By its number: close() would lead here again. */
-	syscall(SYS_close, fd);
-	if (timed)
-		timer_delete(timer);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	for (i = 0; i < n; i++)
+		syscall(SYS_close, fds[i]);
+	/* Now the child has the last references. */
+	if (ends[0] >= 0) {
+		close(ends[0]);
+		close(ends[1]);
+	}
+	atomic_fetch_sub(&closer.waiting, n);
 }
 
 static void *closer_main(void *arg)
 {
+	int fds[CLOSER_BATCH];
+	size_t n;
+
 	pthread_mutex_lock(&closer.lock);
 	for (;;) {
-		int fd;
-
 		while (!closer.n)
 			pthread_cond_wait(&closer.more, &closer.lock);
-		fd = closer.fds[--closer.n];
+		for (n = 0; n < CLOSER_BATCH && closer.n; n++)
+			fds[n] = closer.fds[--closer.n];
 		pthread_mutex_unlock(&closer.lock);
-		closer_close(fd);
-		atomic_fetch_sub(&closer.waiting, 1);
+		closer_close(fds, n);
 		pthread_mutex_lock(&closer.lock);
 	}
 	return arg;
@@ -79,12 +96,9 @@ static void *closer_main(void *arg)
 /* The lock is held. */
 static bool closer_start(void)
 {
-	struct sigaction action = { .sa_handler = closer_on_signal };
-
-	if (!closer.runs) {
-		sigaction(CLOSER_SIGNAL, &action, NULL);
+	/* So that nobody has to wait for the children. */
+	if (!closer.runs && signal(SIGCHLD, SIG_IGN) != SIG_ERR)
 		closer.runs = helper_start(closer_main, NULL) == 0;
-	}
 	return closer.runs;
 }
 
@@ -107,16 +121,16 @@ void closer_take(int fd)
 {
 	bool taken;
 
+	atomic_fetch_add(&closer.waiting, 1);
 	pthread_mutex_lock(&closer.lock);
 	taken = closer_has_room() && closer_start();
 	if (taken) {
 		closer.fds[closer.n++] = fd;
-		atomic_fetch_add(&closer.waiting, 1);
 		pthread_cond_signal(&closer.more);
 	}
 	pthread_mutex_unlock(&closer.lock);
 	if (!taken)
-		closer_close(fd);
+		closer_close(&fd, 1);
 }
 
 size_t closer_waiting(void)

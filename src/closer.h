@@ -1,12 +1,13 @@
 /*
- * closer: closes descriptors whose close(2) may wait, in a thread of its own.
+ * closer: closes descriptors whose close(2) may wait, in a process of its own.
  *
  * What lies unread in a Unix socket may include descriptors that its peer
- * passed along (SCM_RIGHTS, unix(7)).  Whoever closes the socket drops their
- * last reference, and waits as long as the peer chose: a TCP socket with
- * SO_LINGER waits for its own peer (socket(7)), up to an hour and more.  A
- * signal cuts such a wait short, so the thread sends itself one again and again
- * while it closes.
+ * passed along (SCM_RIGHTS, unix(7)).  Closing the socket drops their last
+ * reference, and that may wait: a TCP socket with SO_LINGER waits for its own
+ * peer (socket(7)), up to an hour and more, and a file on a dead mount for its
+ * server, where no signal helps.  So a child takes over the last reference and
+ * exits with it.  An exit does not linger; where it waits all the same, only
+ * the child does.
  */
 #ifndef HEALTH_CLOSER_H
 #define HEALTH_CLOSER_H
@@ -14,7 +15,8 @@
 #include <stddef.h>
 
 /* Takes the descriptor over and returns at once.  Any thread.  Without memory
- * or a thread the caller closes it himself, under the same signals. */
+ * or a thread the caller forks; where no process can be created, close() waits.
+ */
 void closer_take(int fd);
 
 /* How many descriptors are not closed yet.  Any thread. */

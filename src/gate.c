@@ -68,6 +68,32 @@ static void gate_arm_listener(struct gate *gate)
 	epoll_ctl(gate->epoll_fd, EPOLL_CTL_MOD, gate->listen_fd, &event);
 }
 
+/* Leaves the connection, which stays busy, to the next thread that waits.  The
+ * lock is held. */
+static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
+{
+	conn->again = false;
+	conn->next_ready = gate->ready;
+	gate->ready = conn;
+}
+
+/* Nobody waits any longer for the body that has been coming longest; false:
+ * there is none that has since then.  The lock is held. */
+static bool gate_give_up_body(struct gate *gate, int64_t waiting_since_ms)
+{
+	struct gate_conn *conn = gate_list_take(&gate->places.bodies,
+						waiting_since_ms);
+
+	if (!conn)
+		return false;
+	conn->late = true;
+	if (!conn->busy) {
+		conn->busy = true;
+		gate_make_ready(gate, conn);
+	}
+	return true;
+}
+
 /* No room: somebody idle has to go.  When nobody can, accepting rests a
  * little; the peers wait in the backlog. */
 static void gate_make_room(struct gate *gate)
@@ -79,6 +105,7 @@ static void gate_make_room(struct gate *gate)
 	pthread_mutex_lock(&gate->lock);
 	sent = gate_list_send_away(&gate->places.partial,
 				   now - GATE_FRESH_MS) ||
+	       gate_give_up_body(gate, now - GATE_FRESH_MS) ||
 	       gate_list_send_away(&gate->places.idle, now);
 	gate->resting = true;
 	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
@@ -265,15 +292,6 @@ static struct gate_conn *gate_take(struct gate *gate, uint64_t key,
 	}
 	pthread_mutex_unlock(&gate->lock);
 	return conn;
-}
-
-/* Leaves the connection, which stays busy, to the next thread that waits.  The
- * lock is held. */
-static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
-{
-	conn->again = false;
-	conn->next_ready = gate->ready;
-	gate->ready = conn;
 }
 
 static struct gate_conn *gate_take_ready(struct gate *gate)
@@ -571,22 +589,6 @@ static int64_t gate_body_ms(const struct gate *gate)
 	return gate->stopping ? 0 : GATE_BODY_MS;
 }
 
-/* Nobody waits any longer for bodies that have been coming since then.  The
- * lock is held. */
-static void gate_give_up_bodies(struct gate *gate, int64_t waiting_since_ms)
-{
-	struct gate_conn *conn;
-
-	while ((conn = gate_list_take(&gate->places.bodies,
-				      waiting_since_ms))) {
-		conn->late = true;
-		if (conn->busy)
-			continue;
-		conn->busy = true;
-		gate_make_ready(gate, conn);
-	}
-}
-
 /* Sends away who has kept us waiting too long, and goes on accepting after a
  * rest. */
 static void gate_keep_house(struct gate *gate)
@@ -600,7 +602,8 @@ static void gate_keep_house(struct gate *gate)
 		continue;
 	while (gate_list_send_away(&gate->places.idle, now - GATE_IDLE_MS))
 		continue;
-	gate_give_up_bodies(gate, now - gate_body_ms(gate));
+	while (gate_give_up_body(gate, now - gate_body_ms(gate)))
+		continue;
 	rested = gate->resting && now >= gate->rest_until_ms;
 	if (rested)
 		gate->resting = false;

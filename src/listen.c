@@ -331,6 +331,7 @@ void listen_leave(struct listener *listener)
 
 void listen_close(struct listener *listener)
 {
+	/* The descriptor is left to the end of the process, which does not wait
+	 * for what lies in the backlog: see closer.h. */
 	listen_leave(listener);
-	close(listener->fd);
 }

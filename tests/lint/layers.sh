@@ -18,46 +18,47 @@ layers='
 0 parent
 0 fcgi_scan fcgi_record fcgi_reply
 0 helper
-1 wire closer
-2 log
-2 ratelimit
-2 record
-2 loop
-2 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
-3 admit
-3 dialect dialect_rows
-3 share share_file
-3 offload offload_mount
-3 resolve resolve_addr resolve_cache resolve_dns resolve_judge
-3 curlio
-3 http_number
-3 http_unpack
-3 http_url
-3 gate gate_peer gate_places
-4 board
-4 check check_renew
-4 ear
-4 stream stream_bio stream_race stream_tls stream_trust stream_unix stream_words
-5 drain
-5 keeper
-5 verdict
-5 http_ask http_intake http_question http_words
-5 check_kinds
-6 render
-6 check_postgres pg_conninfo pg_open pg_parse pg_tap pg_tls pg_words
-6 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
-6 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
-6 check_http http_judge
-6 check_openai openai_answer
-6 check_model
-6 check_file
-7 settings settings_digest settings_env settings_find
-8 prober
-8 state
-8 answer
-9 responder
-9 single
-10 main
+1 closer
+2 wire
+3 log
+3 ratelimit
+3 record
+3 loop
+3 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
+4 admit
+4 dialect dialect_rows
+4 share share_file
+4 offload offload_mount
+4 resolve resolve_addr resolve_cache resolve_dns resolve_judge
+4 curlio
+4 http_number
+4 http_unpack
+4 http_url
+4 gate gate_peer gate_places
+5 board
+5 check check_renew
+5 ear
+5 stream stream_bio stream_race stream_tls stream_trust stream_unix stream_words
+6 drain
+6 keeper
+6 verdict
+6 http_ask http_intake http_question http_words
+6 check_kinds
+7 render
+7 check_postgres pg_conninfo pg_open pg_parse pg_tap pg_tls pg_words
+7 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
+7 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
+7 check_http http_judge
+7 check_openai openai_answer
+7 check_model
+7 check_file
+8 settings settings_digest settings_env settings_find
+9 prober
+9 state
+9 answer
+10 responder
+10 single
+11 main
 '
 
 # What a library's headers begin with, and the files that may include them.

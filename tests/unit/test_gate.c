@@ -117,6 +117,9 @@ static void open_listener(int family)
 
 static void open_gate(int family, size_t max, const char *allowed)
 {
+	/* What the last test has left counts. */
+	while (closer_waiting())
+		poll(NULL, 0, 1);
 	open_listener(family);
 	gate = gate_create(listener, max, allowed);
 	CHECK(gate != NULL);
@@ -573,6 +576,37 @@ static void test_full_buffer(void)
 	gate_return(gate, conn);
 	take_request(turn());
 	close(fd);
+	close_gate();
+}
+
+/* Bodies that come slowly fill all places: the oldest is given up. */
+static void test_bodies_everywhere(void)
+{
+	struct gate_conn *conn;
+	int fds[3], other, i;
+
+	open_gate(AF_UNIX, 3, NULL);
+	for (i = 0; i < 3; i++) {
+		fds[i] = client();
+		wait_for_body(fds[i]);
+		CHECK(turn() == NULL);
+		now_ms++;
+	}
+	now_ms += GATE_FRESH_MS - 4;
+	other = client();
+	tell(other, request, REQUEST_BYTES);
+	CHECK(turn() == NULL);
+	now_ms += GATE_REST_MS;
+	conn = turn();
+	CHECK(conn && gate_conn_spent(conn) &&
+	      gate_conn_take_kept(conn) == aside);
+	gate_close(gate, conn);
+	CHECK(ends(fds[0]));
+	now_ms += GATE_REST_MS;
+	take_request(turn());
+	for (i = 0; i < 3; i++)
+		close(fds[i]);
+	close(other);
 	close_gate();
 }
 
@@ -1202,6 +1236,8 @@ static void test_no_descriptors(int (*body)(void))
 	if (getenv("HEALTH_VALGRIND"))
 		return;
 	fflush(stdout);
+	/* The closer has no use for the ends of children. */
+	signal(SIGCHLD, SIG_DFL);
 	lines_logged = 0;
 	child = fork();
 	if (child == 0) {
@@ -1608,6 +1644,7 @@ int main(void)
 	test_body_read(AF_INET);
 	test_bodies_without_a_pause();
 	test_full_buffer();
+	test_bodies_everywhere();
 	test_body_ends_late();
 	test_body_given_up(AF_UNIX);
 	test_body_given_up(AF_INET);
