@@ -3,7 +3,9 @@
 #include "route.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -113,21 +115,28 @@ static void route_check(const struct route_map *map, const char *name,
 	}
 }
 
-/* Leaves ROUTE_NOT_FOUND in the route when head and tail are none of our paths.
- * True: they end with the mount. */
-static bool route_path(const struct route_map *map, const char *head,
-		       const char *tail, struct route *route)
+enum route_place {
+	ROUTE_ELSEWHERE, /* no mount in it */
+	ROUTE_MOUNT,	 /* ends with it */
+	ROUTE_BELOW
+};
+
+/* Leaves ROUTE_NOT_FOUND in the route when head and tail are none of our
+ * paths. */
+static enum route_place route_path(const struct route_map *map,
+				   const char *head, const char *tail,
+				   struct route *route)
 {
 	char path[ROUTE_PATH_BYTES + 1], mount[ROUTE_PATH_BYTES + 1];
 	const char *rest, *name;
 	bool own;
 
 	if (!route_join(path, head ? head : "", tail ? tail : ""))
-		return false;
+		return ROUTE_ELSEWHERE;
 	own = map->mount[0] != '\0' && route_join(mount, map->mount, "");
 	rest = route_rest(path, own ? mount : NULL);
 	if (rest == NULL)
-		return false;
+		return ROUTE_ELSEWHERE;
 	name = route_after(rest, "/ready");
 	if (*rest == '\0' || strcmp(rest, "/live") == 0)
 		route->target = ROUTE_LIVE;
@@ -137,26 +146,51 @@ static bool route_path(const struct route_map *map, const char *head,
 		route->target = ROUTE_READY;
 	else if (name != NULL)
 		route_check(map, name + 1, route);
-	return *rest == '\0';
+	return *rest == '\0' ? ROUTE_MOUNT : ROUTE_BELOW;
 }
 
-/* The path of the URI, as the client wrote it, when that is one of ours; none
- * of ours is percent-encoded. */
+/* Decodes %XX (RFC 3986, 2.1), each once. */
+static void route_decode(char *text)
+{
+	char hex[3] = "", *to = text;
+
+	for (; *text; text++) {
+		*to = *text;
+		if (*text == '%' && isxdigit((unsigned char)text[1]) &&
+		    isxdigit((unsigned char)text[2])) {
+			memcpy(hex, text + 1, 2);
+			*to = (char)strtol(hex, NULL, 16);
+			text += 2;
+		}
+		to++;
+	}
+	*to = '\0';
+}
+
+/*
+ * What the path of the URI asks for, as the client wrote it.  When it is almost
+ * one of ours, it is not found: names of the user's own lead to liveness, a
+ * mistyped check must not.
+ */
 static void route_uri(const struct route_map *map, const char *uri,
 		      struct route *route)
 {
-	struct route asked = *route;
+	struct route asked = { .target = ROUTE_NOT_FOUND };
 	char path[ROUTE_PATH_BYTES + 1];
 	size_t len = strcspn(uri, "?#");
+	bool ours;
 
 	if (len >= sizeof(path))
-		return;
+		len = sizeof(path) - 1;
 	memcpy(path, uri, len);
 	path[len] = '\0';
-	asked.target = ROUTE_NOT_FOUND;
-	route_path(map, path, NULL, &asked);
-	if (asked.target != ROUTE_NOT_FOUND)
-		*route = asked;
+	route_decode(path);
+	ours = route_path(map, path, NULL, &asked) != ROUTE_ELSEWHERE;
+	if (asked.target == ROUTE_NOT_FOUND &&
+	    !(ours && (strstr(path, "/ready") || strstr(path, "/started"))))
+		return;
+	route->target = asked.target;
+	route->check = asked.check;
 }
 
 /* An IPv4 address is kept as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2):
@@ -250,7 +284,8 @@ struct route route_find(const struct route_map *map,
 	route.options = strcmp(method, "OPTIONS") == 0;
 	route.head = route.options || strcmp(method, "HEAD") == 0;
 	route.trusted = route_trusted(map, request->remote_addr);
-	if (route_path(map, request->script_name, request->path_info, &route) &&
+	if (route_path(map, request->script_name, request->path_info, &route) ==
+		    ROUTE_MOUNT &&
 	    request->request_uri)
 		route_uri(map, request->request_uri, &route);
 	if (route.target != ROUTE_NOT_FOUND && !route.head &&

@@ -55,9 +55,9 @@ struct route_map {
  * places; repeated slashes count as one and one at the end as none; everything
  * up to and with the first segment that is the mount ("health", "health.fcgi",
  * map->mount) is dropped; the rest is matched exactly.  When there is no rest,
- * that of REQUEST_URI counts, if it is a probe: a rewrite rule that leads
- * /health/ready to the program and drops the path would have readiness answered
- * with liveness.
+ * that of REQUEST_URI counts, if it is a probe or almost one: a rewrite rule
+ * that leads /health/ready to the program and drops the path would have
+ * readiness answered with liveness.
  */
 struct route route_find(const struct route_map *map,
 			const struct route_request *request);

@@ -37,7 +37,16 @@ static void test_rewritten(void)
 		/* Names of the user's own for the probe. */
 		{ "/health.fcgi", NULL, "/status", ROUTE_LIVE },
 		{ "/health.fcgi", NULL, "/health/ping", ROUTE_LIVE },
+		{ "/health.fcgi", NULL, "/site/ready", ROUTE_LIVE },
 		{ "/health.fcgi", NULL, "", ROUTE_LIVE },
+		{ "/health.fcgi", NULL, "/health/%72eady", ROUTE_READY },
+		{ "/health.fcgi", NULL, "/health%2Fready%2F", ROUTE_READY },
+		{ "/health.fcgi", NULL, "/health/ready/%4eope",
+		  ROUTE_NOT_FOUND },
+		{ "/health.fcgi", NULL, "/health/ready/nope", ROUTE_NOT_FOUND },
+		{ "/health.fcgi", NULL, "/health/readyz", ROUTE_NOT_FOUND },
+		{ "/health.fcgi", NULL, "/health/ready;a=1", ROUTE_NOT_FOUND },
+		{ "/health.fcgi", NULL, "/health/started/x%", ROUTE_NOT_FOUND },
 		/* Whoever keeps the path means it. */
 		{ "/health.fcgi", "/live", "/health/ready", ROUTE_LIVE },
 		{ "/health.fcgi", "/ready", "/health/live", ROUTE_READY },
