@@ -229,6 +229,9 @@ static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
 		value++;
 		value += strspn(value, blanks);
 		len = conf_conninfo_value(value);
+		/* "HOST:6380,password=a,ssl=True", as of Azure */
+		if (memchr(at, ',', name_len) && strcspn(value, ",") < len)
+			len = strcspn(value, ",");
 		if (conf_is_secret_name(at, name_len))
 			conf_add_span(spans, (size_t)(value - text), len);
 		at = value + len;
