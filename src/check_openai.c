@@ -445,36 +445,26 @@ static void openai_ask(struct conn *conn)
 			      "credentials not configured");
 }
 
+#define OPENAI_KIND                                                         \
+	.timeout = "3s", .open_asks = true,                                 \
+	.conn_size = sizeof(struct openai_conn), .dispose = openai_dispose, \
+	.open = openai_open, .ask = openai_ask, .on_io = http_ask_on_io,    \
+	.close = http_ask_close, .step = http_ask_step
+
 const struct check_kind check_openai = {
 	.name = "openai",
-	.timeout = "3s",
 	.help = "asks the OpenAI API, or one like it, for its models",
 	.keys = openai_public_keys,
 	.settings_size = sizeof(struct openai_public),
-	.conn_size = sizeof(struct openai_conn),
-	.open_asks = true,
 	.prepare = openai_public_prepare,
-	.dispose = openai_dispose,
-	.open = openai_open,
-	.ask = openai_ask,
-	.on_io = http_ask_on_io,
-	.close = http_ask_close,
-	.step = http_ask_step,
+	OPENAI_KIND,
 };
 
 const struct check_kind check_azure_openai = {
 	.name = "azure-openai",
-	.timeout = "3s",
 	.help = "asks Azure OpenAI for its models",
 	.keys = openai_azure_keys,
 	.settings_size = sizeof(struct openai_azure),
-	.conn_size = sizeof(struct openai_conn),
-	.open_asks = true,
 	.prepare = openai_azure_prepare,
-	.dispose = openai_dispose,
-	.open = openai_open,
-	.ask = openai_ask,
-	.on_io = http_ask_on_io,
-	.close = http_ask_close,
-	.step = http_ask_step,
+	OPENAI_KIND,
 };

@@ -298,6 +298,17 @@ static void redis_talk_take(struct conn *conn, enum redis_answer_state state)
 	}
 }
 
+/* Nothing more can be done now, or ever. */
+static void redis_talk_pause(struct conn *conn, enum stream_state state)
+{
+	if (state == STREAM_PENDING)
+		redis_talk_wait(conn);
+	else if (state == STREAM_EOF)
+		redis_talk_closed(conn);
+	else
+		redis_talk_stream_failed(conn);
+}
+
 void redis_talk(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
@@ -308,42 +319,26 @@ void redis_talk(struct conn *conn)
 	 * read anything: the question fails, but an answer is there. */
 	if (state != STREAM_PENDING)
 		state = redis_talk_receive(redis, &answer);
-	switch (state) {
-	case STREAM_PENDING:
-		redis_talk_wait(conn);
-		return;
-	case STREAM_DONE:
+	if (state == STREAM_DONE)
 		redis_talk_take(conn, answer);
-		return;
-	case STREAM_EOF:
-		redis_talk_closed(conn);
-		return;
-	case STREAM_ERROR:
-		redis_talk_stream_failed(conn);
-	}
+	else
+		redis_talk_pause(conn, state);
 }
 
 /* With TLS there may be something to read that is no answer: tickets. */
 void redis_talk_idle(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
+	enum stream_state state;
 	char byte;
 	size_t moved;
 
-	switch (stream_read(redis->stream, &byte, 1, &moved)) {
-	case STREAM_PENDING:
-		redis_talk_wait(conn);
-		return;
-	case STREAM_DONE:
+	state = stream_read(redis->stream, &byte, 1, &moved);
+	if (state == STREAM_DONE)
 		conn_failed(conn, RESULT_PROTOCOL,
 			    "an answer came without a question");
-		return;
-	case STREAM_EOF:
-		redis_talk_closed(conn);
-		return;
-	case STREAM_ERROR:
-		redis_talk_stream_failed(conn);
-	}
+	else
+		redis_talk_pause(conn, state);
 }
 
 /* ---- asking ---- */

@@ -135,27 +135,24 @@ static int text_remember(const struct text_view *view)
 
 int text_secret(const char *secret)
 {
-	struct text_view view = { .n = 0 }, halves = { .n = 0 };
+	struct text_view view = { .n = 0 };
 	size_t len = strlen(secret);
 	int bad;
 
 	if (len < TEXT_SECRET_MIN)
 		return 0;
-	view.units = calloc(3 * len, sizeof(*view.units));
+	view.units = calloc(len, sizeof(*view.units));
 	if (!view.units)
 		return -1;
-	halves.units = view.units + len;
 	pthread_mutex_lock(&text_adding);
 	text_view_bytes(&view, secret, len);
 	bad = text_remember(&view);
 	text_view_undo(&view, secret, len);
-	text_view_halve(&halves, &view);
-	text_view_fold(&halves);
 	text_view_fold(&view);
-	if (text_remember(&view) || text_remember(&halves))
+	if (text_remember(&view))
 		bad = -1;
 	pthread_mutex_unlock(&text_adding);
-	explicit_bzero(view.units, 3 * len * sizeof(*view.units));
+	explicit_bzero(view.units, len * sizeof(*view.units));
 	free(view.units);
 	return bad;
 }

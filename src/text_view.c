@@ -291,21 +291,6 @@ void text_view_unpack(struct text_view *view, const struct text_view *digits,
 	}
 }
 
-void text_view_halve(struct text_view *view, const struct text_view *whole)
-{
-	const struct text_unit *unit;
-	size_t i;
-
-	view->n = 0;
-	for (i = 0; i < whole->n; i++) {
-		unit = &whole->units[i];
-		text_push(view, unit->c & 0xff, unit->from, unit->to);
-		text_undo(view);
-		text_push(view, unit->c >> 8, unit->from, unit->to);
-		text_undo(view);
-	}
-}
-
 void text_view_fold(struct text_view *view)
 {
 	struct text_unit *to = view->units, *unit = view->units;

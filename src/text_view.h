@@ -48,14 +48,11 @@ void text_view_undo(struct text_view *view, const char *text, size_t len);
  * Views what is left when the units of another view are taken for digits of
  * `bits` bits, 4 (hexadecimal) or 6 (base64, RFC 4648, both alphabets).  The
  * first `skip` digits of each run are left out, since a byte may begin at any.
- * Escapes in it are undone, and NUL dropped: UTF-16 is the same as UTF-8.
+ * Escapes in it are undone, and NUL dropped: UTF-16LE of Latin-1 is the same as
+ * UTF-8.
  */
 void text_view_unpack(struct text_view *view, const struct text_view *digits,
 		      unsigned bits, size_t skip);
-
-/* Views the bytes of the units of another view, low and high, likewise: UTF-16
- * whose characters are no ASCII.  Two units each are needed. */
-void text_view_halve(struct text_view *view, const struct text_view *whole);
 
 /*
  * Drops what differs by place: blanks and the "+" of forms become one blank,
