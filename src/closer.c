@@ -34,6 +34,14 @@ static int closer_compare(const void *a, const void *b)
 	return (one > other) - (one < other);
 }
 
+/* In the child: closes all from first to the one before end.  Where a filter or
+ * an old kernel denies that, it would hold what is not its own. */
+static void closer_drop(unsigned first, unsigned end)
+{
+	if (first < end && close_range(first, end - 1, 0))
+		_exit(0);
+}
+
 /* In the child: keeps n descriptors, in order, until the pipe has no writer any
  * more.  Other threads may hold any lock, so nothing but system calls here. */
 static void closer_hold(const int *fds, size_t n, int pipe_fd)
@@ -43,11 +51,10 @@ static void closer_hold(const int *fds, size_t n, int pipe_fd)
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		if ((unsigned)fds[i] > next)
-			close_range(next, (unsigned)fds[i] - 1, 0);
+		closer_drop(next, (unsigned)fds[i]);
 		next = (unsigned)fds[i] + 1;
 	}
-	close_range(next, ~0U, 0);
+	closer_drop(next, ~0U);
 	syscall(SYS_read, pipe_fd, &none, 1);
 	_exit(0);
 }
