@@ -20,6 +20,12 @@ serve() {
 	start_health --config "$scratch/health.conf" "$@"
 }
 
+# memory_kb NAME: of the program, as /proc/PID/status calls it (proc(5))
+memory_kb() {
+	awk -v name="$1:" '$1 == name { print $2 }' \
+		"/proc/$(pid_of health)/status"
+}
+
 # mark_log: what is logged from now on is what new_log prints
 mark_log() {
 	log_here=$(stat -c %s "$scratch/log/health" 2>/dev/null || echo 0)

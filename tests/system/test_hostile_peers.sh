@@ -159,12 +159,6 @@ test_no_finite_field_groups() {
 	done < <(tls_kinds)
 }
 
-# memory_kb NAME: a line of /proc/PID/status
-memory_kb() {
-	awk -v name="$1:" '$1 == name { print $2 }' \
-		"/proc/$(pid_of health)/status"
-}
-
 # A parser takes as much for each value as 80 bytes of text.
 test_values_of_json() {
 	local before timeout=5s

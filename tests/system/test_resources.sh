@@ -333,11 +333,6 @@ start_limited() {
 	wait_for [ -S "$health_socket" ]
 }
 
-# memory_kb NAME: as /proc/PID/status calls it
-memory_kb() {
-	awk "/^$1:/ { print \$2 }" "/proc/$(pid_of health)/status"
-}
-
 test_little_memory() {
 	local size extra
 
