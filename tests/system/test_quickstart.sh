@@ -128,7 +128,7 @@ testBuildsAnewWhenMoved() {
 	stop quickstart
 
 	# A copy is not to use the build of what it was copied from, either.
-	cp -r "$scratch/new" "$scratch/copy"
+	cp -rp "$scratch/new" "$scratch/copy"
 	quickstart=$scratch/copy/quickstart
 	HEALTH_CONF=$scratch/own.conf show TERM
 	assertTrue "$(cat "$scratch/log/quickstart")" "said 'moved or copied'"
