@@ -1,8 +1,8 @@
 /*
  * What a web server may say about a request: lines of the input are
- * REQUEST_METHOD, SCRIPT_NAME, PATH_INFO, REMOTE_ADDR, the configured mount
- * and a trusted network; an empty line is an empty value, a missing one means
- * "not sent".
+ * REQUEST_METHOD, SCRIPT_NAME, PATH_INFO, REMOTE_ADDR, the configured mount,
+ * a trusted network and REQUEST_URI; an empty line is an empty value, a missing
+ * one means "not sent".
  */
 #include "config.h"
 
@@ -13,7 +13,16 @@
 #define FUZZ_CORPUS "tests/fuzz/corpus/route"
 #include "fuzz.h"
 
-enum { METHOD, SCRIPT_NAME, PATH_INFO, REMOTE_ADDR, MOUNT, NETWORK, FIELDS };
+enum {
+	METHOD,
+	SCRIPT_NAME,
+	PATH_INFO,
+	REMOTE_ADDR,
+	MOUNT,
+	NETWORK,
+	REQUEST_URI,
+	FIELDS
+};
 
 static const char *const names[] = { "database", "redis", "health" };
 
@@ -66,6 +75,14 @@ static void fuzz_properties(const struct route_map *map,
 	other = route_find(map, &changed);
 	FUZZ_CHECK(fuzz_same(&route, &other));
 
+	/* The URI only ever takes the place of liveness. */
+	changed.method = "GET";
+	changed.request_uri = NULL;
+	other = route_find(map, &changed);
+	changed.request_uri = request->request_uri;
+	route = route_find(map, &changed);
+	FUZZ_CHECK(other.target == ROUTE_LIVE || fuzz_same(&route, &other));
+
 	/* HEAD and OPTIONS have the answer of GET. */
 	changed.method = "GET";
 	route = route_find(map, &changed);
@@ -81,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *fields[FIELDS], *network;
 	char *text = malloc(size + 1), *joined = malloc(size + 1);
-	struct route_request request;
+	struct route_request request = { .method = NULL };
 	struct route_map map = { .n = 3, .names = names, .n_trusted = 1 };
 
 	if (text != NULL && joined != NULL) {
@@ -91,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		request.method = fields[METHOD];
 		request.script_name = fields[SCRIPT_NAME];
 		request.path_info = fields[PATH_INFO];
+		request.request_uri = fields[REQUEST_URI];
 		request.remote_addr = fields[REMOTE_ADDR];
 		map.mount = fuzz_or_empty(fields[MOUNT]);
 		network = fuzz_or_empty(fields[NETWORK]);
