@@ -60,7 +60,7 @@ quiet() {
 	local before
 
 	before=$(pings)
-	pass_ms 2500
+	sleep 2.5
 	[ "$(pings)" = "$before" ]
 }
 
