@@ -77,8 +77,8 @@ static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
 	gate->ready = conn;
 }
 
-/* Nobody waits any longer for the body that has been coming longest; false:
- * there is none that has since then.  The lock is held. */
+/* Stops waiting for the oldest body, unless it began after that time: false.
+ * The lock is held. */
 static bool gate_give_up_body(struct gate *gate, int64_t waiting_since_ms)
 {
 	struct gate_conn *conn = gate_list_take(&gate->places.bodies,

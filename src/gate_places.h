@@ -83,13 +83,13 @@ struct gate_conn *gate_places_find(const struct gate_places *places,
 void gate_list_add(struct gate_list *list, struct gate_conn *conn);
 /* Also when it is in none. */
 void gate_list_remove(struct gate_conn *conn);
-/* Removes the connection that has waited longest; NULL: there is none that has
- * since then. */
+/* Removes and returns the oldest connection; NULL when the list is empty or the
+ * oldest one began to wait after that time. */
 struct gate_conn *gate_list_take(struct gate_list *list,
 				 int64_t waiting_since_ms);
-/* Ends the connection that has waited longest, false: there is none that has
- * since then.  The close is left to the thread that gets the event: the
- * connection may be in its hands. */
+/* Shuts down the oldest connection, unless it began to wait after that time or
+ * the list is empty: false.  The close is left to the thread that gets the
+ * event: the connection may be in its hands. */
 bool gate_list_send_away(struct gate_list *list, int64_t waiting_since_ms);
 
 /* When the one that has waited longest has waited for limit_ms; at most at_ms.

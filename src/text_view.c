@@ -71,7 +71,7 @@ static bool text_replace(struct text_view *view, size_t count, uint32_t c)
 	return true;
 }
 
-/* The value of a digit, 16 or more when it is none in any base. */
+/* The value of a digit; 16 or more for any other character. */
 static unsigned text_digit(unsigned c)
 {
 	if (c >= '0' && c <= '9')
@@ -241,7 +241,7 @@ void text_view_undo(struct text_view *view, const char *text, size_t len)
 	}
 }
 
-/* The value of a unit as a digit; all bits: it is none. */
+/* The value of a unit as a digit; all bits set for any other unit. */
 static unsigned text_unpack_digit(unsigned c, unsigned bits)
 {
 	static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -169,7 +169,7 @@ WIRE_VISIBLE ssize_t recv(int fd, void *to, size_t size, int flags)
 	return wire_recv(fd, to, size, flags);
 }
 
-/* c-ares reads datagrams until there is none. */
+/* c-ares reads datagrams until the socket has no more. */
 WIRE_VISIBLE ssize_t recvfrom(int fd, void *to, size_t size, int flags,
 			      __SOCKADDR_ARG from, socklen_t *len)
 {

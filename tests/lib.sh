@@ -103,6 +103,11 @@ wait_for() {
 	done
 }
 
+# pass_ms MS: lets results grow old; for nothing that can be waited for
+pass_ms() {
+	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
+}
+
 # lib_kill PID SIGNAL [SECONDS]: ends a process, frozen or not, and what it
 # leaves.
 lib_kill() {

@@ -122,11 +122,6 @@ assert_no_secret() {
 	done
 }
 
-# pass_ms MS: lets results grow old; for nothing that can be waited for
-pass_ms() {
-	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
-}
-
 # ---- what every server must not bring about
 
 # serve_beside NAME KIND URL [LINE...]: a check that is asked anew each time, and

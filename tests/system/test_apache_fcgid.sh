@@ -60,7 +60,7 @@ quiet() {
 	local before
 
 	before=$(pings)
-	sleep 2.5
+	pass_ms 2500
 	[ "$(pings)" = "$before" ]
 }
 
@@ -84,7 +84,7 @@ mount_test_liveness_has_its_own_process() {
 	for ((i = 0; i < 25; i++)); do
 		ask "$url/health/live" --max-time 0.9
 		[ "$status" = 200 ] || slow=$((slow + 1))
-		sleep 0.2
+		pass_ms 200
 	done
 	wait $!
 	assertEquals 'liveness that took longer' 0 "$slow"
