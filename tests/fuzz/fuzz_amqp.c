@@ -19,11 +19,11 @@ static ssize_t fuzz_random(void *to, size_t size, unsigned flags)
 }
 
 #define getrandom fuzz_random
-#include "sb_pair.c"
+#include "kinds/servicebus/sb_pair.c"
 #undef getrandom
 
-#include "sb_conf.h"
-#include "sb_link.h"
+#include "kinds/servicebus/sb_conf.h"
+#include "kinds/servicebus/sb_link.h"
 
 #define FUZZ_CORPUS "tests/fuzz/corpus/amqp"
 #include "fuzz.h"

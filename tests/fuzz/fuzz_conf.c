@@ -5,8 +5,8 @@
  */
 #include "config.h"
 
-#include "conf.h"
-#include "text.h"
+#include "conf/conf.h"
+#include "base/text.h"
 
 #include <string.h>
 

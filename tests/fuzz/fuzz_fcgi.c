@@ -6,8 +6,8 @@
  */
 #include "config.h"
 
-#include "fcgi_scan.h"
-#include "wire.h"
+#include "front/fcgi_scan.h"
+#include "io/wire.h"
 
 #include <fcgiapp.h>
 #include <stdbool.h>

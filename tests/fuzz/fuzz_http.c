@@ -7,9 +7,9 @@
  */
 #include "config.h"
 
-#include "http_ask.c"
-#include "check_http.c"
-#include "check_openai.c"
+#include "kinds/http/http_ask.c"
+#include "kinds/http/http.c"
+#include "kinds/http/openai.c"
 
 #include "../unit/fake_conn.h"
 

@@ -5,9 +5,9 @@
  */
 #include "config.h"
 
-#include "redis_words.c"
-#include "redis_answer.c"
-#include "redis_talk.c"
+#include "kinds/redis/redis_words.c"
+#include "kinds/redis/redis_answer.c"
+#include "kinds/redis/redis_talk.c"
 
 #include "../unit/fake_conn.h"
 

@@ -7,9 +7,9 @@
  */
 #include "config.h"
 
-#include "responder.c"
+#include "front/responder.c"
 
-#include "settings.h"
+#include "app/settings.h"
 
 #include <cjson/cJSON.h>
 #include <fastcgi.h>

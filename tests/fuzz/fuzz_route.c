@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "route.h"
+#include "answer/route.h"
 
 #include <string.h>
 

@@ -5,9 +5,9 @@
  */
 #include "config.h"
 
-#include "log.h"
-#include "settings.h"
-#include "text.h"
+#include "base/log.h"
+#include "app/settings.h"
+#include "base/text.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "share.c"
+#include "board/share.c"
 
 #include <sys/mman.h>
 

@@ -6,14 +6,14 @@
  */
 #include "config.h"
 
-#include "http_words.h"
-#include "pg_words.h"
-#include "redis_words.h"
-#include "render.h"
-#include "route.h"
-#include "stream_words.h"
-#include "text.h"
-#include "tls_words.h"
+#include "kinds/http/http_words.h"
+#include "kinds/postgres/pg_words.h"
+#include "kinds/redis/redis_words.h"
+#include "answer/render.h"
+#include "answer/route.h"
+#include "io/stream_words.h"
+#include "base/text.h"
+#include "base/tls_words.h"
 
 #include <cjson/cJSON.h>
 

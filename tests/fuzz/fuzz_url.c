@@ -6,12 +6,12 @@
  */
 #include "config.h"
 
-#include "listen.c"
+#include "front/listen.c"
 
-#include "check_kinds.h"
-#include "redis_talk.h"
-#include "sb_conf.h"
-#include "text.h"
+#include "kinds/kinds.h"
+#include "kinds/redis/redis_talk.h"
+#include "kinds/servicebus/sb_conf.h"
+#include "base/text.h"
 
 #include <libpq-fe.h>
 

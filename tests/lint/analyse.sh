@@ -60,7 +60,7 @@ fi
 if command -v clang-tidy >/dev/null; then
 	ran=1
 	# shellcheck disable=SC2016 # for the shell below
-	printf '%s\0' src/*.c | xargs -0 -I '{}' -P 2 bash -c '
+	find src -name '*.c' -print0 | xargs -0 -I '{}' -P 2 bash -c '
 		found=$1/${2##*/}.found
 		shift
 		exec clang-tidy --quiet "$@" >"$found" 2>/dev/null' \
@@ -73,7 +73,7 @@ fi
 if command -v scan-build >/dev/null; then
 	ran=1
 	# shellcheck disable=SC2016 # for the shell below
-	printf '%s\0' src/*.c | scan-build --use-cc=clang -o "$scratch/scan" \
+	find src -name '*.c' -print0 | scan-build --use-cc=clang -o "$scratch/scan" \
 		xargs -0 -I '{}' -P 2 bash -c '
 		object=$1/${2##*/}.o file=$2
 		shift 2

@@ -46,7 +46,7 @@ curl_multi_wait	blocks: the loop does it
 curl_multi_poll	blocks: the loop does it
 '
 
-bad=$(awk -v banned="$banned" '
+bad=$(find src -name '*.[ch]' | LC_ALL=C sort | xargs awk -v banned="$banned" '
 # What is left of a line without comments, strings and characters.
 function bare(line,	out, c, two)
 {
@@ -104,7 +104,7 @@ FNR == 1 {
 			printf "%s:%d: %s() %s\n", FILENAME, FNR, call, why[call]
 	}
 }
-' src/*.[ch])
+')
 
 [ -z "$bad" ] || printf '%s\n' "$bad"
 [ -z "$bad" ]

@@ -65,7 +65,7 @@ layers='
 fences='
 fcgi responder.c
 fastcgi.h fcgi_record.h
-libpq check_postgres.c pg_conninfo.h pg_open.h pg_parse.h pg_tap.h
+libpq postgres.c pg_conninfo.h pg_open.h pg_parse.h pg_tap.h
 hiredis/ redis_answer.c redis_talk.c
 proton/ sb_answer.c sb_link.c sb_link_end.c sb_link_events.c sb_link_own.h sb_message.h sb_pair.c sb_pair.h
 ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c

@@ -2,10 +2,10 @@
 # Every key, option, kind and result code has its paragraph in the manual, and
 # every key a line in the sample configuration.  All are read from the source:
 #
-#	{ "timeout", CONF_DURATION, ...		key, in src/*.c
-#	.name = "postgres",			kind, in src/check_*.c
-#	{ "config", required_argument, ...	option, in src/main.c
-#	X(TIMEOUT, "timeout", ...		code, in src/result.h
+#	{ "timeout", CONF_DURATION, ...		key, in any .c of src
+#	.name = "postgres",			kind, in any .c of src/kinds
+#	{ "config", required_argument, ...	option, in src/app/main.c
+#	X(TIMEOUT, "timeout", ...		code, in src/base/result.h
 #
 # A paragraph is an item (.It) of the manual with the word in its head.  Keys of
 # a kind stand below the heading (.Ss) of that kind, since several kinds have
@@ -16,6 +16,8 @@ cd "$(dirname "$0")/../.." || exit 1
 conf_manual=man/health.conf.5
 program_manual=man/health.fcgi.8
 sample=etc/health.conf
+mapfile -t sources < <(find src -name '*.c' | LC_ALL=C sort)
+mapfile -t kind_sources < <(find src/kinds -name '*.c' | LC_ALL=C sort)
 failed=0
 
 complain()
@@ -89,7 +91,7 @@ kinds()
 	}
 	/^};/ {
 		inside = 0
-	}' src/check_*.c
+	}' "${kind_sources[@]}"
 }
 
 options()
@@ -97,7 +99,7 @@ options()
 	awk 'match($0, /\{ "[a-z-]+", (no|required|optional)_argument/) {
 		split(substr($0, RSTART, RLENGTH), part, "\"")
 		print FILENAME ":" FNR "\t--" part[2]
-	}' src/main.c
+	}' src/app/main.c
 }
 
 codes()
@@ -105,7 +107,7 @@ codes()
 	awk 'match($0, /^[ \t]*X\([A-Z_]+, "[a-z_]+"/) {
 		split(substr($0, RSTART, RLENGTH), part, "\"")
 		print FILENAME ":" FNR "\t" part[2]
-	}' src/result.h
+	}' src/base/result.h
 }
 
 # require WHAT WHERE ITEMS: complains of each line "file:line<tab>word" of the
@@ -135,7 +137,7 @@ headings()
 }
 
 common_items=$(grep -Fv -f <(headings) <<<"$conf_items")
-for file in src/*.c; do
+for file in "${sources[@]}"; do
 	found=$(keys "$file")
 	[ -n "$found" ] || continue
 	heading=$(headings "$file:")
@@ -154,6 +156,6 @@ require code "a section on codes of the manual" "$code_items" < <(codes)
 while IFS=$'\t' read -r place key; do
 	grep -Eq "^[#;[:space:]]*${key}(_file)?[[:space:]]*=" "$sample" ||
 		complain "$place: key \"$key\" is not in $sample"
-done < <(keys src/*.c)
+done < <(keys "${sources[@]}")
 
 exit "$failed"

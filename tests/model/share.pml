@@ -1,5 +1,5 @@
 /*
- * The protocol by which processes share one check (src/share.h), as a model
+ * The protocol by which processes share one check (src/board/share.h), as a model
  * for spin(1).  tests/model/run.sh checks it and says what came out.
  *
  * Some processes, each of which needs a result, and one check.  All memory that
@@ -20,7 +20,7 @@
  * the holder cannot move any more, and LATES times when it can.  It is never
  * over for a holder who is dead: that is to be found out without waiting.
  *
- *	in the model		in src/share.c
+ *	in the model		in src/board/share.c
  *	lease			struct share_slot: lease.  RUN stands for
  *				SHARE_RENEW, too; late: until_ms has come
  *	current, copies		struct share_slot: current, copies
@@ -62,7 +62,7 @@
  *	NO_SLOTS	the valid copy is overwritten, not the other one
  *
  * Memory here is as everybody expects it to be.  That of real processors needs
- * the orders that stand in src/share.c; the model says nothing about them.
+ * the orders that stand in src/board/share.c; the model says nothing about them.
  */
 
 #ifndef PROCESSES
@@ -143,7 +143,7 @@ inline may_end()
 	fi
 }
 
-/* ---- src/share.c ---- */
+/* ---- src/board/share.c ---- */
 
 inline share_tell()
 {

@@ -9,8 +9,8 @@
 #ifndef HEALTH_FAKE_CONN_H
 #define HEALTH_FAKE_CONN_H
 
-#include "check.h"
-#include "clock.h"
+#include "check/check.h"
+#include "base/clock.h"
 
 #include <assert.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "offload.h"
+#include "io/offload.h"
 
 static struct offload {
 	bool none;  /* no thread can be created */

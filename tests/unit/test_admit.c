@@ -9,8 +9,8 @@ static inline int64_t clock_ms(void)
 	return fake_ms;
 }
 
-#include "loop.c"
-#include "admit.c"
+#include "io/loop.c"
+#include "check/admit.c"
 
 #include <stdio.h>
 

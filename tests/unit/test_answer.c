@@ -18,8 +18,8 @@ static inline int64_t clock_ms(void)
 	return fake_us / 1000;
 }
 
-#include "answer.c"
-#include "board.c"
+#include "answer/answer.c"
+#include "board/board.c"
 
 #include <stdio.h>
 

@@ -17,7 +17,7 @@ static inline int64_t clock_ms(void)
 	return fake_us / 1000;
 }
 
-#include "board.c"
+#include "board/board.c"
 
 #include <sched.h>
 #include <stdio.h>

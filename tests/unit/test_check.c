@@ -25,9 +25,9 @@ static uint32_t jitter;
 static ssize_t test_getrandom(void *to, size_t size, unsigned flags);
 #define getrandom test_getrandom
 
-#include "loop.c"
-#include "admit.c"
-#include "check.c"
+#include "io/loop.c"
+#include "check/admit.c"
+#include "check/check.c"
 
 #include <stdio.h>
 

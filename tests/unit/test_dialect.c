@@ -1,9 +1,9 @@
 #include "config.h"
 
-#include "dialect.c"
-#include "dialect_rows.c"
+#include "conf/dialect.c"
+#include "conf/dialect_rows.c"
 
-#include "text.h"
+#include "base/text.h"
 #include "unit.h"
 
 /* Some of those that libpq has. */

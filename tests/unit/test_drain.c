@@ -10,7 +10,7 @@ static int access_error;
 
 static int test_access(const char *path, int mode);
 #define access(path, mode) test_access(path, mode)
-#include "drain.c"
+#include "prober/drain.c"
 #undef access
 
 #include <stdarg.h>

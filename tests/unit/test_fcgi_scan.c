@@ -1,6 +1,6 @@
-#include "fcgi_scan.c"
+#include "front/fcgi_scan.c"
 
-#include "fcgi_reply.c"
+#include "front/fcgi_reply.c"
 
 #include <stdint.h>
 #include <stdlib.h>

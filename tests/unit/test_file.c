@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "check_file.c"
+#include "kinds/file.c"
 
 #include "fake_conn.h"
 #include "unit.h"

@@ -30,8 +30,8 @@ static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
 			int flags);
 #define close(fd) test_close(fd)
 #define accept4(fd, peer, len, flags) test_accept4(fd, peer, len, flags)
-#include "gate_places.c"
-#include "gate.c"
+#include "front/gate_pool.c"
+#include "front/gate.c"
 #undef close
 #undef accept4
 
@@ -46,10 +46,10 @@ static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "fcgi_reply.c"
-#include "fcgi_scan.c"
-#include "gate_peer.c"
-#include "ratelimit.c"
+#include "front/fcgi_reply.c"
+#include "front/fcgi_scan.c"
+#include "front/gate_peer.c"
+#include "base/ratelimit.c"
 #include "unit.h"
 
 static int lines_logged;

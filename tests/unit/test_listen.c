@@ -7,7 +7,7 @@ static int slow_bind(int fd, const struct sockaddr *address, socklen_t len);
 static int slow_listen(int fd, int backlog);
 #define bind slow_bind
 #define listen slow_listen
-#include "listen.c"
+#include "front/listen.c"
 #undef bind
 #undef listen
 

@@ -7,9 +7,9 @@
 static int test_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
 			  const struct timespec *until);
 #define pthread_cond_timedwait test_timedwait
-#include "log.c"
+#include "base/log.c"
 #undef pthread_cond_timedwait
-#include "result.c"
+#include "base/result.c"
 
 #include "unit.h"
 

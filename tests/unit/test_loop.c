@@ -12,7 +12,7 @@ static inline int64_t clock_ms(void)
 	return fake_ms;
 }
 
-#include "loop.c"
+#include "io/loop.c"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "check_model.c"
+#include "kinds/model.c"
 
 #include "fake_conn.h"
 #include "unit.h"

@@ -1,14 +1,14 @@
 #include "config.h"
 
-#include "loop.c"
-#include "offload.c"
-#include "offload_mount.c"
+#include "io/loop.c"
+#include "io/offload.c"
+#include "io/offload_mount.c"
 
 #include <signal.h>
 
 #include "unit.h"
 
-#include "clock.h"
+#include "base/clock.h"
 
 struct numbers {
 	int in, out;

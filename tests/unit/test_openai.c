@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "check_openai.c"
+#include "kinds/http/openai.c"
 
 #include "fake_conn.h"
 #include "unit.h"

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "openai_answer.c"
+#include "kinds/http/openai_answer.c"
 
 #include "unit.h"
 

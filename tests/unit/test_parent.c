@@ -13,7 +13,7 @@
 
 int parent_wait(pid_t parent, const sigset_t *signals);
 
-#include "parent.c"
+#include "front/parent.c"
 
 #include <sys/prctl.h>
 #include <sys/time.h>

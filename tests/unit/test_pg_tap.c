@@ -1,7 +1,7 @@
 /*
  * What a PostgreSQL server sends, seen in pieces of every length.
  */
-#include "pg_tap.c"
+#include "kinds/postgres/pg_tap.c"
 
 #include "unit.h"
 

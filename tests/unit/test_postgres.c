@@ -1,11 +1,11 @@
 #include "config.h"
 
-#include "pg_words.c"
-#include "pg_parse.c"
-#include "pg_conninfo.c"
-#include "pg_tls.c"
-#include "pg_open.c"
-#include "check_postgres.c"
+#include "kinds/postgres/pg_words.c"
+#include "kinds/postgres/pg_parse.c"
+#include "kinds/postgres/pg_conninfo.c"
+#include "kinds/postgres/pg_tls.c"
+#include "kinds/postgres/pg_open.c"
+#include "kinds/postgres/postgres.c"
 
 #include "fake_conn.h"
 #include "unit.h"

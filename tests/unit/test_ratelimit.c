@@ -12,7 +12,7 @@ static int64_t clock_ms(void)
 	return fake_ms;
 }
 
-#include "ratelimit.c"
+#include "base/ratelimit.c"
 
 #include <pthread.h>
 

@@ -1,10 +1,10 @@
 #include "config.h"
 
-#include "redis_words.c"
-#include "redis_answer.c"
-#include "redis_talk.c"
-#include "redis_open.c"
-#include "check_redis.c"
+#include "kinds/redis/redis_words.c"
+#include "kinds/redis/redis_answer.c"
+#include "kinds/redis/redis_talk.c"
+#include "kinds/redis/redis_open.c"
+#include "kinds/redis/redis.c"
 
 #include "fake_conn.h"
 #include "fake_offload.h"

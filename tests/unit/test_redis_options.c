@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "redis_options.c"
+#include "kinds/redis/redis_options.c"
 
 #include "unit.h"
 

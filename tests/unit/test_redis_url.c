@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "redis_url.c"
+#include "kinds/redis/redis_url.c"
 
 #include "unit.h"
 

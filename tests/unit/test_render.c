@@ -25,7 +25,7 @@ static void test_free(void *memory)
 }
 
 #define malloc(size) test_malloc(size)
-#include "render.c"
+#include "answer/render.c"
 #undef malloc
 
 #include <locale.h>

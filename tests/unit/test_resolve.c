@@ -7,14 +7,14 @@
 static int test_init_options(ares_channel *channel,
 			     struct ares_options *options, int mask);
 #define ares_init_options test_init_options
-#include "resolve_dns.c"
+#include "io/resolve_dns.c"
 #undef ares_init_options
-#include "resolve_addr.c"
-#include "resolve_cache.c"
-#include "resolve_judge.c"
-#include "resolve.c"
+#include "io/resolve_addr.c"
+#include "io/resolve_cache.c"
+#include "io/resolve_judge.c"
+#include "io/resolve.c"
 /* A loop stops once and for all; here it runs once for each test. */
-#include "loop.c"
+#include "io/loop.c"
 
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-#include "route.c"
+#include "answer/route.c"
 
 #include "unit.h"
 

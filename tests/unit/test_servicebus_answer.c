@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "sb_answer.c"
+#include "kinds/servicebus/sb_answer.c"
 
 #include "unit.h"
 

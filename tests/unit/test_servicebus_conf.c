@@ -1,8 +1,8 @@
 #include "config.h"
 
-#include "sb_conf.c"
+#include "kinds/servicebus/sb_conf.c"
 
-#include "check_kinds.h"
+#include "kinds/kinds.h"
 
 #include "unit.h"
 

@@ -1,11 +1,11 @@
 #include "config.h"
 
-#include "sb_scan.c"
-#include "sb_pair.c"
-#include "sb_message.c"
-#include "sb_link_end.c"
-#include "sb_link_events.c"
-#include "sb_link.c"
+#include "kinds/servicebus/sb_scan.c"
+#include "kinds/servicebus/sb_pair.c"
+#include "kinds/servicebus/sb_message.c"
+#include "kinds/servicebus/sb_link_end.c"
+#include "kinds/servicebus/sb_link_events.c"
+#include "kinds/servicebus/sb_link.c"
 
 #include "unit.h"
 

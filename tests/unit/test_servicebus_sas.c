@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "sb_sas.c"
+#include "kinds/servicebus/sb_sas.c"
 
 #include "unit.h"
 

@@ -2,10 +2,10 @@
 #undef SYSCONFDIR
 #define SYSCONFDIR "etc"
 
-#include "settings.c"
-#include "settings_env.c"
-#include "settings_find.c"
-#include "check_kinds.c"
+#include "app/settings.c"
+#include "app/settings_env.c"
+#include "app/settings_find.c"
+#include "kinds/kinds.c"
 
 #include "unit.h"
 

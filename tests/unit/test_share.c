@@ -24,10 +24,10 @@ static inline int64_t clock_ms(void)
 	return *fake_us / 1000;
 }
 
-#include "record.c"
-#include "result.c"
-#include "text.c"
-#include "share_file.c"
+#include "board/record.c"
+#include "base/result.c"
+#include "base/text.c"
+#include "board/share_file.c"
 
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -76,7 +76,7 @@ static void pass_pause(void)
 }
 #define nanosleep(time, left) ((void)(time), pass_pause())
 
-#include "share.c"
+#include "board/share.c"
 
 #include "unit.h"
 

@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "share_file.c"
+#include "board/share_file.c"
 #include "unit.h"
 
 #include <ftw.h>

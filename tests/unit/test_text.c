@@ -1,4 +1,4 @@
-#include "text.c"
+#include "base/text.c"
 
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-#include "verdict.c"
+#include "answer/verdict.c"
 
 #include "unit.h"
 

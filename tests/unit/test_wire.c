@@ -1,7 +1,7 @@
 /*
  * Reading with an allowance, and without taking in descriptors.
  */
-#include "wire.c"
+#include "io/wire.c"
 
 #include <fcntl.h>
 #include <netinet/in.h>

@@ -1,0 +1,199 @@
+#include "config.h"
+
+#include "answer/answer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "answer/render.h"
+#include "app/settings.h"
+#include "answer/verdict.h"
+
+/* With 503: when to ask again.  Probes come by their own period anyway. */
+#define ANSWER_RETRY_AFTER_S 5
+
+struct service {
+	const struct settings *settings;
+	struct board *board;
+	bool broken;
+	struct route_map map;
+	const char **names;	    /* map.names */
+	struct verdict_rule *rules; /* n of them */
+};
+
+static void service_set_rule(struct verdict_rule *rule,
+			     const struct check_setup *setup)
+{
+	const struct check_common *common = &setup->common;
+
+	rule->name = setup->name;
+	rule->required = common->required;
+	rule->startup = common->startup;
+	rule->live = common->live;
+	rule->background = common->interval_ms != 0;
+	rule->max_age_ms = common->max_age_ms;
+}
+
+struct service *service_create(const struct settings *settings,
+			       struct board *board, bool broken)
+{
+	struct service *service = calloc(1, sizeof(*service));
+	size_t i, n = settings->n;
+
+	if (!service)
+		return NULL;
+	service->names = calloc(n + 1, sizeof(*service->names));
+	service->rules = calloc(n + 1, sizeof(*service->rules));
+	if (!service->names || !service->rules) {
+		service_destroy(service);
+		return NULL;
+	}
+	for (i = 0; i < n; i++) {
+		service->names[i] = settings->checks[i].name;
+		service_set_rule(&service->rules[i], &settings->checks[i]);
+	}
+	service->settings = settings;
+	service->board = board;
+	service->broken = broken;
+	service->map = (struct route_map){
+		.mount = settings->health.mount,
+		.broken = broken,
+		.n = n,
+		.names = service->names,
+		.n_trusted = settings->health.trusted.n,
+		.trusted = (const char *const *)settings->health.trusted.items,
+	};
+	return service;
+}
+
+void service_destroy(struct service *service)
+{
+	if (!service)
+		return;
+	free(service->names);
+	free(service->rules);
+	free(service);
+}
+
+struct board_view *service_view(const struct service *service)
+{
+	size_t n = service->settings->n;
+	struct board_view *view;
+
+	view = calloc(1, sizeof(*view) + n * sizeof(*view->results) +
+				 n * sizeof(*view->latched) +
+				 n * sizeof(*view->late));
+	if (!view)
+		return NULL;
+	view->results = (struct result *)(view + 1);
+	view->latched = (bool *)(view->results + n);
+	view->late = view->latched + n;
+	return view;
+}
+
+static enum board_scope answer_scope(const struct service *service,
+				     enum route_target target)
+{
+	/* Without a configuration nobody is asked, and nobody waits. */
+	if (service->broken)
+		return BOARD_LIVE;
+	switch (target) {
+	case ROUTE_READY:
+		return BOARD_READY;
+	case ROUTE_READY_ONE:
+		return BOARD_ONE;
+	case ROUTE_STARTED:
+		return BOARD_STARTED;
+	case ROUTE_LIVE:
+	case ROUTE_NOT_FOUND:
+	case ROUTE_NOT_ALLOWED:
+		break;
+	}
+	return BOARD_LIVE;
+}
+
+void answer_begin(const struct service *service,
+		  const struct route_request *request, struct answer *answer)
+{
+	answer->route = route_find(&service->map, request);
+	answer->question.scope = answer_scope(service, answer->route.target);
+	answer->question.check = answer->route.check;
+	answer->question.asked_us = clock_us();
+	answer->until_ms = answer->question.asked_us / 1000 +
+			   service->settings->health.answer_within_ms;
+}
+
+bool answer_ask(const struct service *service, const struct answer *answer,
+		enum answer_how how, struct board_view *view)
+{
+	if (how == ANSWER_IF_KNOWN)
+		return board_ask(service->board, &answer->question, view);
+	board_look(service->board, &answer->question, view);
+	return true;
+}
+
+static void response_fill(struct response *response, const char *body,
+			  const struct route *route)
+{
+	char head[RENDER_HEAD_BYTES];
+	size_t body_len = route->options ? 0 : strlen(body);
+
+	response->head_len = render_head(
+		head, sizeof(head),
+		&(struct render_head){
+			.http = response->http,
+			.content_length = body_len,
+			.allow = route->options || response->http == 405,
+			.retry_after_s = ANSWER_RETRY_AFTER_S,
+		});
+	if (route->head)
+		body_len = 0;
+	response->len = response->head_len + body_len;
+	response->text = malloc(response->len + 1);
+	if (!response->text)
+		return;
+	memcpy(response->text, head, response->head_len);
+	memcpy(response->text + response->head_len, body, body_len);
+	response->text[response->len] = '\0';
+}
+
+void answer_render(const struct service *service, const struct answer *answer,
+		   enum answer_how how, struct board_view *view,
+		   struct response *response)
+{
+	struct verdict verdict = verdict_make(&(struct verdict_input){
+		.route = &answer->route,
+		.rules = service->rules,
+		.view = view,
+		.asked_us = answer->question.asked_us,
+		.answer_within_ms = service->settings->health.answer_within_ms,
+		.out_of_time = how == ANSWER_NOW,
+		.busy = how == ANSWER_BUSY,
+		.broken = service->broken,
+	});
+	char *body = render_body(&(struct render_input){
+		.verdict = &verdict,
+		.rules = service->rules,
+		.view = view,
+		.service = service->settings->health.service,
+		.asked_us = answer->question.asked_us,
+		.trusted = answer->route.trusted,
+	});
+
+	response->http = verdict.http;
+	response->text = NULL;
+	if (body)
+		response_fill(response, body, &answer->route);
+	free(body);
+}
+
+const char *response_no_memory(void)
+{
+	return "Status: 503 Service Unavailable\r\n"
+	       "Content-Type: application/json\r\n"
+	       "Cache-Control: no-store\r\n"
+	       "Retry-After: 5\r\n"
+	       "Content-Length: 26\r\n\r\n"
+	       "{\"error\":\"out of memory\"}\n";
+}

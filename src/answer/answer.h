@@ -1,0 +1,69 @@
+/*
+ * answer: from a request to the bytes of its response, the same for FastCGI,
+ * CGI and the command line.
+ *
+ *	answer_begin()	routes it: what is asked, and until when to answer
+ *	answer_ask()	asks the board; false: it must wait, ask again when the
+ *			board has been heard of, or when the time is up
+ *	answer_render()	judges and writes what the board said
+ *
+ * The service is read-only after creation and shared by all threads; a view is
+ * scratch room that each thread has of its own.
+ */
+#ifndef HEALTH_ANSWER_H
+#define HEALTH_ANSWER_H
+
+#include "board/board.h"
+#include "answer/route.h"
+
+struct service;
+struct settings;
+
+/*
+ * settings and board are borrowed.  broken: the configuration has mistakes;
+ * liveness answers, everything else says so.  NULL when out of memory.
+ */
+struct service *service_create(const struct settings *settings,
+			       struct board *board, bool broken);
+void service_destroy(struct service *service);
+
+/* NULL when out of memory; free with free(). */
+struct board_view *service_view(const struct service *service);
+
+struct answer {
+	struct route route;
+	struct board_question question;
+	int64_t until_ms; /* answer by then, on clock_ms() */
+};
+
+void answer_begin(const struct service *service,
+		  const struct route_request *request, struct answer *answer);
+
+enum answer_how {
+	ANSWER_IF_KNOWN, /* false when something is missing: it is then wanted
+			  */
+	ANSWER_NOW,	 /* the time is up: what is missing counts as failed */
+	ANSWER_BUSY	 /* there is no room to let it wait */
+};
+
+struct response {
+	int http;
+	char *text;	 /* head and body; owned by the receiver (free) */
+	size_t len;	 /* of both */
+	size_t head_len; /* the body begins here */
+};
+
+/* Fills the view; false only with ANSWER_IF_KNOWN.  Cheap. */
+bool answer_ask(const struct service *service, const struct answer *answer,
+		enum answer_how how, struct board_view *view);
+
+/* From the view that answer_ask() filled, with the same `how`.  response->text
+ * is NULL when there was no memory: use response_no_memory() then. */
+void answer_render(const struct service *service, const struct answer *answer,
+		   enum answer_how how, struct board_view *view,
+		   struct response *response);
+
+/* What to send without memory for anything else; static. */
+const char *response_no_memory(void);
+
+#endif

@@ -1,0 +1,302 @@
+#include "config.h"
+
+#include "answer/route.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * Appends text to the path of len > 0 bytes, each run of slashes as one.
+ * false when it does not fit or holds a control byte.
+ */
+static bool route_append(char path[ROUTE_PATH_BYTES + 1], size_t *len,
+			 const char *text)
+{
+	for (; *text != '\0'; text++) {
+		unsigned char byte = (unsigned char)*text;
+
+		if (byte < 0x20 || byte == 0x7f)
+			return false;
+		if (byte == '/' && path[*len - 1] == '/')
+			continue;
+		if (*len == ROUTE_PATH_BYTES)
+			return false;
+		path[(*len)++] = *text;
+	}
+	return true;
+}
+
+/* HAProxy and servers that mount us at their root pass ".." on as it came. */
+static bool route_climbs(const char *path)
+{
+	const char *at = path;
+
+	while ((at = strstr(at, "/.")) != NULL) {
+		at += 2;
+		if (*at == '.')
+			at++;
+		if (*at == '/' || *at == '\0')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * "/a//b" and "/c/" become "/a/b/c"; nothing, or slashes only, become "".
+ * The two are joined without a slash between them: Caddy's `split /health`
+ * makes "/health" and "ready" of "/healthready", which is none of our paths.
+ */
+static bool route_join(char path[ROUTE_PATH_BYTES + 1], const char *head,
+		       const char *tail)
+{
+	size_t len = 1;
+
+	path[0] = '/';
+	if (!route_append(path, &len, head) || !route_append(path, &len, tail))
+		return false;
+	if (path[len - 1] == '/')
+		len--;
+	path[len] = '\0';
+	return !route_climbs(path);
+}
+
+/* What follows the mount at the start of `path`, or NULL. */
+static const char *route_after(const char *path, const char *mount)
+{
+	for (; *mount; path++, mount++)
+		if (*path != *mount)
+			return NULL;
+	return *path == '/' || *path == '\0' ? path : NULL;
+}
+
+/*
+ * What follows the first mount in the path, the longest one where several
+ * begin at the same segment; NULL when there is none.  The first, so that a
+ * check may be named like a mount ("/health/ready/health").
+ */
+static const char *route_rest(const char *path, const char *mount)
+{
+	const char *const mounts[] = { "/health", "/health.fcgi", mount };
+	const char *at, *after, *rest = NULL;
+	size_t i;
+
+	for (at = path; at != NULL; at = *at ? strchr(at + 1, '/') : NULL) {
+		for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+			if (mounts[i] == NULL)
+				continue;
+			after = route_after(at, mounts[i]);
+			if (after != NULL && (rest == NULL || after > rest))
+				rest = after;
+		}
+		if (rest != NULL)
+			return rest;
+	}
+	return NULL;
+}
+
+static void route_check(const struct route_map *map, const char *name,
+			struct route *route)
+{
+	size_t i;
+
+	if (map->broken) {
+		route->target = ROUTE_READY;
+		return;
+	}
+	for (i = 0; i < map->n; i++) {
+		if (strcmp(map->names[i], name) == 0) {
+			route->target = ROUTE_READY_ONE;
+			route->check = i;
+			return;
+		}
+	}
+}
+
+enum route_place {
+	ROUTE_ELSEWHERE, /* no mount in it */
+	ROUTE_MOUNT,	 /* ends with it */
+	ROUTE_BELOW
+};
+
+/* Leaves ROUTE_NOT_FOUND in the route when head and tail are none of our
+ * paths. */
+static enum route_place route_path(const struct route_map *map,
+				   const char *head, const char *tail,
+				   struct route *route)
+{
+	char path[ROUTE_PATH_BYTES + 1], mount[ROUTE_PATH_BYTES + 1];
+	const char *rest, *name;
+	bool own;
+
+	if (!route_join(path, head ? head : "", tail ? tail : ""))
+		return ROUTE_ELSEWHERE;
+	own = map->mount[0] != '\0' && route_join(mount, map->mount, "");
+	rest = route_rest(path, own ? mount : NULL);
+	if (rest == NULL)
+		return ROUTE_ELSEWHERE;
+	name = route_after(rest, "/ready");
+	if (*rest == '\0' || strcmp(rest, "/live") == 0)
+		route->target = ROUTE_LIVE;
+	else if (strcmp(rest, "/started") == 0)
+		route->target = ROUTE_STARTED;
+	else if (name != NULL && *name == '\0')
+		route->target = ROUTE_READY;
+	else if (name != NULL)
+		route_check(map, name + 1, route);
+	return *rest == '\0' ? ROUTE_MOUNT : ROUTE_BELOW;
+}
+
+/* Decodes %XX (RFC 3986, 2.1), each once. */
+static void route_decode(char *text)
+{
+	char hex[3] = "", *to = text;
+
+	for (; *text; text++) {
+		*to = *text;
+		if (*text == '%' && isxdigit((unsigned char)text[1]) &&
+		    isxdigit((unsigned char)text[2])) {
+			memcpy(hex, text + 1, 2);
+			*to = (char)strtol(hex, NULL, 16);
+			text += 2;
+		}
+		to++;
+	}
+	*to = '\0';
+}
+
+/*
+ * What the path of the URI asks for, as the client wrote it.  When it is almost
+ * one of ours, it is not found: names of the user's own lead to liveness, a
+ * mistyped check must not.
+ */
+static void route_uri(const struct route_map *map, const char *uri,
+		      struct route *route)
+{
+	struct route asked = { .target = ROUTE_NOT_FOUND };
+	char path[ROUTE_PATH_BYTES + 1];
+	size_t len = strcspn(uri, "?#");
+	bool ours;
+
+	if (len >= sizeof(path))
+		len = sizeof(path) - 1;
+	memcpy(path, uri, len);
+	path[len] = '\0';
+	route_decode(path);
+	ours = route_path(map, path, NULL, &asked) != ROUTE_ELSEWHERE;
+	if (asked.target == ROUTE_NOT_FOUND &&
+	    !(ours && (strstr(path, "/ready") || strstr(path, "/started"))))
+		return;
+	route->target = asked.target;
+	route->check = asked.check;
+}
+
+/* An IPv4 address is kept as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2):
+ * a server that listens on [::] names IPv4 callers in that way. */
+static bool route_addr(const char *text, struct in6_addr *addr)
+{
+	memset(addr, 0, sizeof(*addr));
+	addr->s6_addr[10] = addr->s6_addr[11] = 0xff;
+	return inet_pton(AF_INET, text, &addr->s6_addr[12]) == 1 ||
+	       inet_pton(AF_INET6, text, addr) == 1;
+}
+
+/* Decimal digits only, at most `max`; -1 otherwise. */
+static int route_prefix(const char *text, int max)
+{
+	int bits = 0;
+
+	if (*text == '\0')
+		return -1;
+	for (; *text != '\0'; text++) {
+		if (*text < '0' || *text > '9')
+			return -1;
+		bits = bits * 10 + (*text - '0');
+		if (bits > max)
+			return -1;
+	}
+	return bits;
+}
+
+/* The address of a network, and how many of its 128 bits count; -1 when the
+ * text is none. */
+static int route_network(const char *text, struct in6_addr *addr)
+{
+	char host[INET6_ADDRSTRLEN];
+	size_t len = strcspn(text, "/");
+	bool ipv4 = memchr(text, ':', len) == NULL;
+	int bits, width = ipv4 ? 32 : 128;
+
+	if (len >= sizeof(host))
+		return -1;
+	memcpy(host, text, len);
+	host[len] = '\0';
+	if (!route_addr(host, addr))
+		return -1;
+	bits = text[len] == '/' ? route_prefix(text + len + 1, width) : width;
+	if (bits < 0)
+		return -1;
+	return ipv4 ? bits + 96 : bits;
+}
+
+static bool route_inside(const struct in6_addr *addr, const char *network)
+{
+	struct in6_addr base;
+	int bits = route_network(network, &base);
+	size_t bytes;
+	unsigned mask;
+
+	/* "::/0" and its like mean IPv6 callers only. */
+	if (bits < 0 || (bits < 96 && IN6_IS_ADDR_V4MAPPED(addr)))
+		return false;
+	bytes = (size_t)bits / 8;
+	if (memcmp(addr, &base, bytes) != 0)
+		return false;
+	if (bits % 8 == 0)
+		return true;
+	mask = 0xff00u >> (bits % 8) & 0xff;
+	return ((addr->s6_addr[bytes] ^ base.s6_addr[bytes]) & mask) == 0;
+}
+
+static bool route_trusted(const struct route_map *map, const char *remote_addr)
+{
+	struct in6_addr addr;
+	size_t i;
+
+	if (remote_addr == NULL || !route_addr(remote_addr, &addr))
+		return false;
+	for (i = 0; i < map->n_trusted; i++) {
+		if (route_inside(&addr, map->trusted[i]))
+			return true;
+	}
+	return false;
+}
+
+struct route route_find(const struct route_map *map,
+			const struct route_request *request)
+{
+	const char *method = request->method ? request->method : "GET";
+	struct route route = { .target = ROUTE_NOT_FOUND };
+
+	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
+	route.options = strcmp(method, "OPTIONS") == 0;
+	route.head = route.options || strcmp(method, "HEAD") == 0;
+	route.trusted = route_trusted(map, request->remote_addr);
+	if (route_path(map, request->script_name, request->path_info, &route) ==
+		    ROUTE_MOUNT &&
+	    request->request_uri)
+		route_uri(map, request->request_uri, &route);
+	if (route.target != ROUTE_NOT_FOUND && !route.head &&
+	    strcmp(method, "GET") != 0)
+		route.target = ROUTE_NOT_ALLOWED;
+	return route;
+}
+
+bool route_network_valid(const char *text)
+{
+	struct in6_addr addr;
+
+	return route_network(text, &addr) >= 0;
+}

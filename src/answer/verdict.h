@@ -1,0 +1,71 @@
+/*
+ * verdict: results in, one overall status and HTTP code out.
+ *
+ * Pure: no I/O, no clock (the view carries its time), any thread.
+ */
+#ifndef HEALTH_VERDICT_H
+#define HEALTH_VERDICT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "board/board.h"
+#include "answer/route.h"
+
+/* What the verdict has to know of a check; read-only, shared by all. */
+struct verdict_rule {
+	const char *name;
+	bool required;
+	bool startup;
+	bool live;	    /* with background only */
+	bool background;    /* has an interval */
+	int64_t max_age_ms; /* with background: interval + timeout */
+};
+
+struct verdict {
+	int http;	    /* 200, 404, 405 or 503 */
+	const char *status; /* "ready", "not_ready", ...; static; NULL: none */
+	const char *error;  /* static words for "error"; NULL: none */
+	const char *detail; /* static words for "detail"; NULL: none */
+	bool show_service;  /* "service" belongs into the body */
+	bool show_checks;   /* "checks" belongs into the body */
+	bool show_waiting;  /* "waiting_for" belongs into the body */
+	bool only_live;	    /* show no others than `live` checks */
+	size_t first, end;  /* checks to show are among first..end-1 */
+};
+
+/*
+ * Judges an answered (or, with out_of_time, an unfinished) question.  Results
+ * that were asked for are brought up to date in place: one that is too old
+ * becomes `stale`, one that did not come in time `timeout`.  Others are neither
+ * read nor shown: in a view of the board they may hold anything.
+ *
+ * asked_us (clock_us()) and answer_within_ms are what the question was asked
+ * with.
+ * broken: the configuration has mistakes, everything but liveness is 503.
+ * busy: there was no room to let the question wait; what the view has is used
+ * if it is not much older than allowed.
+ */
+struct verdict_input {
+	const struct route *route;
+	const struct verdict_rule *rules; /* view->n of them */
+	struct board_view *view;
+	int64_t asked_us;
+	int64_t answer_within_ms;
+	bool out_of_time;
+	bool busy;
+	bool broken;
+};
+struct verdict verdict_make(const struct verdict_input *input);
+
+/* Whether a check belongs into the body. */
+static inline bool verdict_shows(const struct verdict *verdict,
+				 const struct verdict_rule *rules, size_t check)
+{
+	return verdict->show_checks && check >= verdict->first &&
+	       check < verdict->end &&
+	       (!verdict->only_live || rules[check].live);
+}
+
+#endif

@@ -1,0 +1,524 @@
+#include "config.h"
+
+#include "app/settings.h"
+
+#include "kinds/kinds.h"
+#include "base/log.h"
+#include "answer/route.h"
+#include "app/settings_env.h"
+#include "app/settings_find.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETTINGS_HEALTH "health"
+#define SETTINGS_NAME_BYTES 64
+#define SETTINGS_COMMON_MAX 32
+#define SETTINGS_KINDS_MAX 64
+#define SETTINGS_LIVE_INTERVAL_MS 5000
+#define SETTINGS_INTERVAL_MIN_MS 100
+
+/* clang-format off */
+const struct conf_key settings_health_keys[] = {
+	{ "service", CONF_STR, offsetof(struct settings_health, service),
+	  "", "0", "128", 0,
+	  "name of the service, shown by liveness" },
+	{ "checks", CONF_CHOICE, offsetof(struct settings_health, checks),
+	  "some", NULL, "some|none", 0,
+	  "none: no check is meant, and readiness proves nothing" },
+	{ "mount", CONF_STR, offsetof(struct settings_health, mount),
+	  "", "0", "255", 0,
+	  "one more path, besides /health, below which requests come" },
+	{ "drain_file", CONF_STR, offsetof(struct settings_health, drain_file),
+	  "", "0", "4095", CONF_PATH,
+	  "while this file exists, the service is not ready" },
+	{ "state_dir", CONF_STR, offsetof(struct settings_health, state_dir),
+	  "auto", "1", "4000", 0,
+	  "folder for results that processes share: auto, none, or a path" },
+	{ "log_level", CONF_CHOICE, offsetof(struct settings_health, log_level),
+	  "info", NULL, "error|warn|info|debug", 0,
+	  "lines above this level are not logged: error, warn, info, debug" },
+	{ "answer_within", CONF_DURATION,
+	  offsetof(struct settings_health, answer_within_ms),
+	  "4500ms", "100ms", "60s", 0,
+	  "longest time until any request is answered" },
+	{ "threads", CONF_INT, offsetof(struct settings_health, threads),
+	  "2", "1", "64", 0,
+	  "threads that answer requests" },
+	{ "max_waiting", CONF_INT,
+	  offsetof(struct settings_health, max_waiting),
+	  "4096", "1", "100000", 0,
+	  "requests that may wait for a check at the same time" },
+	{ "max_connections", CONF_INT,
+	  offsetof(struct settings_health, max_connections),
+	  "10000", "1", "100000", 0,
+	  "connections that web servers may hold open" },
+	{ "trusted", CONF_LIST, offsetof(struct settings_health, trusted),
+	  "", NULL, "64", CONF_WORDS,
+	  "addresses and networks that are shown details of failures" },
+	CONF_END
+};
+
+const struct conf_key settings_check_keys[] = {
+	{ "kind", CONF_STR, offsetof(struct settings_check, kind),
+	  "", "1", "64", CONF_REQUIRED,
+	  "what is asked, and how" },
+	CONF_END
+};
+/* clang-format on */
+
+static bool settings_has_key(const struct conf_key *key, const char *name)
+{
+	while (key->name && strcmp(key->name, name) != 0)
+		key++;
+	return key->name != NULL;
+}
+
+/* ---- [health] ---- */
+
+static bool settings_is_check_key(const char *name)
+{
+	const struct check_kind *kind;
+	size_t i;
+
+	if (settings_has_key(settings_check_keys, name) ||
+	    settings_has_key(check_common_keys, name))
+		return true;
+	for (i = 0; (kind = check_kind_at(i)); i++)
+		if (settings_has_key(kind->keys, name))
+			return true;
+	return false;
+}
+
+/* A key of a check would otherwise be called unknown, which it is not. */
+static void settings_judge_health_keys(struct conf *conf,
+				       const struct conf_section *section)
+{
+	const char *key;
+	size_t i;
+
+	for (i = 0; (key = conf_section_key_at(section, i)); i++)
+		if (!settings_has_key(settings_health_keys, key) &&
+		    settings_is_check_key(key))
+			conf_mistake(conf, section, key,
+				     "belongs in the section of a check");
+}
+
+static void settings_load_health(struct settings *settings)
+{
+	struct conf *conf = settings->conf;
+	struct conf_section *section = conf_section_find(conf, SETTINGS_HEALTH);
+	struct conf_target target = { settings_health_keys, &settings->health };
+	const struct conf_list *trusted = &settings->health.trusted;
+	const char *mount, *state_dir;
+	size_t i;
+
+	if (section)
+		settings_judge_health_keys(conf, section);
+	conf_apply(conf, section, &target, 1);
+	for (i = 0; i < trusted->n; i++)
+		if (!route_network_valid(trusted->items[i]))
+			conf_mistake(conf, section, "trusted",
+				     "\"%.64s\" is neither an address nor a "
+				     "network as 10.0.0.0/8",
+				     trusted->items[i]);
+	state_dir = settings->health.state_dir;
+	if (*state_dir != '/' && strcmp(state_dir, "auto") != 0 &&
+	    strcmp(state_dir, "none") != 0)
+		conf_mistake(conf, section, "state_dir",
+			     "must be auto, none, or a path that begins with "
+			     "/");
+	mount = settings->health.mount;
+	if (*mount && (*mount != '/' || strpbrk(mount, " \t?#%\\")))
+		conf_mistake(conf, section, "mount",
+			     "must be a path as /status, without ?, # and %%");
+}
+
+/* ---- one check ---- */
+
+static bool settings_name_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len <= SETTINGS_NAME_BYTES &&
+	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_.-"
+			    "abcdefghijklmnopqrstuvwxyz0123456789") == len &&
+	       strspn(name, ".") < len; /* web servers resolve ".." */
+}
+
+/* "azure-openai, file, http" */
+static void settings_kind_names(char *to, size_t size)
+{
+	const struct check_kind *kind;
+	size_t i, len = 0;
+
+	*to = '\0';
+	for (i = 0; (kind = check_kind_at(i)) && len < size; i++)
+		len += (size_t)snprintf(to + len, size - len, "%s%s",
+					i ? ", " : "", kind->name);
+}
+
+static void settings_kind_unknown(struct conf *conf,
+				  const struct conf_section *section,
+				  const char *name)
+{
+	const char *names[SETTINGS_KINDS_MAX] = { NULL }, *nearest;
+	const struct check_kind *kind;
+	char list[200];
+	size_t i;
+
+	for (i = 0; (kind = check_kind_at(i)) && i + 1 < SETTINGS_KINDS_MAX;
+	     i++)
+		names[i] = kind->name;
+	nearest = text_nearest(name, names);
+	settings_kind_names(list, sizeof(list));
+	if (nearest)
+		conf_mistake(conf, section, "kind",
+			     "unknown kind \"%.40s\", did you mean \"%s\"?",
+			     name, nearest);
+	else
+		conf_mistake(conf, section, "kind",
+			     "unknown kind \"%.40s\", write one of: %s", name,
+			     list);
+}
+
+/* What was probably meant by a section that has no kind. */
+static void settings_kind_missing(struct conf *conf,
+				  const struct conf_section *section)
+{
+	static const char *const health[] = { SETTINGS_HEALTH, NULL };
+	static const char *const kind[] = { "kind", NULL };
+	const char *key;
+	char list[200];
+	size_t i = 0;
+
+	while ((key = conf_section_key_at(section, i)) &&
+	       (strcmp(key, kind[0]) == 0 || !text_nearest(key, kind)))
+		i++;
+	settings_kind_names(list, sizeof(list));
+	if (text_nearest(conf_section_name(section), health))
+		conf_mistake(conf, section, NULL,
+			     "did you mean [" SETTINGS_HEALTH
+			     "]? A check must set kind");
+	else if (key)
+		conf_mistake(conf, section, key,
+			     "unknown key, did you mean \"kind\"?");
+	else
+		conf_mistake(conf, section, "kind",
+			     "must be set, to one of: %s", list);
+}
+
+/* NULL: a mistake was collected. */
+static const struct check_kind *settings_find_kind(
+	struct conf *conf, const struct conf_section *section)
+{
+	const char *name = conf_section_get(section, "kind");
+	const struct check_kind *kind;
+
+	if (!name || !*name) {
+		settings_kind_missing(conf, section);
+		return NULL;
+	}
+	kind = check_kind_find(name);
+	if (!kind)
+		settings_kind_unknown(conf, section, name);
+	return kind;
+}
+
+/* The common keys, but with the timeout that suits the kind. */
+static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
+				 const struct check_kind *kind)
+{
+	size_t i = 0;
+
+	do {
+		assert(i < SETTINGS_COMMON_MAX);
+		keys[i] = check_common_keys[i];
+		if (keys[i].name && strcmp(keys[i].name, "timeout") == 0)
+			keys[i].dflt = kind->timeout;
+	} while (check_common_keys[i++].name);
+}
+
+/* Whether the kind has a key of this name, which hides a common one: the
+ * `max_age` of a file is that of what it looks at. */
+static bool settings_kind_hides(const struct check_kind *kind, const char *name)
+{
+	return settings_has_key(kind->keys, name);
+}
+
+/* A background result is replaced once per interval, by a run that may take
+ * up to its timeout: it cannot be younger. */
+static void settings_judge_interval(struct conf *conf,
+				    const struct conf_section *section,
+				    const struct check_kind *kind,
+				    struct check_common *common)
+{
+	int64_t age_ms = common->interval_ms + common->timeout_ms;
+
+	if (common->interval_ms < SETTINGS_INTERVAL_MIN_MS)
+		conf_mistake(conf, section, "interval",
+			     "must be 0s or at least %dms",
+			     SETTINGS_INTERVAL_MIN_MS);
+	if (conf_section_has(section, "max_age") &&
+	    !settings_kind_hides(kind, "max_age") &&
+	    common->max_age_ms != age_ms)
+		conf_mistake(conf, section, "max_age",
+			     "is interval + timeout (%" PRId64 "ms) for a "
+			     "check with an interval; leave it out",
+			     age_ms);
+	common->max_age_ms = age_ms;
+}
+
+/* What depends on several keys. */
+static void settings_judge_common(struct conf *conf,
+				  const struct conf_section *section,
+				  const struct check_kind *kind,
+				  struct check_common *common)
+{
+	bool has_interval = conf_section_has(section, "interval");
+
+	if (!conf_section_has(section, "startup"))
+		common->startup = common->required;
+	if (common->live && !has_interval)
+		common->interval_ms = SETTINGS_LIVE_INTERVAL_MS;
+	if (common->live && common->interval_ms == 0)
+		conf_mistake(conf, section, "interval",
+			     "must not be 0s with live = yes: liveness waits "
+			     "for nothing and needs a background result");
+	if (common->interval_ms > 0)
+		settings_judge_interval(conf, section, kind, common);
+}
+
+/* As with keys of a check in [health]. */
+static void settings_judge_check_keys(struct conf *conf,
+				      const struct conf_section *section,
+				      const struct check_kind *kind)
+{
+	const char *key;
+	size_t i;
+
+	for (i = 0; (key = conf_section_key_at(section, i)); i++)
+		if (settings_has_key(settings_health_keys, key) &&
+		    !settings_has_key(check_common_keys, key) &&
+		    !settings_has_key(kind->keys, key))
+			conf_mistake(conf, section, key,
+				     "belongs in [" SETTINGS_HEALTH "]");
+}
+
+/* The kind may only be asked about settings without mistakes. */
+static void settings_judge_live(struct conf *conf,
+				const struct conf_section *section,
+				const struct check_setup *setup, bool mistaken)
+{
+	const char *reason = NULL;
+
+	if (!setup->common.live || conf_section_refusal(conf, section))
+		return;
+	if (!setup->kind->live_refused)
+		reason = "a fault of what it asks would restart every replica "
+			 "of this service";
+	else if (!mistaken)
+		reason = setup->kind->live_refused(setup->settings);
+	if (reason)
+		conf_mistake(conf, section, "live",
+			     "must be no for this check: %s", reason);
+}
+
+static void settings_load_check(struct settings *settings,
+				struct conf_section *section)
+{
+	struct check_setup *setup = &settings->checks[settings->n];
+	struct conf_key common[SETTINGS_COMMON_MAX];
+	struct conf *conf = settings->conf;
+	struct settings_check record;
+	size_t mistakes = conf_mistakes(conf);
+
+	setup->name = conf_section_name(section);
+	if (!settings_name_valid(setup->name))
+		conf_mistake(conf, section, NULL,
+			     "the name of a check may have up to %d letters, "
+			     "figures, _, . and -",
+			     SETTINGS_NAME_BYTES);
+	setup->kind = settings_find_kind(conf, section);
+	if (!setup->kind)
+		return;
+	setup->settings = calloc(1, setup->kind->settings_size + 1);
+	if (!setup->settings) {
+		conf_mistake(conf, section, NULL, "out of memory");
+		return;
+	}
+	settings->n++;
+	setup->section = section;
+	conf_section_lenient(section);
+	settings_common_keys(common, setup->kind);
+	settings_judge_check_keys(conf, section, setup->kind);
+	conf_apply(conf, section,
+		   (const struct conf_target[]){
+			   { settings_check_keys, &record },
+			   { common, &setup->common },
+			   { setup->kind->keys, setup->settings },
+		   },
+		   3);
+	settings_judge_common(conf, section, setup->kind, &setup->common);
+	if (setup->kind->prepare)
+		setup->kind->prepare(conf, section, setup->settings);
+	settings_judge_live(conf, section, setup,
+			    conf_mistakes(conf) > mistakes);
+	setup->refusal = conf_section_refusal(conf, section);
+	/* A restart would not cure it. */
+	if (setup->refusal)
+		setup->common.live = false;
+}
+
+static void settings_load_checks(struct settings *settings)
+{
+	struct conf_section *section;
+	size_t i, n = 0;
+
+	while (conf_section_at(settings->conf, n))
+		n++;
+	settings->checks = calloc(n + 1, sizeof(*settings->checks));
+	if (!settings->checks) {
+		conf_mistake(settings->conf, NULL, NULL, "out of memory");
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		section = conf_section_at(settings->conf, i);
+		if (strcmp(conf_section_name(section), SETTINGS_HEALTH) != 0)
+			settings_load_check(settings, section);
+	}
+}
+
+/* ---- all of it ---- */
+
+/* A request that waits for such a check always gets "No result within ...". */
+static void settings_note_slow(const struct settings *settings,
+			       const struct check_setup *setup)
+{
+	const struct check_common *common = &setup->common;
+	int64_t within_ms = settings->health.answer_within_ms;
+
+	if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
+		conf_warn(settings->conf,
+			  conf_section_find(settings->conf, setup->name),
+			  "timeout",
+			  "%" PRId64 "ms is not below answer_within "
+			  "(%" PRId64 "ms): what comes later than that is "
+			  "not waited for; raise answer_within, or set an "
+			  "interval",
+			  common->timeout_ms, within_ms);
+}
+
+/* Probes that are green whatever happens are worth a line. */
+static void settings_note_proof(const struct settings *settings)
+{
+	bool ready = false, started = false;
+	size_t i;
+
+	for (i = 0; i < settings->n; i++) {
+		ready |= settings->checks[i].common.required;
+		started |= settings->checks[i].common.startup;
+		settings_note_slow(settings, &settings->checks[i]);
+	}
+	if (settings->n > 0 && !ready)
+		conf_warn(settings->conf, NULL, NULL,
+			  "every check has required = no: /health/ready is "
+			  "200 %swhatever they find",
+			  started ? "" : "and /health/started is 200 ");
+}
+
+void settings_log_warnings(const struct settings *settings)
+{
+	const char *warning;
+	size_t i;
+
+	for (i = 0; (warning = conf_warning_at(settings->conf, i)); i++)
+		log_masked(LOG_WARN, "%s", warning);
+	for (i = 0; i < settings->n; i++)
+		if (settings->checks[i].refusal)
+			log_masked(LOG_WARN,
+				   "check=%s is not asked and unhealthy: %s",
+				   settings->checks[i].name,
+				   settings->checks[i].refusal->sentence);
+}
+
+/* An empty configuration looks like a healthy service. */
+static void settings_judge_nothing(struct settings *settings)
+{
+	bool none = settings->health.checks == SETTINGS_CHECKS_NONE;
+
+	if (settings->n == 0 && !none)
+		settings_find_nothing(settings);
+	else if (settings->n > 0 && none)
+		conf_mistake(settings->conf,
+			     conf_section_find(settings->conf, SETTINGS_HEALTH),
+			     "checks", "must not be none: there are checks");
+}
+
+int settings_load(struct settings *settings, const char *path)
+{
+	*settings = (struct settings){ .conf = conf_create() };
+	if (!settings->conf)
+		return -1;
+	settings_find(settings, path);
+	settings_load_health(settings);
+	settings_load_checks(settings);
+	settings_env_forget(settings->conf);
+	if (conf_mistakes(settings->conf) == 0) {
+		settings_judge_nothing(settings);
+		settings_note_proof(settings);
+	}
+	return conf_mistakes(settings->conf) > 0 ? -1 : 0;
+}
+
+void settings_free(struct settings *settings)
+{
+	struct check_setup *setup;
+
+	while (settings->n > 0) {
+		setup = &settings->checks[--settings->n];
+		if (setup->kind->dispose)
+			setup->kind->dispose(setup->settings);
+		free(setup->settings);
+	}
+	free(settings->checks);
+	conf_destroy(settings->conf);
+	*settings = (struct settings){ .conf = NULL };
+}
+
+static void settings_print_check(const struct check_setup *setup, FILE *to)
+{
+	struct conf_key common[SETTINGS_COMMON_MAX] = { CONF_END };
+	struct settings_check record;
+	const struct conf_key *key;
+	char kind[SETTINGS_NAME_BYTES + 1];
+	size_t n = 0;
+
+	snprintf(kind, sizeof(kind), "%s", setup->kind->name);
+	record.kind = kind;
+	for (key = check_common_keys; key->name; key++)
+		if (!settings_kind_hides(setup->kind, key->name))
+			common[n++] = *key;
+	fprintf(to, "\n[%s]\n", setup->name);
+	if (setup->refusal)
+		fprintf(to, "# not asked, unhealthy: %s\n",
+			setup->refusal->sentence);
+	conf_print(to, settings_check_keys, &record, false);
+	conf_print(to, common, &setup->common, false);
+	conf_print(to, setup->kind->keys, setup->settings,
+		   setup->refusal != NULL);
+}
+
+void settings_print(const struct settings *settings, FILE *to)
+{
+	size_t i;
+
+	fprintf(to, "# the configuration in effect; read from: %s\n\n[%s]\n",
+		settings->source, SETTINGS_HEALTH);
+	conf_print(to, settings_health_keys, &settings->health, false);
+	for (i = 0; i < settings->n; i++)
+		settings_print_check(&settings->checks[i], to);
+}

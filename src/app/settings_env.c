@@ -1,0 +1,324 @@
+#include "config.h"
+
+#include "app/settings_env.h"
+
+#include "conf/dialect.h"
+#include "base/log.h"
+#include "base/text.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* One variable and the key that it becomes.  Of several for one key the first
+ * that is set counts. */
+struct settings_variable {
+	const char *section;
+	const char *kind;
+	const char *key;
+	const char *name;
+	bool secret; /* or may hold one, as a URL; such a one makes a check, the
+			others belong to one */
+};
+
+/* clang-format off */
+static const struct settings_variable settings_variables[] = {
+	{ "database", "postgres", "url", "DATABASE_URL", true },
+	{ "redis", "redis", "url", "REDIS_URL", true },
+	{ "openai", "openai", "api_key", "OPENAI_API_KEY", true },
+	{ "openai", "openai", "base_url", "OPENAI_BASE_URL", true },
+	{ "openai", "openai", "base_url", "OPENAI_API_BASE", true },
+	{ "openai", "openai", "base_url", "OPENAI_API_BASE_URL", true },
+	{ "openai", "openai", "base_url", "OPENAI_API_HOST", true },
+	{ "openai", "openai", "organization", "OPENAI_ORG_ID", false },
+	{ "openai", "openai", "organization", "OPENAI_ORGANIZATION", false },
+	{ "openai", "openai", "project", "OPENAI_PROJECT_ID", false },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_ENDPOINT", true },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_BASE_URL", true },
+	{ "azure_openai", "azure-openai", "endpoint", "AZURE_OPENAI_API_BASE", true },
+	{ "azure_openai", "azure-openai", "api_key", "AZURE_OPENAI_API_KEY", true },
+	{ "azure_openai", "azure-openai", "api_key", "AZURE_OPENAI_KEY", true },
+	{ "azure_openai", "azure-openai", "api_version", "AZURE_OPENAI_API_VERSION", false },
+	{ "azure_openai", "azure-openai", "api_version", "OPENAI_API_VERSION", false },
+	{ "azure_openai", "azure-openai", NULL, "AZURE_OPENAI_AD_TOKEN", true },
+	{ "service_bus", "servicebus", "connection_string", "AZURE_SERVICEBUS_CONNECTION_STRING", true },
+	{ "service_bus", "servicebus", "queue", "AZURE_SERVICEBUS_QUEUE", false },
+	{ "embedding_model", "model", "path", "EMBEDDING_MODEL", false },
+	{ "embedding_model", "model", "marker", "EMBEDDING_MODEL_MARKER", false },
+};
+/* clang-format on */
+
+#define SETTINGS_VARIABLES \
+	(sizeof(settings_variables) / sizeof(settings_variables[0]))
+
+/* Container platforms set variables to "" for "not set", and secrets made with
+ * echo end in a newline, which goes: in place, where the value is overwritten
+ * later on. */
+static const char *settings_env(const char *name)
+{
+	char *value = getenv(name);
+
+	if (!value)
+		return NULL;
+	value[text_line_len(value, strlen(value))] = '\0';
+	return value[strspn(value, " \t")] ? value : NULL;
+}
+
+/* Sets a key to a variable, when that is set. */
+static void settings_env_set(struct conf *conf, const char *name,
+			     const char *section, const char *kind,
+			     const char *key)
+{
+	const struct conf_section *found = conf_section_find(conf, section);
+	const char *value = settings_env(name);
+	const char *before = found ? conf_section_get(found, key) : NULL;
+	bool bad = false;
+
+	if (!value)
+		return;
+	if (before) {
+		if (strcmp(before, value) != 0)
+			log_warn("%s is ignored: %s counts", name,
+				 conf_section_variable(found, key));
+		return;
+	}
+	if (!found)
+		bad = conf_set(conf, section, "kind", kind, name);
+	if (!bad)
+		bad = conf_set(conf, section, key, value, name);
+	if (bad)
+		log_err("%s: out of memory", name);
+}
+
+/* Adds a variable to its check, when it is set. */
+static void settings_env_add(struct conf *conf, const char *section,
+			     const char *name)
+{
+	const struct settings_variable *variable = settings_variables;
+
+	while (strcmp(variable->name, name) != 0)
+		variable++;
+	settings_env_set(conf, name, section, variable->kind, variable->key);
+}
+
+/* DATABASE_URL belongs to many frameworks and may name any database. */
+static void settings_env_database(struct conf *conf)
+{
+	const char *value = settings_env("DATABASE_URL");
+
+	if (value && dialect_is_file(value))
+		log_info("DATABASE_URL names a file and no server: no check is "
+			 "made of it");
+	else
+		settings_env_add(conf, "database", "DATABASE_URL");
+}
+
+/*
+ * Adds all variables of a check of the table to a section of a kind, which is
+ * another one than the table's when OpenAI's variables describe a resource of
+ * Azure.  Of api_version, dates count: `preview` stands for other paths.
+ */
+static void settings_env_add_all(struct conf *conf, const char *of,
+				 const char *section, const char *kind)
+{
+	const struct settings_variable *row = settings_variables;
+	const char *value;
+	bool own;
+
+	for (; row < settings_variables + SETTINGS_VARIABLES; row++) {
+		value = settings_env(row->name);
+		own = strcmp(row->kind, kind) == 0;
+		if (strcmp(row->section, of) != 0 || !row->key || !value ||
+		    (strcmp(row->key, "api_version") == 0 &&
+		     !isdigit((unsigned char)*value)))
+			continue;
+		if (row->secret || (own && conf_section_find(conf, section)))
+			settings_env_set(conf, row->name, section, kind,
+					 own || strcmp(row->key, "base_url")
+						 ? row->key
+						 : "endpoint");
+	}
+}
+
+/* A variable of an unknown client that says where the key belongs: it must not
+ * be shown to somebody else. */
+static const char *settings_env_gateway(void)
+{
+	static const char *const names[] = {
+		"OPENAI_*_BASE=*",     "OPENAI_*HOST=*",
+		"OPENAI_*ENDPOINT=*",  "OPENAI_*PROXY_URL=*",
+		"OPENAI_*GATEWAY*=*",  "OPENAI_URL=*",
+		"OPENAI_*_BASE_URL=*", "OPENAI_API_URL=*",
+	};
+	char **at;
+	size_t i;
+
+	for (at = environ; *at; at++)
+		for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (fnmatch(names[i], *at, 0) == 0 &&
+			    strpbrk(strchr(*at, '='), ".:") &&
+			    !strstr(*at, "api.openai.com"))
+				return *at;
+	return NULL;
+}
+
+/* Some clients of Azure take OPENAI_API_KEY for their own; OpenAI's begin with
+ * "sk-". */
+static bool settings_env_is_azure_key(void)
+{
+	const char *key = settings_env("OPENAI_API_KEY");
+
+	return key && strncmp(key, "sk-", 3) != 0 &&
+	       settings_env("AZURE_OPENAI_ENDPOINT") &&
+	       !settings_env("AZURE_OPENAI_API_KEY");
+}
+
+/* Refuses the check `openai` when it is not known who may see its key. */
+static void settings_env_doubt_openai(struct conf *conf, bool is_token)
+{
+	struct conf_section *section = conf_section_find(conf, "openai");
+	const char *gateway = settings_env_gateway();
+
+	conf_section_lenient(section);
+	if (is_token)
+		conf_mistake(conf, section, "api_key",
+			     "is not sent: OPENAI_API_TYPE says that it is a "
+			     "token of Entra ID; write a key, with "
+			     "OPENAI_API_TYPE=azure");
+	else if (!conf_section_has(section, "base_url") &&
+		 !conf_section_has(section, "endpoint") &&
+		 settings_env_is_azure_key())
+		conf_mistake(conf, section, "api_key",
+			     "is not sent: it may be that of "
+			     "AZURE_OPENAI_ENDPOINT; set AZURE_OPENAI_API_KEY, "
+			     "or OPENAI_BASE_URL to where it belongs");
+	else if (!conf_section_has(section, "base_url") &&
+		 !conf_section_has(section, "endpoint") && gateway)
+		conf_mistake(conf, section, "api_key",
+			     "is not sent: %.*s may say where it belongs; set "
+			     "OPENAI_BASE_URL to that URL",
+			     (int)strcspn(gateway, "="), gateway);
+}
+
+/*
+ * The check is called `openai` whoever serves the model; only when both are
+ * set up do they need two names.  Half of Azure's two variables make a check,
+ * too: it says that its credentials are not configured.
+ */
+static void settings_env_openai(struct conf *conf)
+{
+	const char *type = settings_env("OPENAI_API_TYPE"), *azure = "openai";
+	bool is_azure = type && strncasecmp(type, "azure", 5) == 0;
+	const struct conf_section *section;
+
+	if (settings_env("OPENAI_API_KEY")) {
+		settings_env_add_all(conf, "openai", "openai",
+				     is_azure ? "azure-openai" : "openai");
+		settings_env_doubt_openai(conf, is_azure && type[5]);
+		azure = is_azure ? "openai" : "azure_openai";
+	} else if (settings_env("OPENAI_BASE_URL") ||
+		   settings_env("OPENAI_API_BASE")) {
+		log_warn("OPENAI_BASE_URL is ignored: OPENAI_API_KEY is not "
+			 "set; for a server without keys, set it to any word");
+	}
+	settings_env_add_all(conf, "azure_openai", azure, "azure-openai");
+	section = conf_section_find(conf, azure);
+	if ((!section || !conf_section_has(section, "api_key")) &&
+	    settings_env("AZURE_OPENAI_AD_TOKEN"))
+		log_warn("AZURE_OPENAI_AD_TOKEN is not used: set "
+			 "AZURE_OPENAI_API_KEY");
+}
+
+/* A name as "BAAI/bge-small-en" says nothing about where the model is. */
+static void settings_env_model(struct conf *conf)
+{
+	const char *model = settings_env("EMBEDDING_MODEL");
+
+	if (model && (model[0] == '/' || model[0] == '.'))
+		settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL");
+	else if (model && !settings_env("EMBEDDING_MODEL_MARKER"))
+		log_warn("EMBEDDING_MODEL is a name, not a path: ignored; set "
+			 "EMBEDDING_MODEL_MARKER to the file that is written "
+			 "when the model is loaded");
+	settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL_MARKER");
+}
+
+/* The connection string of a whole namespace does not say what to ask. */
+static void settings_env_servicebus(struct conf *conf)
+{
+	const char *text = settings_env("AZURE_SERVICEBUS_CONNECTION_STRING");
+
+	if (!text) {
+		if (settings_env("AZURE_SERVICEBUS_QUEUE"))
+			log_warn("AZURE_SERVICEBUS_QUEUE is ignored: set "
+				 "AZURE_SERVICEBUS_CONNECTION_STRING");
+		return;
+	}
+#ifdef HAVE_PROTON
+	if (!settings_env("AZURE_SERVICEBUS_QUEUE") &&
+	    !strcasestr(text, "EntityPath")) {
+		log_warn("AZURE_SERVICEBUS_CONNECTION_STRING names no queue: "
+			 "ignored; set AZURE_SERVICEBUS_QUEUE");
+		return;
+	}
+	settings_env_add(conf, "service_bus",
+			 "AZURE_SERVICEBUS_CONNECTION_STRING");
+	settings_env_add(conf, "service_bus", "AZURE_SERVICEBUS_QUEUE");
+#else
+	(void)conf;
+	log_warn("AZURE_SERVICEBUS_CONNECTION_STRING is set, but checks of "
+		 "the kind servicebus are not part of this build: ignored");
+#endif
+}
+
+void settings_env_read(struct conf *conf)
+{
+	settings_env_database(conf);
+	settings_env_add(conf, "redis", "REDIS_URL");
+	settings_env_openai(conf);
+	settings_env_servicebus(conf);
+	settings_env_model(conf);
+}
+
+void settings_env_names(char *to, size_t size)
+{
+	const struct settings_variable *row = settings_variables, *last = NULL;
+	size_t i, len = 0;
+
+	*to = '\0';
+	for (i = 0; i < SETTINGS_VARIABLES && len < size; i++, row++) {
+		/* Other names for the same are in the manual. */
+		if (!row->key || (last && strcmp(row->key, last->key) == 0 &&
+				  strcmp(row->section, last->section) == 0))
+			continue;
+		len += (size_t)snprintf(to + len, size - len, "%s%s",
+					len ? ", " : "", row->name);
+		last = row;
+	}
+}
+
+/* In place, where the kernel finds it for /proc/PID/environ; the variable
+ * stays, and is empty. */
+static void settings_env_overwrite(const char *name)
+{
+	char *value = getenv(name);
+
+	if (value)
+		explicit_bzero(value, strlen(value));
+}
+
+void settings_env_forget(const struct conf *conf)
+{
+	const char *name;
+	size_t i;
+
+	for (i = 0; i < SETTINGS_VARIABLES; i++)
+		if (settings_variables[i].secret)
+			settings_env_overwrite(settings_variables[i].name);
+	for (i = 0; (name = conf_secret_variable_at(conf, i)); i++)
+		settings_env_overwrite(name);
+}

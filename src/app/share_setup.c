@@ -1,0 +1,217 @@
+#include "config.h"
+
+#include "app/share_setup.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "app/settings.h"
+#include "board/share.h"
+#include "base/text.h"
+
+#define STATE_BOOT_ID "/proc/sys/kernel/random/boot_id"
+
+/* Reads a line that the kernel makes; "" when there is none. */
+static void state_read_line(char *line, size_t size, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, line, size - 1);
+
+	line[len > 0 ? len : 0] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Names one namespace of ours; "" on kernels that have one for all. */
+static void state_read_namespace(char *name, size_t size, const char *path)
+{
+	ssize_t len = readlink(path, name, size - 1);
+
+	name[len > 0 ? len : 0] = '\0';
+}
+
+/*
+ * Times in the file are those of CLOCK_MONOTONIC: they mean nothing after
+ * another boot (random(4)), on another machine that has the same directory,
+ * and in another time namespace (time_namespaces(7)).  Neither does a result
+ * where an address or a path leads elsewhere: in another network namespace, or
+ * under another root.  -1 when there is no telling.
+ */
+static int state_salt(char *salt, size_t size)
+{
+	char boot[64], clock[64], network[64];
+	struct stat root;
+
+	state_read_line(boot, sizeof(boot), STATE_BOOT_ID);
+	if (!boot[0] || stat("/", &root))
+		return -1;
+	state_read_namespace(clock, sizeof(clock), "/proc/self/ns/time");
+	state_read_namespace(network, sizeof(network), "/proc/self/ns/net");
+	snprintf(salt, size, "%s %s %s %s %" PRIuMAX ":%" PRIuMAX,
+		 PACKAGE_STRING, boot, clock, network, (uintmax_t)root.st_dev,
+		 (uintmax_t)root.st_ino);
+	return 0;
+}
+
+/* Whether to share, and in which directory; NULL: the one of this user. */
+static bool state_wanted(const struct settings *settings,
+			 enum state_start start, const char **dir)
+{
+	const char *state_dir = settings->health.state_dir;
+
+	*dir = NULL;
+	if (strcmp(state_dir, "none") == 0)
+		return false;
+	if (strcmp(state_dir, "auto") == 0)
+		return start != STATE_ALONE;
+	*dir = state_dir;
+	return true;
+}
+
+static struct share *state_open_share(const struct settings *settings,
+				      struct share_options *options,
+				      char *reason, size_t reason_size)
+{
+	char salt[512];
+
+	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
+		       "the digest is no identity");
+	if (state_salt(salt, sizeof(salt))) {
+		snprintf(reason, reason_size,
+			 "%s: cannot be read, and tells one boot from another",
+			 STATE_BOOT_ID);
+		return NULL;
+	}
+	options->n = settings->n;
+	options->source = settings->source;
+	if (settings_digest(settings, salt, options->identity)) {
+		snprintf(reason, reason_size, "out of memory");
+		return NULL;
+	}
+	return share_open(options, reason, reason_size);
+}
+
+struct share *state_open(const struct settings *settings,
+			 enum state_start start)
+{
+	struct share_options options = { .founder = start != STATE_CGI };
+	char reason[PATH_MAX + 128];
+	struct share *share;
+
+	if (!state_wanted(settings, start, &options.dir))
+		return NULL;
+	share = state_open_share(settings, &options, reason, sizeof(reason));
+	if (share)
+		log_debug("sharing results in %s", share_path(share));
+	else
+		/* Anybody may take the name of the default directory, and would
+		 * have a line in the log for each request. */
+		log_line(start == STATE_CGI && !options.dir ? LOG_DEBUG
+							    : LOG_WARN,
+			 "state_dir: %s; this process shares no results",
+			 reason);
+	return share;
+}
+
+/* ---- for the operator ---- */
+
+static const char *state_words(enum share_lease lease)
+{
+	switch (lease) {
+	case SHARE_FREE:
+		return "nobody";
+	case SHARE_IDLE:
+		return "waiting";
+	case SHARE_CALLED:
+		return "called";
+	case SHARE_RUN:
+	case SHARE_RENEW:
+		return "running";
+	}
+	return "?";
+}
+
+static void state_print_check(const struct share *share, size_t check,
+			      const char *name, FILE *to)
+{
+	struct share_holder holder = share_holder(share, check);
+	struct record record = { .runs = 0 };
+	int64_t now_us = clock_us();
+	uint64_t seen = 0;
+
+	fprintf(to, "%-24s ", name);
+	if (share_read(share, check, &seen, &record))
+		fprintf(to, "%-10s %9.1f %9.1f %9" PRId64 " %9" PRId64,
+			result_word(record.result.code),
+			(double)record.result.latency_us / 1e3,
+			(double)(now_us - record.result.ended_us) / 1e6,
+			record.runs, record.failures);
+	else
+		fprintf(to, "%-10s %9s %9s %9d %9d", "-", "-", "-", 0, 0);
+	if (record.failing_since_us)
+		fprintf(to, " %9.1f",
+			(double)(now_us - record.failing_since_us) / 1e6);
+	else
+		fprintf(to, " %9s", "-");
+	fprintf(to, "  %s", state_words(holder.lease));
+	if (holder.pid)
+		fprintf(to, " %ld", (long)holder.pid);
+	fprintf(to, "%s%s\n", record.result.error[0] ? "  " : "",
+		record.result.error);
+}
+
+struct state_others {
+	const char *ours; /* where our own configuration is */
+	size_t n;
+};
+
+/* A board that another configuration has made. */
+static void state_print_other(void *arg, const char *path, const char *source)
+{
+	struct state_others *others = arg;
+	char clean[PATH_MAX];
+
+	text_clean(clean, sizeof(clean), source, strlen(source));
+	if (others->n++ == 0)
+		fprintf(stderr, "results are shared by the processes of these "
+				"configurations; name one with --config:\n");
+	fprintf(stderr, "%s: %s%s\n", path, clean,
+		strcmp(source, others->ours) == 0
+			? " (as it was before, or with other variables)"
+			: "");
+}
+
+int state_print(const struct settings *settings, FILE *to)
+{
+	struct share_options options = { .only_look = true };
+	char reason[PATH_MAX + 128] = "state_dir = none";
+	struct share *share = NULL;
+	struct state_others others = { .ours = settings->source };
+	size_t i;
+
+	/* As if started by a server: where those share that were. */
+	if (state_wanted(settings, STATE_MANY, &options.dir))
+		share = state_open_share(settings, &options, reason,
+					 sizeof(reason));
+	if (!share) {
+		fprintf(stderr, "no results are shared by %s: %s\n",
+			settings->source, reason);
+		share_list(options.dir, state_print_other, &others);
+		return -1;
+	}
+	fprintf(to, "%s\n%-24s %-10s %9s %9s %9s %9s %9s  %s\n",
+		share_path(share), "check", "code", "ms", "age s", "runs",
+		"failures", "failing s", "process");
+	for (i = 0; i < settings->n; i++)
+		state_print_check(share, i, settings->checks[i].name, to);
+	share_close(share);
+	return 0;
+}

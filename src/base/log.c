@@ -1,0 +1,328 @@
+#include "config.h"
+
+#include "base/log.h"
+
+#include "base/helper.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * Longer lines are cut.  Well below PIPE_BUF (4096 on Linux), up to which a
+ * write to a pipe is atomic: lines of several processes do not mix.
+ */
+#define LOG_LINE_BYTES 1000
+
+/* More than a line shows: a secret that the cut would halve is still whole
+ * when it is masked. */
+#define LOG_RAW_BYTES 4096
+
+/* What waits while nobody takes it; a power of two, since counters wrap. */
+#define LOG_ROOM_BYTES (64 * 1024)
+/* So long the writer may need for a line before it counts as stuck. */
+#define LOG_PATIENCE_MS 20
+
+static const char *const log_words[] = {
+	[LOG_ERR] = "error",
+	[LOG_WARN] = "warn",
+	[LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug",
+};
+
+static const char *const log_priorities[] = {
+	[LOG_ERR] = "<3>",
+	[LOG_WARN] = "<4>",
+	[LOG_INFO] = "<6>",
+	[LOG_DEBUG] = "<7>",
+};
+
+static atomic_int log_level = LOG_INFO;
+static pthread_once_t log_found = PTHREAD_ONCE_INIT;
+static bool log_journal;
+
+/*
+ * Whoever reads descriptor 2 may stop, the disk below it may hang, and a
+ * write(2) then does not come back: poll(2) calls every regular file ready, a
+ * terminal when it has room for one byte, and a pipe that others share may be
+ * full a moment later.  O_NONBLOCK does not help, either: it belongs to the
+ * open file description, hence to the web server as well.  So there is a thread
+ * for this one thing.  Who logs waits for it only as long as it is not known
+ * to be stuck: in good times a line is written when log_line() returns.
+ */
+static struct log_writer {
+	pthread_mutex_t lock;
+	pthread_cond_t put_some, wrote_some; /* on CLOCK_MONOTONIC */
+	enum { LOG_NEW, LOG_RUNNING, LOG_WITHOUT } state;
+	bool stuck;	   /* was not back in time; nobody waits */
+	size_t put, wrote; /* bytes so far */
+	size_t lost;	   /* lines for which there was no room, or that could
+			      not be written */
+	bool failing;	   /* the last write failed */
+	char room[LOG_ROOM_BYTES];
+} log_writer = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&log_level, (int)level);
+}
+
+/* Whether descriptor 2 is the stream of the journal that systemd has opened for
+ * us (systemd.exec(5)), and not, say, the web server's log. */
+static void log_find_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uintmax_t dev, ino;
+	struct stat status;
+
+	log_journal = stream &&
+		      sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &dev, &ino) ==
+			      2 &&
+		      fstat(STDERR_FILENO, &status) == 0 &&
+		      status.st_dev == dev && status.st_ino == ino;
+}
+
+/* The journal takes the priority of a line from its beginning (sd-daemon(3)).
+ */
+static size_t log_head(char *line, size_t size, enum log_level level)
+{
+	struct timespec now;
+	struct tm utc;
+
+	pthread_once(&log_found, log_find_journal);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	return (size_t)snprintf(
+		line, size,
+		"%s%04d-%02d-%02dT%02d:%02d:%02d.%03dZ health.fcgi[%d] %s: ",
+		log_journal ? log_priorities[level] : "", utc.tm_year + 1900,
+		utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
+		utc.tm_sec, (int)(now.tv_nsec / 1000000), (int)getpid(),
+		log_words[level]);
+}
+
+/* ---- the thread that writes ---- */
+
+/* False: the disk is full, or nobody reads. */
+static bool log_write(const char *line, size_t len)
+{
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+	ssize_t n;
+
+	while (len) {
+		n = write(STDERR_FILENO, line, len);
+		if (n > 0) {
+			line += n;
+			len -= (size_t)n;
+		} else if (n < 0 && errno == EAGAIN) {
+			/* somebody has set O_NONBLOCK */
+			poll(&room, 1, -1);
+		} else if (n == 0 || errno != EINTR) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Takes the oldest line out, or what is to be said of *told lost ones; waits
+ * for them.  The lock is held. */
+static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES],
+		       size_t *told)
+{
+	size_t len = 0;
+
+	*told = 0;
+	/* That lines are lost is said once another one could be written. */
+	while (writer->put == writer->wrote &&
+	       (!writer->lost || writer->failing))
+		pthread_cond_wait(&writer->put_some, &writer->lock);
+	if (writer->put == writer->wrote) {
+		len = log_head(line, LOG_LINE_BYTES, LOG_WARN);
+		len += (size_t)snprintf(
+			line + len, LOG_LINE_BYTES - len,
+			"%zu lines were lost: they could not be "
+			"written\n",
+			writer->lost);
+		*told = writer->lost;
+		return len;
+	}
+	do
+		line[len] =
+			writer->room[(writer->wrote + len) % LOG_ROOM_BYTES];
+	while (line[len++] != '\n');
+	return len;
+}
+
+static void *log_thread(void *arg)
+{
+	struct log_writer *writer = arg;
+	char line[LOG_LINE_BYTES];
+	size_t len, told;
+	bool queued, written;
+
+	pthread_mutex_lock(&writer->lock);
+	for (;;) {
+		len = log_take(writer, line, &told);
+		queued = writer->put != writer->wrote;
+		pthread_mutex_unlock(&writer->lock);
+		written = log_write(line, len);
+		pthread_mutex_lock(&writer->lock);
+		writer->wrote += queued ? len : 0;
+		if (written)
+			writer->lost -= told;
+		else if (queued)
+			writer->lost++;
+		writer->failing = !written;
+		if (writer->put == writer->wrote)
+			writer->stuck = false;
+		pthread_cond_broadcast(&writer->wrote_some);
+	}
+	return NULL;
+}
+
+/* With the first line.  The lock is held. */
+static void log_start(struct log_writer *writer)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&writer->put_some, &attr);
+	pthread_cond_init(&writer->wrote_some, &attr);
+	pthread_condattr_destroy(&attr);
+	writer->state = helper_start(log_thread, writer) ? LOG_WITHOUT
+							 : LOG_RUNNING;
+}
+
+/* ---- everybody else ---- */
+
+/* Whether something that was put up to here is not written yet. */
+static bool log_is_to_come(const struct log_writer *writer, size_t put)
+{
+	return (ssize_t)(put - writer->wrote) > 0;
+}
+
+static struct timespec log_in_ms(int ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += ms * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	return until;
+}
+
+/* Until what was put up to here is written, or the writer is late. */
+static void log_wait(struct log_writer *writer, size_t put)
+{
+	struct timespec until = log_in_ms(LOG_PATIENCE_MS);
+
+	while (!writer->stuck && log_is_to_come(writer, put))
+		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
+					   &until) == ETIMEDOUT)
+			/* It may have come before we had the lock again. */
+			writer->stuck = log_is_to_come(writer, put);
+}
+
+/* Without a thread it is written here, if that is likely to come back. */
+static void log_write_here(const char *line, size_t len)
+{
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	if (poll(&room, 1, 0) == 1 && room.revents == POLLOUT)
+		log_write(line, len);
+}
+
+static void log_put(struct log_writer *writer, const char *line, size_t len)
+{
+	size_t i;
+
+	pthread_mutex_lock(&writer->lock);
+	if (writer->state == LOG_NEW)
+		log_start(writer);
+	if (writer->state == LOG_WITHOUT) {
+		log_write_here(line, len);
+	} else if (writer->put + len - writer->wrote > LOG_ROOM_BYTES) {
+		writer->lost++;
+	} else {
+		for (i = 0; i < len; i++)
+			writer->room[writer->put++ % LOG_ROOM_BYTES] = line[i];
+		pthread_cond_signal(&writer->put_some);
+		log_wait(writer, writer->put);
+	}
+	pthread_mutex_unlock(&writer->lock);
+}
+
+__attribute__((format(printf, 3, 0))) static void log_print(
+	enum log_level level,
+	void (*show)(char *to, size_t size, const char *from), const char *fmt,
+	va_list args)
+{
+	int saved = errno;
+	char line[LOG_LINE_BYTES];
+	char raw[LOG_RAW_BYTES];
+	size_t len;
+
+	if ((int)level > atomic_load(&log_level))
+		return;
+	if (vsnprintf(raw, sizeof(raw), fmt, args) < 0)
+		raw[0] = '\0';
+	len = log_head(line, sizeof(line), level);
+	show(line + len, sizeof(line) - len - 1, raw);
+	len += strlen(line + len);
+	line[len++] = '\n';
+	log_put(&log_writer, line, len);
+	errno = saved;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_print(level, text_show, fmt, args);
+	va_end(args);
+}
+
+static void log_clean(char *to, size_t size, const char *from)
+{
+	text_clean(to, size, from, strlen(from));
+}
+
+void log_masked(enum log_level level, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	log_print(level, log_clean, fmt, args);
+	va_end(args);
+}
+
+void log_end(void)
+{
+	struct log_writer *writer = &log_writer;
+	struct timespec until = log_in_ms(LOG_END_MS);
+
+	pthread_mutex_lock(&writer->lock);
+	while (writer->state == LOG_RUNNING &&
+	       (writer->put != writer->wrote ||
+		(writer->lost && !writer->failing)))
+		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
+					   &until) == ETIMEDOUT)
+			break;
+	pthread_mutex_unlock(&writer->lock);
+}

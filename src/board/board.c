@@ -1,0 +1,551 @@
+#include "config.h"
+
+#include "board/board.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "board/share.h"
+
+/* A check that startup waits for is tried again in less (schedule.c), unless the
+ * process that did so has ended, as every CGI program has. */
+#define BOARD_RETRY_MS 6000
+
+struct board_slot {
+	struct board_policy policy;
+	struct record record;
+	uint64_t seen;		  /* of the share */
+	bool pending;		  /* wanted since the last publication */
+	bool taken;		  /* and the prober knows */
+	bool awaited;		  /* a question waits for this very result: */
+	bool awaited_alone;	  /* one that may need no other */
+	int64_t awaited_since_us; /* when the first of them was asked */
+	bool latched;		  /* healthy once */
+};
+
+struct board {
+	pthread_mutex_t lock;
+	struct board_slot *slots;
+	size_t n;
+	struct share *share;
+	bool draining, drain_expected;
+	int64_t drain_ms;   /* when that was seen; 0: never */
+	atomic_bool wanted; /* some slot is pending and not taken */
+	_Atomic int64_t beat_ms;
+
+	/* Since when this very beat looks overdue; see board_stuck(). */
+	int64_t suspect_beat_ms, suspect_since_ms;
+	int64_t told_beat_ms; /* the log has it */
+
+	void (*wake)(void *arg);
+	void *wake_arg;
+	void (*heard)(void *arg);
+	void *heard_arg;
+};
+
+struct board *board_create(size_t n, const struct board_policy policies[],
+			   struct share *share)
+{
+	struct board *board = calloc(1, sizeof(*board));
+	size_t i;
+
+	if (!board)
+		return NULL;
+	board->slots = calloc(n ? n : 1, sizeof(*board->slots));
+	if (!board->slots || pthread_mutex_init(&board->lock, NULL)) {
+		free(board->slots);
+		free(board);
+		return NULL;
+	}
+	board->n = n;
+	board->share = share;
+	for (i = 0; i < n; i++) {
+		board->slots[i].policy = policies[i];
+		board->slots[i].latched = !policies[i].startup;
+	}
+	board_beat(board);
+	return board;
+}
+
+void board_destroy(struct board *board)
+{
+	if (!board)
+		return;
+	pthread_mutex_destroy(&board->lock);
+	free(board->slots);
+	free(board);
+}
+
+void board_on_wanted(struct board *board, void (*wake)(void *), void *arg)
+{
+	pthread_mutex_lock(&board->lock);
+	board->wake = wake;
+	board->wake_arg = arg;
+	pthread_mutex_unlock(&board->lock);
+}
+
+void board_on_published(struct board *board, void (*heard)(void *), void *arg)
+{
+	pthread_mutex_lock(&board->lock);
+	board->heard = heard;
+	board->heard_arg = arg;
+	pthread_mutex_unlock(&board->lock);
+}
+
+void board_expect_drain(struct board *board)
+{
+	board->drain_expected = true;
+}
+
+/* Who is to be told when the lock is open again. */
+struct board_calls {
+	bool wake, hear, tell, complain;
+};
+
+static void board_unlock(struct board *board, const struct board_calls *calls)
+{
+	void (*wake)(void *arg) = calls->wake ? board->wake : NULL;
+	void (*heard)(void *arg) = calls->hear ? board->heard : NULL;
+	void *wake_arg = board->wake_arg, *heard_arg = board->heard_arg;
+	struct share *share = calls->tell ? board->share : NULL;
+
+	pthread_mutex_unlock(&board->lock);
+	if (wake)
+		wake(wake_arg);
+	if (heard)
+		heard(heard_arg);
+	if (share)
+		share_tell(share);
+	if (calls->complain)
+		log_err("the prober has not moved for %d s: liveness says "
+			"\"stuck\", so that the program is restarted",
+			BOARD_STUCK_MS / 1000);
+}
+
+static bool board_in_scope(const struct board_slot *slot, size_t place,
+			   const struct board_question *question)
+{
+	switch (question->scope) {
+	case BOARD_READY:
+		return true;
+	case BOARD_ONE:
+		return place == question->check;
+	case BOARD_STARTED:
+		return slot->policy.startup;
+	case BOARD_LIVE:
+		return slot->policy.live;
+	}
+	return false;
+}
+
+/*
+ * A result answers until it is max_age old.  While its successor is made, by a
+ * run that began before, it goes on answering until that run must have ended:
+ * so nobody waits for a check that is asked for again and again.
+ */
+static bool board_fresh(const struct board *board,
+			const struct board_slot *slot, int64_t asked_us)
+{
+	const struct board_policy *policy = &slot->policy;
+	int64_t age_us = asked_us - slot->record.result.ended_us;
+	size_t check = (size_t)(slot - board->slots);
+
+	if (age_us <= policy->max_age_ms * 1000)
+		return true;
+	return age_us <= (policy->max_age_ms + policy->timeout_ms) * 1000 &&
+	       share_renewing(board->share, check, clock_ms());
+}
+
+/* Whether anybody in the share may still try a check that has failed again. */
+static bool board_retried(const struct board *board,
+			  const struct board_slot *slot, int64_t asked_us)
+{
+	int64_t age_us = asked_us - slot->record.result.ended_us;
+
+	return !board->share ||
+	       age_us <= (BOARD_RETRY_MS + slot->policy.timeout_ms) * 1000;
+}
+
+static bool board_answered(const struct board *board,
+			   const struct board_slot *slot,
+			   const struct board_question *question)
+{
+	const struct result *result = &slot->record.result;
+
+	switch (question->scope) {
+	case BOARD_LIVE:
+		return true;
+	case BOARD_STARTED:
+		return slot->latched ||
+		       (result->ended_us != 0 &&
+			board_retried(board, slot, question->asked_us));
+	case BOARD_READY:
+	case BOARD_ONE:
+		break;
+	}
+	return result->ended_us != 0 &&
+	       board_fresh(board, slot, question->asked_us);
+}
+
+/* Lets the question wait for the result of this very check. */
+static void board_await(struct board_slot *slot,
+			const struct board_question *question)
+{
+	if (!slot->awaited || question->asked_us < slot->awaited_since_us)
+		slot->awaited_since_us = question->asked_us;
+	slot->awaited = true;
+	if (question->scope != BOARD_READY)
+		slot->awaited_alone = true;
+}
+
+/*
+ * Marks what is missing as wanted; true when nothing is missing.  The question
+ * then waits for one result, that of the check which took longest last time:
+ * when it comes, the others are mostly there, and the waiting question is
+ * looked at once and not once for each check.
+ */
+static bool board_want(struct board *board,
+		       const struct board_question *question, bool *wanted)
+{
+	struct board_slot *slowest = NULL;
+	size_t i;
+
+	for (i = 0; i < board->n; i++) {
+		struct board_slot *slot = &board->slots[i];
+
+		if (!board_in_scope(slot, i, question) ||
+		    board_answered(board, slot, question))
+			continue;
+		if (!slot->pending) {
+			slot->pending = true;
+			slot->taken = false;
+			*wanted = true;
+		}
+		if (!slowest || slot->record.result.latency_us >=
+					slowest->record.result.latency_us)
+			slowest = slot;
+	}
+	if (slowest)
+		board_await(slowest, question);
+	return slowest == NULL;
+}
+
+/*
+ * Whether those who wait for this slot, whose result has come, are to hear of
+ * it.  Those who asked for everything need not while another result is
+ * missing: they wait for that one from now on.  What is missing for the first
+ * who asked is missing for all who asked later.
+ *
+ * A result made just before a question may be published just after it: it does
+ * not answer the question, yet it took the mark.  Nobody works on another one
+ * then, and those who wait have to ask again.
+ */
+static bool board_hear(struct board *board, struct board_slot *slot)
+{
+	const struct board_question first = {
+		.scope = BOARD_READY, .asked_us = slot->awaited_since_us
+	};
+	bool awaited = slot->awaited, alone = slot->awaited_alone;
+	size_t i;
+
+	slot->awaited = slot->awaited_alone = false;
+	if (!awaited || alone)
+		return awaited;
+	for (i = 0; i < board->n; i++) {
+		if (!board_answered(board, &board->slots[i], &first)) {
+			if (!board->slots[i].pending)
+				return true;
+			board_await(&board->slots[i], &first);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Takes in a record; true when somebody is to hear of it. */
+static bool board_take_in(struct board *board, struct board_slot *slot,
+			  const struct record *record)
+{
+	slot->record = *record;
+	slot->pending = false;
+	slot->latched = slot->latched ||
+			(record->first_ok_us != 0 &&
+			 record->first_ok_us >= share_began_us(board->share));
+	return board_hear(board, slot);
+}
+
+/* Takes in what another process published; true when there was something. */
+static bool board_pull(struct board *board, size_t check, bool *hear)
+{
+	struct board_slot *slot = &board->slots[check];
+	struct record record;
+
+	/* What is not newer is our own. */
+	if (!share_read(board->share, check, &slot->seen, &record) ||
+	    record.result.ended_us <= slot->record.result.ended_us)
+		return false;
+	if (board_take_in(board, slot, &record))
+		*hear = true;
+	return true;
+}
+
+/* Before a question is judged: what do the others know? */
+static void board_pull_for(struct board *board,
+			   const struct board_question *question, bool *hear)
+{
+	size_t i;
+
+	for (i = 0; board->share && i < board->n; i++)
+		if (board_in_scope(&board->slots[i], i, question))
+			board_pull(board, i, hear);
+}
+
+/* A check that is asked for while its last result is not long invalid is worth
+ * being run ahead of the next question.  One that answers a question which
+ * waited for it is none. */
+static void board_note_use(struct board *board,
+			   const struct board_question *question)
+{
+	size_t i;
+
+	if (question->scope != BOARD_READY && question->scope != BOARD_ONE)
+		return;
+	for (i = 0; board->share && i < board->n; i++) {
+		const struct board_slot *slot = &board->slots[i];
+		int64_t age_us = question->asked_us -
+				 slot->record.result.ended_us;
+
+		if (board_in_scope(slot, i, question) && age_us >= 0 &&
+		    age_us <= 2 * slot->policy.max_age_ms * 1000)
+			share_use(board->share, i, question->asked_us / 1000);
+	}
+}
+
+/* The last word of whoever looked, unless he is said to look tomorrow: then it
+ * is garbage, and no other word would ever be later. */
+static bool board_draining(const struct board *board, int64_t *looked_ms)
+{
+	bool draining = share_draining(board->share, looked_ms);
+
+	if (*looked_ms > board->drain_ms && *looked_ms <= clock_ms())
+		return draining;
+	*looked_ms = board->drain_ms;
+	return board->draining;
+}
+
+/* Whether the question has to wait until somebody has looked. */
+static bool board_drain_unknown(const struct board *board, int64_t looked_ms)
+{
+	return board->drain_expected && !board->drain_ms &&
+	       clock_ms() - looked_ms > BOARD_DRAIN_MS;
+}
+
+/*
+ * The prober turns at least every LOOP_BEAT_MS; it is stuck when it has not
+ * for BOARD_STUCK_MS.  But a process that was itself suspended and has just
+ * come back sees an old beat, too: only a beat that is still the same a second
+ * after it was first found overdue counts.
+ */
+static bool board_stuck(struct board *board, int64_t now_ms)
+{
+	int64_t beat_ms = atomic_load(&board->beat_ms);
+
+	if (now_ms - beat_ms < BOARD_STUCK_MS)
+		return false;
+	if (board->suspect_beat_ms != beat_ms) {
+		board->suspect_beat_ms = beat_ms;
+		board->suspect_since_ms = now_ms;
+	}
+	return now_ms - board->suspect_since_ms >= 1000;
+}
+
+static void board_copy(struct board *board,
+		       const struct board_question *question,
+		       struct board_view *view, struct board_calls *calls)
+{
+	int64_t looked_ms;
+	size_t i;
+
+	view->now_ms = clock_ms();
+	view->draining = board_draining(board, &looked_ms);
+	view->stuck = board_stuck(board, view->now_ms);
+	if (view->stuck && board->told_beat_ms != board->suspect_beat_ms) {
+		board->told_beat_ms = board->suspect_beat_ms;
+		calls->complain = true;
+	}
+	view->started = true;
+	view->n = board->n;
+	for (i = 0; i < board->n; i++) {
+		const struct board_slot *slot = &board->slots[i];
+
+		view->latched[i] = slot->latched;
+		view->started = view->started && slot->latched;
+		if (!board_in_scope(slot, i, question))
+			continue;
+		view->results[i] = slot->record.result;
+		view->late[i] = !board_answered(board, slot, question);
+	}
+}
+
+bool board_ask(struct board *board, const struct board_question *question,
+	       struct board_view *view)
+{
+	struct board_calls calls = { .wake = false };
+	bool wanted = false, answered, draining;
+	int64_t looked_ms;
+
+	pthread_mutex_lock(&board->lock);
+	board_pull_for(board, question, &calls.hear);
+	draining = board_draining(board, &looked_ms);
+	/* Who drains needs no results, and costs nobody a question. */
+	if (question->scope == BOARD_READY && draining) {
+		answered = !board_drain_unknown(board, looked_ms);
+	} else {
+		answered = board_want(board, question, &wanted);
+		board_note_use(board, question);
+		if (question->scope == BOARD_READY &&
+		    board_drain_unknown(board, looked_ms))
+			answered = false;
+	}
+	if (answered)
+		board_copy(board, question, view, &calls);
+	if (wanted)
+		atomic_store(&board->wanted, true);
+	calls.wake = wanted;
+	board_unlock(board, &calls);
+	return answered;
+}
+
+void board_look(struct board *board, const struct board_question *question,
+		struct board_view *view)
+{
+	struct board_calls calls = { .wake = false };
+
+	pthread_mutex_lock(&board->lock);
+	board_pull_for(board, question, &calls.hear);
+	board_copy(board, question, view, &calls);
+	board_unlock(board, &calls);
+}
+
+/* ---- the prober ---- */
+
+void board_beat(struct board *board)
+{
+	atomic_store(&board->beat_ms, clock_ms());
+}
+
+void board_take_wanted(struct board *board,
+		       void (*want)(void *arg, size_t check), void *arg)
+{
+	size_t i;
+
+	if (!atomic_exchange(&board->wanted, false))
+		return;
+	for (i = 0; i < board->n; i++) {
+		struct board_slot *slot = &board->slots[i];
+		bool wanted;
+
+		pthread_mutex_lock(&board->lock);
+		wanted = slot->pending && !slot->taken;
+		slot->taken = slot->pending;
+		pthread_mutex_unlock(&board->lock);
+		if (wanted)
+			want(arg, i);
+	}
+}
+
+bool board_publish(struct board *board, size_t check,
+		   const struct result *result, struct record *before)
+{
+	struct board_slot *slot = &board->slots[check];
+	struct board_calls calls = { .wake = false };
+	struct record record;
+	bool counts;
+
+	pthread_mutex_lock(&board->lock);
+	board_pull(board, check, &calls.hear);
+	*before = record = slot->record;
+	/* What was before the service began anew does not count. */
+	if (record.first_ok_us < share_began_us(board->share))
+		record.first_ok_us = 0;
+	record_add(&record, result);
+	counts = share_publish(board->share, check, &record);
+	if (counts && board_take_in(board, slot, &record))
+		calls.hear = true;
+	calls.tell = counts;
+	board_unlock(board, &calls);
+	return counts;
+}
+
+bool board_catch_up(struct board *board, size_t check)
+{
+	struct board_calls calls = { .wake = false };
+	bool news;
+
+	pthread_mutex_lock(&board->lock);
+	news = board_pull(board, check, &calls.hear);
+	board_unlock(board, &calls);
+	return news;
+}
+
+void board_part(struct board *board)
+{
+	pthread_mutex_lock(&board->lock);
+	board->share = NULL;
+	pthread_mutex_unlock(&board->lock);
+}
+
+void board_join(struct board *board, struct share *share)
+{
+	size_t i;
+
+	pthread_mutex_lock(&board->lock);
+	for (i = 0; i < board->n; i++)
+		board->slots[i].seen = 0;
+	board->share = share;
+	pthread_mutex_unlock(&board->lock);
+}
+
+void board_set_draining(struct board *board, bool draining)
+{
+	struct board_calls calls = { .wake = false };
+
+	pthread_mutex_lock(&board->lock);
+	/* Some may wait for this alone. */
+	calls.hear = !board->drain_ms;
+	board->draining = draining;
+	board->drain_ms = clock_ms();
+	share_set_draining(board->share, draining, board->drain_ms);
+	board_unlock(board, &calls);
+}
+
+bool board_keep_draining(struct board *board, bool otherwise)
+{
+	struct board_calls calls = { .wake = false };
+	int64_t looked_ms;
+	bool draining;
+
+	pthread_mutex_lock(&board->lock);
+	calls.hear = !board->drain_ms;
+	draining = board_draining(board, &looked_ms);
+	if (!looked_ms)
+		draining = otherwise;
+	board->draining = draining;
+	board->drain_ms = clock_ms();
+	board_unlock(board, &calls);
+	return draining;
+}
+
+void board_state(struct board *board, size_t check, struct board_state *state)
+{
+	const struct board_slot *slot = &board->slots[check];
+
+	pthread_mutex_lock(&board->lock);
+	state->result = slot->record.result;
+	state->latched = slot->latched;
+	state->pending = slot->pending;
+	pthread_mutex_unlock(&board->lock);
+}

@@ -1,0 +1,134 @@
+/*
+ * board: the last result of every check; the only thing that responders and
+ * the prober share.
+ *
+ * Records are plain and are copied in and out under one lock, which is never
+ * held over a system call.  A responder asks one question and gets one copied
+ * answer, or is told to wait; the prober takes what is wanted and publishes.
+ *
+ * With a share (share.h) the board knows what other processes published, too.
+ */
+#ifndef HEALTH_BOARD_H
+#define HEALTH_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "board/record.h"
+
+struct board;
+struct share;
+
+/* How one check is to be answered; plain data, copied at creation. */
+struct board_policy {
+	int64_t max_age_ms; /* how old a result may be and still answer; one
+			       that runs by itself is so never waited for */
+	int64_t timeout_ms; /* of one run */
+	bool startup;	    /* part of the startup latch */
+	bool live;	    /* part of liveness */
+};
+
+enum board_scope {
+	BOARD_READY,   /* all checks */
+	BOARD_ONE,     /* the check `check` */
+	BOARD_STARTED, /* the first result of each startup check; in a share
+			  another one when nobody tries it again */
+	BOARD_LIVE     /* whatever is there; never waits */
+};
+
+struct board_question {
+	enum board_scope scope;
+	size_t check;	  /* BOARD_ONE only */
+	int64_t asked_us; /* clock_us() */
+};
+
+/*
+ * A consistent copy of what a question is about: the records of checks outside
+ * its scope (BOARD_LIVE: those that are not `live`) are left as they were.
+ */
+struct board_view {
+	int64_t now_ms; /* when the copy was made */
+	bool started;	/* the latch */
+	bool draining;
+	bool stuck; /* the prober has not turned for BOARD_STUCK_MS */
+	size_t n;
+	struct result *results; /* n records, room provided by the caller */
+	bool *latched;		/* n: was healthy once; room likewise */
+	bool *late; /* n: missing, or older than allowed; room likewise */
+};
+
+#define BOARD_STUCK_MS 10000
+
+/* share is borrowed and may be NULL.  NULL when out of memory. */
+struct board *board_create(size_t n, const struct board_policy policies[],
+			   struct share *share);
+void board_destroy(struct board *board);
+
+/*
+ * Sets who is told: wake(arg) when something became wanted, heard(arg) when
+ * a result came for which somebody waits.  Both must be safe in any thread.
+ * What is wanted before there is a wake() is found by board_take_wanted().
+ */
+void board_on_wanted(struct board *board, void (*wake)(void *), void *arg);
+void board_on_published(struct board *board, void (*heard)(void *), void *arg);
+
+/* Before there are threads: who asks for everything is to wait until
+ * somebody has looked whether the service drains. */
+void board_expect_drain(struct board *board);
+
+/* ---- responders; any thread ---- */
+
+/*
+ * true: the question can be answered now, and view holds the answer.
+ * false: it must wait; what is missing is marked wanted and the prober is
+ * woken; ask again, with the same asked_us, when heard() was called.
+ */
+bool board_ask(struct board *board, const struct board_question *question,
+	       struct board_view *view);
+
+/* The answer as it stands, without waiting or wanting anything. */
+void board_look(struct board *board, const struct board_question *question,
+		struct board_view *view);
+
+/* ---- the prober ---- */
+
+/* Notes that the prober lives; call once a turn. */
+void board_beat(struct board *board);
+
+/* Calls want(arg, check) for each check that is wanted and clears the mark.
+ * want() may call board_publish(). */
+void board_take_wanted(struct board *board,
+		       void (*want)(void *arg, size_t check), void *arg);
+
+/*
+ * Publishes the result of a run; *before is what was known until then.  false:
+ * it does not count, since another process has taken over the check.
+ */
+bool board_publish(struct board *board, size_t check,
+		   const struct result *result, struct record *before);
+
+/* Takes in what another process published; true when there was something. */
+bool board_catch_up(struct board *board, size_t check);
+
+/* Uses the share no more: this process is alone.  And uses one again. */
+void board_part(struct board *board);
+void board_join(struct board *board, struct share *share);
+
+/* Tells what was seen just now; to be called every BOARD_DRAIN_MS / 2. */
+#define BOARD_DRAIN_MS 2000
+void board_set_draining(struct board *board, bool draining);
+/* Likewise, when nothing could be seen: what was last seen, here or by another
+ * process, holds, and `otherwise` when nobody has ever seen anything.  Returns
+ * what holds. */
+bool board_keep_draining(struct board *board, bool otherwise);
+
+/* What the prober has to know of a check to plan its next run. */
+struct board_state {
+	struct result result; /* ended_us is 0 when there is none */
+	bool latched;	      /* was healthy once, or is no startup check */
+	bool pending;	      /* somebody waits for another result */
+};
+void board_state(struct board *board, size_t check, struct board_state *state);
+
+#endif

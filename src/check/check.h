@@ -1,0 +1,180 @@
+/*
+ * check: one configured question to one dependency, and the contract between
+ * the generic engine (check.c) and the code that knows a protocol (a kind).
+ *
+ * A kind speaks on a connection.  How many connections there are and what they
+ * are for is decided here, once for all kinds:
+ *
+ *	start ─ warm connection? ─ yes ─ ask ───────────────┬─ answered ─ done
+ *		    │ no                  │ silent at 40 %   │
+ *		    └─ admission ─ open ─ ready ─ ask        │
+ *					  └─ open a second ─ ask (hedge)
+ *	a warm connection that turns out dead: open another, once, inside the
+ *	same deadline; deadline: `timeout`, and the connection is dropped.
+ *	Of two connections the first good answer counts: a bad answer, or a
+ *	second connection that fails, is the result only when the other one has
+ *	nothing better until the deadline.
+ *
+ * A login that is refused is tried once more, within the same deadline, when a
+ * file that the secret came from holds another one now (check_renew.h).
+ *
+ * Between runs a warm connection is watched (on_idle), replaced in the
+ * background when it dies (backing off, with jitter) and renewed now and then,
+ * since a warm green does not prove that logins still work.  With `keep = no`
+ * there is none between runs.
+ *
+ * Everything here belongs to the prober thread and never blocks.  A kind:
+ *  - must come back at once from each of its functions;
+ *  - ends open() in conn_ready(), conn_answered() or conn_failed(), and ask()
+ *    in conn_answered() or conn_failed(), exactly once, then or later;
+ *    open() may end in conn_answered() where opening and asking cannot be
+ *    told apart (an HTTP request);
+ *  - RETURNS at once after each of these three calls and touches nothing of
+ *    the connection any more: close() may have run inside, and another open();
+ *  - never reads a clock and knows no deadline.
+ */
+#ifndef HEALTH_CHECK_H
+#define HEALTH_CHECK_H
+
+#include "conf/conf.h"
+#include "base/result.h"
+
+struct admit;
+struct check;
+struct conn;
+struct curlio;
+struct loop;
+struct offload;
+struct resolver;
+
+/* What the prober thread offers to kinds; borrowed, outlives all checks. */
+struct check_env {
+	struct loop *loop;
+	struct admit *admit;
+	struct resolver *resolver;
+	struct offload *offload;
+	struct curlio *curlio;
+};
+
+struct check_kind {
+	const char *name;	     /* the word after `kind =` */
+	const char *timeout;	     /* default, as the user would write it */
+	const char *help;	     /* one line for the manual */
+	const struct conf_key *keys; /* its settings; ends in CONF_END */
+	size_t settings_size;	     /* the record these keys fill */
+	size_t conn_size;	     /* zeroed private state per connection */
+	bool open_asks;		     /* open() asks the question itself (an HTTP
+					request): never done in the background */
+
+	/*
+	 * Completes and judges the settings: conf_mistake() for what is
+	 * wrong.  May allocate into the record; NULL: nothing to do.  Called
+	 * in the main thread, before there is a prober; then again, for a new
+	 * record, in other threads when a login was refused.
+	 */
+	void (*prepare)(struct conf *conf, struct conf_section *section,
+			void *settings);
+	/* Frees what prepare() allocated; NULL: nothing. */
+	void (*dispose)(void *settings);
+	/* Whether files that the settings name, beside those of keys that end
+	 * in _file, hold other secrets than before; NULL: there are none. */
+	bool (*secrets_differ)(const void *before, const void *now);
+	/* Why `live = yes` must not be set (a remote dependency), in words;
+	 * NULL: it may.  The function itself NULL: never allowed. */
+	const char *(*live_refused)(const void *settings);
+
+	void (*open)(struct conn *conn); /* NULL: always ready to be asked */
+	void (*ask)(struct conn *conn);
+	/* The watched descriptor is ready, while opening or asking. */
+	void (*on_io)(struct conn *conn, short revents);
+	/* ... while idle: serve it, or conn_failed().  NULL: any event means
+	 * that the peer closed the connection. */
+	void (*on_idle)(struct conn *conn, short revents);
+	/* Drops everything, at any step; also before open() and twice. */
+	void (*close)(struct conn *conn);
+	/* What is being waited for: "logging in".  Never NULL. */
+	const char *(*step)(const struct conn *conn);
+};
+
+/* ---- for kinds ---- */
+
+/* Private state, conn_size bytes, zeroed before each open(). */
+void *conn_state(struct conn *conn);
+const void *conn_state_const(const struct conn *conn);
+const void *conn_settings(const struct conn *conn);
+const struct check_env *conn_env(const struct conn *conn);
+/* The name of the check, for log lines. */
+const char *conn_name(const struct conn *conn);
+/* Whether a fresh connection must be made, sharing nothing that is warm
+ * (always so for a hedge or a renewal). */
+bool conn_is_hedge(const struct conn *conn);
+/* Whether the connection may stay open when the run is over. */
+bool conn_is_kept(const struct conn *conn);
+/* When the opening or the run under way must have ended, on clock_ms(); for
+ * kinds that have to divide the time among several addresses. */
+int64_t conn_deadline_ms(const struct conn *conn);
+
+/* Watches fd for events on behalf of the connection; replaces the last
+ * interest; fd < 0: none. */
+void conn_watch(struct conn *conn, int fd, short events);
+
+/* Notes what the driver or peer said, for the log and trusted callers; cleaned
+ * and masked here.  Call before conn_failed() or conn_answered(). */
+void conn_detail(struct conn *conn, const char *text);
+
+void conn_ready(struct conn *conn);
+/* The question was answered: code and, unless RESULT_OK, our words. */
+void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
+		   ...) __attribute__((format(printf, 3, 4)));
+/* The connection is of no more use: code and our words. */
+void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* ---- for the prober ---- */
+
+/* Settings that every check has, filled from check_common_keys. */
+struct check_common {
+	int64_t timeout_ms;
+	int64_t max_age_ms;
+	int64_t interval_ms; /* 0: only when asked */
+	int64_t renew_ms;    /* 0: never */
+	bool keep;	     /* connections stay open between runs */
+	bool required;
+	bool startup;
+	bool live;
+};
+extern const struct conf_key check_common_keys[];
+
+/* One configured check, as main reads it; outlives the check. */
+struct check_setup {
+	const char *name;
+	const struct check_kind *kind;
+	struct check_common common;
+	void *settings;
+	const struct conf_section *section; /* of the settings; NULL: none */
+	/* Not NULL: it is never opened, each run ends with code `config`. */
+	const struct conf_refusal *refusal;
+};
+
+/*
+ * on_result(arg, check's arg, result) is called in the prober thread at the
+ * end of each run, exactly once per run; the result is borrowed.
+ */
+typedef void check_on_result(void *arg, const struct result *result);
+
+/* NULL when out of memory. */
+struct check *check_create(const struct check_setup *setup,
+			   const struct check_env *env,
+			   check_on_result *on_result, void *arg);
+/* Releases and frees it; NULL is allowed. */
+void check_destroy(struct check *check);
+
+/* Ends a run under way without a result and closes all connections, until the
+ * next run needs one. */
+void check_release(struct check *check);
+
+/* Begins a run; joins the one under way. */
+void check_start(struct check *check);
+bool check_running(const struct check *check);
+
+#endif

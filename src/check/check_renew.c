@@ -1,0 +1,174 @@
+#include "config.h"
+
+#include "check/check_renew.h"
+
+#include <stdlib.h>
+
+#include "check/check.h"
+#include "base/log.h"
+#include "io/offload.h"
+
+/* Belongs to its job, and to the prober's thread once that is done. */
+struct check_renewal {
+	const struct check_kind *kind;
+	struct conf *conf;
+	void *settings;
+};
+
+static void renew_dispose(const struct check_kind *kind, void *settings,
+			  struct conf *conf)
+{
+	if (settings && kind->dispose)
+		kind->dispose(settings);
+	free(settings);
+	conf_destroy(conf);
+}
+
+static void renewal_free(struct check_renewal *renewal)
+{
+	renew_dispose(renewal->kind, renewal->settings, renewal->conf);
+	free(renewal);
+}
+
+/* ---- in the other thread ---- */
+
+static void renew_work(void *copy)
+{
+	/* Of what settings.c applies, the rest need not be known here. */
+	static const struct conf_key kind_keys[] = {
+		{ .name = "kind", .type = CONF_STR }, CONF_END
+	};
+	struct check_renewal *renewal = *(struct check_renewal **)copy;
+	const struct check_kind *kind = renewal->kind;
+	struct conf_section *section = conf_section_at(renewal->conf, 0);
+	struct check_common common;
+	char *name;
+
+	conf_apply(renewal->conf, section,
+		   (const struct conf_target[]){
+			   { kind_keys, &name },
+			   { check_common_keys, &common },
+			   { kind->keys, renewal->settings },
+		   },
+		   3);
+	if (kind->prepare)
+		kind->prepare(renewal->conf, section, renewal->settings);
+}
+
+static void renew_discard(void *copy)
+{
+	renewal_free(*(struct check_renewal **)copy);
+}
+
+/* ---- in the prober's ---- */
+
+void *check_renew_settings(const struct check_renew *renew)
+{
+	return renew->settings;
+}
+
+static bool renew_is_news(struct check_renew *renew)
+{
+	const struct check_renewal *renewal = renew->renewal;
+	const struct check_kind *kind = renewal->kind;
+	const void *now = renew->settings ? renew->settings
+					  : renew->setup->settings;
+	bool told = renew->told;
+
+	renew->told = conf_mistakes(renewal->conf) > 0;
+	if (renew->told) {
+		if (!told)
+			log_masked(LOG_WARN,
+				   "check=%s keeps the secret that it has: %s",
+				   renew->setup->name,
+				   conf_mistake_at(renewal->conf, 0));
+		return false;
+	}
+	return !conf_same_texts(kind->keys, now, renewal->settings) ||
+	       (kind->secrets_differ &&
+		kind->secrets_differ(now, renewal->settings));
+}
+
+static void renew_on_done(void *arg, const void *copy)
+{
+	struct check_renew *renew = arg;
+	bool news = renew_is_news(renew);
+
+	(void)copy;
+	renew->job = NULL;
+	if (!news) {
+		renewal_free(renew->renewal);
+		renew->renewal = NULL;
+	}
+	renew->on_done(renew->arg, news);
+}
+
+void check_renew_take(struct check_renew *renew)
+{
+	struct check_renewal *renewal = renew->renewal;
+
+	renew_dispose(renewal->kind, renew->settings, renew->conf);
+	renew->settings = renewal->settings;
+	renew->conf = renewal->conf;
+	free(renewal);
+	renew->renewal = NULL;
+	log_masked(LOG_INFO, "check=%s has a new secret from its file",
+		   renew->setup->name);
+}
+
+static struct check_renewal *renewal_create(const struct check_setup *setup)
+{
+	struct check_renewal *renewal = calloc(1, sizeof(*renewal));
+
+	if (!renewal)
+		return NULL;
+	renewal->kind = setup->kind;
+	renewal->conf = conf_copy(setup->section);
+	renewal->settings = calloc(1, setup->kind->settings_size + 1);
+	if (renewal->conf && renewal->settings)
+		return renewal;
+	free(renewal->settings);
+	conf_destroy(renewal->conf);
+	free(renewal);
+	return NULL;
+}
+
+bool check_renew_start(struct check_renew *renew, struct offload *offload,
+		       const struct check_setup *setup,
+		       void (*on_done)(void *arg, bool news), void *arg)
+{
+	struct offload_order order = { .data = &renew->renewal,
+				       .size = sizeof(renew->renewal),
+				       .work = renew_work,
+				       .discard = renew_discard };
+
+	if (!setup->section || (!setup->kind->secrets_differ &&
+				!conf_section_has_secret_file(setup->section)))
+		return false;
+	renew->setup = setup;
+	renew->on_done = on_done;
+	renew->arg = arg;
+	if (renew->job)
+		return true;
+	renew->renewal = renewal_create(setup);
+	if (renew->renewal)
+		renew->job = offload_start(offload, &order, renew_on_done,
+					   renew);
+	if (renew->job)
+		return true;
+	if (renew->renewal)
+		renewal_free(renew->renewal);
+	renew->renewal = NULL;
+	return false;
+}
+
+void check_renew_end(struct check_renew *renew)
+{
+	offload_forget(renew->job);
+	renew->job = NULL;
+	renew->renewal = NULL;
+	if (renew->setup)
+		renew_dispose(renew->setup->kind, renew->settings, renew->conf);
+	renew->settings = NULL;
+	renew->conf = NULL;
+}

@@ -1,0 +1,410 @@
+#include "config.h"
+
+#include "conf/conf_secret.h"
+
+#include "base/text.h"
+
+#include <ctype.h>
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* Names, in a query or a connection string, of what is secret. */
+static const char *const conf_secret_names[] = {
+	"*pass",       "*password*", "*passwd*",     "*pwd*",
+	"*secret*",    "*token*",    "*api[-_]key*", "*apikey*",
+	"*accesskey*", "sig",	     "key",	     "code",
+};
+
+/* A part of a text. */
+struct conf_span {
+	size_t start, len;
+};
+
+/* A URL hides its password, the whole of its query, whose parameters may be
+ * called anything, and elsewhere the values of secret names, as a connection
+ * string does. */
+#define CONF_SPANS_MAX 16
+
+struct conf_spans {
+	struct conf_span at[CONF_SPANS_MAX]; /* by their start; the longest
+						of those that overlap first */
+	size_t n;
+	size_t query; /* which one it is; CONF_SPANS_MAX: none */
+};
+
+static bool conf_is_secret_name(const char *name, size_t len)
+{
+	char copy[64];
+	size_t i;
+
+	if (len >= sizeof(copy))
+		return true;
+	memcpy(copy, name, len);
+	copy[len] = '\0';
+	for (i = 0;
+	     i < sizeof(conf_secret_names) / sizeof(conf_secret_names[0]); i++)
+		if (fnmatch(conf_secret_names[i], copy, FNM_CASEFOLD) == 0)
+			return true;
+	return false;
+}
+
+static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
+{
+	struct conf_span *last;
+
+	if (len == 0)
+		return;
+	if (spans->n < CONF_SPANS_MAX) {
+		spans->at[spans->n].start = start;
+		spans->at[spans->n++].len = len;
+		return;
+	}
+	/* no room: everything up to here is one secret */
+	last = &spans->at[CONF_SPANS_MAX - 1];
+	if (last->len < start + len - last->start)
+		last->len = start + len - last->start;
+}
+
+/* Behind "scheme:/" or "scheme://", of which libcurl takes either; NULL: it is
+ * no URL. */
+static const char *conf_url_rest(const char *url)
+{
+	const char *colon;
+
+	/* "jdbc:postgresql://h/d?password=x" */
+	while (strncasecmp(url, "jdbc:", 5) == 0 ||
+	       strncasecmp(url, "pool:", 5) == 0 ||
+	       strncasecmp(url, "r2dbc:", 6) == 0)
+		url = strchr(url, ':') + 1;
+	colon = url + strspn(url, "abcdefghijklmnopqrstuvwxyz+-."
+				  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				  "0123456789");
+
+	if (colon == url || colon[0] != ':' || colon[1] != '/')
+		return NULL;
+	return colon + 1 + strspn(colon + 1, "/");
+}
+
+/*
+ * Without a password, what stands there is a token (HTTP) or a password in the
+ * wrong place (Redis).  PostgreSQL has users without one.
+ */
+static bool conf_user_is_secret(const char *url, const char *colon,
+				const char *at)
+{
+	return (!colon || colon + 1 == at) && strncasecmp(url, "postg", 5) &&
+	       strncasecmp(url, "pgsql", 5) && strncasecmp(url, "cockroach", 9);
+}
+
+/* How many bytes at `at` are one of these characters, as it stands or
+ * percent-encoded, even more than once; 0: they are something else. */
+static size_t conf_one_of(const char *at, const char *characters)
+{
+	char hex[3] = "";
+	size_t len = 1;
+	int c = (unsigned char)*at;
+
+	if (c == '%') {
+		while (strncmp(at + len, "25", 2) == 0)
+			len += 2;
+		snprintf(hex, sizeof(hex), "%.2s", at + len);
+		c = (int)strtol(hex, NULL, 16);
+		len += strlen(hex);
+	}
+	return c && strchr(characters, c) ? len : 0;
+}
+
+/* The name that ends at `end`; what separates it from others may be
+ * percent-encoded as well. */
+static const char *conf_pair_name(const char *from, const char *end)
+{
+	const char *name = end;
+
+	while (name > from &&
+	       (isalnum((unsigned char)name[-1]) || strchr("_-.", name[-1])))
+		name--;
+	if (name == from || name[-1] != '%')
+		return name;
+	while (strncmp(name, "25", 2) == 0)
+		name += 2;
+	return end - name < 2 ? end : name + 2;
+}
+
+/*
+ * "/x%3Fcode=secret", "/x;code=secret", "#code=secret": in the path and the
+ * fragment, what is called secret or looks like it.  It ends at an encoded
+ * separator or has that in it: both are taken, and they overlap.
+ */
+static void conf_pair_spans(struct conf_spans *spans, const char *url,
+			    const char *from, const char *end)
+{
+	static const char separators[] = ";&?#";
+	const char *at, *name, *value;
+	size_t equals, len, whole;
+
+	for (at = from; at < end; at++) {
+		equals = conf_one_of(at, "=");
+		if (!equals)
+			continue;
+		name = conf_pair_name(from, at);
+		value = at + equals;
+		whole = strcspn(value, separators);
+		for (len = 0; len < whole; len++)
+			if (conf_one_of(value + len, separators))
+				break;
+		if (!conf_is_secret_name(name, (size_t)(at - name)) &&
+		    !text_looks_secret(value, len))
+			continue;
+		conf_add_span(spans, (size_t)(value - url), whole);
+		if (len < whole)
+			conf_add_span(spans, (size_t)(value - url), len);
+	}
+}
+
+/*
+ * A password may hold "/", "?", "#" and "@" although RFC 3986 wants them
+ * encoded; so it ends at the last "@" of all.
+ */
+static void conf_url_spans(struct conf_spans *spans, const char *url,
+			   const char *user)
+{
+	const char *at = strrchr(user, '@'), *colon = strchr(user, ':');
+	const char *query, *fragment, *end = url + strlen(url);
+
+	if (colon && at && colon > at)
+		colon = NULL;
+	/* An "@" in the path or the query, and nobody in front of the host. */
+	if (!colon && at && strcspn(user, "/?#") < (size_t)(at - user))
+		at = NULL;
+	query = strchr(at ? at : user, '?');
+	if (at && conf_user_is_secret(url, colon, at))
+		conf_add_span(spans, (size_t)(user - url), (size_t)(at - user));
+	else if (at && colon)
+		conf_add_span(spans, (size_t)(colon + 1 - url),
+			      (size_t)(at - colon - 1));
+	conf_pair_spans(spans, url, at ? at : user, query ? query : end);
+	if (!query)
+		return;
+	query++;
+	fragment = query + strcspn(query, "#");
+	conf_add_span(spans, (size_t)(query - url), (size_t)(fragment - query));
+	if (fragment > query)
+		spans->query = spans->n - 1;
+	conf_pair_spans(spans, url, fragment, end);
+}
+
+/* The length of a value in a connection string of libpq: quoted with single
+ * quotes or up to a blank; a backslash protects what follows. */
+static size_t conf_conninfo_value(const char *value)
+{
+	bool quoted = value[0] == '\'';
+	size_t len = quoted ? 1 : 0;
+
+	while (value[len]) {
+		if (value[len] == '\\' && value[len + 1])
+			len++;
+		else if (quoted ? value[len] == '\''
+				: isspace((unsigned char)value[len]) != 0)
+			return len + quoted;
+		len++;
+	}
+	return len;
+}
+
+/* "host=db password = 'a b' user=app" */
+static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
+{
+	static const char blanks[] = " \t\r\n\v\f";
+	const char *at = text, *value;
+	size_t name_len, len;
+
+	for (;;) {
+		at += strspn(at, blanks);
+		name_len = strcspn(at, "= \t\r\n\v\f");
+		value = at + name_len + strspn(at + name_len, blanks);
+		if (*value != '=')
+			return;
+		value++;
+		value += strspn(value, blanks);
+		len = conf_conninfo_value(value);
+		/* "HOST:6380,password=a,ssl=True", as of Azure */
+		if (memchr(at, ',', name_len) && strcspn(value, ",") < len)
+			len = strcspn(value, ",");
+		if (conf_is_secret_name(at, name_len))
+			conf_add_span(spans, (size_t)(value - text), len);
+		at = value + len;
+	}
+}
+
+static struct conf_spans conf_find_spans(const char *url)
+{
+	struct conf_spans spans = { .query = CONF_SPANS_MAX };
+	const char *rest = conf_url_rest(url);
+
+	if (rest)
+		conf_url_spans(&spans, url, rest);
+	else
+		conf_conninfo_spans(&spans, url);
+	return spans;
+}
+
+bool conf_secret_in_url(const char *url)
+{
+	return conf_find_spans(url).n > 0;
+}
+
+void conf_secret_print_url(FILE *to, const char *url)
+{
+	struct conf_spans spans = conf_find_spans(url);
+	size_t i, from = 0;
+
+	for (i = 0; i < spans.n; i++) {
+		if (spans.at[i].start < from)
+			continue;
+		fprintf(to, "%.*s********", (int)(spans.at[i].start - from),
+			url + from);
+		from = spans.at[i].start + spans.at[i].len;
+	}
+	fputs(url + from, to);
+}
+
+/* ---- what a secret cannot be ---- */
+
+/* What stands for a secret in the templates of shells, Python, Helm, Azure and
+ * manuals, and was not replaced. */
+static bool conf_is_placeholder(const char *text, size_t len)
+{
+	static const char *const patterns[] = {
+		"${*}",		"$(*)",
+		"%(*)s",	"{{*}}",
+		"<*>",		"#{*}#",
+		"%[A-Z_]*%",	"@Microsoft.KeyVault(*)",
+		"\\[YOUR-*\\]", "\\[your-*\\]",
+	};
+	char copy[256];
+	size_t i;
+
+	if (len < 2 || len >= sizeof(copy))
+		return false;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
+		if (fnmatch(patterns[i], copy, 0) == 0)
+			return true;
+	return copy[0] == '$' && !isdigit((unsigned char)copy[1]) &&
+	       strspn(copy + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") ==
+		       len - 1;
+}
+
+const char *conf_secret_wrong(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len == 0)
+		return NULL;
+	if (isspace((unsigned char)text[0]) ||
+	    isspace((unsigned char)text[len - 1]))
+		return "begins or ends with a blank";
+	if (len > 1 && strchr("\"'", text[0]) && text[len - 1] == text[0])
+		return "stands in quotes; write it without them";
+	if (conf_is_placeholder(text, len))
+		return "is a placeholder that was not replaced";
+	return NULL;
+}
+
+const char *conf_secret_wrong_in_url(const char *url)
+{
+	struct conf_spans spans = conf_find_spans(url);
+	size_t i;
+
+	for (i = 0; i < spans.n; i++)
+		if (i != spans.query &&
+		    conf_is_placeholder(url + spans.at[i].start,
+					spans.at[i].len))
+			return "has a placeholder where a password belongs";
+	return NULL;
+}
+
+/* ---- registering ---- */
+
+/* Undoes the percent-encoding, and the quoting of connection strings. */
+static void conf_decode(char *text, bool percent)
+{
+	const char *from = text;
+	char hex[3] = "";
+
+	for (; *from; from++, text++) {
+		*text = *from;
+		if (percent && *from == '%' &&
+		    isxdigit((unsigned char)from[1]) &&
+		    isxdigit((unsigned char)from[2])) {
+			memcpy(hex, from + 1, 2);
+			*text = (char)strtol(hex, NULL, 16);
+			from += 2;
+		} else if (!percent && *from == '\\' && from[1]) {
+			*text = *++from;
+		}
+	}
+	*text = '\0';
+}
+
+static int conf_register(const char *text, size_t len, bool percent)
+{
+	char *copy;
+	int bad;
+
+	if (!percent && len >= 2 && text[0] == '\'' && text[len - 1] == '\'') {
+		text++;
+		len -= 2;
+	}
+	copy = strndup(text, len);
+	if (!copy)
+		return -1;
+	conf_decode(copy, percent);
+	bad = text_secret(copy);
+	explicit_bzero(copy, strlen(copy));
+	free(copy);
+	return bad;
+}
+
+/* Of a query only what is called secret or looks like it: hiding each
+ * "verify-full" in the log would garble it. */
+static int conf_register_query(const char *query, size_t len)
+{
+	const char *end = query + len, *equals;
+	size_t part, value_len;
+	int bad = 0;
+
+	for (; query < end && !bad; query += part + 1) {
+		part = strcspn(query, "&#");
+		equals = memchr(query, '=', part);
+		if (!equals)
+			continue;
+		value_len = (size_t)(query + part - equals - 1);
+		if (conf_is_secret_name(query, (size_t)(equals - query)) ||
+		    text_looks_secret(equals + 1, value_len))
+			bad = conf_register(equals + 1, value_len, true);
+	}
+	return bad;
+}
+
+int conf_secret_register_url(const char *url)
+{
+	struct conf_spans spans = conf_find_spans(url);
+	bool percent = conf_url_rest(url) != NULL;
+	const struct conf_span *span;
+	size_t i;
+	int bad = 0;
+
+	for (i = 0; i < spans.n && !bad; i++) {
+		span = &spans.at[i];
+		if (i == spans.query)
+			bad = conf_register_query(url + span->start, span->len);
+		else
+			bad = conf_register(url + span->start, span->len,
+					    percent);
+	}
+	return bad;
+}

@@ -1,0 +1,169 @@
+/* The tables: which drivers write what, and what it is to us. */
+#include "config.h"
+
+#include "conf/dialect.h"
+
+#include <stddef.h>
+
+/* clang-format off */
+
+#define SSL "ssl|sslmode|ssl-mode"
+
+/*
+ * SQLAlchemy and its drivers, asyncpg, Prisma, Doctrine, Django, Rails, Ecto,
+ * node-postgres, pgx, sqlx, and what PostgreSQL's providers add for them.  The
+ * weakest of several values for TLS counts least.
+ */
+static const struct dialect_row postgres_rows[] = {
+	{ SSL, "disable|false|0|off|no", "sslmode=disable", NULL },
+	{ SSL, "allow", "sslmode=allow", NULL },
+	{ SSL, "prefer", "sslmode=prefer", NULL },
+	{ SSL, "require", "sslmode=require", NULL },
+	{ SSL, "no-verify", "sslmode=require",
+	  "no-verify is taken as sslmode=require: the connection is encrypted, "
+	  "the certificate is not verified" },
+	{ SSL, "verify-ca", "sslmode=verify-ca", NULL },
+	{ "sslaccept", "strict", "sslmode=verify-full", NULL },
+	{ SSL, "verify-full|true|1|on|yes|", "sslmode=verify-full", NULL },
+	{ "sslaccept", "accept_invalid_certs", NULL, NULL },
+	{ "ssl-root-cert|ssl-ca|sslca", NULL, "sslrootcert=", NULL },
+	{ "ssl-cert", NULL, "sslcert=", NULL },
+	{ "ssl-key", NULL, "sslkey=", NULL },
+	{ "database", NULL, "dbname=", NULL },
+	/* Nothing that a question depends on, although the names sound so. */
+	{ "socket_timeout|socketTimeout|serverVersion|server_version|"
+	  "server_settings|load_balance_hosts|uselibpqcompat|user_search_path",
+	  NULL, NULL, NULL },
+	/* These are shown also where a name may be a piece of a password. */
+	{ "TimeZone|search_path|statement_timeout|lock_timeout|DateStyle|"
+	  "schema|pgbouncer|connection_limit|pool_timeout|pool|charset|"
+	  "encoding|pool_max_conns|pool_min_conns|default_query_exec_mode",
+	  NULL, NULL, NULL },
+	DIALECT_ROWS_END
+};
+
+/* With pgjdbc `sslmode` counts more than `ssl`. */
+static const struct dialect_row jdbc_rows[] = {
+	{ "ssl", "true|", "sslmode=verify-full", NULL },
+	{ "sslfactory", "org.postgresql.ssl.NonValidatingFactory",
+	  "sslmode=require",
+	  "NonValidatingFactory is taken as sslmode=require: the connection is "
+	  "encrypted, the certificate is not verified" },
+	{ "sslfactory", "org.postgresql.ssl.DefaultJavaSSLFactory|"
+	  "org.postgresql.ssl.LibPQFactory", NULL, NULL },
+	{ "channelBinding", NULL, "channel_binding=", NULL },
+	{ "gssEncMode", NULL, "gssencmode=", NULL },
+	{ "ApplicationName", NULL, "application_name=", NULL },
+	{ "targetServerType", "any|preferPrimary", NULL, NULL },
+	{ "targetServerType", "primary|master", "target_session_attrs=primary",
+	  NULL },
+	{ "targetServerType", "secondary|slave", "target_session_attrs=standby",
+	  NULL },
+	{ "targetServerType", "preferSecondary|preferSlave",
+	  "target_session_attrs=prefer-standby", NULL },
+	{ "targetServerType", NULL, DIALECT_REFUSED,
+	  "its value is not understood; write any, primary or secondary" },
+	{ "sslResponseTimeout|loadBalanceHosts|hostRecheckSeconds|gssLib|"
+	  "gssResponseTimeout|assumeMinServerVersion|logServerErrorDetail|"
+	  "defaultRowFetchSize", NULL, NULL, NULL },
+	DIALECT_ROWS_END
+};
+
+/* redis-py, ioredis, node-redis, go-redis, lettuce, redis-rb (Sidekiq), Celery. */
+static const struct dialect_row redis_rows[] = {
+	{ "db|database|virtual_host", NULL, "db=", NULL },
+	{ "username|user", NULL, "username=", NULL },
+	{ "password", NULL, "password=", NULL },
+	{ "socket_timeout|socket_connect_timeout|socket_keepalive|"
+	  "socket_read_size|connection_pool_class|health_check_interval|"
+	  "inherit_socket|socket.timeout|user_agent",
+	  NULL, NULL, NULL },
+	{ "sentinelMasterId|master_name", NULL, DIALECT_REFUSED,
+	  "it asks Sentinels for a server; write the URL of the server itself, "
+	  "or that of a Sentinel, with role = sentinel" },
+	DIALECT_ROWS_END
+};
+
+#define VERIFY "ssl_cert_reqs|verify|tls_verify|ssl_verify|verify_peer|" \
+	"verify_peer_name|verify_mode|ssl_check_hostname|rejectUnauthorized|" \
+	"insecure|skip_verify|insecure_skip_verify|tls_insecure"
+
+static const struct dialect_row redis_plain_rows[] = {
+	{ "ssl|tls", "false|no|0|off", NULL, NULL },
+	{ "ssl|tls", NULL, DIALECT_REFUSED, "write rediss:// for TLS" },
+	{ VERIFY, NULL, NULL, NULL },
+	DIALECT_ROWS_END
+};
+
+static const struct dialect_row redis_tls_rows[] = {
+	{ "ssl|tls", "true|yes|1|on|", NULL, NULL },
+	{ "ssl_cert_reqs", "required|CERT_REQUIRED|ssl.CERT_REQUIRED", NULL, NULL },
+	{ VERIFY, NULL, NULL,
+	  "what it says of the server's certificate is ignored: TLS is always "
+	  "verified; for a certificate of your own authority set ca_file" },
+	{ "ssl_ca_certs|ssl_ca_file|cafile|ca", NULL, DIALECT_REFUSED,
+	  "name the file with ca_file in health.conf" },
+	{ "ssl_certfile|ssl_keyfile|ssl_cert_file|ssl_key_file", NULL,
+	  DIALECT_REFUSED,
+	  "name the files with cert_file and key_file in health.conf" },
+	DIALECT_ROWS_END
+};
+
+const struct dialect dialect_redis[] = {
+	{ "redis|valkey|tcp", "redis", NULL, '&', { redis_rows, redis_plain_rows } },
+	{ "rediss|valkeys|tls", "rediss", NULL, '&', { redis_rows, redis_tls_rows } },
+	{ "unix|redis+unix|valkey+unix|redis+socket", "unix", NULL, '&',
+	  { redis_rows } },
+	{ .schemes = NULL }
+};
+
+/* StackExchange.Redis, as Azure shows it. */
+static const struct dialect_row redis_option_rows[] = {
+	{ "user", NULL, "user=", NULL },
+	{ "password", NULL, "password=", NULL },
+	{ "ssl", NULL, "ssl=", NULL },
+	{ "defaultDatabase", NULL, "defaultDatabase=", NULL },
+	{ "sslProtocols|checkCertificateRevocation|channelPrefix|configChannel",
+	  NULL, NULL, NULL },
+	DIALECT_ROWS_END
+};
+
+const struct dialect dialect_redis_options[] = {
+	{ NULL, NULL, NULL, ',', { redis_option_rows } },
+	{ .schemes = NULL }
+};
+
+static const struct dialect_row servicebus_rows[] = {
+	{ "Endpoint", NULL, "Endpoint=", NULL },
+	{ "SharedAccessKeyName", NULL, "SharedAccessKeyName=", NULL },
+	{ "SharedAccessKey", NULL, "SharedAccessKey=", NULL },
+	{ "SharedAccessSignature", NULL, "SharedAccessSignature=", NULL },
+	{ "EntityPath", NULL, "EntityPath=", NULL },
+	{ "UseDevelopmentEmulator", NULL, "UseDevelopmentEmulator=", NULL },
+	{ "TransportType", "Amqp|AmqpTcp|NetMessaging", NULL, NULL },
+	{ "TransportType", NULL, NULL,
+	  "its TransportType is ignored: the check speaks AMQP over TLS, to "
+	  "port 5671" },
+	{ "Authentication", NULL, DIALECT_REFUSED,
+	  "identities are not supported; give the string with "
+	  "SharedAccessKeyName and SharedAccessKey" },
+	{ "StsEndpoint|RuntimePort|ManagementPort", NULL, NULL, NULL },
+	DIALECT_ROWS_END
+};
+
+const struct dialect dialect_servicebus[] = {
+	{ NULL, NULL, NULL, ';', { servicebus_rows } },
+	{ .schemes = NULL }
+};
+
+const struct dialect dialect_postgres[] = {
+	{ "postgresql|postgres|pgsql|postgis|psql|cockroachdb|cockroach|"
+	  "timescale|timescalegis|ecto|pgx|pgx4|pgx5|pdo-pgsql|pdo_pgsql|"
+	  "postgresql_psycopg2|django_postgrespool",
+	  "postgresql", NULL, '&', { postgres_rows } },
+	{ "jdbc:postgresql|r2dbc:postgresql|r2dbc:pool:postgresql|"
+	  "r2dbc:postgres|r2dbc:pool:postgres",
+	  "postgresql", "localhost", '&', { jdbc_rows, postgres_rows } },
+	{ NULL, NULL, NULL, ' ', { postgres_rows } },
+	{ .schemes = NULL }
+};

@@ -1,0 +1,337 @@
+#include "config.h"
+
+#include "front/listen.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* The kernel cuts this to net.core.somaxconn (listen(2)). */
+#define LISTEN_BACKLOG 4096
+#define LISTEN_SYSTEMD_FD 3
+/* How often, each 10 ms, another starter is waited for. */
+#define LISTEN_LOCK_TRIES 100
+
+static bool listen_is_listening(int fd)
+{
+	int listening = 0;
+	socklen_t len = sizeof(listening);
+
+	/* Exact, where FCGX_IsCGI() takes any unconnected socket for one. */
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) ==
+		       0 &&
+	       listening;
+}
+
+/* The gate must never wait in accept(2). */
+static int listen_take(struct listener *listener, int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	listener->path[0] = '\0';
+	listener->parent = 0;
+	listener->many = false;
+	listener->fd = fd;
+	return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
+/* Process 1 ends with the machine or the container, and 0 is beyond our
+ * namespace.  Who had SIGHUP ignored (nohup(1)) wants us to outlive him. */
+static pid_t listen_parent(void)
+{
+	pid_t parent = getppid();
+	struct sigaction hangup;
+
+	if (parent <= 1 || sigaction(SIGHUP, NULL, &hangup) ||
+	    hangup.sa_handler == SIG_IGN)
+		return 0;
+	return parent;
+}
+
+/* mod_fcgid names its sockets PID.NUMBER (proc_unix.c there), and hides
+ * everything else by which it could be known. */
+static bool listen_is_mod_fcgid(int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
+	socklen_t len = sizeof(address) - 1; /* so that it ends */
+	const char *name;
+	size_t pid;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &len) ||
+	    address.sun_family != AF_UNIX)
+		return false;
+	name = strrchr(address.sun_path, '/');
+	name = name ? name + 1 : "";
+	pid = strspn(name, "0123456789");
+	name += pid;
+	return pid > 0 && *name++ == '.' && *name &&
+	       name[strspn(name, "0123456789")] == '\0';
+}
+
+int listen_inherit(struct listener *listener)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+
+	if (listen_is_listening(STDIN_FILENO)) {
+		if (listen_take(listener, STDIN_FILENO))
+			return -1;
+		listener->parent = listen_parent();
+		listener->many = listen_is_mod_fcgid(listener->fd);
+		return 0;
+	}
+	if (pid && fds && strtol(pid, NULL, 10) == getpid() &&
+	    strtol(fds, NULL, 10) > 0 && listen_is_listening(LISTEN_SYSTEMD_FD))
+		return listen_take(listener, LISTEN_SYSTEMD_FD);
+	return -1;
+}
+
+/* Whether a socket can be put there: there is no file, or the left-over of
+ * somebody who serves it no more.  Otherwise errno says why not. */
+static bool listen_is_free(const struct sockaddr_un *address)
+{
+	struct stat st;
+	bool refused;
+	int fd;
+
+	if (lstat(address->sun_path, &st))
+		return errno == ENOENT;
+	errno = EADDRINUSE;
+	if (!S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	refused = connect(fd, (const struct sockaddr *)address,
+			  sizeof(*address)) < 0 &&
+		  errno == ECONNREFUSED;
+	close(fd);
+	errno = EADDRINUSE;
+	return refused;
+}
+
+/*
+ * Two starters must not both find a left-over and replace it: he who came first
+ * would go on without ever being found.  The lock is on the folder, since a
+ * file for it would stay behind.  Who keeps it for longer than any starter does
+ * is none and is not waited for; and a folder that cannot be locked (not
+ * readable, on NFS) is used without.
+ */
+static int listen_lock(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
+	int fd, i;
+
+	if (slash)
+		snprintf(folder, sizeof(folder), "%.*s",
+			 slash == path ? 1 : (int)(slash - path), path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (i = 0; fd >= 0 && i < LISTEN_LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+			break;
+		poll(NULL, 0, 10);
+	}
+	return fd;
+}
+
+static void listen_unlock(int lock)
+{
+	int saved = errno;
+
+	if (lock >= 0)
+		close(lock);
+	errno = saved;
+}
+
+static int listen_bind(const struct sockaddr *address, socklen_t len)
+{
+	int fd, one = 1, saved;
+
+	fd = socket(address->sa_family,
+		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	if (address->sa_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(fd, address, len) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
+		return fd;
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+/*
+ * Makes the socket beside its place and moves it there once it listens: in its
+ * place, it could be found before, and connecting would be refused.  The name
+ * beside it, which ss(8) goes on showing, is always the same, so that what is
+ * left behind by a SIGKILL is found again.
+ */
+static int listen_put(struct listener *listener,
+		      const struct sockaddr_un *place)
+{
+	struct sockaddr_un beside = *place;
+	size_t end = strlen(place->sun_path);
+	struct stat st;
+	int fd, saved;
+
+	/* One byte longer, or another one at the end when there is no room. */
+	if (end + 1 == sizeof(beside.sun_path))
+		end--;
+	beside.sun_path[end] = place->sun_path[end] == '~' ? '+' : '~';
+	if (!listen_is_free(place) || !listen_is_free(&beside))
+		return -1;
+	unlink(beside.sun_path);
+	fd = listen_bind((struct sockaddr *)&beside, sizeof(beside));
+	if (fd < 0)
+		return -1;
+	if (lstat(beside.sun_path, &st) == 0 &&
+	    rename(beside.sun_path, place->sun_path) == 0) {
+		memcpy(listener->path, place->sun_path, sizeof(listener->path));
+		listener->dev = st.st_dev;
+		listener->ino = st.st_ino;
+		return fd;
+	}
+	saved = errno;
+	unlink(beside.sun_path);
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static enum listen_outcome listen_unix(struct listener *listener,
+				       const char *path, unsigned mode,
+				       char *reason, size_t reason_size)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t before;
+	int lock;
+
+	if (!path[0] || strlen(path) >= sizeof(address.sun_path)) {
+		snprintf(reason, reason_size,
+			 "the path of the socket must have 1 to %zu bytes",
+			 sizeof(address.sun_path) - 1);
+		return LISTEN_BAD_PLACE;
+	}
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	lock = listen_lock(path);
+	/* Never open wider than asked for, not even for a moment. */
+	before = umask((mode_t)(~mode & 0777));
+	listener->fd = listen_put(listener, &address);
+	umask(before);
+	listen_unlock(lock);
+	if (listener->fd >= 0)
+		return LISTEN_OPEN;
+	snprintf(reason, reason_size, "cannot listen on %s: %s", path,
+		 strerror(errno));
+	return LISTEN_FAILED;
+}
+
+/* Splits HOST:PORT; the port, or -1. */
+static int listen_split(const char *where, char *host, size_t size)
+{
+	const char *colon = strrchr(where, ':');
+	size_t len;
+	char *end;
+	long port;
+
+	if (!colon)
+		return -1;
+	len = (size_t)(colon - where);
+	if (len >= 2 && where[0] == '[' && colon[-1] == ']') {
+		where++;
+		len -= 2;
+	}
+	if (len == 0 || len >= size)
+		return -1;
+	memcpy(host, where, len);
+	host[len] = '\0';
+	/* strtol(3) takes a blank and a sign, too. */
+	if (colon[1] < '0' || colon[1] > '9')
+		return -1;
+	port = strtol(colon + 1, &end, 10);
+	return *end || port < 1 || port > 65535 ? -1 : (int)port;
+}
+
+static enum listen_outcome listen_tcp(struct listener *listener,
+				      const char *where, char *reason,
+				      size_t reason_size)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+	char host[64];
+	int port = listen_split(where, host, sizeof(host)), fd;
+
+	in.sin_port = in6.sin6_port = htons((uint16_t)port);
+	if (port < 0) {
+		snprintf(reason, reason_size,
+			 "write unix:PATH, ADDRESS:PORT or [ADDRESS]:PORT");
+		return LISTEN_BAD_PLACE;
+	}
+	if (!strcmp(host, "localhost"))
+		snprintf(host, sizeof(host), "127.0.0.1");
+	if (!strcmp(host, "*"))
+		snprintf(host, sizeof(host), "0.0.0.0");
+	if (inet_pton(AF_INET, host, &in.sin_addr) == 1) {
+		fd = listen_bind((struct sockaddr *)&in, sizeof(in));
+	} else if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1) {
+		fd = listen_bind((struct sockaddr *)&in6, sizeof(in6));
+	} else {
+		snprintf(reason, reason_size,
+			 "\"%s\" is not an address; names are not looked up",
+			 host);
+		return LISTEN_BAD_PLACE;
+	}
+	listener->fd = fd;
+	if (fd >= 0)
+		return LISTEN_OPEN;
+	snprintf(reason, reason_size, "cannot listen on %s: %s", where,
+		 strerror(errno));
+	return LISTEN_FAILED;
+}
+
+enum listen_outcome listen_open(struct listener *listener, const char *where,
+				unsigned mode, char *reason, size_t reason_size)
+{
+	listener->path[0] = '\0';
+	listener->parent = 0;
+	if (!strncmp(where, "unix:", 5))
+		return listen_unix(listener, where + 5, mode, reason,
+				   reason_size);
+	return listen_tcp(listener, where, reason, reason_size);
+}
+
+void listen_leave(struct listener *listener)
+{
+	struct stat st;
+	int lock;
+
+	if (!listener->path[0])
+		return;
+	/* Between looking and removing, no successor may come. */
+	lock = listen_lock(listener->path);
+	if (lstat(listener->path, &st) == 0 && st.st_dev == listener->dev &&
+	    st.st_ino == listener->ino)
+		unlink(listener->path);
+	listen_unlock(lock);
+	listener->path[0] = '\0';
+}
+
+void listen_close(struct listener *listener)
+{
+	/* The descriptor is left to the end of the process, which does not wait
+	 * for what lies in the backlog: see closer.h. */
+	listen_leave(listener);
+}

@@ -1,0 +1,236 @@
+#include "config.h"
+
+#include "io/loop.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "io/wire.h"
+
+struct loop {
+	struct loop_watch **watches; /* n_watches, in the order of `polled` */
+	size_t n_watches, room;
+	struct pollfd *polled; /* [0] is wake_fd; watch i is [i + 1] */
+	struct loop_timer *first, *last; /* sorted by time */
+	int wake_fd;
+	atomic_bool woken; /* a wake was sent and not yet taken */
+	atomic_bool stopped;
+};
+
+static int loop_grow(struct loop *loop)
+{
+	size_t room = loop->room ? loop->room * 2 : 16;
+	struct loop_watch **watches;
+	struct pollfd *polled;
+
+	watches = realloc(loop->watches, room * sizeof(*watches));
+	if (!watches)
+		return -1;
+	loop->watches = watches;
+	polled = realloc(loop->polled, (room + 1) * sizeof(*polled));
+	if (!polled)
+		return -1;
+	loop->polled = polled;
+	loop->room = room;
+	return 0;
+}
+
+struct loop *loop_create(void)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+
+	if (!loop)
+		return NULL;
+	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (loop->wake_fd < 0 || loop_grow(loop)) {
+		loop_destroy(loop);
+		return NULL;
+	}
+	loop->polled[0] = (struct pollfd){ loop->wake_fd, POLLIN, 0 };
+	return loop;
+}
+
+void loop_destroy(struct loop *loop)
+{
+	if (!loop)
+		return;
+	if (loop->wake_fd >= 0)
+		close(loop->wake_fd);
+	free(loop->watches);
+	free(loop->polled);
+	free(loop);
+}
+
+int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
+		   short events)
+{
+	if (fd < 0) {
+		loop_watch_clear(loop, watch);
+		return 0;
+	}
+	if (!watch->place) {
+		if (loop->n_watches == loop->room && loop_grow(loop))
+			return -1;
+		loop->watches[loop->n_watches++] = watch;
+		watch->place = loop->n_watches;
+	}
+	watch->fd = fd;
+	watch->events = events;
+	/* Nothing that an earlier poll said holds for the new interest. */
+	loop->polled[watch->place] = (struct pollfd){ fd, events, 0 };
+	return 0;
+}
+
+void loop_watch_clear(struct loop *loop, struct loop_watch *watch)
+{
+	struct loop_watch *moved;
+
+	if (!watch->place)
+		return;
+	/* The last watch takes the free place, with what poll said of it. */
+	moved = loop->watches[loop->n_watches - 1];
+	loop->polled[watch->place] = loop->polled[loop->n_watches];
+	loop->watches[watch->place - 1] = moved;
+	moved->place = watch->place;
+	watch->place = 0;
+	loop->n_watches--;
+}
+
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms)
+{
+	struct loop_timer *before;
+
+	loop_timer_clear(loop, timer);
+	/* New deadlines are mostly the latest: look from the end. */
+	for (before = loop->last; before && before->at_ms > at_ms;)
+		before = before->prev;
+	timer->at_ms = at_ms;
+	timer->prev = before;
+	timer->next = before ? before->next : loop->first;
+	if (timer->next)
+		timer->next->prev = timer;
+	else
+		loop->last = timer;
+	if (before)
+		before->next = timer;
+	else
+		loop->first = timer;
+	timer->armed = true;
+}
+
+void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
+{
+	if (!timer->armed)
+		return;
+	if (timer->prev)
+		timer->prev->next = timer->next;
+	else
+		loop->first = timer->next;
+	if (timer->next)
+		timer->next->prev = timer->prev;
+	else
+		loop->last = timer->prev;
+	timer->armed = false;
+}
+
+void loop_wake(struct loop *loop)
+{
+	uint64_t one = 1;
+
+	/* Only the first of many wakes costs a system call. */
+	if (atomic_exchange(&loop->woken, true))
+		return;
+	while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		continue;
+}
+
+void loop_stop(struct loop *loop)
+{
+	atomic_store(&loop->stopped, true);
+	loop_wake(loop);
+}
+
+static void loop_take_wake(struct loop *loop)
+{
+	uint64_t count;
+
+	while (read(loop->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		continue;
+	/* Cleared before the caller looks at what it was woken for, so that a
+	 * wake sent from now on is not lost. */
+	atomic_store(&loop->woken, false);
+}
+
+/* Polls once and hands out input; a callback may set and clear any watch. */
+static void loop_poll(struct loop *loop, int timeout_ms)
+{
+	size_t i;
+
+	/* poll(2) on an error reports nothing; what it left is not input. */
+	if (poll(loop->polled, loop->n_watches + 1, timeout_ms) <= 0)
+		return;
+	if (loop->polled[0].revents)
+		loop_take_wake(loop);
+	/*
+	 * A callback that clears its watch puts the last one, not yet served,
+	 * into its place: stay there.  One that was moved before our place
+	 * waits for the next turn, where poll(2) reports it again.
+	 */
+	for (i = 0; i < loop->n_watches;) {
+		struct loop_watch *watch = loop->watches[i];
+		short revents = loop->polled[i + 1].revents;
+
+		loop->polled[i + 1].revents = 0;
+		if (revents) {
+			wire_refill();
+			watch->on_io(watch->arg, revents);
+		}
+		if (i < loop->n_watches && loop->watches[i] == watch)
+			i++;
+	}
+}
+
+static int loop_wait_ms(const struct loop *loop)
+{
+	int64_t left;
+
+	if (!loop->first)
+		return LOOP_BEAT_MS;
+	left = loop->first->at_ms - clock_ms();
+	if (left < 0)
+		return 0;
+	return left < LOOP_BEAT_MS ? (int)left : LOOP_BEAT_MS;
+}
+
+static void loop_fire_timers(struct loop *loop)
+{
+	int64_t now = clock_ms();
+
+	if (!loop->first || loop->first->at_ms > now)
+		return;
+	/* What arrived while we were busy was in time. */
+	loop_poll(loop, 0);
+	while (loop->first && loop->first->at_ms <= now) {
+		struct loop_timer *timer = loop->first;
+
+		loop_timer_clear(loop, timer);
+		wire_refill();
+		timer->on_time(timer->arg);
+	}
+}
+
+void loop_run(struct loop *loop, void (*on_turn)(void *arg), void *arg)
+{
+	while (!atomic_load(&loop->stopped)) {
+		wire_refill();
+		on_turn(arg);
+		loop_poll(loop, loop_wait_ms(loop));
+		loop_fire_timers(loop);
+	}
+}

@@ -1,0 +1,46 @@
+/*
+ * stream_tls: TLS on a connected socket, with OpenSSL.
+ *
+ * Belongs to the prober thread; never blocks.  The socket and the trust are
+ * borrowed until stream_tls_close().  A state of STREAM_ERROR comes with the
+ * failure filled in; after it, only stream_tls_close() may be called.
+ */
+#ifndef HEALTH_STREAM_TLS_H
+#define HEALTH_STREAM_TLS_H
+
+#include <openssl/ssl.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "io/stream.h"
+#include "io/stream_bio.h"
+#include "io/stream_words.h"
+
+/* Embedded in its owner; zeroed means without TLS. */
+struct stream_tls {
+	struct stream_trust *trust; /* NULL: without TLS */
+	char host[256];		    /* verified and sent as SNI */
+	SSL *ssl;		    /* NULL: not begun */
+	struct stream_bio bio;
+	bool secured; /* the handshake is over */
+	short events; /* what to poll(2) for after STREAM_PENDING */
+};
+
+/* Who the peer must be, before anything else. */
+void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
+		     const char *host);
+/* One step of the handshake. */
+enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
+				    struct stream_failure *failure);
+/* As stream_read() and stream_write(); size > 0. */
+enum stream_state stream_tls_read(struct stream_tls *tls, void *to, size_t size,
+				  size_t *moved,
+				  struct stream_failure *failure);
+enum stream_state stream_tls_write(struct stream_tls *tls, const void *from,
+				   size_t size, size_t *moved,
+				   struct stream_failure *failure);
+/* Tells the peer, unless the connection is broken. */
+void stream_tls_close(struct stream_tls *tls, bool broken);
+
+#endif

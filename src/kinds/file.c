@@ -1,0 +1,308 @@
+#include "config.h"
+
+#include "kinds/kinds.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io/offload.h"
+
+#define FILE_TEXT_BYTES 1024
+#define FILE_READ_BYTES (1024 * 1024) /* as much is searched for a text */
+
+struct file_settings {
+	char *path;
+	int64_t max_age_ms;
+	int64_t min_size;
+	char *contains;
+	struct offload_lane *lane; /* made by file_prepare() */
+};
+
+/* The whole of one look at a file, so that its thread needs nothing else: a
+ * stuck one outlives the settings. */
+struct file_job {
+	char path[PATH_MAX];
+	char contains[FILE_TEXT_BYTES + 1];
+	int64_t max_age_ms;
+	int64_t min_size;
+	/* the result */
+	enum result_code code;
+	char words[RESULT_ERROR_BYTES];
+	char detail[RESULT_DETAIL_BYTES];
+};
+
+#define FIELD(name) offsetof(struct file_settings, name)
+
+/* clang-format off */
+static const struct conf_key file_keys[] = {
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "path", CONF_STR, FIELD(path), "", "1", "4095",
+	  CONF_REQUIRED | CONF_PATH,
+	  "the file that must exist" },
+	{ "max_age", CONF_DURATION, FIELD(max_age_ms), "0s", "0s", "365d", 0,
+	  "longest time since it was last written (0s: any)" },
+	{ "min_size", CONF_SIZE, FIELD(min_size), "0", "0", "1024G", 0,
+	  "smallest size" },
+	{ "contains", CONF_STR, FIELD(contains), "", "0", "1024", 0,
+	  "text that must stand in its first 1 MB" },
+	CONF_END
+};
+/* clang-format on */
+
+/* ---- in the other thread ---- */
+
+static void file_end(struct file_job *job, enum result_code code,
+		     const char *words)
+{
+	job->code = code;
+	snprintf(job->words, sizeof(job->words), "%s", words);
+}
+
+/* What errno means for the file. */
+static void file_end_errno(struct file_job *job)
+{
+	int error = errno;
+
+	snprintf(job->detail, sizeof(job->detail), "%m");
+	if (error == ENOENT || error == ENOTDIR)
+		file_end(job, RESULT_MISSING, "file does not exist");
+	else if (error == EACCES || error == EPERM)
+		file_end(job, RESULT_INTERNAL, "permission denied");
+	else
+		file_end(job, RESULT_INTERNAL, "file cannot be read");
+}
+
+/* "7m12s": two units are enough. */
+static void file_format_age(char *to, size_t size, int64_t ms)
+{
+	static const struct {
+		int64_t s, of_next;
+		const char *unit, *next_unit;
+	} steps[] = {
+		{ 86400, 3600, "d", "h" },
+		{ 3600, 60, "h", "m" },
+		{ 60, 1, "m", "s" },
+		{ 1, 0, "s", "" },
+	};
+	int64_t s = ms / 1000, rest = 0;
+	size_t i = 0;
+
+	if (s == 0) {
+		snprintf(to, size, "%" PRId64 "ms", ms);
+		return;
+	}
+	while (s < steps[i].s)
+		i++;
+	if (steps[i].of_next)
+		rest = s % steps[i].s / steps[i].of_next;
+	snprintf(to, size,
+		 rest ? "%" PRId64 "%s%" PRId64 "%s" : "%" PRId64 "%s",
+		 s / steps[i].s, steps[i].unit, rest, steps[i].next_unit);
+}
+
+/* The wall clock, as are the times of files. */
+static int64_t file_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/*
+ * The clock is read after stat(2), which may have hung for hours.
+ *
+ * The clocks of a file server and ours differ a little, so a file may be from
+ * the future; but one from farther ahead than it may be old would count as
+ * fresh until then, whoever stopped writing it.
+ */
+static bool file_age_good(struct file_job *job, const struct stat *status)
+{
+	int64_t age_ms = file_now_ms() -
+			 (int64_t)status->st_mtim.tv_sec * 1000 -
+			 status->st_mtim.tv_nsec / 1000000;
+	char limit[32], age[32];
+
+	if (job->max_age_ms == 0)
+		return true;
+	if (age_ms < -job->max_age_ms) {
+		file_end(job, RESULT_STALE, "its time is in the future");
+		return false;
+	}
+	if (age_ms <= job->max_age_ms)
+		return true;
+	file_format_age(limit, sizeof(limit), job->max_age_ms);
+	file_format_age(age, sizeof(age), age_ms);
+	job->code = RESULT_STALE;
+	snprintf(job->words, sizeof(job->words), "older than %s: %s", limit,
+		 age);
+	return false;
+}
+
+static bool file_status_good(struct file_job *job, const struct stat *status)
+{
+	if (!S_ISREG(status->st_mode)) {
+		file_end(job, RESULT_MISMATCH, "not a regular file");
+		return false;
+	}
+	if (status->st_size < job->min_size) {
+		job->code = RESULT_MISMATCH;
+		snprintf(job->words, sizeof(job->words),
+			 "smaller than %" PRId64 " bytes: %" PRId64,
+			 job->min_size, (int64_t)status->st_size);
+		return false;
+	}
+	return file_age_good(job, status);
+}
+
+static void file_search(struct file_job *job, int fd)
+{
+	char *text = malloc(FILE_READ_BYTES);
+	size_t len = 0;
+	ssize_t n = 1;
+
+	if (!text) {
+		file_end(job, RESULT_INTERNAL, "out of memory");
+		return;
+	}
+	while (n && len < FILE_READ_BYTES) {
+		n = read(fd, text + len, FILE_READ_BYTES - len);
+		if (n > 0)
+			len += (size_t)n;
+		else if (n < 0 && errno != EINTR)
+			break;
+	}
+	if (n < 0)
+		file_end_errno(job);
+	else if (memmem(text, len, job->contains, strlen(job->contains)))
+		job->code = RESULT_OK;
+	else
+		file_end(job, RESULT_MISMATCH, "text not found");
+	free(text);
+}
+
+/* Judges and reads one and the same file, whatever the path leads to next. */
+static void file_open_and_search(struct file_job *job)
+{
+	/* Opening a FIFO without O_NONBLOCK waits for a writer. */
+	int fd = open(job->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	struct stat status;
+
+	if (fd < 0 || fstat(fd, &status))
+		file_end_errno(job);
+	else if (file_status_good(job, &status))
+		file_search(job, fd);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void file_work(void *copy)
+{
+	struct file_job *job = copy;
+	struct stat status;
+
+	/* Without a text to find, no right to read the file is needed. */
+	if (stat(job->path, &status))
+		file_end_errno(job);
+	else if (!file_status_good(job, &status))
+		return;
+	else if (job->contains[0])
+		file_open_and_search(job);
+	else
+		job->code = RESULT_OK;
+}
+
+/* ---- in the prober's ---- */
+
+static void file_prepare(struct conf *conf, struct conf_section *section,
+			 void *record)
+{
+	struct file_settings *settings = record;
+
+	settings->lane = calloc(1, sizeof(*settings->lane));
+	if (!settings->lane)
+		conf_mistake(conf, section, NULL, "out of memory");
+}
+
+static void file_dispose(void *record)
+{
+	struct file_settings *settings = record;
+
+	free(settings->lane);
+}
+
+static const char *file_live_refused(const void *record)
+{
+	(void)record;
+	return NULL;
+}
+
+static void file_ask(struct conn *conn);
+
+static void file_on_done(void *arg, const void *copy)
+{
+	struct conn *conn = arg;
+	const struct file_job *job = copy;
+
+	if (!job) {
+		file_ask(conn);
+		return;
+	}
+	if (job->detail[0])
+		conn_detail(conn, job->detail);
+	conn_answered(conn, job->code, "%s", job->words);
+}
+
+static void file_ask(struct conn *conn)
+{
+	const struct file_settings *settings = conn_settings(conn);
+	struct file_job job = {
+		.max_age_ms = settings->max_age_ms,
+		.min_size = settings->min_size,
+	};
+	struct offload_order order = { .data = &job,
+				       .size = sizeof(job),
+				       .path = job.path,
+				       .work = file_work };
+
+	snprintf(job.path, sizeof(job.path), "%s", settings->path);
+	snprintf(job.contains, sizeof(job.contains), "%s", settings->contains);
+	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &order,
+			     file_on_done, conn))
+		conn_failed(conn, RESULT_INTERNAL, "cannot create a thread");
+}
+
+static void file_close(struct conn *conn)
+{
+	const struct file_settings *settings = conn_settings(conn);
+
+	offload_lane_leave(settings->lane, conn);
+}
+
+static const char *file_step(const struct conn *conn)
+{
+	(void)conn;
+	return "waiting for the file system";
+}
+
+const struct check_kind check_file = {
+	.name = "file",
+	.timeout = "1s",
+	.help = "looks at a file: its age, its size, a text in it",
+	.keys = file_keys,
+	.settings_size = sizeof(struct file_settings),
+	.prepare = file_prepare,
+	.dispose = file_dispose,
+	.live_refused = file_live_refused,
+	.ask = file_ask,
+	.close = file_close,
+	.step = file_step,
+};

@@ -1,0 +1,324 @@
+#include "config.h"
+
+#include "check/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "kinds/kinds.h"
+#include "kinds/http/http_ask.h"
+#include "kinds/http/http_judge.h"
+#include "base/text.h"
+
+struct http_settings {
+	char *url;
+	char *socket;
+	int method;
+	char *status;
+	struct conf_list headers;
+	char *user;
+	char *password;
+	char *bearer;
+	char *contains;
+	char *json;
+	char *equals;
+	char *ca_file;
+	char *proxy;
+	bool follow;
+	int64_t max_body;
+
+	/* made by http_prepare() */
+	struct http_question question;
+	struct http_expected expected;
+};
+
+enum { HTTP_GET, HTTP_HEAD };
+
+#define FIELD(name) offsetof(struct http_settings, name)
+
+/* clang-format off */
+static const struct conf_key http_keys[] = {
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "url", CONF_STR, FIELD(url), "", "1", "2048",
+	  CONF_REQUIRED | CONF_URL,
+	  "what is asked for: http://... or https://..." },
+	{ "socket", CONF_STR, FIELD(socket), "", "0", "107", CONF_PATH,
+	  "Unix socket to connect to instead of the host in url" },
+	{ "method", CONF_CHOICE, FIELD(method), "GET", NULL, "GET|HEAD", 0,
+	  "request method" },
+	{ "status", CONF_STR, FIELD(status), "200", "3", "120", 0,
+	  "expected status codes: a list of codes and ranges, 200-399,404" },
+	{ "header", CONF_LIST, FIELD(headers), "", "0", "4096", CONF_SECRET | CONF_MIXED,
+	  "a request header line, `Name: value`; may be repeated" },
+	{ "user", CONF_STR, FIELD(user), "", "0", "256", 0,
+	  "user name for basic authentication" },
+	{ "password", CONF_STR, FIELD(password), "", "0", "1024", CONF_SECRET,
+	  "password for basic authentication" },
+	{ "bearer", CONF_STR, FIELD(bearer), "", "0", "4096", CONF_SECRET,
+	  "token sent as `Authorization: Bearer`" },
+	{ "contains", CONF_STR, FIELD(contains), "", "0", "1024", 0,
+	  "text that the body must contain" },
+	{ "json", CONF_STR, FIELD(json), "", "0", "1024", 0,
+	  "path of a value that the JSON body must have: data.items[0].state" },
+	{ "equals", CONF_STR, FIELD(equals), "", "0", "1024", 0,
+	  "what the value at `json` must be" },
+	{ "ca_file", CONF_STR, FIELD(ca_file), "", "0", "4095", CONF_PATH,
+	  "PEM file of the CAs to trust instead of the system's" },
+	{ "proxy", CONF_STR, FIELD(proxy), "", "0", "1024", CONF_URL,
+	  "HTTP proxy, http://HOST:PORT; the environment's is never used" },
+	{ "follow", CONF_BOOL, FIELD(follow), "no", NULL, NULL, 0,
+	  "follow up to 3 redirects to the same scheme, host and port" },
+	{ "max_body", CONF_SIZE, FIELD(max_body), "64k", "1", "16M", 0,
+	  "how much of the body is read" },
+	CONF_END
+};
+/* clang-format on */
+
+/* ---- settings ---- */
+
+/* Whether a header of this name carries what must not be shown. */
+static bool http_header_is_secret(const char *line, size_t len)
+{
+	static const char *const parts[] = { "auth",   "cookie", "key",
+					     "secret", "token",	 "password" };
+	char name[64];
+	size_t i;
+
+	snprintf(name, sizeof(name), "%.*s", (int)len, line);
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		if (strcasestr(name, parts[i]))
+			return true;
+	return false;
+}
+
+/* Headers that say who asks whom and for what; names of hosts and programs
+ * stand in many lines of a log. */
+static bool http_header_is_open(const char *line)
+{
+	static const char *const names[] = { "accept", "content-",
+					     "host:", "user-agent:" };
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncasecmp(line, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+/* "a=1; session=2": a server may repeat each by itself. */
+static int http_cookies_hide(const char *value)
+{
+	const char *equals;
+	char *cookie;
+	int bad = 0;
+
+	while (!bad && (equals = strchr(value, '='))) {
+		cookie = strndup(equals + 1, strcspn(equals + 1, ";"));
+		bad = !cookie || text_secret(cookie);
+		free(cookie);
+		value = equals + 1;
+	}
+	return bad ? -1 : 0;
+}
+
+/* conf hides the line as a whole; parts of it may turn up by themselves: the
+ * value, and what stands in it after a scheme ("Bearer"). */
+static int http_header_hide(const char *line)
+{
+	size_t len = strcspn(line, ":");
+	const char *value = line + len, *credentials;
+
+	if (!*value)
+		return 0;
+	value++;
+	value += strspn(value, " \t");
+	if (!http_header_is_secret(line, len)) {
+		if (http_header_is_open(line) ||
+		    !text_looks_secret(value, strlen(value)))
+			return 0;
+		return text_secret(value);
+	}
+	if (strncasecmp(line, "cookie:", strlen("cookie:")) == 0 &&
+	    http_cookies_hide(value))
+		return -1;
+	credentials = strchr(value, ' ');
+	if (credentials && text_secret(credentials + 1))
+		return -1;
+	return text_secret(value);
+}
+
+static void http_prepare_headers(struct conf *conf,
+				 struct conf_section *section,
+				 struct http_settings *settings)
+{
+	const char *wrong;
+	size_t i;
+
+	for (i = 0; i < settings->headers.n; i++) {
+		const char *line = settings->headers.items[i];
+
+		wrong = http_question_header(&settings->question, line);
+		if (!wrong && http_header_hide(line))
+			wrong = "out of memory";
+		if (wrong)
+			conf_mistake(conf, section, "header", "%s", wrong);
+	}
+}
+
+static void http_prepare_bearer(struct conf *conf, struct conf_section *section,
+				struct http_settings *settings)
+{
+	const char *wrong;
+	char *line;
+
+	if (!settings->bearer[0])
+		return;
+	if (settings->user[0])
+		conf_mistake(conf, section, "bearer",
+			     "write either user and password, or bearer");
+	if (asprintf(&line, "Authorization: Bearer %s", settings->bearer) < 0) {
+		conf_mistake(conf, section, "bearer", "out of memory");
+		return;
+	}
+	wrong = http_question_header(&settings->question, line);
+	if (wrong)
+		conf_mistake(conf, section, "bearer", "%s", wrong);
+	free(line);
+}
+
+static void http_prepare_body(struct conf *conf, struct conf_section *section,
+			      struct http_settings *settings)
+{
+	struct http_expected *expected = &settings->expected;
+
+	expected->contains = settings->contains;
+	expected->json = settings->json;
+	if (conf_section_has(section, "equals"))
+		expected->equals = settings->equals;
+	if (expected->equals && !settings->json[0])
+		conf_mistake(conf, section, "equals",
+			     "needs `json`, the path of the value to compare");
+	if (settings->json[0] && !http_judge_is_json_path(settings->json))
+		conf_mistake(conf, section, "json",
+			     "write a path such as data.items[0].state");
+	if (settings->method == HTTP_HEAD &&
+	    (settings->json[0] || settings->contains[0]))
+		conf_mistake(conf, section, "method",
+			     "HEAD has no body to look at, write GET");
+	if ((settings->json[0] || settings->contains[0]) &&
+	    http_question_accept(&settings->question, "gzip, deflate"))
+		conf_mistake(conf, section, NULL, "out of memory");
+}
+
+static bool http_enough(const struct conn *conn,
+			const struct http_answer *answer, size_t from)
+{
+	const struct http_settings *settings = conn_settings(conn);
+
+	return http_judge_enough(&settings->expected, answer, from);
+}
+
+static void http_judge(struct conn *conn, const struct http_answer *answer)
+{
+	const struct http_settings *settings = conn_settings(conn);
+	enum result_code code;
+	const char *words;
+	char *found;
+
+	if (!http_judge_status(&settings->expected, answer->status)) {
+		http_ask_refuse(conn, answer);
+		return;
+	}
+	code = http_judge_body(&settings->expected, answer, &words, &found);
+	if (found)
+		conn_detail(conn, found);
+	free(found);
+	conn_answered(conn, code, "%s", words);
+}
+
+static void http_prepare(struct conf *conf, struct conf_section *section,
+			 void *record)
+{
+	struct http_settings *settings = record;
+	struct http_question *question = &settings->question;
+	char reason[256];
+	const char *wrong;
+
+	question->head = settings->method == HTTP_HEAD;
+	question->follow = settings->follow;
+	question->max_body = (size_t)settings->max_body;
+	question->judge = http_judge;
+	question->enough = http_enough;
+	if (settings->socket[0])
+		question->unix_path = settings->socket;
+	if (settings->user[0]) {
+		question->user = settings->user;
+		question->password = settings->password;
+	}
+	/* Left out or too long: said already. */
+	wrong = settings->url[0] ? http_question_url(question, settings->url)
+				 : NULL;
+	if (wrong)
+		conf_mistake(conf, section, "url", "%s", wrong);
+	wrong = settings->proxy[0]
+			? http_question_proxy(question, settings->proxy)
+			: NULL;
+	if (wrong)
+		conf_mistake(conf, section, "proxy", "%s", wrong);
+	if (!http_judge_parse_statuses(&settings->expected, settings->status))
+		conf_mistake(conf, section, "status",
+			     "write codes and ranges such as 200-399,404");
+	if (settings->ca_file[0] &&
+	    http_question_ca(question, settings->ca_file, reason,
+			     sizeof(reason)))
+		conf_mistake(conf, section, "ca_file", "%s", reason);
+	http_prepare_headers(conf, section, settings);
+	http_prepare_bearer(conf, section, settings);
+	http_prepare_body(conf, section, settings);
+}
+
+static void http_dispose(void *record)
+{
+	struct http_settings *settings = record;
+
+	http_question_dispose(&settings->question);
+}
+
+static const char *http_live_refused(const void *record)
+{
+	const struct http_settings *settings = record;
+
+	if (settings->question.unix_path || settings->question.loopback)
+		return NULL;
+	return "its url leads to another host, and that host's fault would "
+	       "restart every replica";
+}
+
+/* ---- asking ---- */
+
+static void http_open(struct conn *conn)
+{
+	const struct http_settings *settings = conn_settings(conn);
+
+	http_ask_open(conn, &settings->question);
+}
+
+const struct check_kind check_http = {
+	.name = "http",
+	.timeout = "3s",
+	.help = "asks an HTTP server for a page and looks at the answer",
+	.keys = http_keys,
+	.settings_size = sizeof(struct http_settings),
+	.conn_size = sizeof(struct http_ask),
+	.open_asks = true,
+	.prepare = http_prepare,
+	.dispose = http_dispose,
+	.live_refused = http_live_refused,
+	.open = http_open,
+	.ask = http_ask_again,
+	.on_io = http_ask_on_io,
+	.close = http_ask_close,
+	.step = http_ask_step,
+};

@@ -1,0 +1,126 @@
+/*
+ * http_ask: one HTTP question on a conn, asked with libcurl; what the kinds
+ * that speak HTTP (http, openai, azure-openai) have in common.
+ *
+ * A question is part of the kind's settings, complete after prepare() and
+ * read-only from then on.  The state of asking it (struct http_ask) is what
+ * such a kind has per connection.
+ *
+ * Connecting, TLS, one request and the whole answer are one transfer, so
+ * open() asks, too, always on a connection of its own; ask() repeats the
+ * question on one that libcurl has kept warm.  Names are looked up by resolve
+ * alone and given to libcurl, whose own resolver would block the thread; the
+ * first connection to one is made by stream.
+ *
+ * http_question_*(): the main thread, before there is a prober; the rest
+ * belongs to the prober thread.
+ */
+#ifndef HEALTH_HTTP_ASK_H
+#define HEALTH_HTTP_ASK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "check/check.h"
+#include "io/curlio.h"
+#include "kinds/http/http_intake.h"
+#include "io/loop.h"
+#include "io/resolve.h"
+
+struct stream;
+
+struct http_answer {
+	long status;
+	const char *body; /* terminated; borrowed during judge() */
+	size_t len;
+	bool cut;		/* the body was longer than max_body */
+	const char *unreadable; /* why there is no body; NULL: it is there */
+};
+
+struct http_question {
+	/* Set by the kind; strings are borrowed from its settings. */
+	bool head;	       /* HEAD instead of GET */
+	bool follow;	       /* follow redirects that stay on the same host */
+	const char *unix_path; /* NULL: TCP */
+	const char *user;      /* NULL: no basic authentication */
+	const char *password;
+	size_t max_body;
+	/* Looks at a whole answer and ends in conn_answered(), or in
+	 * http_ask_another(). */
+	void (*judge)(struct conn *conn, const struct http_answer *answer);
+	/*
+	 * Whether judge() needs nothing more of the answer, the body of which
+	 * is new from this byte on; asked at the end of the header, too.
+	 * NULL: it needs the whole.
+	 */
+	bool (*enough)(const struct conn *conn,
+		       const struct http_answer *answer, size_t from);
+
+	/* Set by the functions below and owned. */
+	char *url;
+	char *host; /* to look up, a proxy's if there is one; NULL: numeric */
+	uint16_t port; /* of the same */
+	char *place;   /* host and port as CURLOPT_RESOLVE wants them */
+	bool loopback; /* that host is this machine */
+	char *proxy;   /* NULL: none */
+	struct curl_slist *headers;
+	char *ca;
+	size_t ca_len;
+};
+
+/*
+ * Each completes the question and returns NULL, or says in words (static)
+ * what is wrong with the value.
+ */
+const char *http_question_url(struct http_question *question, const char *url);
+/* `http://host:port`; after http_question_url(). */
+const char *http_question_proxy(struct http_question *question,
+				const char *url);
+/* "Name: value" */
+const char *http_question_header(struct http_question *question,
+				 const char *line);
+/* Adds `Accept-Encoding`, unless there is one; -1: out of memory. */
+int http_question_accept(struct http_question *question, const char *codings)
+	__attribute__((warn_unused_result));
+/* Reads the CA certificates of a file; -1 and words in reason. */
+int http_question_ca(struct http_question *question, const char *path,
+		     char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
+void http_question_dispose(struct http_question *question);
+
+/* State per connection; private to http_ask.c; zeroed: closed. */
+struct http_ask {
+	struct conn *conn;
+	const struct http_question *question;
+	CURL *easy;
+	struct curlio_transfer transfer;
+	struct resolve_query query;
+	struct stream *dialled;	      /* until it is libcurl's */
+	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
+	struct loop_timer rest; /* the time of what need not come any more */
+	bool resolving;
+	bool fresh;	  /* on a connection of its own */
+	bool may_connect; /* libcurl, by itself */
+	bool kept;	  /* asked on a connection from an earlier run */
+	int redirects;
+	size_t max_body; /* of the transfer under way */
+	struct http_intake intake;
+	char error[CURL_ERROR_SIZE]; /* what libcurl said */
+};
+
+/* The functions of struct check_kind; conn_state() is a struct http_ask. */
+void http_ask_open(struct conn *conn, const struct http_question *question);
+void http_ask_again(struct conn *conn);
+/* In judge(), instead of an answer: asks for another URL of the same host, on
+ * the same connection, before the same deadline. */
+void http_ask_another(struct conn *conn, const char *url, size_t max_body);
+void http_ask_on_io(struct conn *conn, short revents);
+void http_ask_close(struct conn *conn);
+const char *http_ask_step(const struct conn *conn);
+
+/* Ends in conn_answered() with the code and words of an HTTP status that is
+ * not the expected one. */
+void http_ask_refuse(struct conn *conn, const struct http_answer *answer);
+
+#endif

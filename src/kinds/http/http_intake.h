@@ -1,0 +1,51 @@
+/*
+ * http_intake: takes in what libcurl reads of an answer, within limits.
+ *
+ * Belongs to the prober thread.  A transfer that goes beyond a limit, that
+ * cannot be unpacked, or for which there is no memory, ends in
+ * CURLE_WRITE_ERROR.
+ */
+#ifndef HEALTH_HTTP_INTAKE_H
+#define HEALTH_HTTP_INTAKE_H
+
+#include <curl/curl.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kinds/http/http_unpack.h"
+
+/* Embedded in its owner; zeroed means empty. */
+struct http_intake {
+	/* set by the owner, before http_intake_attach() */
+	void (*on_more)(void *arg, size_t from); /* header whole, or body at
+						    `from`; inside libcurl */
+	void *arg;
+
+	CURL *easy; /* borrowed */
+	size_t max_body;
+	bool tunnel;	   /* the last line was a proxy's, about a tunnel */
+	bool heard;	   /* something was read, other than such lines */
+	bool whole_header; /* up to the empty line behind it */
+	bool long_header;  /* longer than any answer needs */
+	bool no_memory;
+	bool cut;		/* the body was longer than max_body */
+	const char *unreadable; /* why the body cannot be read; NULL: it can */
+	size_t codings;		/* of the body */
+	struct http_unpack unpack;
+	size_t header_len;
+	char *body; /* owned, terminated; NULL: nothing of it was read */
+	size_t len, room;
+};
+
+/* Before the first transfer of the handle; -1: out of memory. */
+int http_intake_attach(struct http_intake *intake, CURL *easy)
+	__attribute__((warn_unused_result));
+/* Before each transfer: forgets the answer before it. */
+void http_intake_begin(struct http_intake *intake, size_t max_body);
+/* The answer has come to its end. */
+void http_intake_end(struct http_intake *intake);
+/* The body, for free(), or NULL. */
+char *http_intake_take(struct http_intake *intake);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * openai_answer: does a body hold what was asked for: a list of models, or one
+ * model?  Servers exist that answer 200 to anything.
+ *
+ * Lists may be long, and cut off where no more is read, so they are looked
+ * through where they are; no tree is built.
+ *
+ * Pure; any thread.  Nothing can fail.
+ */
+#ifndef HEALTH_OPENAI_ANSWER_H
+#define HEALTH_OPENAI_ANSWER_H
+
+#include <stdbool.h>
+
+#include "kinds/http/http_ask.h"
+#include "base/result.h"
+
+/* What the answer may be. */
+#define OPENAI_LIST 1u
+#define OPENAI_MODEL 2u
+
+/* RESULT_OK, or what is wrong with the body of a 200, with our words. */
+enum result_code openai_answer_judge(const struct http_answer *answer,
+				     unsigned may_be, const char **words);
+
+/* Whether a list has a model of this name, as far as the list was read. */
+bool openai_answer_lists(const struct http_answer *answer, const char *name);
+
+/* Whether a 200 says that the server does not know the path. */
+bool openai_answer_no_path(const struct http_answer *answer);
+
+#endif

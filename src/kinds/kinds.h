@@ -1,0 +1,26 @@
+/*
+ * check_kinds: the list of kinds; the only place that names them all.
+ *
+ * Constant; any thread.
+ */
+#ifndef HEALTH_KINDS_H
+#define HEALTH_KINDS_H
+
+#include "check/check.h"
+
+extern const struct check_kind check_azure_openai;
+extern const struct check_kind check_file;
+extern const struct check_kind check_http;
+extern const struct check_kind check_model;
+extern const struct check_kind check_openai;
+extern const struct check_kind check_postgres;
+extern const struct check_kind check_redis;
+extern const struct check_kind check_servicebus;
+
+/* In alphabetical order; NULL past the end. */
+const struct check_kind *check_kind_at(size_t index);
+
+/* NULL when there is none of that name. */
+const struct check_kind *check_kind_find(const char *name);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * pg_open: from a plan to a connection that is logged in.
+ *
+ * libpq knows one numeric address per PGconn and never looks a name up; which
+ * host and address come next, and when, is decided here, since libpq's
+ * asynchronous interface ignores connect_timeout and would never leave a host
+ * that is silent.  The time is divided among the addresses: one that is silent
+ * for its share is not given up, but the next one is tried beside it, and the
+ * first to let us in is taken (as in RFC 8305).
+ *
+ * Belongs to the prober thread; never blocks.
+ */
+#ifndef HEALTH_PG_OPEN_H
+#define HEALTH_PG_OPEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "io/loop.h"
+#include "kinds/postgres/pg_conninfo.h"
+#include "kinds/postgres/pg_tap.h"
+#include "kinds/postgres/pg_words.h"
+#include "io/resolve.h"
+
+struct conn;
+
+#define PG_DETAIL_BYTES 1024
+#define PG_ATTEMPTS_MAX 4
+
+struct postgres_settings {
+	char *url;
+	char *password;
+	char *query;
+	char *expect;
+	struct pg_plan *plan; /* made of url and password */
+	bool limited;	      /* the query gets a statement_timeout */
+};
+
+/* One address that is being tried. */
+struct pg_attempt {
+	struct conn *conn;
+	PGconn *pg; /* NULL: none */
+	struct pg_tap tap;
+	struct loop_watch watch;
+	size_t target;
+	struct sockaddr_storage addr; /* of a host that was resolved */
+	const char *attrs;	      /* the role that it has to play */
+	int64_t bytes;
+};
+
+struct postgres {
+	PGconn *pg;	   /* NULL: not yet ready */
+	struct pg_tap tap; /* of what pg reads */
+	const char *attrs; /* the role that its server has to play */
+	int64_t bytes;	   /* read since the question began */
+
+	/* Opening: the walk over hosts and their addresses. */
+	size_t begun;	  /* hosts of this pass, the present one included */
+	size_t target;	  /* the present host */
+	bool second_pass; /* any role will do */
+	size_t address;	  /* the next one in found */
+	bool resolving;
+	struct resolve_query query;
+	struct stream *reached; /* to a Unix socket, for libpq; or NULL */
+	struct resolve_answer found;
+	struct loop_timer patience; /* before the next one is tried, too */
+	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
+	size_t attempted;
+	struct pg_failure failure; /* the most telling one so far */
+	char detail[PG_DETAIL_BYTES];
+
+	/* The question. */
+	struct pg_failure verdict; /* what the server reported */
+	bool heard;		   /* there was a result */
+	bool answered;		   /* there was a row */
+	bool matched;
+	bool wants_role; /* its row comes before those of the query */
+	bool role_lost;	 /* the server has another role now */
+};
+
+/* Begins; ends in conn_ready() or conn_failed(), now or later from the loop. */
+void pg_open_begin(struct conn *conn);
+
+/* Drops whatever there is, at any step; also twice. */
+void pg_open_drop(struct conn *conn);
+
+/* conn_watch() reports: there may be a connection to a Unix socket. */
+void pg_open_on_reached(struct conn *conn);
+
+/* What the oldest attempt is waiting for. */
+const char *pg_open_step(const struct postgres *postgres);
+
+/*
+ * Counts what is there to be read; true: more than any login or answer needs.
+ * libpq makes room for whatever length a message claims, and reads as much as
+ * there is.
+ */
+bool pg_overfed(PGconn *pg, int64_t *bytes);
+
+#endif

@@ -1,0 +1,186 @@
+#include "config.h"
+
+#include "kinds/postgres/pg_tap.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* More than any login or answer that we ask for needs. */
+#define PG_TAP_MESSAGE_BYTES (128 * 1024)
+/* A login takes at most four: SASL in three steps and the end. */
+#define PG_TAP_AUTH_REQUESTS 16
+/* About 15 ms of computing in one call; servers ask for 4096 unless told
+ * otherwise (scram_iterations). */
+#define PG_TAP_SCRAM_ROUNDS 20000
+#define PG_TAP_SASL_CONTINUE 11
+
+static const struct pg_failure pg_tap_too_long = { RESULT_PROTOCOL,
+						   "answer too long" };
+static const struct pg_failure pg_tap_endless = {
+	RESULT_PROTOCOL, "server asks for the password without end"
+};
+static const struct pg_failure pg_tap_costly = {
+	RESULT_PROTOCOL, "server wants too many rounds of SCRAM"
+};
+
+static const struct pg_failure pg_tap_early = {
+	RESULT_PROTOCOL, "server speaks before it is asked"
+};
+
+static const struct pg_failure pg_tap_mixed = { RESULT_PROTOCOL,
+						"COPY in the middle of rows" };
+
+static uint32_t pg_tap_number(const void *bytes)
+{
+	const unsigned char *at = bytes;
+
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 |
+	       (uint32_t)at[2] << 8 | at[3];
+}
+
+/* server-first-message of RFC 5802 section 7: "r=...,s=...,i=4096" */
+static bool pg_tap_rounds_good(const char *message)
+{
+	const char *rounds = strstr(message, ",i=");
+
+	return !rounds || strtoul(rounds + 3, NULL, 10) <= PG_TAP_SCRAM_ROUNDS;
+}
+
+static void pg_tap_judge_auth(struct pg_tap *tap)
+{
+	tap->auth[tap->auth_len] = '\0';
+	if (++tap->auth_requests > PG_TAP_AUTH_REQUESTS)
+		tap->refused = &pg_tap_endless;
+	else if (tap->auth_len > 4 &&
+		 pg_tap_number(tap->auth) == PG_TAP_SASL_CONTINUE &&
+		 !pg_tap_rounds_good(tap->auth + 4))
+		tap->refused = &pg_tap_costly;
+}
+
+/* libpq forgets the memory of the rows that it has when a COPY begins. */
+static void pg_tap_judge_type(struct pg_tap *tap)
+{
+	switch (tap->header[0]) {
+	case 'T':
+		tap->rows = true;
+		break;
+	case 'C':
+	case 'E':
+	case 'Z':
+		tap->rows = false;
+		break;
+	case 'G':
+	case 'H':
+	case 'W':
+		if (tap->rows)
+			tap->refused = &pg_tap_mixed;
+		break;
+	}
+}
+
+static void pg_tap_judge_header(struct pg_tap *tap)
+{
+	uint32_t len = pg_tap_number(tap->header + 1);
+	bool first = !tap->begun;
+
+	tap->begun = true;
+	tap->auth_len = 0;
+	tap->left = len < 4 ? 0 : len - 4;
+	/* A server that cannot fork, and one of another protocol, answer in
+	 * text; libpq knows that and stops at 30,000 bytes. */
+	if (tap->left > PG_TAP_MESSAGE_BYTES && first)
+		tap->left = SIZE_MAX;
+	else if (tap->left > PG_TAP_MESSAGE_BYTES)
+		tap->refused = &pg_tap_too_long;
+	else
+		pg_tap_judge_type(tap);
+}
+
+static bool pg_tap_is_auth(const struct pg_tap *tap)
+{
+	return tap->header[0] == 'R' && tap->left != SIZE_MAX;
+}
+
+/* Takes bytes of the body; returns how many. */
+static size_t pg_tap_body(struct pg_tap *tap, const unsigned char *bytes,
+			  size_t len)
+{
+	size_t take = len < tap->left ? len : tap->left, keep = take;
+
+	if (pg_tap_is_auth(tap)) {
+		if (keep > PG_TAP_AUTH_BYTES - tap->auth_len)
+			keep = PG_TAP_AUTH_BYTES - tap->auth_len;
+		memcpy(tap->auth + tap->auth_len, bytes, keep);
+		tap->auth_len += keep;
+	}
+	if (tap->left != SIZE_MAX)
+		tap->left -= take;
+	return take;
+}
+
+static void pg_tap_feed(struct pg_tap *tap, const unsigned char *bytes,
+			size_t len)
+{
+	size_t n;
+
+	while (len && !tap->refused) {
+		if (tap->head < sizeof(tap->header)) {
+			tap->header[tap->head++] = *bytes++;
+			len--;
+			if (tap->head < sizeof(tap->header))
+				continue;
+			pg_tap_judge_header(tap);
+		} else {
+			n = pg_tap_body(tap, bytes, len);
+			bytes += n;
+			len -= n;
+		}
+		if (tap->left || tap->refused)
+			continue;
+		if (pg_tap_is_auth(tap))
+			pg_tap_judge_auth(tap);
+		tap->head = 0;
+	}
+}
+
+static bool pg_tap_on_bytes(struct wire_tap *wire, const unsigned char *bytes,
+			    size_t len, bool decrypted)
+{
+	struct pg_tap *tap = (struct pg_tap *)wire;
+
+	/* With TLS, what is read from the socket is encrypted. */
+	if (PQsslInUse(tap->pg) && !decrypted)
+		return true;
+	/* The answer to a request for TLS: one byte, or an old server's error,
+	 * which libpq bounds.  libpq would take what stands behind "N" for the
+	 * beginning of the login. */
+	if (PQstatus(tap->pg) == CONNECTION_SSL_STARTUP && !decrypted) {
+		if (bytes[0] == 'N' && len > 1)
+			tap->refused = &pg_tap_early;
+		return !tap->refused;
+	}
+	pg_tap_feed(tap, bytes, len);
+	return !tap->refused;
+}
+
+void pg_tap_enter(struct pg_tap *tap, PGconn *pg)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	/* libpq connects again by itself when the server refuses TLS, or
+	 * insists on it, maybe on a descriptor of the same number. */
+	getsockopt(PQsocket(pg), SOL_SOCKET, SO_COOKIE, &cookie, &len);
+	if (cookie != tap->cookie)
+		*tap = (struct pg_tap){ .cookie = cookie };
+	tap->wire.on_bytes = pg_tap_on_bytes;
+	tap->pg = pg;
+	wire_tap_set(&tap->wire);
+}
+
+void pg_tap_leave(void)
+{
+	wire_tap_set(NULL);
+}

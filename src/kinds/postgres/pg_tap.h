@@ -1,0 +1,47 @@
+/*
+ * pg_tap: looks at what a PostgreSQL server sends before libpq does.
+ *
+ * libpq makes room for whatever length a message announces, answers as many
+ * requests for a password as come, and computes as many rounds of SCRAM as the
+ * server wants, all within one call.  The tap follows the framing (PostgreSQL
+ * documentation, "Message Formats") and ends the connection first.
+ *
+ * Embedded in its owner; zeroed means at the start of a connection.  Belongs to
+ * the prober thread; never blocks, allocates nothing.
+ */
+#ifndef HEALTH_PG_TAP_H
+#define HEALTH_PG_TAP_H
+
+#include <libpq-fe.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kinds/postgres/pg_words.h"
+#include "io/wire.h"
+
+/* libpq itself takes no longer request for authentication. */
+#define PG_TAP_AUTH_BYTES 2000
+
+struct pg_tap {
+	struct wire_tap wire; /* the first member */
+	PGconn *pg;
+	uint64_t cookie;		  /* of the socket, socket(7) */
+	const struct pg_failure *refused; /* why it was ended, or NULL */
+	bool begun;			  /* the first message has begun */
+	bool rows;   /* were described, and have not ended */
+	size_t head; /* bytes of the message's header so far */
+	unsigned char header[5];
+	size_t left;		/* bytes of its body that are still to come */
+	unsigned auth_requests; /* so far */
+	size_t auth_len;
+	char auth[PG_TAP_AUTH_BYTES + 1];
+};
+
+/* Watches what libpq reads on pg, until pg_tap_leave().  Around each call of
+ * libpq that may read. */
+void pg_tap_enter(struct pg_tap *tap, PGconn *pg);
+void pg_tap_leave(void);
+
+#endif

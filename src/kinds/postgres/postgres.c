@@ -1,0 +1,407 @@
+/*
+ * check_postgres: asks a PostgreSQL server, or a pooler before it, a question
+ * over libpq's asynchronous interface.
+ */
+#include "config.h"
+
+#include "check/check.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kinds/kinds.h"
+#include "base/clock.h"
+#include "conf/dialect.h"
+#include "kinds/postgres/pg_open.h"
+#include "kinds/postgres/pg_parse.h"
+#include "kinds/postgres/pg_tls.h"
+
+#define POSTGRES_QUERY "SELECT 1"
+/* The server's limit comes after ours, which has the better words. */
+#define POSTGRES_GRACE_MS 100
+
+/* clang-format off */
+static const struct conf_key postgres_keys[] = {
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "url", CONF_STR, offsetof(struct postgres_settings, url),
+	  NULL, NULL, "4096", CONF_URL | CONF_REQUIRED,
+	  "the server: a postgresql:// URI or key=value pairs, as for libpq" },
+	{ "password", CONF_STR, offsetof(struct postgres_settings, password),
+	  NULL, NULL, "1024", CONF_SECRET,
+	  "instead of a password in url" },
+	{ "query", CONF_STR, offsetof(struct postgres_settings, query),
+	  POSTGRES_QUERY, "1", "4096", 0,
+	  "the question; it has to succeed" },
+	{ "expect", CONF_STR, offsetof(struct postgres_settings, expect),
+	  NULL, NULL, "1024", 0,
+	  "what the first column of the first row must be (empty: anything)" },
+	CONF_END
+};
+/* clang-format on */
+
+/* ---- settings ---- */
+
+static void postgres_prepare(struct conf *conf, struct conf_section *section,
+			     void *record)
+{
+	struct postgres_settings *settings = record;
+	const char *dbname, *url;
+	char reason[256];
+
+	pg_environment();
+	pg_tls_listen();
+	if (!settings->url[0])
+		return;
+	url = dialect_read(conf, section, "url", settings->url,
+			   dialect_postgres, pg_is_known);
+	if (!url)
+		return;
+	settings->plan = pg_plan_create(url, settings->password, reason,
+					sizeof(reason));
+	if (!settings->plan) {
+		conf_mistake(conf, section, "url", "%s", reason);
+		return;
+	}
+	/* The console of PgBouncer knows no SET LOCAL. */
+	dbname = pg_plan_value(settings->plan, "dbname");
+	settings->limited = strcmp(settings->query, POSTGRES_QUERY) != 0 &&
+			    strcmp(dbname, "pgbouncer") != 0;
+}
+
+static void postgres_dispose(void *record)
+{
+	struct postgres_settings *settings = record;
+
+	pg_plan_destroy(settings->plan);
+	settings->plan = NULL;
+}
+
+static bool postgres_secrets_differ(const void *before, const void *now)
+{
+	const struct postgres_settings *old = before, *new = now;
+
+	return pg_plan_passwords_differ(old->plan, new->plan);
+}
+
+/* ---- asking ---- */
+
+/* The connection broke; what the server said before comes first. */
+static void postgres_broke(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	const char *message = PQerrorMessage(postgres->pg);
+	struct pg_failure failure = postgres->verdict;
+
+	if (postgres->tap.refused) {
+		failure = *postgres->tap.refused;
+	} else if (failure.code == RESULT_UNKNOWN) {
+		failure = pg_words_connect(message);
+		conn_detail(conn, message);
+	}
+	conn_failed(conn, failure.code, "%s", failure.words);
+}
+
+/*
+ * What tells the role of a server, as libpq asks it.  It is asked along with
+ * each question: a standby that is promoted keeps its connections, before
+ * version 14 it reports no change, and a pooler may repeat what was true before
+ * or turn to another server.
+ */
+static const struct postgres_role {
+	const char *attrs; /* value of target_session_attrs */
+	const char *question, *wanted;
+} postgres_roles[] = {
+	{ "read-write", "SHOW transaction_read_only; ", "off" },
+	{ "read-only", "SHOW transaction_read_only; ", "on" },
+	{ "primary", "SELECT pg_catalog.pg_is_in_recovery(); ", "f" },
+	{ "standby", "SELECT pg_catalog.pg_is_in_recovery(); ", "t" },
+	{ "", "", "" }, /* any */
+};
+
+static const struct postgres_role *postgres_role_of(const char *attrs)
+{
+	const struct postgres_role *role = postgres_roles;
+
+	while (*role->attrs && strcmp(role->attrs, attrs) != 0)
+		role++;
+	return role;
+}
+
+/* A query of the user's is stopped by the server when nobody waits for it any
+ * more; libpq's cancel request would block. */
+static int postgres_send(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	const struct postgres_settings *settings = conn_settings(conn);
+	const struct postgres_role *role = postgres_role_of(postgres->attrs);
+	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
+	int64_t limit_ms = (left_ms > 0 ? left_ms : 0) + POSTGRES_GRACE_MS;
+	char limit[64] = "", *text;
+	int sent;
+
+	if (settings->limited)
+		snprintf(limit, sizeof(limit),
+			 "SET LOCAL statement_timeout = %lld; ",
+			 (long long)limit_ms);
+	postgres->wants_role = *role->wanted;
+	if (asprintf(&text, "%s%s%s", limit, role->question, settings->query) <
+	    0)
+		return 0;
+	sent = PQsendQuery(postgres->pg, text);
+	free(text);
+	return sent;
+}
+
+/* Reads, too, when there is no room to send. */
+static int postgres_flush(struct postgres *postgres)
+{
+	int left;
+
+	pg_tap_enter(&postgres->tap, postgres->pg);
+	left = PQflush(postgres->pg);
+	pg_tap_leave();
+	return left;
+}
+
+static int postgres_consume(struct postgres *postgres)
+{
+	int good;
+
+	pg_tap_enter(&postgres->tap, postgres->pg);
+	good = PQconsumeInput(postgres->pg);
+	pg_tap_leave();
+	return good;
+}
+
+/* Waits for the answer, and for room to send the rest of the question. */
+static void postgres_wait(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	int left = postgres_flush(postgres);
+
+	if (left < 0)
+		postgres_broke(conn);
+	else
+		conn_watch(conn, PQsocket(postgres->pg),
+			   left ? POLLIN | POLLOUT : POLLIN);
+}
+
+static void postgres_ask(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	int sent;
+
+	postgres->bytes = 0;
+	postgres->heard = false;
+	postgres->answered = false;
+	postgres->matched = false;
+	postgres->role_lost = false;
+	pg_tap_enter(&postgres->tap, postgres->pg);
+	sent = postgres_send(conn);
+	pg_tap_leave();
+	if (!sent) {
+		postgres_broke(conn);
+		return;
+	}
+	/* A flood of rows is seen row by row, not gathered. */
+	PQsetSingleRowMode(postgres->pg);
+	postgres_wait(conn);
+}
+
+static void postgres_judge_row(struct conn *conn, const PGresult *result)
+{
+	const struct postgres_settings *settings = conn_settings(conn);
+	struct postgres *postgres = conn_state(conn);
+
+	if (postgres->answered || !PQntuples(result) || !PQnfields(result))
+		return;
+	if (postgres->wants_role) {
+		postgres->wants_role = false;
+		postgres->role_lost =
+			strcmp(PQgetvalue(result, 0, 0),
+			       postgres_role_of(postgres->attrs)->wanted) != 0;
+		return;
+	}
+	postgres->answered = true;
+	postgres->matched = !PQgetisnull(result, 0, 0) &&
+			    strcmp(PQgetvalue(result, 0, 0),
+				   settings->expect) == 0;
+}
+
+static void postgres_judge_error(struct conn *conn, const PGresult *result)
+{
+	struct postgres *postgres = conn_state(conn);
+	const char *message = PQresultErrorField(result,
+						 PG_DIAG_MESSAGE_PRIMARY);
+
+	if (!message)
+		message = PQresultErrorMessage(result);
+	if (postgres->verdict.code != RESULT_UNKNOWN)
+		return;
+	postgres->verdict = pg_words_query(
+		PQresultErrorField(result, PG_DIAG_SQLSTATE), message);
+	conn_detail(conn, message);
+}
+
+/* false: of no use, the connection neither. */
+static bool postgres_judge(struct conn *conn, const PGresult *result)
+{
+	switch (PQresultStatus(result)) {
+	case PGRES_SINGLE_TUPLE:
+	case PGRES_TUPLES_OK:
+		postgres_judge_row(conn, result);
+		return true;
+	case PGRES_COMMAND_OK:
+	case PGRES_EMPTY_QUERY:
+		return true;
+	case PGRES_FATAL_ERROR:
+		postgres_judge_error(conn, result);
+		return true;
+	default: /* COPY would have to be served */
+		return false;
+	}
+}
+
+/* The server is ready for the next question. */
+static void postgres_answered(struct conn *conn)
+{
+	const struct postgres_settings *settings = conn_settings(conn);
+	struct postgres *postgres = conn_state(conn);
+	struct pg_failure verdict = postgres->verdict, role;
+
+	if (PQstatus(postgres->pg) == CONNECTION_BAD) {
+		postgres_broke(conn);
+		return;
+	}
+	/* Ready though it has answered nothing: not for this question. */
+	if (!postgres->heard) {
+		conn_failed(conn, RESULT_PROTOCOL, "query got no answer");
+		return;
+	}
+	/* Another server of the list may have the role: it is looked for. */
+	if (postgres->role_lost ||
+	    (postgres->wants_role && verdict.code == RESULT_UNKNOWN)) {
+		role = pg_words_role(postgres->attrs);
+		conn_failed(conn, role.code, "%s", role.words);
+		return;
+	}
+	if (PQtransactionStatus(postgres->pg) != PQTRANS_IDLE) {
+		conn_failed(conn, RESULT_CONFIG,
+			    "query leaves a transaction open");
+		return;
+	}
+	postgres->verdict.code = RESULT_UNKNOWN;
+	if (verdict.code != RESULT_UNKNOWN)
+		conn_answered(conn, verdict.code, "%s", verdict.words);
+	else if (!settings->expect[0] || postgres->matched)
+		conn_answered(conn, RESULT_OK, "%s", "");
+	else
+		conn_answered(conn, RESULT_MISMATCH, "%s",
+			      postgres->answered ? "query gave another value"
+						 : "query gave no row");
+}
+
+/* Takes in what is there; true: the run has ended. */
+static bool postgres_collect(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	PGresult *result;
+	bool good;
+
+	while (!PQisBusy(postgres->pg)) {
+		result = PQgetResult(postgres->pg);
+		if (!result) {
+			conn_watch(conn, PQsocket(postgres->pg), POLLIN);
+			postgres_answered(conn);
+			return true;
+		}
+		postgres->heard = true;
+		good = postgres_judge(conn, result);
+		PQclear(result);
+		if (!good) {
+			conn_failed(conn, RESULT_CONFIG,
+				    "query must not be a COPY");
+			return true;
+		}
+	}
+	return false;
+}
+
+static void postgres_ask_step(struct conn *conn)
+{
+	struct postgres *postgres = conn_state(conn);
+	/* A TLS record may hold more than libpq reads at once, and poll(2)
+	 * does not see what OpenSSL keeps: 16 KiB against 8 KiB. */
+	int reads = PQsslInUse(postgres->pg) ? 3 : 1;
+
+	while (reads--) {
+		if (!postgres_consume(postgres)) {
+			postgres_broke(conn);
+			return;
+		}
+		if (postgres_collect(conn))
+			return;
+	}
+	postgres_wait(conn);
+}
+
+static void postgres_on_io(struct conn *conn, short revents)
+{
+	struct postgres *postgres = conn_state(conn);
+
+	(void)revents;
+	if (!postgres->pg)
+		pg_open_on_reached(conn);
+	else if (pg_overfed(postgres->pg, &postgres->bytes))
+		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
+	else
+		postgres_ask_step(conn);
+}
+
+/* Notices, notifications and changed parameters are taken in silently. */
+static void postgres_on_idle(struct conn *conn, short revents)
+{
+	struct postgres *postgres = conn_state(conn);
+	PGnotify *notify;
+
+	(void)revents;
+	if (pg_overfed(postgres->pg, &postgres->bytes)) {
+		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
+		return;
+	}
+	if (!postgres_consume(postgres)) {
+		postgres_broke(conn);
+		return;
+	}
+	while ((notify = PQnotifies(postgres->pg)))
+		PQfreemem(notify);
+	if (postgres->verdict.code != RESULT_UNKNOWN)
+		postgres_broke(conn);
+}
+
+static const char *postgres_step(const struct conn *conn)
+{
+	const struct postgres *postgres = conn_state_const(conn);
+
+	return postgres->pg ? "waiting for the answer" : pg_open_step(postgres);
+}
+
+const struct check_kind check_postgres = {
+	.name = "postgres",
+	.timeout = "2s",
+	.help = "a PostgreSQL server, or a pooler before it, answers a query",
+	.keys = postgres_keys,
+	.settings_size = sizeof(struct postgres_settings),
+	.conn_size = sizeof(struct postgres),
+	.prepare = postgres_prepare,
+	.secrets_differ = postgres_secrets_differ,
+	.dispose = postgres_dispose,
+	.open = pg_open_begin,
+	.ask = postgres_ask,
+	.on_io = postgres_on_io,
+	.on_idle = postgres_on_idle,
+	.close = pg_open_drop,
+	.step = postgres_step,
+};

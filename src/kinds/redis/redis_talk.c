@@ -1,0 +1,446 @@
+#include "config.h"
+
+#include "kinds/redis/redis_talk.h"
+
+#include "check/check.h"
+#include "kinds/redis/redis_words.h"
+#include "io/stream.h"
+
+#include <hiredis/hiredis.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REDIS_CHUNK_BYTES 4096
+
+static const struct redis_talk_question {
+	const char *name; /* for our words */
+	const char *step;
+	int type;
+	const char *text; /* NULL: see redis_talk_judge() */
+} redis_talk_questions[] = {
+	[REDIS_AUTH] = { "AUTH", "logging in", REDIS_REPLY_STATUS, "OK" },
+	[REDIS_SELECT] = { "SELECT", "selecting the database",
+			   REDIS_REPLY_STATUS, "OK" },
+	[REDIS_PING] = { "PING", "waiting for the answer", REDIS_REPLY_STATUS,
+			 "PONG" },
+	/* A Sentinel answers PING, but does not know this command, which all
+	 * others do, proxies and users with few rights included. */
+	[REDIS_KEY] = { "GET", "asking whether it is a Sentinel", 0, NULL },
+	[REDIS_ROLE] = { "ROLE", "waiting for the role", REDIS_REPLY_ARRAY,
+			 NULL },
+	[REDIS_CLUSTER] = { "CLUSTER INFO", "waiting for the cluster's state",
+			    REDIS_REPLY_STRING, NULL },
+};
+
+const char *redis_talk_step(enum redis_step step)
+{
+	return redis_talk_questions[step].step;
+}
+
+/* ---- judging ---- */
+
+/* The answer to the last question of a phase, or one that ends it. */
+static void redis_talk_end(struct conn *conn, enum result_code code,
+			   const char *words)
+{
+	struct redis_conn *redis = conn_state(conn);
+	bool opening = redis->step <= REDIS_READY;
+
+	redis->step = REDIS_READY;
+	redis_talk_drop(redis); /* a peer may answer what it did not read */
+	conn_watch(conn, stream_fd(redis->stream), POLLIN);
+	if (opening && code == RESULT_OK)
+		conn_ready(conn);
+	else if (opening)
+		conn_failed(conn, code, "%s", words);
+	else
+		conn_answered(conn, code, "%s", words);
+}
+
+static void redis_talk_judge_error(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+	struct redis_failure failure = redis_words_error(
+		redis->answer.text, redis_talk_questions[redis->step].name);
+
+	conn_detail(conn, redis->answer.text);
+	redis_talk_end(conn, failure.code, failure.words);
+}
+
+static void redis_talk_is_sentinel(struct conn *conn)
+{
+	conn_detail(conn, "write the address of Redis, or role = sentinel");
+	redis_talk_end(conn, RESULT_MISMATCH,
+		       "is a Sentinel, not a Redis server");
+}
+
+static void redis_talk_judge_role(struct conn *conn)
+{
+	static const char *const names[] = {
+		[REDIS_ROLE_MASTER] = "master",
+		[REDIS_ROLE_REPLICA] = "slave",
+		[REDIS_ROLE_SENTINEL] = "sentinel",
+	};
+	static const char *const words[] = {
+		[REDIS_ROLE_MASTER] = "is not a master",
+		[REDIS_ROLE_REPLICA] = "is not a replica",
+		[REDIS_ROLE_SENTINEL] = "is not a Sentinel",
+	};
+	const struct redis_settings *settings = conn_settings(conn);
+	struct redis_conn *redis = conn_state(conn);
+
+	if (strcmp(redis->answer.text, names[settings->role]) == 0) {
+		redis_talk_next(conn);
+	} else if (strcmp(redis->answer.text, "sentinel") == 0) {
+		redis_talk_is_sentinel(conn);
+	} else {
+		conn_detail(conn, redis->answer.text);
+		redis_talk_end(conn, RESULT_MISMATCH, words[settings->role]);
+	}
+}
+
+static bool redis_talk_is_error(const struct redis_conn *redis,
+				const char *begin)
+{
+	return redis->answer.type == REDIS_REPLY_ERROR &&
+	       strncmp(redis->answer.text, begin, strlen(begin)) == 0;
+}
+
+static void redis_talk_judge_key(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	redis->suspect = redis_talk_is_error(redis, "ERR unknown command");
+	redis->known = !redis->suspect;
+	redis_talk_next(conn);
+}
+
+/* It does not know GET: its role tells whether that was renamed, or it is a
+ * Sentinel.  NOPERM means one, too: it has users, as only Redis and Sentinels
+ * have. */
+static void redis_talk_judge_suspect(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	if (redis_talk_is_error(redis, "NOPERM ") ||
+	    strcmp(redis->answer.text, "sentinel") == 0) {
+		redis_talk_is_sentinel(conn);
+		return;
+	}
+	redis->known = true;
+	redis->suspect = false;
+	redis_talk_next(conn);
+}
+
+static void redis_talk_judge_cluster(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	if (strstr(redis->answer.text, "cluster_state:ok")) {
+		redis_talk_next(conn);
+		return;
+	}
+	conn_detail(conn, redis->answer.text);
+	redis_talk_end(conn, RESULT_BUSY, "cluster is down");
+}
+
+/* A whole answer. */
+static void redis_talk_judge(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+	const struct redis_answer *answer = &redis->answer;
+	const struct redis_talk_question *question =
+		&redis_talk_questions[redis->step];
+
+	if (redis->step == REDIS_KEY)
+		redis_talk_judge_key(conn);
+	else if (redis->step == REDIS_ROLE && redis->suspect)
+		redis_talk_judge_suspect(conn);
+	else if (answer->type == REDIS_REPLY_ERROR)
+		redis_talk_judge_error(conn);
+	else if (answer->type != question->type ||
+		 (question->text && strcmp(answer->text, question->text) != 0))
+		conn_failed(conn, RESULT_PROTOCOL, "unexpected answer to %s",
+			    question->name);
+	else if (redis->step == REDIS_ROLE)
+		redis_talk_judge_role(conn);
+	else if (redis->step == REDIS_CLUSTER)
+		redis_talk_judge_cluster(conn);
+	else
+		redis_talk_next(conn);
+}
+
+/* ---- sending and receiving ---- */
+
+/* What a TLS record begins with that refuses ours: an alert. */
+#define REDIS_TLS_ALERT 0x15
+
+/* A connection that is lost before the first answer is one to another kind of
+ * server; most often to one that expects TLS. */
+static bool redis_talk_may_want_tls(struct conn *conn)
+{
+	const struct redis_settings *settings = conn_settings(conn);
+	const struct redis_conn *redis = conn_state(conn);
+
+	return redis->step > REDIS_CONNECT && !redis->heard &&
+	       !settings->target.tls && !settings->target.path;
+}
+
+static void redis_talk_lost(struct conn *conn, const char *words)
+{
+	conn_failed(conn, RESULT_CONNECT, "%s%s", words,
+		    redis_talk_may_want_tls(conn) ? "; for TLS write rediss://"
+						  : "");
+}
+
+static void redis_talk_closed(struct conn *conn)
+{
+	redis_talk_lost(conn, "connection closed by the peer");
+}
+
+void redis_talk_stream_failed(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	if (*stream_detail(redis->stream))
+		conn_detail(conn, stream_detail(redis->stream));
+	if (stream_code(redis->stream) == RESULT_CONNECT)
+		redis_talk_lost(conn, stream_words(redis->stream));
+	else
+		conn_failed(conn, stream_code(redis->stream), "%s",
+			    stream_words(redis->stream));
+}
+
+static void redis_talk_wait(struct conn *conn)
+{
+	const struct redis_conn *redis = conn_state(conn);
+
+	conn_watch(conn, stream_fd(redis->stream),
+		   stream_events(redis->stream));
+}
+
+void redis_talk_drop(struct redis_conn *redis)
+{
+	if (!redis->command)
+		return;
+	explicit_bzero(redis->command, redis->command_len);
+	redisFreeCommand(redis->command);
+	redis->command = NULL;
+}
+
+static enum stream_state redis_talk_send(struct redis_conn *redis)
+{
+	enum stream_state state = STREAM_DONE;
+	size_t moved;
+
+	while (redis->command && state == STREAM_DONE) {
+		state = stream_write(
+			redis->stream, redis->command + redis->command_sent,
+			redis->command_len - redis->command_sent, &moved);
+		if (state != STREAM_DONE)
+			break;
+		redis->command_sent += moved;
+		if (redis->command_sent == redis->command_len)
+			redis_talk_drop(redis);
+	}
+	return state;
+}
+
+/* Reads until the answer is there, whatever it is, or as stream_read(). */
+static enum stream_state redis_talk_receive(struct redis_conn *redis,
+					    enum redis_answer_state *answer)
+{
+	char chunk[REDIS_CHUNK_BYTES];
+	enum stream_state state;
+	size_t moved;
+
+	do {
+		state = stream_read(redis->stream, chunk, sizeof(chunk),
+				    &moved);
+		if (state != STREAM_DONE)
+			return state;
+		redis->alert = !redis->heard && *chunk == REDIS_TLS_ALERT;
+		redis->heard = true;
+		*answer = redis_answer_feed(&redis->answer, chunk, moved);
+	} while (*answer == REDIS_ANSWER_PART);
+	return STREAM_DONE;
+}
+
+static void redis_talk_take(struct conn *conn, enum redis_answer_state state)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	switch (state) {
+	case REDIS_ANSWER_WHOLE:
+		redis_talk_judge(conn);
+		return;
+	case REDIS_ANSWER_SURPLUS:
+		conn_failed(conn, RESULT_PROTOCOL, "more than one answer to %s",
+			    redis_talk_questions[redis->step].name);
+		return;
+	case REDIS_ANSWER_NO_MEMORY:
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+		return;
+	case REDIS_ANSWER_BROKEN:
+		if (redis->alert) {
+			conn_failed(conn, RESULT_TLS,
+				    "peer speaks TLS; write rediss://");
+			return;
+		}
+		conn_detail(conn, redis_answer_detail(&redis->answer));
+		conn_failed(conn, RESULT_PROTOCOL,
+			    "answer is not in the Redis protocol");
+		return;
+	default:
+		conn_failed(conn, RESULT_PROTOCOL, "answer is too long");
+	}
+}
+
+/* Nothing more can be done now, or ever. */
+static void redis_talk_pause(struct conn *conn, enum stream_state state)
+{
+	if (state == STREAM_PENDING)
+		redis_talk_wait(conn);
+	else if (state == STREAM_EOF)
+		redis_talk_closed(conn);
+	else
+		redis_talk_stream_failed(conn);
+}
+
+void redis_talk(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+	enum redis_answer_state answer = REDIS_ANSWER_PART;
+	enum stream_state state = redis_talk_send(redis);
+
+	/* A server that has too many clients says so and closes before it has
+	 * read anything: the question fails, but an answer is there. */
+	if (state != STREAM_PENDING)
+		state = redis_talk_receive(redis, &answer);
+	if (state == STREAM_DONE)
+		redis_talk_take(conn, answer);
+	else
+		redis_talk_pause(conn, state);
+}
+
+/* With TLS there may be something to read that is no answer: tickets. */
+void redis_talk_idle(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+	enum stream_state state;
+	char byte;
+	size_t moved;
+
+	state = stream_read(redis->stream, &byte, 1, &moved);
+	if (state == STREAM_DONE)
+		conn_failed(conn, RESULT_PROTOCOL,
+			    "an answer came without a question");
+	else
+		redis_talk_pause(conn, state);
+}
+
+/* ---- asking ---- */
+
+static void redis_talk_put(struct conn *conn, int argc, const char *argv[])
+{
+	struct redis_conn *redis = conn_state(conn);
+	long long len;
+
+	len = redisFormatCommandArgv(&redis->command, argc, argv, NULL);
+	if (len < 0) {
+		redis->command = NULL;
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+		return;
+	}
+	redis->command_len = (size_t)len;
+	redis->command_sent = 0;
+	redis_answer_expect(&redis->answer);
+	redis_talk(conn);
+}
+
+static bool redis_talk_has_login(const struct redis_url *target)
+{
+	return (target->user && *target->user) ||
+	       (target->password && *target->password);
+}
+
+/* Whether the step is part of what was configured. */
+static bool redis_talk_wants(const struct redis_settings *settings,
+			     const struct redis_conn *redis)
+{
+	switch (redis->step) {
+	case REDIS_AUTH:
+		return redis_talk_has_login(&settings->target);
+	case REDIS_SELECT:
+		/* Sentinels and clusters do not know it, nor need they. */
+		return settings->target.database != 0;
+	case REDIS_KEY:
+		return settings->role == REDIS_ROLE_ANY && !redis->known &&
+		       !settings->cluster; /* no Sentinel is in one */
+	case REDIS_ROLE:
+		return settings->role != REDIS_ROLE_ANY || redis->suspect;
+	case REDIS_CLUSTER:
+		return settings->cluster;
+	default:
+		return true;
+	}
+}
+
+static void redis_talk_put_auth(struct conn *conn)
+{
+	const struct redis_settings *settings = conn_settings(conn);
+	const struct redis_url *target = &settings->target;
+	const char *password = target->password ? target->password : "";
+
+	/* The form with a user is not known before Redis 6. */
+	if (target->user && *target->user)
+		redis_talk_put(
+			conn, 3,
+			(const char *[]){ "AUTH", target->user, password });
+	else
+		redis_talk_put(conn, 2, (const char *[]){ "AUTH", password });
+}
+
+static void redis_talk_put_select(struct conn *conn)
+{
+	const struct redis_settings *settings = conn_settings(conn);
+	char number[24];
+
+	snprintf(number, sizeof(number), "%lld",
+		 (long long)settings->target.database);
+	redis_talk_put(conn, 2, (const char *[]){ "SELECT", number });
+}
+
+void redis_talk_next(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	do
+		redis->step++;
+	while (!redis_talk_wants(conn_settings(conn), redis));
+	switch (redis->step) {
+	case REDIS_AUTH:
+		redis_talk_put_auth(conn);
+		break;
+	case REDIS_SELECT:
+		redis_talk_put_select(conn);
+		break;
+	case REDIS_PING:
+		redis_talk_put(conn, 1, (const char *[]){ "PING" });
+		break;
+	case REDIS_KEY:
+		redis_talk_put(conn, 2,
+			       (const char *[]){ "GET", "health.fcgi" });
+		break;
+	case REDIS_ROLE:
+		redis_talk_put(conn, 1, (const char *[]){ "ROLE" });
+		break;
+	case REDIS_CLUSTER:
+		redis_talk_put(conn, 2, (const char *[]){ "CLUSTER", "INFO" });
+		break;
+	default: /* REDIS_READY, REDIS_DONE */
+		redis_talk_end(conn, RESULT_OK, "");
+	}
+}

@@ -1,0 +1,312 @@
+#include "config.h"
+
+#include "prober/prober.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "check/admit.h"
+#include "board/board.h"
+#include "base/clock.h"
+#include "io/curlio.h"
+#include "prober/drain.h"
+#include "board/share_watch.h"
+#include "prober/schedule.h"
+#include "base/log.h"
+#include "io/loop.h"
+#include "io/offload.h"
+#include "io/resolve.h"
+#include "app/settings.h"
+#include "board/share.h"
+
+/* How long prober_stop() waits for the thread. */
+#define PROBER_STOP_MS 500
+#define PROBER_STACK_BYTES (1024 * 1024)
+/* How often we look at a share of which nothing is heard. */
+#define PROBER_LOOK_MS 1000
+
+struct prober {
+	struct board *board;
+	struct keeper_world world; /* its share is NULL while it is lost */
+	struct share *share;	   /* NULL: we are alone */
+	struct ear *ear;	   /* with a share */
+	uint32_t news;		   /* of the share, as last looked at */
+	struct loop_timer look;
+	struct check_env env;
+	struct drain *drain;
+	pthread_t thread;
+	int ended_fd; /* readable when the thread has ended */
+	size_t n;
+	struct keeper keepers[];
+};
+
+/* ---- the other processes ---- */
+
+static void prober_look_at(struct prober *prober, int64_t at_ms)
+{
+	loop_timer_set(prober->env.loop, &prober->look, at_ms);
+}
+
+/* Never later than planned. */
+static void prober_look_soon(void *arg)
+{
+	struct prober *prober = arg;
+	int64_t soon_ms = clock_ms() + KEEPER_LOOK_MS;
+
+	if (!loop_timer_armed(&prober->look) || prober->look.at_ms > soon_ms)
+		prober_look_at(prober, soon_ms);
+	ear_listen(prober->ear, true);
+}
+
+static void prober_attend(struct prober *prober)
+{
+	bool listen = false;
+	size_t i;
+
+	prober->news = share_news(prober->share);
+	for (i = 0; i < prober->n; i++) {
+		keeper_attend(&prober->keepers[i]);
+		listen = listen || prober->keepers[i].held ||
+			 prober->keepers[i].waiting;
+	}
+	/* Who neither holds nor waits for anything need not hear of news. */
+	ear_listen(prober->ear, listen);
+}
+
+/* Goes on alone. */
+static void prober_part(struct prober *prober)
+{
+	size_t i;
+
+	ear_listen(prober->ear, false);
+	board_part(prober->board);
+	prober->world.share = NULL;
+	for (i = 0; i < prober->n; i++)
+		keeper_part(&prober->keepers[i]);
+}
+
+static void prober_join(struct prober *prober)
+{
+	size_t i;
+
+	prober->world.share = prober->share;
+	board_join(prober->board, prober->share);
+	for (i = 0; i < prober->n; i++)
+		keeper_join(&prober->keepers[i]);
+	prober_attend(prober);
+}
+
+/* The file may go at any time: systemd-logind, for one, removes what a user
+ * has in /dev/shm when he logs out (logind.conf(5), RemoveIPC). */
+static void prober_on_look(void *arg)
+{
+	struct prober *prober = arg;
+	char reason[PATH_MAX + 64];
+
+	prober_look_at(prober, clock_ms() + PROBER_LOOK_MS);
+	if (!prober->world.share) {
+		if (!share_rejoin(prober->share))
+			return;
+		log_info("%s: this process shares results again",
+			 share_path(prober->share));
+		prober_join(prober);
+	} else if (share_intact(prober->share, reason, sizeof(reason))) {
+		prober_attend(prober);
+	} else {
+		log_warn("%s; this process shares no results any more", reason);
+		prober_part(prober);
+	}
+}
+
+/* ---- the thread ---- */
+
+static void prober_want(void *arg, size_t place)
+{
+	struct prober *prober = arg;
+
+	keeper_want(&prober->keepers[place]);
+}
+
+static void prober_on_turn(void *arg)
+{
+	struct prober *prober = arg;
+
+	board_beat(prober->board);
+	if (prober->world.share && share_news(prober->share) != prober->news)
+		prober_attend(prober);
+	board_take_wanted(prober->board, prober_want, prober);
+}
+
+static void *prober_main(void *arg)
+{
+	struct prober *prober = arg;
+	size_t i;
+
+	for (i = 0; prober->world.ahead && i < prober->n; i++)
+		keeper_warm_up(&prober->keepers[i]);
+	if (prober->share)
+		prober_on_look(prober);
+	loop_run(prober->env.loop, prober_on_turn, prober);
+	eventfd_write(prober->ended_fd, 1);
+	return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static void prober_wake(void *arg)
+{
+	loop_wake(arg);
+}
+
+static void prober_free(struct prober *prober)
+{
+	size_t i;
+
+	for (i = 0; i < prober->n; i++)
+		keeper_end(&prober->keepers[i]);
+	ear_stop(prober->ear);
+	drain_destroy(prober->drain);
+	curlio_destroy(prober->env.curlio);
+	offload_destroy(prober->env.offload);
+	resolver_destroy(prober->env.resolver);
+	admit_destroy(prober->env.admit);
+	loop_destroy(prober->env.loop);
+	if (prober->ended_fd >= 0)
+		close(prober->ended_fd);
+	free(prober);
+}
+
+static int prober_make_env(struct check_env *env, size_t checks)
+{
+	env->loop = loop_create();
+	if (!env->loop)
+		return -1;
+	env->admit = admit_create(env->loop);
+	env->resolver = resolver_create(env->loop);
+	env->offload = offload_create(env->loop);
+	/* A warm connection and a hedge for each. */
+	env->curlio = curlio_create(env->loop, (long)checks * 2);
+	if (!env->admit || !env->resolver || !env->offload || !env->curlio)
+		return -1;
+	return 0;
+}
+
+static int prober_make_keepers(struct prober *prober,
+			       const struct settings *settings)
+{
+	size_t i;
+
+	for (i = 0; i < settings->n; i++)
+		if (keeper_begin(&prober->keepers[i], &prober->world,
+				 &settings->checks[i], i, &prober->env))
+			return -1;
+	return 0;
+}
+
+static int prober_make_ear(struct prober *prober)
+{
+	prober->look.on_time = prober_on_look;
+	prober->look.arg = prober;
+	prober->ear = ear_start(prober->share, prober->env.loop);
+	return prober->ear ? 0 : -1;
+}
+
+static int prober_make_drain(struct prober *prober, const char *drain_file)
+{
+	prober->drain = drain_create(drain_file, prober->board,
+				     prober->env.loop, prober->env.offload);
+	return prober->drain ? 0 : -1;
+}
+
+/* cJSON and Proton go down one call per level of what peers send: up to 1,000
+ * and 1,820 levels, for which some systems' small default is not enough. */
+static int prober_spawn(struct prober *prober)
+{
+	pthread_attr_t attr;
+	int error;
+
+	if (pthread_attr_init(&attr))
+		return -1;
+	error = pthread_attr_setstacksize(&attr, PROBER_STACK_BYTES);
+	if (!error)
+		error = pthread_create(&prober->thread, &attr, prober_main,
+				       prober);
+	pthread_attr_destroy(&attr);
+	return error ? -1 : 0;
+}
+
+static int prober_make(struct prober *prober, const struct settings *settings)
+{
+	const char *drain_file = settings->health.drain_file;
+
+	prober->ended_fd = eventfd(0, EFD_CLOEXEC);
+	if (prober->ended_fd < 0)
+		return -1;
+	if (prober_make_env(&prober->env, settings->n))
+		return -1;
+	prober->world.loop = prober->env.loop;
+	if (prober_make_keepers(prober, settings) ||
+	    (prober->share && prober_make_ear(prober)) ||
+	    (drain_file[0] && prober_make_drain(prober, drain_file)))
+		return -1;
+	if (prober_spawn(prober))
+		return -1;
+	/* Not before: responders would go on waking a loop that is gone.  What
+	 * became wanted meanwhile is found by this wake. */
+	board_on_wanted(prober->board, prober_wake, prober->env.loop);
+	loop_wake(prober->env.loop);
+	return 0;
+}
+
+struct prober *prober_start(const struct settings *settings,
+			    struct board *board, struct share *share, bool warm)
+{
+	struct prober *prober;
+
+	prober = calloc(1, sizeof(*prober) +
+				   settings->n * sizeof(*prober->keepers));
+	if (!prober) {
+		log_err("cannot start the prober: out of memory");
+		return NULL;
+	}
+	prober->board = board;
+	prober->share = share;
+	prober->world = (struct keeper_world){ .board = board,
+					       .share = share,
+					       .ahead = warm,
+					       .look_soon = prober_look_soon,
+					       .arg = prober };
+	prober->n = settings->n;
+	if (prober_make(prober, settings)) {
+		log_err("cannot start the prober: "
+			"out of memory, descriptors or threads");
+		prober_free(prober);
+		return NULL;
+	}
+	pthread_setname_np(prober->thread, "prober");
+	return prober;
+}
+
+int prober_stop(struct prober *prober)
+{
+	struct pollfd ended = { .fd = prober->ended_fd, .events = POLLIN };
+	int n;
+
+	loop_stop(prober->env.loop);
+	/* ThreadSanitizer does not know pthread_clockjoin_np(). */
+	do
+		n = poll(&ended, 1, PROBER_STOP_MS);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0) {
+		log_err("the prober does not come to an end");
+		return -1;
+	}
+	pthread_join(prober->thread, NULL);
+	prober_free(prober);
+	return 0;
+}

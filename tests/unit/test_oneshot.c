@@ -1,0 +1,273 @@
+/*
+ * One answer, on standard output: whoever reads it has it, and the end of it,
+ * before a prober that is stuck is waited for.
+ */
+#include "front/oneshot.c"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "unit.h"
+
+/* ---- neighbours ---- */
+
+static int asked;	     /* how often the board was */
+static bool known;	     /* the board knows without being asked */
+static int http = 200;	     /* what is answered; 0: no memory for it */
+static bool stuck;	     /* the prober does not come to an end */
+static int read_fd, told_fd; /* the reader of the answer, and what he is told */
+static void (*news)(void *arg);
+static void *news_arg;
+
+void log_end(void)
+{
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+struct board_view *service_view(const struct service *service)
+{
+	(void)service;
+	return calloc(1, sizeof(struct board_view));
+}
+
+void answer_begin(const struct service *service,
+		  const struct route_request *request, struct answer *answer)
+{
+	(void)service;
+	CHECK_STR(request->method, "GET");
+	answer->until_ms = clock_ms() + 10000;
+}
+
+bool answer_ask(const struct service *service, const struct answer *answer,
+		enum answer_how how, struct board_view *view)
+{
+	(void)service;
+	(void)answer;
+	(void)view;
+	CHECK_INT(how, ANSWER_IF_KNOWN);
+	return known || ++asked > 2;
+}
+
+void answer_render(const struct service *service, const struct answer *answer,
+		   enum answer_how how, struct board_view *view,
+		   struct response *response)
+{
+	(void)service;
+	(void)answer;
+	(void)how;
+	(void)view;
+	response->http = http;
+	response->text = http ? strdup("head|body") : NULL;
+	response->len = strlen("head|body");
+	response->head_len = strlen("head|");
+}
+
+const char *response_no_memory(void)
+{
+	return "sorry";
+}
+
+void board_on_published(struct board *board, void (*call)(void *arg), void *arg)
+{
+	(void)board;
+	news = call;
+	news_arg = arg;
+}
+
+struct prober *prober_start(const struct settings *settings,
+			    struct board *board, struct share *share, bool warm)
+{
+	(void)settings;
+	(void)board;
+	(void)share;
+	CHECK(!warm);
+	news(news_arg);
+	return (struct prober *)&news;
+}
+
+/* Tells whether the reader had all of the answer before this was called, and
+ * whether it was called at all. */
+int prober_stop(struct prober *prober)
+{
+	struct pollfd reader = { .fd = read_fd, .events = POLLIN };
+
+	CHECK(prober == (struct prober *)&news);
+	CHECK(write(told_fd, poll(&reader, 1, 3000) > 0 ? "y" : "n", 1) == 1);
+	return stuck ? -1 : 0;
+}
+
+/* ---- the program, and who started it ---- */
+
+static int run(const char *probe)
+{
+	if (probe)
+		return single_once(NULL, NULL, NULL, probe);
+	setenv("REQUEST_METHOD", "GET", 1);
+	return single_cgi(NULL, NULL, NULL, NULL);
+}
+
+/* All of what comes; waits for its end. */
+static void take(int fd, char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while ((n = read(fd, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	close(fd);
+}
+
+/* The exit status of a process that answers as CGI program (NULL) or --once. */
+static int answered(const char *probe, char *text, size_t size, char *told)
+{
+	int out[2], reader[2], tells[2], status = -1;
+	pid_t pid;
+
+	CHECK(pipe(out) == 0 && pipe(reader) == 0 && pipe(tells) == 0);
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		dup2(out[1], STDOUT_FILENO);
+		close(out[0]);
+		close(out[1]);
+		close(reader[1]);
+		close(tells[0]);
+		read_fd = reader[0];
+		told_fd = tells[1];
+		status = run(probe);
+		/* Nobody reads what fails here: it counts all the same. */
+		_exit(unit_failed ? 99 : status);
+	}
+	close(out[1]);
+	close(tells[1]);
+	take(out[0], text, size);
+	CHECK(write(reader[1], "", 1) == 1);
+	take(tells[0], told, 3);
+	close(reader[0]);
+	close(reader[1]);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_answer_before_end(void)
+{
+	char text[32], told[3];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		stuck = i;
+		CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
+		CHECK_STR(text, "head|body");
+		CHECK_STR(told, "y");
+		CHECK_INT(answered("ready", text, sizeof(text), told), 0);
+		CHECK_STR(text, "body");
+		CHECK_STR(told, "y");
+		http = 503;
+		CHECK_INT(answered("ready", text, sizeof(text), told), 1);
+		CHECK_STR(text, "body");
+		CHECK_STR(told, "y");
+		CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
+		CHECK_STR(text, "head|body");
+		http = 0;
+		CHECK_INT(answered(NULL, text, sizeof(text), told), 1);
+		CHECK_STR(text, "sorry");
+		CHECK_STR(told, "y");
+		CHECK_INT(answered("ready", text, sizeof(text), told), 1);
+		CHECK_STR(text, "");
+		http = 200;
+	}
+	stuck = false;
+}
+
+static void test_nobody_asked(void)
+{
+	char text[32], told[3];
+
+	known = true;
+	CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
+	CHECK_STR(text, "head|body");
+	CHECK_STR(told, "");
+	CHECK_INT(answered("live", text, sizeof(text), told), 0);
+	CHECK_STR(told, "");
+	known = false;
+}
+
+/* How much of ten bytes on standard input is left; *ms: how long it took. */
+static int left_of_body(const char *length, const char *encoding, bool ends,
+			int64_t *ms)
+{
+	int in[2], left = 0;
+	char byte;
+
+	CHECK(pipe(in) == 0 && write(in[1], "0123456789", 10) == 10);
+	CHECK(dup2(in[0], STDIN_FILENO) == STDIN_FILENO);
+	close(in[0]);
+	unsetenv("CONTENT_LENGTH");
+	unsetenv("HTTP_TRANSFER_ENCODING");
+	if (length)
+		setenv("CONTENT_LENGTH", length, 1);
+	if (encoding)
+		setenv("HTTP_TRANSFER_ENCODING", encoding, 1);
+	if (ends)
+		close(in[1]);
+	*ms = clock_ms();
+	single_skip_body();
+	*ms = clock_ms() - *ms;
+	if (!ends)
+		close(in[1]);
+	while (read(STDIN_FILENO, &byte, 1) == 1)
+		left++;
+	return left;
+}
+
+static void test_body(void)
+{
+	/* clang-format off */
+	static const struct {
+		const char *length, *encoding;
+		bool ends;
+		int left;
+		bool waits; /* for more */
+	} cases[] = {
+		{ NULL, NULL, false, 10, false },
+		{ "", NULL, false, 10, false },
+		{ "0", NULL, false, 10, false },
+		{ "x", NULL, false, 10, false },
+		{ "4", NULL, false, 6, false },
+		{ "10", NULL, false, 0, false },
+		{ "11", NULL, true, 0, false },
+		{ "11", NULL, false, 0, true },
+		{ "-1", NULL, true, 0, false },
+		{ "99999999999999999999999", NULL, true, 0, false },
+		{ NULL, "chunked", true, 0, false },
+		{ NULL, "chunked", false, 0, true },
+		{ "4", "chunked", true, 6, false },
+	};
+	/* clang-format on */
+	int64_t ms;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		CHECK_INT(left_of_body(cases[i].length, cases[i].encoding,
+				       cases[i].ends, &ms),
+			  cases[i].left);
+		CHECK(cases[i].waits ? ms >= SINGLE_BODY_MS
+				     : ms < SINGLE_BODY_MS);
+	}
+}
+
+int main(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	test_answer_before_end();
+	test_nobody_asked();
+	test_body();
+	return unit_report();
+}

@@ -1,0 +1,771 @@
+/*
+ * Keepers of one check in two processes, which are two boards and two shares
+ * in this one: the file is real, what runs is a fake check, and the clock
+ * stands until it is moved.
+ */
+#include "config.h"
+
+#define HEALTH_CLOCK_H
+
+#include <stdint.h>
+
+static int64_t fake_us;
+
+static inline int64_t clock_us(void)
+{
+	return fake_us;
+}
+
+static inline int64_t clock_ms(void)
+{
+	return fake_us / 1000;
+}
+
+#include "io/loop.c"
+#include "board/share_file.c"
+#include "board/share.c"
+#include "board/board.c"
+#include "prober/schedule.c"
+
+#include <stdarg.h>
+
+#include "unit.h"
+
+/* ---- neighbours ---- */
+
+static char logged[4096];
+
+void log_masked(enum log_level level, const char *fmt, ...)
+{
+	size_t len = strlen(logged);
+	va_list args;
+
+	if (level == LOG_DEBUG)
+		return;
+	va_start(args, fmt);
+	vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
+	va_end(args);
+	snprintf(logged + strlen(logged), sizeof(logged) - strlen(logged),
+		 "\n");
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	(void)level;
+	(void)fmt;
+}
+
+#define LOGGED(want)                     \
+	do {                             \
+		CHECK_STR(logged, want); \
+		logged[0] = '\0';        \
+	} while (0)
+
+/* A check that runs until it is told how it ended. */
+struct check {
+	check_on_result *on_result;
+	void *arg;
+	bool running;
+	int64_t started_us;
+	int runs, releases;
+};
+
+struct check *check_create(const struct check_setup *setup,
+			   const struct check_env *env,
+			   check_on_result *on_result, void *arg)
+{
+	struct check *check = calloc(1, sizeof(*check));
+
+	(void)setup;
+	(void)env;
+	check->on_result = on_result;
+	check->arg = arg;
+	return check;
+}
+
+void check_destroy(struct check *check)
+{
+	free(check);
+}
+
+void check_release(struct check *check)
+{
+	check->running = false;
+	check->releases++;
+}
+
+void check_start(struct check *check)
+{
+	CHECK(!check->running);
+	check->running = true;
+	check->started_us = fake_us;
+	check->runs++;
+}
+
+bool check_running(const struct check *check)
+{
+	return check->running;
+}
+
+/* ---- two processes ---- */
+
+static char dir[] = "test_schedule.XXXXXX";
+static struct check_setup setup;
+
+struct process {
+	struct share *share;
+	struct board *board;
+	struct loop *loop;
+	struct keeper_world world;
+	struct keeper keeper;
+	int soon; /* wants to look so often */
+};
+
+static struct process one, two;
+
+static void on_soon(void *arg)
+{
+	((struct process *)arg)->soon++;
+}
+
+static void process_start(struct process *process)
+{
+	struct share_options options = { .dir = dir, .n = 1, .founder = true };
+	struct board_policy policy = {
+		.max_age_ms = setup.common.max_age_ms,
+		.timeout_ms = setup.common.timeout_ms,
+		.startup = true,
+	};
+	char reason[256] = "";
+
+	process->soon = 0;
+	process->share = share_open(&options, reason, sizeof(reason));
+	CHECK_STR(process->share ? "" : reason, "");
+	process->board = board_create(1, &policy, process->share);
+	process->loop = loop_create();
+	process->world = (struct keeper_world){ .board = process->board,
+						.share = process->share,
+						.loop = process->loop,
+						.ahead = true,
+						.look_soon = on_soon,
+						.arg = process };
+	CHECK_INT(keeper_begin(&process->keeper, &process->world, &setup, 0,
+			       NULL),
+		  0);
+}
+
+static void process_end(struct process *process)
+{
+	keeper_end(&process->keeper);
+	loop_destroy(process->loop);
+	board_destroy(process->board);
+	share_close(process->share);
+}
+
+/* As SIGKILL: the kernel takes the lock, and nothing else is tidied up. */
+static void process_kill(struct process *process)
+{
+	munmap(process->share->file.memory, process->share->file.size);
+	close(process->share->file.fd);
+	free(process->share);
+	process->share = process->world.share = NULL;
+	board_part(process->board);
+}
+
+static void world(void)
+{
+	fake_us = 1000000000;
+	logged[0] = '\0';
+	setup = (struct check_setup){
+		.name = "database",
+		.common = { .timeout_ms = 2000,
+			    .max_age_ms = 1000,
+			    .startup = true },
+	};
+	process_start(&one);
+	process_start(&two);
+}
+
+static void world_end(void)
+{
+	process_end(&one);
+	process_end(&two);
+}
+
+/* Time goes on for one process; the other one stands still. */
+static void pass(struct process *process, int64_t ms)
+{
+	int64_t until_us = fake_us + ms * 1000;
+	struct loop_timer *first;
+
+	while ((first = process->loop->first) &&
+	       first->at_ms * 1000 <= until_us) {
+		if (fake_us < first->at_ms * 1000)
+			fake_us = first->at_ms * 1000;
+		loop_fire_timers(process->loop);
+	}
+	fake_us = until_us;
+}
+
+static void finish(struct process *process, enum result_code code)
+{
+	struct check *check = process->keeper.check;
+	struct result result = {
+		.code = code,
+		.latency_us = (int32_t)(fake_us - check->started_us),
+		.ended_us = fake_us,
+	};
+
+	CHECK(check->running);
+	check->running = false;
+	if (code != RESULT_OK)
+		snprintf(result.error, sizeof(result.error), "words");
+	check->on_result(check->arg, &result);
+}
+
+static bool running(const struct process *process)
+{
+	return process->keeper.check->running;
+}
+
+static void want(void *arg, size_t check)
+{
+	CHECK_INT(check, 0);
+	keeper_want(arg);
+}
+
+static struct result answer;
+static bool seen_draining;
+
+static bool ask_about(struct process *process, enum board_scope scope,
+		      int64_t asked_us)
+{
+	struct board_question question = { .scope = scope,
+					   .asked_us = asked_us };
+	bool latched, late;
+	struct board_view view = { .results = &answer,
+				   .latched = &latched,
+				   .late = &late };
+	bool answered = board_ask(process->board, &question, &view);
+
+	seen_draining = answered && view.draining;
+	board_take_wanted(process->board, want, &process->keeper);
+	return answered;
+}
+
+/* A request that waited asks again, as of when it came. */
+static bool ask_as_of(struct process *process, int64_t asked_us)
+{
+	return ask_about(process, BOARD_READY, asked_us);
+}
+
+static bool ask(struct process *process)
+{
+	return ask_as_of(process, fake_us);
+}
+
+/* The first process has run the check and holds it, the second has not. */
+static void warm_world(void)
+{
+	world();
+	keeper_warm_up(&one.keeper);
+	keeper_warm_up(&two.keeper);
+	CHECK(running(&one));
+	CHECK(!running(&two));
+	fake_us += 50000;
+	finish(&one, RESULT_OK);
+	LOGGED("check=database code=ok ms=50.0\n");
+}
+
+static void test_one_runs(void)
+{
+	warm_world();
+	CHECK(ask(&one));
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_OK);
+	CHECK_INT(two.keeper.check->runs, 0);
+	world_end();
+}
+
+static void test_call(void)
+{
+	warm_world();
+	fake_us += 30000000;
+	/* Who needs a result calls the one that has the connection. */
+	CHECK(!ask(&two));
+	CHECK(!running(&two));
+	CHECK_INT(two.soon, 1);
+	keeper_attend(&one.keeper);
+	CHECK(running(&one));
+	keeper_attend(&two.keeper);
+	CHECK(!running(&two));
+	fake_us += 20000;
+	finish(&one, RESULT_REFUSED);
+	LOGGED("check=database code=refused ms=20.0: words\n");
+	keeper_attend(&two.keeper);
+	CHECK(!two.keeper.waiting);
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+	CHECK_INT(two.keeper.check->runs, 0);
+	LOGGED("");
+	world_end();
+}
+
+static void test_take_over(void)
+{
+	warm_world();
+	fake_us += 30000000;
+	CHECK(!ask(&two));
+	fake_us += 99000;
+	keeper_attend(&two.keeper);
+	CHECK(!running(&two));
+	/* Called, and not heard in time. */
+	fake_us += 1000;
+	keeper_attend(&two.keeper);
+	CHECK(running(&two));
+	/* The first one comes back, and has no use for its connection. */
+	keeper_attend(&one.keeper);
+	CHECK_INT(one.keeper.check->releases, 1);
+	CHECK(!one.keeper.held);
+	fake_us += 20000;
+	finish(&two, RESULT_OK);
+	CHECK(ask(&one));
+	CHECK_INT(answer.latency_us, 20000);
+	LOGGED("");
+	world_end();
+}
+
+static void test_killed(void)
+{
+	warm_world();
+	fake_us += 30000000;
+	process_kill(&one);
+	CHECK(!ask(&two));
+	CHECK(running(&two));
+	world_end();
+}
+
+static void test_killed_while_running(void)
+{
+	world();
+	keeper_warm_up(&one.keeper);
+	CHECK(!ask(&two));
+	CHECK(!running(&two));
+	process_kill(&one);
+	keeper_attend(&two.keeper);
+	CHECK(running(&two));
+	world_end();
+}
+
+/* Stopped in the middle of a run, and back when somebody else has run it. */
+static void test_stopped(void)
+{
+	world();
+	keeper_warm_up(&one.keeper);
+	CHECK(!ask(&two));
+	fake_us += 2499000;
+	keeper_attend(&two.keeper);
+	CHECK(!running(&two));
+	fake_us += 1000;
+	keeper_attend(&two.keeper);
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	LOGGED("check=database code=ok ms=0.0\n");
+	finish(&one, RESULT_TIMEOUT);
+	LOGGED("");
+	CHECK_INT(one.keeper.check->releases, 1);
+	CHECK(ask(&one));
+	CHECK_INT(answer.code, RESULT_OK);
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_OK);
+	world_end();
+}
+
+/* A holder that goes on running is not taken for a stopped one. */
+static void test_long_run(void)
+{
+	int i;
+
+	world();
+	keeper_warm_up(&one.keeper);
+	CHECK(!ask(&two));
+	for (i = 0; i < 10; i++) {
+		fake_us += 1000000;
+		keeper_attend(&one.keeper);
+		keeper_attend(&two.keeper);
+		CHECK(!running(&two));
+	}
+	finish(&one, RESULT_OK);
+	world_end();
+}
+
+static void test_ahead(void)
+{
+	int i;
+
+	warm_world();
+	for (i = 0; i < 5; i++) {
+		CHECK(ask(&two));
+		/* 1000 ms, less the 50 it takes, less a sixteenth. */
+		pass(&one, 887);
+		CHECK(!running(&one));
+		pass(&one, 1);
+		CHECK(running(&one));
+		/* Nobody waits meanwhile, although it takes too long. */
+		fake_us += 1900000;
+		CHECK(ask(&two));
+		CHECK_INT(fake_us - answer.ended_us, 2788000);
+		fake_us -= 1850000;
+		finish(&one, RESULT_OK);
+	}
+	CHECK_INT(one.keeper.check->runs, 6);
+	/* Nobody asks any more. */
+	pass(&one, 60000);
+	while (running(&one)) {
+		finish(&one, RESULT_OK);
+		pass(&one, 60000);
+	}
+	CHECK(one.keeper.check->runs <= 8);
+	CHECK(!loop_timer_armed(&one.keeper.next));
+	world_end();
+}
+
+/* What is waited for is no use that would be worth another run. */
+static void test_seldom(void)
+{
+	warm_world();
+	fake_us += 10000000;
+	CHECK(!ask(&one));
+	CHECK(running(&one));
+	fake_us += 50000;
+	finish(&one, RESULT_OK);
+	CHECK(ask_as_of(&one, fake_us - 50000));
+	pass(&one, 60000);
+	CHECK_INT(one.keeper.check->runs, 2);
+	world_end();
+}
+
+/* Garbage in the file does not keep it running for ever. */
+static void test_used_in_the_future(void)
+{
+	warm_world();
+	share_use(two.share, 0, fake_us / 1000 + 3600000);
+	pass(&one, 60000);
+	CHECK(!running(&one));
+	CHECK_INT(one.keeper.check->runs, 1);
+	world_end();
+}
+
+/* A run that began too late leaves everybody waiting for it. */
+static void test_not_ahead(void)
+{
+	warm_world();
+	fake_us += 1001000;
+	CHECK(!ask(&one));
+	CHECK(running(&one));
+	CHECK(!ask(&two));
+	world_end();
+}
+
+static void test_old_green_ends(void)
+{
+	warm_world();
+	CHECK(ask(&two));
+	pass(&one, 888);
+	CHECK(running(&one));
+	/* max_age + timeout after it ended, it says nothing any more. */
+	fake_us += 2112000;
+	CHECK(ask(&two));
+	fake_us += 1;
+	CHECK(!ask(&two));
+	world_end();
+}
+
+static void test_outage(void)
+{
+	warm_world();
+	fake_us += 5000000;
+	CHECK(!ask(&one));
+	finish(&one, RESULT_CONNECT);
+	fake_us += 5000000;
+	process_kill(&one);
+	CHECK(!ask(&two));
+	finish(&two, RESULT_CONNECT);
+	fake_us += 5000000;
+	CHECK(!ask(&two));
+	finish(&two, RESULT_OK);
+	LOGGED("check=database code=connect ms=0.0: words\n"
+	       "check=database code=ok ms=0.0: healthy again after 10.0s\n");
+	world_end();
+}
+
+static bool started(struct process *process)
+{
+	struct board_state state;
+
+	board_catch_up(process->board, 0);
+	board_state(process->board, 0, &state);
+	return state.latched;
+}
+
+/* The latch is that of all; who begins alone begins anew. */
+static void test_latch(void)
+{
+	warm_world();
+	CHECK(started(&one));
+	CHECK(started(&two));
+	process_end(&one);
+	fake_us += 1000000;
+	process_start(&one);
+	CHECK(started(&one));
+	process_kill(&one);
+	process_kill(&two);
+	world_end();
+
+	fake_us += 1000000;
+	process_start(&one);
+	CHECK(!started(&one));
+	keeper_warm_up(&one.keeper);
+	finish(&one, RESULT_REFUSED);
+	CHECK(!started(&one));
+	pass(&one, 500);
+	CHECK(running(&one));
+	finish(&one, RESULT_OK);
+	CHECK(started(&one));
+	process_end(&one);
+}
+
+static void test_interval(void)
+{
+	setup.common.interval_ms = 0;
+	world();
+	setup.common.interval_ms = 10000;
+	setup.common.max_age_ms = 12000;
+	keeper_warm_up(&one.keeper);
+	keeper_warm_up(&two.keeper);
+	finish(&one, RESULT_OK);
+	pass(&one, 9999);
+	CHECK(!running(&one));
+	pass(&one, 1);
+	CHECK(running(&one));
+	finish(&one, RESULT_OK);
+	/* The other one looks when it should have been run, and it was. */
+	pass(&two, 12499);
+	CHECK(!running(&two));
+	process_kill(&one);
+	/* And then it was not. */
+	pass(&two, 12500);
+	CHECK(running(&two));
+	CHECK_INT(two.keeper.check->runs, 1);
+	world_end();
+}
+
+/* Who was stopped in a run, and lost it, goes on looking. */
+static void test_interval_lost(void)
+{
+	world();
+	setup.common.interval_ms = 10000;
+	setup.common.max_age_ms = 12000;
+	keeper_warm_up(&one.keeper);
+	fake_us += 2500000;
+	keeper_want(&two.keeper);
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	finish(&one, RESULT_TIMEOUT);
+	CHECK(!one.keeper.held);
+	process_kill(&two);
+	pass(&one, 12500);
+	CHECK(running(&one));
+	world_end();
+}
+
+/* Startup does not wait for the interval. */
+static void test_interval_startup(void)
+{
+	world();
+	setup.common.interval_ms = 3600000;
+	setup.common.max_age_ms = 3602000;
+	keeper_warm_up(&one.keeper);
+	finish(&one, RESULT_REFUSED);
+	pass(&one, 499);
+	CHECK(!running(&one));
+	pass(&one, 1);
+	CHECK(running(&one));
+	finish(&one, RESULT_OK);
+	pass(&one, 3599999);
+	CHECK(!running(&one));
+	pass(&one, 1);
+	CHECK(running(&one));
+	world_end();
+}
+
+/* News of any kind make it plan again: the next try comes neither later nor
+ * sooner by that. */
+static void test_startup_news(void)
+{
+	static const int after_ms[] = { 500, 1000, 2000, 4000, 5000, 5000 };
+	size_t i, news;
+
+	world();
+	board_part(one.board);
+	one.world.share = NULL;
+	keeper_warm_up(&one.keeper);
+	for (i = 0; i < sizeof(after_ms) / sizeof(after_ms[0]); i++) {
+		finish(&one, RESULT_REFUSED);
+		for (news = 0; news < 9; news++) {
+			pass(&one, after_ms[i] / 10);
+			keeper_part(&one.keeper);
+			CHECK(!running(&one));
+		}
+		pass(&one, after_ms[i] - 9 * (after_ms[i] / 10) - 1);
+		CHECK(!running(&one));
+		pass(&one, 1);
+		CHECK(running(&one));
+	}
+	world_end();
+}
+
+/* Who tried what startup waits for has ended: somebody else does when he is
+ * asked. */
+static void test_startup_left_alone(void)
+{
+	world();
+	keeper_warm_up(&one.keeper);
+	keeper_warm_up(&two.keeper);
+	finish(&one, RESULT_REFUSED);
+	pass(&two, 8000);
+	CHECK(ask_about(&two, BOARD_STARTED, fake_us));
+	CHECK(!started(&two));
+	process_kill(&one);
+	pass(&two, 1);
+	CHECK(!ask_about(&two, BOARD_STARTED, fake_us));
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	CHECK(started(&two));
+	world_end();
+}
+
+static void test_part(void)
+{
+	warm_world();
+	fake_us += 30000000;
+	CHECK(!ask(&two));
+	CHECK(!running(&two));
+	board_part(two.board);
+	two.world.share = NULL;
+	keeper_part(&two.keeper);
+	CHECK(running(&two));
+	finish(&two, RESULT_REFUSED);
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+	CHECK(ask(&one) == false);
+	world_end();
+}
+
+/* The file is gone, both are alone, and then share another one. */
+static void test_join(void)
+{
+	struct process *const both[] = { &one, &two };
+	size_t i;
+
+	warm_world();
+	/* In the new file a record may have the name that this one has. */
+	CHECK(ask(&two));
+	CHECK_INT(unlink(share_path(one.share)), 0);
+	for (i = 0; i < 2; i++) {
+		board_part(both[i]->board);
+		both[i]->world.share = NULL;
+		keeper_part(&both[i]->keeper);
+	}
+	fake_us += 30000000;
+	CHECK(!ask(&two));
+	CHECK(running(&two));
+	finish(&two, RESULT_OK);
+	CHECK(!ask(&one));
+	CHECK(running(&one));
+	for (i = 0; i < 2; i++) {
+		CHECK(share_rejoin(both[i]->share));
+		both[i]->world.share = both[i]->share;
+		board_join(both[i]->board, both[i]->share);
+		keeper_join(&both[i]->keeper);
+	}
+	/* The first one has it, with what it was doing; the other lets go. */
+	CHECK(running(&one));
+	CHECK_INT(one.keeper.check->runs, 2);
+	CHECK_INT(two.keeper.check->releases, 1);
+	fake_us += 1000;
+	finish(&one, RESULT_REFUSED);
+	fake_us += 500000;
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+	world_end();
+}
+
+/* Who cannot look does not contradict who could. */
+static void test_drain(void)
+{
+	warm_world();
+	board_expect_drain(two.board);
+	CHECK(!ask(&two));
+	board_set_draining(one.board, true);
+	board_keep_draining(two.board, false);
+	CHECK(ask(&two) && seen_draining);
+	CHECK(ask(&one) && seen_draining);
+	fake_us += 1000000;
+	board_set_draining(one.board, false);
+	CHECK(ask(&two) && !seen_draining);
+	/* Nobody has ever looked: nothing is held up by that. */
+	world_end();
+	warm_world();
+	board_expect_drain(two.board);
+	board_keep_draining(two.board, false);
+	CHECK(ask(&two) && !seen_draining);
+	world_end();
+}
+
+/* Alone for a while, it knows better than the file to which it comes back. */
+static void test_never_back(void)
+{
+	warm_world();
+	board_part(two.board);
+	two.world.share = NULL;
+	keeper_part(&two.keeper);
+	fake_us += 500000;
+	keeper_want(&two.keeper);
+	finish(&two, RESULT_REFUSED);
+	board_join(two.board, two.share);
+	CHECK(ask(&two));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+	world_end();
+}
+
+int main(void)
+{
+	CHECK(mkdtemp(dir) != NULL);
+	test_one_runs();
+	test_call();
+	test_take_over();
+	test_killed();
+	test_killed_while_running();
+	test_stopped();
+	test_long_run();
+	test_ahead();
+	test_seldom();
+	test_used_in_the_future();
+	test_not_ahead();
+	test_old_green_ends();
+	test_outage();
+	test_latch();
+	test_interval();
+	test_interval_lost();
+	test_interval_startup();
+	test_startup_news();
+	test_startup_left_alone();
+	test_part();
+	test_join();
+	test_never_back();
+	test_drain();
+	/* The last one has removed the file. */
+	CHECK_INT(rmdir(dir), 0);
+	return unit_report();
+}
