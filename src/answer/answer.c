@@ -7,62 +7,39 @@
 
 #include "base/clock.h"
 #include "answer/render.h"
-#include "app/settings.h"
 #include "answer/verdict.h"
 
 /* With 503: when to ask again.  Probes come by their own period anyway. */
 #define ANSWER_RETRY_AFTER_S 5
 
 struct service {
-	const struct settings *settings;
-	struct board *board;
-	bool broken;
+	struct service_config config;
+	const char **names; /* map.names */
 	struct route_map map;
-	const char **names;	    /* map.names */
-	struct verdict_rule *rules; /* n of them */
 };
 
-static void service_set_rule(struct verdict_rule *rule,
-			     const struct check_setup *setup)
-{
-	const struct check_common *common = &setup->common;
-
-	rule->name = setup->name;
-	rule->required = common->required;
-	rule->startup = common->startup;
-	rule->live = common->live;
-	rule->background = common->interval_ms != 0;
-	rule->max_age_ms = common->max_age_ms;
-}
-
-struct service *service_create(const struct settings *settings,
-			       struct board *board, bool broken)
+struct service *service_create(const struct service_config *config)
 {
 	struct service *service = calloc(1, sizeof(*service));
-	size_t i, n = settings->n;
+	size_t i, n = config->checks->n;
 
 	if (!service)
 		return NULL;
 	service->names = calloc(n + 1, sizeof(*service->names));
-	service->rules = calloc(n + 1, sizeof(*service->rules));
-	if (!service->names || !service->rules) {
-		service_destroy(service);
+	if (!service->names) {
+		free(service);
 		return NULL;
 	}
-	for (i = 0; i < n; i++) {
-		service->names[i] = settings->checks[i].name;
-		service_set_rule(&service->rules[i], &settings->checks[i]);
-	}
-	service->settings = settings;
-	service->board = board;
-	service->broken = broken;
+	for (i = 0; i < n; i++)
+		service->names[i] = config->checks->setups[i].name;
+	service->config = *config;
 	service->map = (struct route_map){
-		.mount = settings->health.mount,
-		.broken = broken,
+		.mount = config->mount,
+		.broken = config->broken,
 		.n = n,
 		.names = service->names,
-		.n_trusted = settings->health.trusted.n,
-		.trusted = (const char *const *)settings->health.trusted.items,
+		.n_trusted = config->trusted->n,
+		.trusted = (const char *const *)config->trusted->items,
 	};
 	return service;
 }
@@ -72,13 +49,12 @@ void service_destroy(struct service *service)
 	if (!service)
 		return;
 	free(service->names);
-	free(service->rules);
 	free(service);
 }
 
 struct board_view *service_view(const struct service *service)
 {
-	size_t n = service->settings->n;
+	size_t n = service->config.checks->n;
 	struct board_view *view;
 
 	view = calloc(1, sizeof(*view) + n * sizeof(*view->results) +
@@ -92,44 +68,30 @@ struct board_view *service_view(const struct service *service)
 	return view;
 }
 
-static enum board_scope answer_scope(const struct service *service,
-				     enum route_target target)
-{
-	/* Without a configuration nobody is asked, and nobody waits. */
-	if (service->broken)
-		return BOARD_LIVE;
-	switch (target) {
-	case ROUTE_READY:
-		return BOARD_READY;
-	case ROUTE_READY_ONE:
-		return BOARD_ONE;
-	case ROUTE_STARTED:
-		return BOARD_STARTED;
-	case ROUTE_LIVE:
-	case ROUTE_NOT_FOUND:
-	case ROUTE_NOT_ALLOWED:
-		break;
-	}
-	return BOARD_LIVE;
-}
-
 void answer_begin(const struct service *service,
 		  const struct route_request *request, struct answer *answer)
 {
+	const struct route *route = &answer->route;
+
 	answer->route = route_find(&service->map, request);
-	answer->question.scope = answer_scope(service, answer->route.target);
-	answer->question.check = answer->route.check;
-	answer->question.asked_us = clock_us();
+	/* Without a configuration nothing is asked, and nobody waits. */
+	answer->question = (struct board_question){
+		.probe = route->error || service->config.broken ? PROBE_LIVE
+								: route->probe,
+		.check = route->check,
+		.asked_us = clock_us(),
+	};
 	answer->until_ms = answer->question.asked_us / 1000 +
-			   service->settings->health.answer_within_ms;
+			   service->config.answer_within_ms;
 }
 
 bool answer_ask(const struct service *service, const struct answer *answer,
 		enum answer_how how, struct board_view *view)
 {
 	if (how == ANSWER_IF_KNOWN)
-		return board_ask(service->board, &answer->question, view);
-	board_look(service->board, &answer->question, view);
+		return board_ask(service->config.board, &answer->question,
+				 view);
+	board_look(service->config.board, &answer->question, view);
 	return true;
 }
 
@@ -164,19 +126,19 @@ void answer_render(const struct service *service, const struct answer *answer,
 {
 	struct verdict verdict = verdict_make(&(struct verdict_input){
 		.route = &answer->route,
-		.rules = service->rules,
+		.checks = service->config.checks->setups,
 		.view = view,
 		.asked_us = answer->question.asked_us,
-		.answer_within_ms = service->settings->health.answer_within_ms,
+		.answer_within_ms = service->config.answer_within_ms,
 		.out_of_time = how == ANSWER_NOW,
 		.busy = how == ANSWER_BUSY,
-		.broken = service->broken,
+		.broken = service->config.broken,
 	});
 	char *body = render_body(&(struct render_input){
 		.verdict = &verdict,
-		.rules = service->rules,
+		.checks = service->config.checks->setups,
 		.view = view,
-		.service = service->settings->health.service,
+		.service = service->config.name,
 		.asked_us = answer->question.asked_us,
 		.trusted = answer->route.trusted,
 	});

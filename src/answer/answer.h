@@ -16,15 +16,24 @@
 #include "board/board.h"
 #include "answer/route.h"
 
+struct check_list;
+struct conf_list;
 struct service;
-struct settings;
 
-/*
- * settings and board are borrowed.  broken: the configuration has mistakes;
- * liveness answers, everything else says so.  NULL when out of memory.
- */
-struct service *service_create(const struct settings *settings,
-			       struct board *board, bool broken);
+/* Everything is borrowed. */
+struct service_config {
+	const struct check_list *checks;
+	struct board *board;
+	const char *name;		 /* "" when not named */
+	const char *mount;		 /* "" or one more mount path */
+	const struct conf_list *trusted; /* addresses that are shown details */
+	int64_t answer_within_ms;	 /* the whole answer */
+	bool broken; /* the configuration has mistakes; liveness answers,
+			everything else says so */
+};
+
+/* NULL when out of memory. */
+struct service *service_create(const struct service_config *config);
 void service_destroy(struct service *service);
 
 /* NULL when out of memory; free with free(). */

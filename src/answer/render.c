@@ -67,7 +67,7 @@ static bool render_check(const struct render_input *input, cJSON *checks,
 	cJSON *object;
 
 	/* Not a look-up by name, which ignores case: "db" and "DB" are two. */
-	object = cJSON_AddObjectToObject(checks, input->rules[check].name);
+	object = cJSON_AddObjectToObject(checks, input->checks[check].name);
 	if (object == NULL ||
 	    !cJSON_AddBoolToObject(object, "healthy", healthy))
 		return false;
@@ -92,7 +92,7 @@ static bool render_checks(const struct render_input *input, cJSON *root)
 	if (checks == NULL)
 		return false;
 	for (i = input->verdict->first; i < input->verdict->end; i++) {
-		if (verdict_shows(input->verdict, input->rules, i) &&
+		if (verdict_shows(input->verdict, input->checks, i) &&
 		    !render_check(input, checks, i))
 			return false;
 	}
@@ -109,9 +109,9 @@ static bool render_waiting(const struct render_input *input, cJSON *root)
 	for (i = 0; i < input->view->n; i++) {
 		cJSON *name;
 
-		if (!input->rules[i].startup || input->view->latched[i])
+		if (!input->checks[i].policy.startup || input->view->latched[i])
 			continue;
-		name = cJSON_CreateString(input->rules[i].name);
+		name = cJSON_CreateString(input->checks[i].name);
 		if (name == NULL)
 			return false;
 		cJSON_AddItemToArray(names, name);

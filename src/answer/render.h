@@ -11,7 +11,7 @@
 
 struct render_input {
 	const struct verdict *verdict;
-	const struct verdict_rule *rules;
+	const struct check_setup *checks;
 	const struct board_view *view;
 	const char *service; /* "" when not named */
 	int64_t asked_us;    /* results that ended before carry age_ms */

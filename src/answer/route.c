@@ -97,18 +97,24 @@ static const char *route_rest(const char *path, const char *mount)
 	return NULL;
 }
 
+static void route_to(struct route *route, enum probe probe)
+{
+	route->error = 0;
+	route->probe = probe;
+}
+
 static void route_check(const struct route_map *map, const char *name,
 			struct route *route)
 {
 	size_t i;
 
 	if (map->broken) {
-		route->target = ROUTE_READY;
+		route_to(route, PROBE_READY);
 		return;
 	}
 	for (i = 0; i < map->n; i++) {
 		if (strcmp(map->names[i], name) == 0) {
-			route->target = ROUTE_READY_ONE;
+			route_to(route, PROBE_CHECK);
 			route->check = i;
 			return;
 		}
@@ -121,8 +127,7 @@ enum route_place {
 	ROUTE_BELOW
 };
 
-/* Leaves ROUTE_NOT_FOUND in the route when head and tail are none of our
- * paths. */
+/* Leaves the route as it is when head and tail are not one of our paths. */
 static enum route_place route_path(const struct route_map *map,
 				   const char *head, const char *tail,
 				   struct route *route)
@@ -139,11 +144,11 @@ static enum route_place route_path(const struct route_map *map,
 		return ROUTE_ELSEWHERE;
 	name = route_after(rest, "/ready");
 	if (*rest == '\0' || strcmp(rest, "/live") == 0)
-		route->target = ROUTE_LIVE;
+		route_to(route, PROBE_LIVE);
 	else if (strcmp(rest, "/started") == 0)
-		route->target = ROUTE_STARTED;
+		route_to(route, PROBE_STARTED);
 	else if (name != NULL && *name == '\0')
-		route->target = ROUTE_READY;
+		route_to(route, PROBE_READY);
 	else if (name != NULL)
 		route_check(map, name + 1, route);
 	return *rest == '\0' ? ROUTE_MOUNT : ROUTE_BELOW;
@@ -175,7 +180,7 @@ static void route_decode(char *text)
 static void route_uri(const struct route_map *map, const char *uri,
 		      struct route *route)
 {
-	struct route asked = { .target = ROUTE_NOT_FOUND };
+	struct route asked = { .error = 404 };
 	char path[ROUTE_PATH_BYTES + 1];
 	size_t len = strcspn(uri, "?#");
 	bool ours;
@@ -186,10 +191,11 @@ static void route_uri(const struct route_map *map, const char *uri,
 	path[len] = '\0';
 	route_decode(path);
 	ours = route_path(map, path, NULL, &asked) != ROUTE_ELSEWHERE;
-	if (asked.target == ROUTE_NOT_FOUND &&
+	if (asked.error &&
 	    !(ours && (strstr(path, "/ready") || strstr(path, "/started"))))
 		return;
-	route->target = asked.target;
+	route->error = asked.error;
+	route->probe = asked.probe;
 	route->check = asked.check;
 }
 
@@ -278,7 +284,7 @@ struct route route_find(const struct route_map *map,
 			const struct route_request *request)
 {
 	const char *method = request->method ? request->method : "GET";
-	struct route route = { .target = ROUTE_NOT_FOUND };
+	struct route route = { .error = 404 };
 
 	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
 	route.options = strcmp(method, "OPTIONS") == 0;
@@ -288,9 +294,8 @@ struct route route_find(const struct route_map *map,
 		    ROUTE_MOUNT &&
 	    request->request_uri)
 		route_uri(map, request->request_uri, &route);
-	if (route.target != ROUTE_NOT_FOUND && !route.head &&
-	    strcmp(method, "GET") != 0)
-		route.target = ROUTE_NOT_ALLOWED;
+	if (!route.error && !route.head && strcmp(method, "GET") != 0)
+		route.error = 405;
 	return route;
 }
 

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/probe.h"
+
 /* The parameters of RFC 3875 that matter; borrowed; NULL when not sent. */
 struct route_request {
 	const char *method;	 /* REQUEST_METHOD; not sent counts as GET */
@@ -19,21 +21,13 @@ struct route_request {
 	const char *remote_addr; /* REMOTE_ADDR */
 };
 
-enum route_target {
-	ROUTE_LIVE,
-	ROUTE_READY,
-	ROUTE_READY_ONE,
-	ROUTE_STARTED,
-	ROUTE_NOT_FOUND,  /* 404 */
-	ROUTE_NOT_ALLOWED /* 405 */
-};
-
 struct route {
-	enum route_target target;
-	size_t check; /* ROUTE_READY_ONE only: index of the check */
-	bool head;    /* headers only: HEAD and OPTIONS */
-	bool options; /* OPTIONS */
-	bool trusted; /* the caller may be shown details */
+	int error;	  /* 0, 404 or 405 */
+	enum probe probe; /* without an error */
+	size_t check;	  /* PROBE_CHECK only: index of the check */
+	bool head;	  /* headers only: HEAD and OPTIONS */
+	bool options;	  /* OPTIONS */
+	bool trusted;	  /* the caller may be shown details */
 };
 
 /* What paths mean here; borrowed, read-only. */

@@ -67,11 +67,11 @@ static void verdict_stale(const struct verdict_input *input,
 /* Brings a result up to date; true when it is healthy. */
 static bool verdict_judge(const struct verdict_input *input, size_t check)
 {
-	const struct verdict_rule *rule = &input->rules[check];
+	const struct check_policy *policy = &input->checks[check].policy;
 	struct result *result = &input->view->results[check];
 	bool late = input->out_of_time && input->view->late[check];
 
-	if (late && rule->background && verdict_came(result))
+	if (late && policy->interval_ms != 0 && verdict_came(result))
 		verdict_stale(input, result);
 	else if (late)
 		verdict_timeout(input, result);
@@ -91,7 +91,7 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 		int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
 
 		if (!verdict_came(result) ||
-		    age_ms > input->rules[i].max_age_ms +
+		    age_ms > input->checks[i].policy.max_age_ms +
 				     input->answer_within_ms)
 			return false;
 	}
@@ -114,7 +114,7 @@ static struct verdict verdict_live(const struct verdict_input *input)
 	if (input->view->stuck && !input->broken)
 		return verdict_say(503, "stuck", NULL);
 	for (i = 0; i < input->view->n; i++) {
-		if (!input->rules[i].live)
+		if (!input->checks[i].policy.live)
 			continue;
 		if (verdict_came(&input->view->results[i]))
 			alive = result_healthy(&input->view->results[i]) &&
@@ -149,7 +149,7 @@ static struct verdict verdict_ready(const struct verdict_input *input)
 	for (i = 0; i < n; i++) {
 		if (verdict_judge(input, i))
 			continue;
-		if (input->rules[i].required) {
+		if (input->checks[i].policy.required) {
 			verdict.http = 503;
 			verdict.status = "not_ready";
 		} else if (verdict.http == 200) {
@@ -196,19 +196,18 @@ static struct verdict verdict_started(const struct verdict_input *input)
 
 struct verdict verdict_make(const struct verdict_input *input)
 {
-	switch (input->route->target) {
-	case ROUTE_LIVE:
-		return verdict_live(input);
-	case ROUTE_READY:
-		return verdict_ready(input);
-	case ROUTE_READY_ONE:
-		return verdict_one(input);
-	case ROUTE_STARTED:
-		return verdict_started(input);
-	case ROUTE_NOT_ALLOWED:
-		return verdict_say(405, NULL, "method not allowed");
-	case ROUTE_NOT_FOUND:
-		break;
-	}
-	return verdict_say(404, NULL, "not found");
+	static struct verdict (*const judges[])(
+		const struct verdict_input *) = {
+		[PROBE_LIVE] = verdict_live,
+		[PROBE_READY] = verdict_ready,
+		[PROBE_CHECK] = verdict_one,
+		[PROBE_STARTED] = verdict_started,
+	};
+
+	if (input->route->error)
+		return verdict_say(input->route->error, NULL,
+				   input->route->error == 405
+					   ? "method not allowed"
+					   : "not found");
+	return judges[input->route->probe](input);
 }

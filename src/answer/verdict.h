@@ -10,18 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "board/board.h"
 #include "answer/route.h"
-
-/* What the verdict has to know of a check; read-only, shared by all. */
-struct verdict_rule {
-	const char *name;
-	bool required;
-	bool startup;
-	bool live;	    /* with background only */
-	bool background;    /* has an interval */
-	int64_t max_age_ms; /* with background: interval + timeout */
-};
+#include "board/board.h"
+#include "check/check.h"
 
 struct verdict {
 	int http;	    /* 200, 404, 405 or 503 */
@@ -49,7 +40,7 @@ struct verdict {
  */
 struct verdict_input {
 	const struct route *route;
-	const struct verdict_rule *rules; /* view->n of them */
+	const struct check_setup *checks; /* view->n of them */
 	struct board_view *view;
 	int64_t asked_us;
 	int64_t answer_within_ms;
@@ -61,11 +52,11 @@ struct verdict verdict_make(const struct verdict_input *input);
 
 /* Whether a check belongs into the body. */
 static inline bool verdict_shows(const struct verdict *verdict,
-				 const struct verdict_rule *rules, size_t check)
+				 const struct check_setup *checks, size_t check)
 {
 	return verdict->show_checks && check >= verdict->first &&
 	       check < verdict->end &&
-	       (!verdict->only_live || rules[check].live);
+	       (!verdict->only_live || checks[check].policy.live);
 }
 
 #endif

@@ -98,11 +98,11 @@ static bool options_check_known(const struct settings *settings,
 
 	name += strspn(name, "/");
 	len = strcspn(name, "/");
-	for (i = 0; i < settings->n; i++)
-		if (strncmp(settings->checks[i].name, name, len) == 0 &&
-		    settings->checks[i].name[len] == '\0')
+	for (i = 0; i < settings->checks.n; i++)
+		if (strncmp(settings->checks.setups[i].name, name, len) == 0 &&
+		    settings->checks.setups[i].name[len] == '\0')
 			break;
-	return len == 0 || (i < settings->n &&
+	return len == 0 || (i < settings->checks.n &&
 			    strspn(name + len, "/") == strlen(name + len));
 }
 
@@ -113,9 +113,9 @@ static int options_fail_check(const struct settings *settings,
 
 	fprintf(stderr, "health.fcgi: --once %s: no check has this name; ",
 		probe);
-	for (i = 0; i < settings->n; i++)
-		fprintf(stderr, "%s%s",
-			i ? ", " : "there are: ", settings->checks[i].name);
+	for (i = 0; i < settings->checks.n; i++)
+		fprintf(stderr, "%s%s", i ? ", " : "there are: ",
+			settings->checks.setups[i].name);
 	fprintf(stderr, "%s\n", i ? "" : "there is no check");
 	return EX_USAGE;
 }
@@ -192,39 +192,23 @@ struct base {
 	struct service *service;
 };
 
-static struct board *base_board(const struct base *base, bool cgi)
+static int base_open(struct base *base)
 {
-	const struct settings *settings = &base->settings;
-	struct board_policy *policies;
-	struct board *board;
-	size_t i;
+	const struct settings_health *health = &base->settings.health;
 
-	policies = calloc(settings->n + 1, sizeof(*policies));
-	if (!policies)
-		return NULL;
-	for (i = 0; i < settings->n; i++) {
-		const struct check_common *common = &settings->checks[i].common;
-
-		policies[i].max_age_ms = common->max_age_ms;
-		policies[i].timeout_ms = common->timeout_ms;
-		policies[i].startup = common->startup;
-		/* What nothing keeps up to date may say for ever that the
-		 * application is dead. */
-		policies[i].live = common->live && !cgi;
-	}
-	board = board_create(settings->n, policies, base->share);
-	free(policies);
-	if (board && settings->health.drain_file[0])
-		board_expect_drain(board);
-	return board;
-}
-
-static int base_open(struct base *base, bool cgi)
-{
-	base->board = base_board(base, cgi);
+	base->board = board_create(&base->settings.checks, base->share);
+	if (base->board && health->drain_file[0])
+		board_expect_drain(base->board);
 	if (base->board)
-		base->service = service_create(&base->settings, base->board,
-					       base->broken);
+		base->service = service_create(&(struct service_config){
+			.checks = &base->settings.checks,
+			.board = base->board,
+			.name = health->service,
+			.mount = health->mount,
+			.trusted = &health->trusted,
+			.answer_within_ms = health->answer_within_ms,
+			.broken = base->broken,
+		});
 	if (base->service)
 		return 0;
 	log_err("out of memory");
@@ -286,7 +270,7 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 		.threads = (size_t)health->threads,
 		.max_waiting = (size_t)health->max_waiting,
 		.max_connections = (size_t)health->max_connections,
-		.checks = base->settings.n,
+		.checks = base->settings.checks.n,
 		.allowed = getenv("FCGI_WEB_SERVER_ADDRS"),
 	};
 	struct responder *responder;
@@ -299,8 +283,9 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 	/* libfcgi has put its own handler there. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!base->broken)
-		prober = prober_start(&base->settings, base->board, base->share,
-				      true);
+		prober = prober_start(&base->settings.checks,
+				      health->drain_file, base->board,
+				      base->share, true);
 	if (prober || base->broken)
 		run_until_signal(listener->parent, signals);
 	else
@@ -334,7 +319,7 @@ static int run_listen(struct base *base, const struct options *options,
 		return outcome == LISTEN_BAD_PLACE ? EX_USAGE : EX_OSERR;
 	}
 	log_masked(LOG_INFO, "%s listening on %s, %zu checks from %s",
-		   PACKAGE_STRING, options->listen, base->settings.n,
+		   PACKAGE_STRING, options->listen, base->settings.checks.n,
 		   base->settings.source);
 	status = run_fastcgi(base, &listener, signals);
 	listen_close(&listener);
@@ -345,8 +330,23 @@ static int run_inherited(struct base *base, struct listener *listener,
 			 const sigset_t *signals)
 {
 	log_masked(LOG_INFO, "%s started by a web server, %zu checks from %s",
-		   PACKAGE_STRING, base->settings.n, base->settings.source);
+		   PACKAGE_STRING, base->settings.checks.n,
+		   base->settings.source);
 	return run_fastcgi(base, listener, signals);
+}
+
+/* probe: of the command line; NULL: as a CGI program */
+static int run_single(const struct base *base, const char *probe)
+{
+	const struct single_config config = {
+		.checks = &base->settings.checks,
+		.drain_file = base->settings.health.drain_file,
+		.service = base->service,
+		.board = base->board,
+		.share = base->share,
+	};
+
+	return probe ? single_once(&config, probe) : single_cgi(&config);
 }
 
 static enum state_start run_start(const struct listener *inherited, bool cgi)
@@ -380,14 +380,14 @@ static int run(struct base *base, const struct options *options,
 	/* Alone, it is always the first to see that a check is healthy. */
 	if (cgi && !base->share && base->settings.health.log_level == LOG_INFO)
 		log_set_level(LOG_WARN);
-	if (base_open(base, cgi))
-		return EX_OSERR;
+	/* What no process keeps up to date may say for ever that the
+	 * application is dead. */
 	if (cgi)
-		return single_cgi(&base->settings, base->service, base->board,
-				  base->share);
-	if (options->once)
-		return single_once(&base->settings, base->service, base->board,
-				   options->once);
+		settings_clear_live(&base->settings);
+	if (base_open(base))
+		return EX_OSERR;
+	if (cgi || options->once)
+		return run_single(base, cgi ? NULL : options->once);
 	if (options->listen)
 		return run_listen(base, options, signals);
 	return run_inherited(base, inherited, signals);

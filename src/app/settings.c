@@ -254,7 +254,7 @@ static bool settings_kind_hides(const struct check_kind *kind, const char *name)
 static void settings_judge_interval(struct conf *conf,
 				    const struct conf_section *section,
 				    const struct check_kind *kind,
-				    struct check_common *common)
+				    struct check_policy *common)
 {
 	int64_t age_ms = common->interval_ms + common->timeout_ms;
 
@@ -276,7 +276,7 @@ static void settings_judge_interval(struct conf *conf,
 static void settings_judge_common(struct conf *conf,
 				  const struct conf_section *section,
 				  const struct check_kind *kind,
-				  struct check_common *common)
+				  struct check_policy *common)
 {
 	bool has_interval = conf_section_has(section, "interval");
 
@@ -315,7 +315,7 @@ static void settings_judge_live(struct conf *conf,
 {
 	const char *reason = NULL;
 
-	if (!setup->common.live || conf_section_refusal(conf, section))
+	if (!setup->policy.live || conf_section_refusal(conf, section))
 		return;
 	if (!setup->kind->live_refused)
 		reason = "a fault of what it asks would restart every replica "
@@ -330,7 +330,8 @@ static void settings_judge_live(struct conf *conf,
 static void settings_load_check(struct settings *settings,
 				struct conf_section *section)
 {
-	struct check_setup *setup = &settings->checks[settings->n];
+	struct check_setup *setup =
+		&settings->checks.setups[settings->checks.n];
 	struct conf_key common[SETTINGS_COMMON_MAX];
 	struct conf *conf = settings->conf;
 	struct settings_check record;
@@ -350,7 +351,7 @@ static void settings_load_check(struct settings *settings,
 		conf_mistake(conf, section, NULL, "out of memory");
 		return;
 	}
-	settings->n++;
+	settings->checks.n++;
 	setup->section = section;
 	conf_section_lenient(section);
 	settings_common_keys(common, setup->kind);
@@ -358,11 +359,11 @@ static void settings_load_check(struct settings *settings,
 	conf_apply(conf, section,
 		   (const struct conf_target[]){
 			   { settings_check_keys, &record },
-			   { common, &setup->common },
+			   { common, &setup->policy },
 			   { setup->kind->keys, setup->settings },
 		   },
 		   3);
-	settings_judge_common(conf, section, setup->kind, &setup->common);
+	settings_judge_common(conf, section, setup->kind, &setup->policy);
 	if (setup->kind->prepare)
 		setup->kind->prepare(conf, section, setup->settings);
 	settings_judge_live(conf, section, setup,
@@ -370,7 +371,7 @@ static void settings_load_check(struct settings *settings,
 	setup->refusal = conf_section_refusal(conf, section);
 	/* A restart would not cure it. */
 	if (setup->refusal)
-		setup->common.live = false;
+		setup->policy.live = false;
 }
 
 static void settings_load_checks(struct settings *settings)
@@ -380,8 +381,9 @@ static void settings_load_checks(struct settings *settings)
 
 	while (conf_section_at(settings->conf, n))
 		n++;
-	settings->checks = calloc(n + 1, sizeof(*settings->checks));
-	if (!settings->checks) {
+	settings->checks.setups = calloc(n + 1,
+					 sizeof(*settings->checks.setups));
+	if (!settings->checks.setups) {
 		conf_mistake(settings->conf, NULL, NULL, "out of memory");
 		return;
 	}
@@ -398,7 +400,7 @@ static void settings_load_checks(struct settings *settings)
 static void settings_note_slow(const struct settings *settings,
 			       const struct check_setup *setup)
 {
-	const struct check_common *common = &setup->common;
+	const struct check_policy *common = &setup->policy;
 	int64_t within_ms = settings->health.answer_within_ms;
 
 	if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
@@ -418,12 +420,12 @@ static void settings_note_proof(const struct settings *settings)
 	bool ready = false, started = false;
 	size_t i;
 
-	for (i = 0; i < settings->n; i++) {
-		ready |= settings->checks[i].common.required;
-		started |= settings->checks[i].common.startup;
-		settings_note_slow(settings, &settings->checks[i]);
+	for (i = 0; i < settings->checks.n; i++) {
+		ready |= settings->checks.setups[i].policy.required;
+		started |= settings->checks.setups[i].policy.startup;
+		settings_note_slow(settings, &settings->checks.setups[i]);
 	}
-	if (settings->n > 0 && !ready)
+	if (settings->checks.n > 0 && !ready)
 		conf_warn(settings->conf, NULL, NULL,
 			  "every check has required = no: /health/ready is "
 			  "200 %swhatever they find",
@@ -437,12 +439,21 @@ void settings_log_warnings(const struct settings *settings)
 
 	for (i = 0; (warning = conf_warning_at(settings->conf, i)); i++)
 		log_masked(LOG_WARN, "%s", warning);
-	for (i = 0; i < settings->n; i++)
-		if (settings->checks[i].refusal)
-			log_masked(LOG_WARN,
-				   "check=%s is not asked and unhealthy: %s",
-				   settings->checks[i].name,
-				   settings->checks[i].refusal->sentence);
+	for (i = 0; i < settings->checks.n; i++)
+		if (settings->checks.setups[i].refusal)
+			log_masked(
+				LOG_WARN,
+				"check=%s is not asked and unhealthy: %s",
+				settings->checks.setups[i].name,
+				settings->checks.setups[i].refusal->sentence);
+}
+
+void settings_clear_live(struct settings *settings)
+{
+	size_t i;
+
+	for (i = 0; i < settings->checks.n; i++)
+		settings->checks.setups[i].policy.live = false;
 }
 
 /* An empty configuration looks like a healthy service. */
@@ -450,9 +461,9 @@ static void settings_judge_nothing(struct settings *settings)
 {
 	bool none = settings->health.checks == SETTINGS_CHECKS_NONE;
 
-	if (settings->n == 0 && !none)
+	if (settings->checks.n == 0 && !none)
 		settings_find_nothing(settings);
-	else if (settings->n > 0 && none)
+	else if (settings->checks.n > 0 && none)
 		conf_mistake(settings->conf,
 			     conf_section_find(settings->conf, SETTINGS_HEALTH),
 			     "checks", "must not be none: there are checks");
@@ -478,13 +489,13 @@ void settings_free(struct settings *settings)
 {
 	struct check_setup *setup;
 
-	while (settings->n > 0) {
-		setup = &settings->checks[--settings->n];
+	while (settings->checks.n > 0) {
+		setup = &settings->checks.setups[--settings->checks.n];
 		if (setup->kind->dispose)
 			setup->kind->dispose(setup->settings);
 		free(setup->settings);
 	}
-	free(settings->checks);
+	free(settings->checks.setups);
 	conf_destroy(settings->conf);
 	*settings = (struct settings){ .conf = NULL };
 }
@@ -507,7 +518,7 @@ static void settings_print_check(const struct check_setup *setup, FILE *to)
 		fprintf(to, "# not asked, unhealthy: %s\n",
 			setup->refusal->sentence);
 	conf_print(to, settings_check_keys, &record, false);
-	conf_print(to, common, &setup->common, false);
+	conf_print(to, common, &setup->policy, false);
 	conf_print(to, setup->kind->keys, setup->settings,
 		   setup->refusal != NULL);
 }
@@ -519,6 +530,6 @@ void settings_print(const struct settings *settings, FILE *to)
 	fprintf(to, "# the configuration in effect; read from: %s\n\n[%s]\n",
 		settings->source, SETTINGS_HEALTH);
 	conf_print(to, settings_health_keys, &settings->health, false);
-	for (i = 0; i < settings->n; i++)
-		settings_print_check(&settings->checks[i], to);
+	for (i = 0; i < settings->checks.n; i++)
+		settings_print_check(&settings->checks.setups[i], to);
 }

@@ -43,8 +43,7 @@ struct settings {
 	struct conf *conf; /* NULL: out of memory at the very start */
 	char *source; /* path of the file, or "environment"; owned by conf */
 	struct settings_health health;
-	size_t n;
-	struct check_setup *checks; /* n, in the order of the file */
+	struct check_list checks; /* in the order of the file */
 };
 
 /*
@@ -60,6 +59,9 @@ struct settings {
 int settings_load(struct settings *settings, const char *path)
 	__attribute__((warn_unused_result));
 void settings_free(struct settings *settings);
+
+/* From now on liveness asks no check. */
+void settings_clear_live(struct settings *settings);
 
 /* What does not work as it is written, or is not asked, into the log. */
 void settings_log_warnings(const struct settings *settings);

@@ -21,7 +21,7 @@ static void settings_digest_check(EVP_MD_CTX *to,
 {
 	settings_digest_text(to, setup->name);
 	settings_digest_text(to, setup->kind->name);
-	conf_feed(check_common_keys, &setup->common, settings_digest_feed, to);
+	conf_feed(check_common_keys, &setup->policy, settings_digest_feed, to);
 	conf_feed(setup->kind->keys, setup->settings, settings_digest_feed, to);
 	/* A value that was refused may have left a default. */
 	settings_digest_text(to,
@@ -38,8 +38,8 @@ int settings_digest(const struct settings *settings, const char *salt,
 	if (to && EVP_DigestInit_ex(to, EVP_sha256(), NULL)) {
 		settings_digest_text(to, salt);
 		settings_digest_text(to, settings->health.drain_file);
-		for (i = 0; i < settings->n; i++)
-			settings_digest_check(to, &settings->checks[i]);
+		for (i = 0; i < settings->checks.n; i++)
+			settings_digest_check(to, &settings->checks.setups[i]);
 		made = EVP_DigestFinal_ex(to, digest, NULL);
 	}
 	EVP_MD_CTX_free(to);

@@ -90,7 +90,7 @@ static struct share *state_open_share(const struct settings *settings,
 			 STATE_BOOT_ID);
 		return NULL;
 	}
-	options->n = settings->n;
+	options->n = settings->checks.n;
 	options->source = settings->source;
 	if (settings_digest(settings, salt, options->identity)) {
 		snprintf(reason, reason_size, "out of memory");
@@ -210,8 +210,9 @@ int state_print(const struct settings *settings, FILE *to)
 	fprintf(to, "%s\n%-24s %-10s %9s %9s %9s %9s %9s  %s\n",
 		share_path(share), "check", "code", "ms", "age s", "runs",
 		"failures", "failing s", "process");
-	for (i = 0; i < settings->n; i++)
-		state_print_check(share, i, settings->checks[i].name, to);
+	for (i = 0; i < settings->checks.n; i++)
+		state_print_check(share, i, settings->checks.setups[i].name,
+				  to);
 	share_close(share);
 	return 0;
 }

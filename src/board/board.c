@@ -8,14 +8,15 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "check/check.h"
 #include "board/share.h"
 
-/* A check that startup waits for is tried again in less (schedule.c), unless the
- * process that did so has ended, as every CGI program has. */
+/* A check that startup waits for is tried again in less (schedule.c), unless
+ * the process that did so has ended, as every CGI program has. */
 #define BOARD_RETRY_MS 6000
 
 struct board_slot {
-	struct board_policy policy;
+	const struct check_policy *policy;
 	struct record record;
 	uint64_t seen;		  /* of the share */
 	bool pending;		  /* wanted since the last publication */
@@ -46,11 +47,10 @@ struct board {
 	void *heard_arg;
 };
 
-struct board *board_create(size_t n, const struct board_policy policies[],
-			   struct share *share)
+struct board *board_create(const struct check_list *checks, struct share *share)
 {
 	struct board *board = calloc(1, sizeof(*board));
-	size_t i;
+	size_t i, n = checks->n;
 
 	if (!board)
 		return NULL;
@@ -63,8 +63,8 @@ struct board *board_create(size_t n, const struct board_policy policies[],
 	board->n = n;
 	board->share = share;
 	for (i = 0; i < n; i++) {
-		board->slots[i].policy = policies[i];
-		board->slots[i].latched = !policies[i].startup;
+		board->slots[i].policy = &checks->setups[i].policy;
+		board->slots[i].latched = !board->slots[i].policy->startup;
 	}
 	board_beat(board);
 	return board;
@@ -128,15 +128,15 @@ static void board_unlock(struct board *board, const struct board_calls *calls)
 static bool board_in_scope(const struct board_slot *slot, size_t place,
 			   const struct board_question *question)
 {
-	switch (question->scope) {
-	case BOARD_READY:
+	switch (question->probe) {
+	case PROBE_READY:
 		return true;
-	case BOARD_ONE:
+	case PROBE_CHECK:
 		return place == question->check;
-	case BOARD_STARTED:
-		return slot->policy.startup;
-	case BOARD_LIVE:
-		return slot->policy.live;
+	case PROBE_STARTED:
+		return slot->policy->startup;
+	case PROBE_LIVE:
+		return slot->policy->live;
 	}
 	return false;
 }
@@ -149,7 +149,7 @@ static bool board_in_scope(const struct board_slot *slot, size_t place,
 static bool board_fresh(const struct board *board,
 			const struct board_slot *slot, int64_t asked_us)
 {
-	const struct board_policy *policy = &slot->policy;
+	const struct check_policy *policy = slot->policy;
 	int64_t age_us = asked_us - slot->record.result.ended_us;
 	size_t check = (size_t)(slot - board->slots);
 
@@ -166,7 +166,7 @@ static bool board_retried(const struct board *board,
 	int64_t age_us = asked_us - slot->record.result.ended_us;
 
 	return !board->share ||
-	       age_us <= (BOARD_RETRY_MS + slot->policy.timeout_ms) * 1000;
+	       age_us <= (BOARD_RETRY_MS + slot->policy->timeout_ms) * 1000;
 }
 
 static bool board_answered(const struct board *board,
@@ -175,15 +175,15 @@ static bool board_answered(const struct board *board,
 {
 	const struct result *result = &slot->record.result;
 
-	switch (question->scope) {
-	case BOARD_LIVE:
+	switch (question->probe) {
+	case PROBE_LIVE:
 		return true;
-	case BOARD_STARTED:
+	case PROBE_STARTED:
 		return slot->latched ||
 		       (result->ended_us != 0 &&
 			board_retried(board, slot, question->asked_us));
-	case BOARD_READY:
-	case BOARD_ONE:
+	case PROBE_READY:
+	case PROBE_CHECK:
 		break;
 	}
 	return result->ended_us != 0 &&
@@ -197,7 +197,7 @@ static void board_await(struct board_slot *slot,
 	if (!slot->awaited || question->asked_us < slot->awaited_since_us)
 		slot->awaited_since_us = question->asked_us;
 	slot->awaited = true;
-	if (question->scope != BOARD_READY)
+	if (question->probe != PROBE_READY)
 		slot->awaited_alone = true;
 }
 
@@ -246,7 +246,7 @@ static bool board_want(struct board *board,
 static bool board_hear(struct board *board, struct board_slot *slot)
 {
 	const struct board_question first = {
-		.scope = BOARD_READY, .asked_us = slot->awaited_since_us
+		.probe = PROBE_READY, .asked_us = slot->awaited_since_us
 	};
 	bool awaited = slot->awaited, alone = slot->awaited_alone;
 	size_t i;
@@ -311,7 +311,7 @@ static void board_note_use(struct board *board,
 {
 	size_t i;
 
-	if (question->scope != BOARD_READY && question->scope != BOARD_ONE)
+	if (question->probe != PROBE_READY && question->probe != PROBE_CHECK)
 		return;
 	for (i = 0; board->share && i < board->n; i++) {
 		const struct board_slot *slot = &board->slots[i];
@@ -319,7 +319,7 @@ static void board_note_use(struct board *board,
 				 slot->record.result.ended_us;
 
 		if (board_in_scope(slot, i, question) && age_us >= 0 &&
-		    age_us <= 2 * slot->policy.max_age_ms * 1000)
+		    age_us <= 2 * slot->policy->max_age_ms * 1000)
 			share_use(board->share, i, question->asked_us / 1000);
 	}
 }
@@ -401,12 +401,12 @@ bool board_ask(struct board *board, const struct board_question *question,
 	board_pull_for(board, question, &calls.hear);
 	draining = board_draining(board, &looked_ms);
 	/* Who drains needs no results, and costs nobody a question. */
-	if (question->scope == BOARD_READY && draining) {
+	if (question->probe == PROBE_READY && draining) {
 		answered = !board_drain_unknown(board, looked_ms);
 	} else {
 		answered = board_want(board, question, &wanted);
 		board_note_use(board, question);
-		if (question->scope == BOARD_READY &&
+		if (question->probe == PROBE_READY &&
 		    board_drain_unknown(board, looked_ms))
 			answered = false;
 	}

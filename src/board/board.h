@@ -15,37 +15,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/probe.h"
 #include "board/record.h"
 
 struct board;
+struct check_list;
 struct share;
 
-/* How one check is to be answered; plain data, copied at creation. */
-struct board_policy {
-	int64_t max_age_ms; /* how old a result may be and still answer; one
-			       that runs by itself is so never waited for */
-	int64_t timeout_ms; /* of one run */
-	bool startup;	    /* part of the startup latch */
-	bool live;	    /* part of liveness */
-};
-
-enum board_scope {
-	BOARD_READY,   /* all checks */
-	BOARD_ONE,     /* the check `check` */
-	BOARD_STARTED, /* the first result of each startup check; in a share
-			  another one when nobody tries it again */
-	BOARD_LIVE     /* whatever is there; never waits */
-};
-
 struct board_question {
-	enum board_scope scope;
-	size_t check;	  /* BOARD_ONE only */
+	enum probe probe;
+	size_t check;	  /* PROBE_CHECK only */
 	int64_t asked_us; /* clock_us() */
 };
 
 /*
  * A consistent copy of what a question is about: the records of checks outside
- * its scope (BOARD_LIVE: those that are not `live`) are left as they were.
+ * its scope (PROBE_LIVE: those that are not `live`) are left as they were.
  */
 struct board_view {
 	int64_t now_ms; /* when the copy was made */
@@ -60,8 +45,9 @@ struct board_view {
 
 #define BOARD_STUCK_MS 10000
 
-/* share is borrowed and may be NULL.  NULL when out of memory. */
-struct board *board_create(size_t n, const struct board_policy policies[],
+/* The checks and the share, which may be NULL, are borrowed.  NULL when out of
+ * memory. */
+struct board *board_create(const struct check_list *checks,
 			   struct share *share);
 void board_destroy(struct board *board);
 

@@ -27,28 +27,28 @@
 /* clang-format off */
 const struct conf_key check_common_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
-	{ "timeout", CONF_DURATION, offsetof(struct check_common, timeout_ms),
+	{ "timeout", CONF_DURATION, offsetof(struct check_policy, timeout_ms),
 	  "3s", "10ms", "60s", 0,
 	  "longest time that one run may take" },
-	{ "max_age", CONF_DURATION, offsetof(struct check_common, max_age_ms),
+	{ "max_age", CONF_DURATION, offsetof(struct check_policy, max_age_ms),
 	  "1s", "0s", "2d", 0,
 	  "how old a result may be and still answer a probe" },
-	{ "interval", CONF_DURATION, offsetof(struct check_common, interval_ms),
+	{ "interval", CONF_DURATION, offsetof(struct check_policy, interval_ms),
 	  "0s", "0s", "1d", 0,
 	  "run in the background this often; probes never wait (0s: when asked)" },
-	{ "renew", CONF_DURATION, offsetof(struct check_common, renew_ms),
+	{ "renew", CONF_DURATION, offsetof(struct check_policy, renew_ms),
 	  "5m", "0s", "1d", 0,
 	  "age at which a warm connection is replaced by a new one (0s: never)" },
-	{ "keep", CONF_BOOL, offsetof(struct check_common, keep),
+	{ "keep", CONF_BOOL, offsetof(struct check_policy, keep),
 	  "yes", NULL, NULL, 0,
 	  "whether its connection stays open for the next run" },
-	{ "required", CONF_BOOL, offsetof(struct check_common, required),
+	{ "required", CONF_BOOL, offsetof(struct check_policy, required),
 	  "yes", NULL, NULL, 0,
 	  "whether its failure makes the service not ready, or only degraded" },
-	{ "startup", CONF_BOOL, offsetof(struct check_common, startup),
+	{ "startup", CONF_BOOL, offsetof(struct check_policy, startup),
 	  "yes", NULL, NULL, 0,
 	  "whether it must have been healthy once before the service is started" },
-	{ "live", CONF_BOOL, offsetof(struct check_common, live),
+	{ "live", CONF_BOOL, offsetof(struct check_policy, live),
 	  "no", NULL, NULL, 0,
 	  "whether its failure makes liveness fail (local kinds only)" },
 	CONF_END
@@ -157,7 +157,7 @@ static void conn_on_io(void *arg, short revents)
 
 static int64_t check_timeout_ms(const struct check *check)
 {
-	return check->setup->common.timeout_ms;
+	return check->setup->policy.timeout_ms;
 }
 
 static bool check_is_late(const struct loop_timer *timer)
@@ -194,7 +194,7 @@ static void conn_on_expiry(void *arg)
 	if (check_extend(conn->check, &conn->expiry, &conn->extended))
 		return;
 	conn_failed(conn, RESULT_TIMEOUT, "Timeout after %lldms",
-		    (long long)conn->check->setup->common.timeout_ms);
+		    (long long)conn->check->setup->policy.timeout_ms);
 }
 
 /* The run's clock starts, or goes on, when its connection is admitted. */
@@ -310,7 +310,7 @@ static void check_settle(struct check *check)
 {
 	struct conn *other = check_other(check);
 
-	if (check->kind->open && !check->setup->common.keep) {
+	if (check->kind->open && !check->setup->policy.keep) {
 		conn_drop(check->warm);
 		conn_drop(other);
 		return;
@@ -503,7 +503,7 @@ void check_start(struct check *check)
 
 static void conn_opened(struct conn *conn)
 {
-	int64_t renew_ms = conn->check->setup->common.renew_ms;
+	int64_t renew_ms = conn->check->setup->policy.renew_ms;
 
 	admit_leave(&conn->ticket);
 	loop_timer_clear(conn->check->env->loop, &conn->expiry);
@@ -706,7 +706,7 @@ bool conn_is_hedge(const struct conn *conn)
 
 bool conn_is_kept(const struct conn *conn)
 {
-	return conn->check->setup->common.keep;
+	return conn->check->setup->policy.keep;
 }
 
 int64_t conn_deadline_ms(const struct conn *conn)

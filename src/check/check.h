@@ -132,10 +132,12 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 
 /* ---- for the prober ---- */
 
-/* Settings that every check has, filled from check_common_keys. */
-struct check_common {
+/* How a check is run and how its result counts: what every check has, filled
+ * from check_common_keys. */
+struct check_policy {
 	int64_t timeout_ms;
-	int64_t max_age_ms;
+	int64_t max_age_ms;  /* how old a result may be and still answer; with
+				an interval: interval + timeout */
 	int64_t interval_ms; /* 0: only when asked */
 	int64_t renew_ms;    /* 0: never */
 	bool keep;	     /* connections stay open between runs */
@@ -149,11 +151,17 @@ extern const struct conf_key check_common_keys[];
 struct check_setup {
 	const char *name;
 	const struct check_kind *kind;
-	struct check_common common;
+	struct check_policy policy;
 	void *settings;
 	const struct conf_section *section; /* of the settings; NULL: none */
 	/* Not NULL: it is never opened, each run ends with code `config`. */
 	const struct conf_refusal *refusal;
+};
+
+/* All checks of the service; read-only once there are threads. */
+struct check_list {
+	size_t n;
+	struct check_setup *setups;
 };
 
 /*

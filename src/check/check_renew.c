@@ -41,7 +41,7 @@ static void renew_work(void *copy)
 	struct check_renewal *renewal = *(struct check_renewal **)copy;
 	const struct check_kind *kind = renewal->kind;
 	struct conf_section *section = conf_section_at(renewal->conf, 0);
-	struct check_common common;
+	struct check_policy common;
 	char *name;
 
 	conf_apply(renewal->conf, section,

@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "prober/prober.h"
-#include "app/settings.h"
 
 /* No more of a request's body is read, in bytes and time. */
 #define SINGLE_BODY_BYTES (16 * 1024 * 1024)
@@ -69,10 +68,7 @@ static void single_ear_init(struct single_ear *ear)
 /* What answering one question takes; on the stack of a function that outlives
  * the prober. */
 struct single {
-	const struct settings *settings;
-	const struct service *service;
-	struct board *board;
-	struct share *share; /* NULL: none */
+	const struct single_config *config;
 	struct single_ear ear;
 	struct prober *prober; /* NULL: nobody had to be asked */
 };
@@ -85,15 +81,17 @@ static int single_ask(struct single *single, const struct answer *answer,
 		      struct board_view *view, enum answer_how *how)
 {
 	*how = ANSWER_IF_KNOWN;
-	if (answer_ask(single->service, answer, *how, view))
+	if (answer_ask(single->config->service, answer, *how, view))
 		return 0;
 	single_ear_init(&single->ear);
-	board_on_published(single->board, single_on_published, &single->ear);
-	single->prober = prober_start(single->settings, single->board,
-				      single->share, false);
+	board_on_published(single->config->board, single_on_published,
+			   &single->ear);
+	single->prober = prober_start(
+		single->config->checks, single->config->drain_file,
+		single->config->board, single->config->share, false);
 	if (!single->prober)
 		return -1;
-	while (!answer_ask(single->service, answer, *how, view)) {
+	while (!answer_ask(single->config->service, answer, *how, view)) {
 		if (!single_listen(&single->ear, answer->until_ms))
 			*how = ANSWER_NOW;
 	}
@@ -104,7 +102,7 @@ static int single_answer(struct single *single,
 			 const struct route_request *request,
 			 struct response *response)
 {
-	struct board_view *view = service_view(single->service);
+	struct board_view *view = service_view(single->config->service);
 	struct answer answer;
 	enum answer_how how;
 
@@ -114,9 +112,10 @@ static int single_answer(struct single *single,
 		log_err("out of memory");
 		return -1;
 	}
-	answer_begin(single->service, request, &answer);
+	answer_begin(single->config->service, request, &answer);
 	if (single_ask(single, &answer, view, &how) == 0)
-		answer_render(single->service, &answer, how, view, response);
+		answer_render(single->config->service, &answer, how, view,
+			      response);
 	free(view);
 	if (response->text)
 		return 0;
@@ -182,8 +181,7 @@ static void single_skip_body(void)
 	}
 }
 
-int single_cgi(const struct settings *settings, const struct service *service,
-	       struct board *board, struct share *share)
+int single_cgi(const struct single_config *config)
 {
 	struct route_request request = {
 		.method = getenv("REQUEST_METHOD"),
@@ -192,10 +190,7 @@ int single_cgi(const struct settings *settings, const struct service *service,
 		.request_uri = getenv("REQUEST_URI"),
 		.remote_addr = getenv("REMOTE_ADDR"),
 	};
-	struct single single = { .settings = settings,
-				 .service = service,
-				 .board = board,
-				 .share = share };
+	struct single single = { .config = config };
 	struct response response;
 	const char *sorry = response_no_memory();
 	int status;
@@ -210,17 +205,14 @@ int single_cgi(const struct settings *settings, const struct service *service,
 	return single_end(&single, status);
 }
 
-int single_once(const struct settings *settings, const struct service *service,
-		struct board *board, const char *probe)
+int single_once(const struct single_config *config, const char *probe)
 {
 	char path[1024];
 	struct route_request request = { .method = "GET",
 					 .script_name = "/health",
 					 .path_info = path,
 					 .remote_addr = "127.0.0.1" };
-	struct single single = { .settings = settings,
-				 .service = service,
-				 .board = board };
+	struct single single = { .config = config };
 	struct response response;
 	int status;
 

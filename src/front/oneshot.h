@@ -8,23 +8,30 @@
 #define HEALTH_ONESHOT_H
 
 struct board;
+struct check_list;
 struct service;
-struct settings;
 struct share;
+
+/* Everything is borrowed. */
+struct single_config {
+	const struct check_list *checks;
+	const char *drain_file; /* "": none */
+	const struct service *service;
+	struct board *board;
+	struct share *share; /* NULL: none */
+};
 
 /*
  * Answers the request that the environment describes (RFC 3875) on standard
  * output.  Returns the exit status of the process: 0, or 1 when the answer
- * could not be made or written.  share may be NULL.
+ * could not be made or written.
  */
-int single_cgi(const struct settings *settings, const struct service *service,
-	       struct board *board, struct share *share);
+int single_cgi(const struct single_config *config);
 
 /*
  * Answers one probe ("live", "ready", "ready/NAME", "started") as JSON on
  * standard output.  Returns 0 for HTTP 200, 1 for any other.
  */
-int single_once(const struct settings *settings, const struct service *service,
-		struct board *board, const char *probe);
+int single_once(const struct single_config *config, const char *probe);
 
 #endif

@@ -21,7 +21,6 @@
 #include "io/loop.h"
 #include "io/offload.h"
 #include "io/resolve.h"
-#include "app/settings.h"
 #include "board/share.h"
 
 /* How long prober_stop() waits for the thread. */
@@ -197,13 +196,13 @@ static int prober_make_env(struct check_env *env, size_t checks)
 }
 
 static int prober_make_keepers(struct prober *prober,
-			       const struct settings *settings)
+			       const struct check_list *checks)
 {
 	size_t i;
 
-	for (i = 0; i < settings->n; i++)
+	for (i = 0; i < checks->n; i++)
 		if (keeper_begin(&prober->keepers[i], &prober->world,
-				 &settings->checks[i], i, &prober->env))
+				 &checks->setups[i], i, &prober->env))
 			return -1;
 	return 0;
 }
@@ -240,17 +239,16 @@ static int prober_spawn(struct prober *prober)
 	return error ? -1 : 0;
 }
 
-static int prober_make(struct prober *prober, const struct settings *settings)
+static int prober_make(struct prober *prober, const struct check_list *checks,
+		       const char *drain_file)
 {
-	const char *drain_file = settings->health.drain_file;
-
 	prober->ended_fd = eventfd(0, EFD_CLOEXEC);
 	if (prober->ended_fd < 0)
 		return -1;
-	if (prober_make_env(&prober->env, settings->n))
+	if (prober_make_env(&prober->env, checks->n))
 		return -1;
 	prober->world.loop = prober->env.loop;
-	if (prober_make_keepers(prober, settings) ||
+	if (prober_make_keepers(prober, checks) ||
 	    (prober->share && prober_make_ear(prober)) ||
 	    (drain_file[0] && prober_make_drain(prober, drain_file)))
 		return -1;
@@ -263,13 +261,14 @@ static int prober_make(struct prober *prober, const struct settings *settings)
 	return 0;
 }
 
-struct prober *prober_start(const struct settings *settings,
-			    struct board *board, struct share *share, bool warm)
+struct prober *prober_start(const struct check_list *checks,
+			    const char *drain_file, struct board *board,
+			    struct share *share, bool warm)
 {
 	struct prober *prober;
 
-	prober = calloc(1, sizeof(*prober) +
-				   settings->n * sizeof(*prober->keepers));
+	prober = calloc(1,
+			sizeof(*prober) + checks->n * sizeof(*prober->keepers));
 	if (!prober) {
 		log_err("cannot start the prober: out of memory");
 		return NULL;
@@ -281,8 +280,8 @@ struct prober *prober_start(const struct settings *settings,
 					       .ahead = warm,
 					       .look_soon = prober_look_soon,
 					       .arg = prober };
-	prober->n = settings->n;
-	if (prober_make(prober, settings)) {
+	prober->n = checks->n;
+	if (prober_make(prober, checks, drain_file)) {
 		log_err("cannot start the prober: "
 			"out of memory, descriptors or threads");
 		prober_free(prober);

@@ -21,16 +21,16 @@
 #include <stdbool.h>
 
 struct board;
+struct check_list;
 struct prober;
-struct settings;
 struct share;
 
-/* settings, board and share (which may be NULL) are borrowed until
- * prober_stop().  NULL, and a line in the log, when memory, descriptors or
- * threads ran out. */
-struct prober *prober_start(const struct settings *settings,
-			    struct board *board, struct share *share,
-			    bool warm);
+/* checks, drain_file ("": none), board and share (which may be NULL) are
+ * borrowed until prober_stop().  NULL, and a line in the log, when memory,
+ * descriptors or threads ran out. */
+struct prober *prober_start(const struct check_list *checks,
+			    const char *drain_file, struct board *board,
+			    struct share *share, bool warm);
 
 /* Runs under way end without a result.  -1 when the thread does not come to
  * an end: it and what it holds are left behind then. */

@@ -57,7 +57,7 @@ static struct board_state keeper_state(const struct keeper *keeper)
 /* When a run that goes on must have ended. */
 static int64_t keeper_until_ms(const struct keeper *keeper)
 {
-	return clock_ms() + keeper->setup->common.timeout_ms + SHARE_SLACK_MS;
+	return clock_ms() + keeper->setup->policy.timeout_ms + SHARE_SLACK_MS;
 }
 
 static void keeper_plan(struct keeper *keeper);
@@ -103,7 +103,7 @@ static void keeper_lose(struct keeper *keeper)
 static int64_t keeper_ahead_ms(const struct keeper *keeper,
 			       const struct result *last)
 {
-	int64_t max_age_ms = keeper->setup->common.max_age_ms;
+	int64_t max_age_ms = keeper->setup->policy.max_age_ms;
 	int64_t lead_ms = last->latency_us / 1000 +
 			  max_age_ms / KEEPER_AHEAD_PART;
 
@@ -134,7 +134,7 @@ static int64_t keeper_sooner_ms(int64_t a_ms, int64_t b_ms)
 /* When the next run that nobody wants is due; INT64_MAX: never. */
 static int64_t keeper_due_ms(struct keeper *keeper)
 {
-	const struct check_common *common = &keeper->setup->common;
+	const struct check_policy *common = &keeper->setup->policy;
 	struct board_state state = keeper_state(keeper);
 
 	if (common->interval_ms && keeper->held)
@@ -176,7 +176,7 @@ static bool keeper_is_used(const struct keeper *keeper)
 			 share_used_ms(keeper->world->share, keeper->place);
 
 	/* Whatever lies in the file: a use in the future is none. */
-	return ago_ms >= 0 && ago_ms <= 2 * keeper->setup->common.max_age_ms;
+	return ago_ms >= 0 && ago_ms <= 2 * keeper->setup->policy.max_age_ms;
 }
 
 static void keeper_on_next(void *arg)
@@ -188,7 +188,7 @@ static void keeper_on_next(void *arg)
 		keeper_plan(keeper);
 		return;
 	}
-	if (keeper->setup->common.interval_ms || !keeper_state(keeper).latched)
+	if (keeper->setup->policy.interval_ms || !keeper_state(keeper).latched)
 		keeper_run(keeper, false);
 	else if (keeper_is_used(keeper))
 		keeper_run(keeper, true);

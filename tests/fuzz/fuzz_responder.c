@@ -41,16 +41,10 @@ static void fuzz_listen(void)
 					     .max_waiting = 4,
 					     .max_connections = 4 };
 	static struct check_setup check = { .name = "database",
-					    .common = { .required = true,
+					    .policy = { .required = true,
 							.startup = true } };
-	static char nothing[] = "";
-	static const struct settings settings = {
-		.health = { .service = nothing,
-			    .mount = nothing,
-			    .answer_within_ms = 2 },
-		.n = 1,
-		.checks = &check,
-	};
+	static const struct check_list checks = { 1, &check };
+	static const struct conf_list trusted;
 
 	/* In no folder: the kernel makes a name up. */
 	place_len = sizeof(place.sun_family);
@@ -59,10 +53,17 @@ static void fuzz_listen(void)
 		   listen(fd, 4) == 0);
 	place_len = sizeof(place);
 	FUZZ_CHECK(!getsockname(fd, (struct sockaddr *)&place, &place_len));
-	board = board_create(1, &(struct board_policy){ .startup = true },
-			     NULL);
-	responder = responder_start(
-		&options, service_create(&settings, board, false), board);
+	board = board_create(&checks, NULL);
+	responder = responder_start(&options,
+				    service_create(&(struct service_config){
+					    .checks = &checks,
+					    .board = board,
+					    .name = "",
+					    .mount = "",
+					    .trusted = &trusted,
+					    .answer_within_ms = 2,
+				    }),
+				    board);
 	FUZZ_CHECK(responder);
 	seat = seat_create(responder);
 	FUZZ_CHECK(seat);

@@ -50,8 +50,8 @@ static bool fuzz_control(const char *text)
 
 static bool fuzz_same(const struct route *one, const struct route *other)
 {
-	return one->target == other->target && one->check == other->check &&
-	       one->trusted == other->trusted;
+	return one->error == other->error && one->probe == other->probe &&
+	       one->check == other->check && one->trusted == other->trusted;
 }
 
 static void fuzz_properties(const struct route_map *map,
@@ -61,10 +61,11 @@ static void fuzz_properties(const struct route_map *map,
 	struct route route = route_find(map, request), other;
 	struct route_request changed = *request;
 
-	FUZZ_CHECK(route.target <= ROUTE_NOT_ALLOWED);
+	FUZZ_CHECK(route.error ? route.error == 404 || route.error == 405
+			       : route.probe <= PROBE_STARTED);
 	FUZZ_CHECK(route.check < map->n);
 	if (fuzz_control(joined) || strstr(joined, "/../") != NULL)
-		FUZZ_CHECK(route.target == ROUTE_NOT_FOUND);
+		FUZZ_CHECK(route.error == 404);
 	if (route.trusted)
 		FUZZ_CHECK(route_network_valid(request->remote_addr) &&
 			   route_network_valid(map->trusted[0]));
@@ -81,7 +82,7 @@ static void fuzz_properties(const struct route_map *map,
 	other = route_find(map, &changed);
 	changed.request_uri = request->request_uri;
 	route = route_find(map, &changed);
-	FUZZ_CHECK(other.target == ROUTE_LIVE || fuzz_same(&route, &other));
+	FUZZ_CHECK(other.probe == PROBE_LIVE || fuzz_same(&route, &other));
 
 	/* HEAD and OPTIONS have the answer of GET. */
 	changed.method = "GET";

@@ -39,13 +39,13 @@ static void fuzz_checks(const struct settings *settings)
 {
 	size_t i;
 
-	for (i = 0; i < settings->n; i++) {
-		const struct check_setup *check = &settings->checks[i];
+	for (i = 0; i < settings->checks.n; i++) {
+		const struct check_setup *check = &settings->checks.setups[i];
 
 		FUZZ_CHECK(*check->name && fuzz_clean(check->name));
 		FUZZ_CHECK(check->kind && check->settings);
-		FUZZ_CHECK(check->common.timeout_ms > 0 &&
-			   check->common.max_age_ms >= 0);
+		FUZZ_CHECK(check->policy.timeout_ms > 0 &&
+			   check->policy.max_age_ms >= 0);
 	}
 }
 

@@ -153,9 +153,9 @@ static void fuzz_result(struct result *result, unsigned code, const char *says)
 
 static void fuzz_body(const char *service, const char *says, unsigned code)
 {
-	static const struct verdict_rule rules[] = {
-		{ .name = "database", .startup = true }, { .name = "redis" }
-	};
+	static const struct check_setup checks[] = { { .name = "database",
+						       .policy.startup = true },
+						     { .name = "redis" } };
 	struct result results[2];
 	bool latched[2] = { false, true };
 	const struct board_view view = {
@@ -173,7 +173,7 @@ static void fuzz_body(const char *service, const char *says, unsigned code)
 	fuzz_result(&results[0], code, says);
 	fuzz_result(&results[1], code / 2, service);
 	body = render_body(&(struct render_input){ .verdict = &verdict,
-						   .rules = rules,
+						   .checks = checks,
 						   .view = &view,
 						   .service = service,
 						   .trusted = true });

@@ -46,6 +46,7 @@ curl_multi_wait	blocks: the loop does it
 curl_multi_poll	blocks: the loop does it
 '
 
+# shellcheck disable=SC2016 # for awk
 bad=$(find src -name '*.[ch]' | LC_ALL=C sort | xargs awk -v banned="$banned" '
 # What is left of a line without comments, strings and characters.
 function bare(line,	out, c, two)

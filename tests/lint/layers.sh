@@ -1,117 +1,79 @@
 #!/bin/bash
-# Includes go downwards only, so that there can be no circle, and each library
-# stays in its room.
+# The folders of src/ are layers: a file includes headers of its own folder and
+# of folders above it in this table only.
 #
-# A row of the table is a layer and a module (its .c and .h).  More names in a
-# row are files of that module's own: among each other they include what they
-# like (headers without a circle), and nobody else includes their headers.
+# The words after a folder's name are its public headers; its other headers stay
+# inside it.  A folder below another one (kinds/http) is a folder of its own in
+# the same layer: it may include what is public in kinds/, and has no public
+# headers itself.
+#
+# layers.sh [DIRECTORY]: looks at DIRECTORY/src instead.
 
-cd "$(dirname "$0")/../.." || exit 1
+cd "${1:-$(dirname "$0")/../..}" || exit 1
 
 layers='
-0 clock
-0 tls_words
-0 text text_mask text_view
-0 result
-0 route
-0 listen
-0 parent
-0 fcgi_scan fcgi_record fcgi_reply
-0 helper
-1 closer
-2 wire
-3 log
-3 ratelimit
-3 record
-3 loop
-3 conf conf_apply conf_copy conf_expand conf_feed conf_print conf_read conf_secret conf_slurp conf_store conf_value
-4 admit
-4 dialect dialect_rows
-4 share share_file
-4 offload offload_mount
-4 resolve resolve_addr resolve_cache resolve_dns resolve_judge
-4 curlio
-4 http_number
-4 http_unpack
-4 http_url
-4 gate gate_peer gate_places
-5 board
-5 check check_renew
-5 ear
-5 stream stream_bio stream_race stream_tls stream_trust stream_unix stream_words
-6 drain
-6 keeper
-6 verdict
-6 http_ask http_intake http_question http_words
-6 check_kinds
-7 render
-7 check_postgres pg_conninfo pg_open pg_parse pg_tap pg_tls pg_words
-7 check_redis redis_answer redis_open redis_options redis_talk redis_url redis_words
-7 check_servicebus sb_answer sb_conf sb_link sb_link_end sb_link_events sb_link_own sb_message sb_pair sb_sas sb_scan sb_talk
-7 check_http http_judge
-7 check_openai openai_answer
-7 check_model
-7 check_file
-8 settings settings_digest settings_env settings_find
-9 prober
-9 state
-9 answer
-10 responder
-10 single
-11 main
+base	clock helper log probe ratelimit result text tls_words
+conf	conf dialect
+io	closer curlio loop offload resolve stream wire
+check	admit check
+kinds	kinds
+board	board share share_watch
+prober	prober
+answer	answer route
+front	listen oneshot parent responder
+app
 '
 
-# What a library's headers begin with, and the files that may include them.
-fences='
-fcgi responder.c
-fastcgi.h fcgi_record.h
-libpq postgres.c pg_conninfo.h pg_open.h pg_parse.h pg_tap.h
-hiredis/ redis_answer.c redis_talk.c
-proton/ sb_answer.c sb_link.c sb_link_end.c sb_link_events.c sb_link_own.h sb_message.h sb_pair.c sb_pair.h
-ares resolve.c resolve_dns.c resolve_dns.h resolve_judge.c
-openssl/ stream_bio.c stream_bio.h stream_tls.c stream_tls.h stream_trust.c stream_trust.h stream_words.c http_words.c pg_tls.c tls_words.c sb_sas.c settings_digest.c wire.c
-curl/ curlio.c curlio.h http_intake.h http_question.c http_url.h http_words.h
-cjson/ render.c http_judge.c http_number.h
-zlib.h http_unpack.h
-ini.h conf_read.c
+# What a library's headers begin with, and the folders that may include them.
+libraries='
+fcgi	front
+fastcgi.h	front
+libpq	kinds/postgres
+hiredis/	kinds/redis
+proton/	kinds/servicebus
+ares	io
+openssl/	base io kinds/http kinds/postgres kinds/servicebus app
+curl/	io kinds/http
+cjson/	kinds/http answer
+zlib.h	kinds/http
+ini.h	conf
 '
 
-bad=$(awk -v layers="$layers" -v fences="$fences" '
+# shellcheck disable=SC2016 # for awk
+bad=$(find src -name '*.[ch]' | LC_ALL=C sort | xargs awk -v layers="$layers" \
+	-v libraries="$libraries" '
 function complain(text)
 {
 	printf "%s:%d: %s\n", FILENAME, FNR, text
 }
 
-function stem(file)
+function folder_of(path)
 {
-	sub(/^.*\//, "", file)
-	sub(/\.[ch]$/, "", file)
-	return file
+	return path ~ /\// ? substr(path, 1, match(path, /\/[^\/]*$/) - 1) : ""
 }
 
-function look_local(header,	name)
+function look_local(header,	folder, top)
 {
-	name = stem(header)
-	if (!(name in layer)) {
-		complain(header " has no layer: give it a row in tests/lint/layers.sh")
-	} else if (room[name] == room[me]) {
+	folder = folder_of(header)
+	top = folder
+	sub(/\/.*/, "", top)
+	if (folder == own)
 		return
-	} else if (room[name] != name) {
-		complain(header " belongs to " room[name] " alone")
-	} else if (layer[name] >= layer[me]) {
-		complain("includes " header ", layer " layer[name] \
-			", from layer " layer[me])
-	}
+	if (!(top in layer))
+		complain(header " is in no folder of the table")
+	else if (layer[top] > layer[own_top])
+		complain(own " must not include " header ": " top \
+			" is a later layer")
+	else if (!(header in public))
+		complain(header " is private to " folder)
 }
 
-function look_library(header,	i, base)
+function look_library(header,	i)
 {
-	base = FILENAME
-	sub(/^.*\//, "", base)
-	for (i = 1; i <= n_fences; i++) {
-		if (index(header, fence[i]) == 1 && \
-		    !((i, base) in allowed)) {
-			complain("<" header "> is fenced in: see tests/lint/layers.sh")
+	for (i = 1; i <= n_libraries; i++) {
+		if (index(header, library[i]) == 1 && \
+		    !((i, own) in allowed)) {
+			complain("<" header "> must not be included in " own)
 			return
 		}
 	}
@@ -121,28 +83,32 @@ BEGIN {
 	n = split(layers, rows, "\n")
 	for (i = 1; i <= n; i++) {
 		m = split(rows[i], words, " ")
-		for (j = 2; j <= m; j++) {
-			layer[words[j]] = words[1]
-			room[words[j]] = words[2]
-		}
+		if (m == 0)
+			continue
+		layer[words[1]] = i
+		for (j = 2; j <= m; j++)
+			public[words[1] "/" words[j] ".h"] = 1
 	}
-	n = split(fences, rows, "\n")
+	n = split(libraries, rows, "\n")
 	for (i = 1; i <= n; i++) {
 		m = split(rows[i], words, " ")
 		if (m == 0)
 			continue
-		fence[++n_fences] = words[1]
+		library[++n_libraries] = words[1]
 		for (j = 2; j <= m; j++)
-			allowed[n_fences, words[j]] = 1
+			allowed[n_libraries, words[j]] = 1
 	}
 	for (i = 1; i < ARGC; i++)
-		ours[stem(ARGV[i]) ".h"] = 1
+		ours[substr(ARGV[i], 5)] = 1
 }
 
 FNR == 1 {
-	me = stem(FILENAME)
-	if (!(me in layer)) {
-		complain("has no layer: give it a row in tests/lint/layers.sh")
+	own = folder_of(substr(FILENAME, 5))
+	own_top = own
+	sub(/\/.*/, "", own_top)
+	if (!(own_top in layer)) {
+		complain(own ? own " is in no row of the table" \
+			: "no file stands directly in src")
 		nextfile
 	}
 }
@@ -160,11 +126,11 @@ FNR == 1 {
 	else
 		look_library(header)
 }
-' src/*.[ch])
+')
 
 # tsort(1) names the members of a circle.
 circle=$(
-	for header in src/*.h; do
+	find src -name '*.h' | while IFS= read -r header; do
 		sed -n 's/^#[ \t]*include[ \t]*"\(.*\)".*/\1/p' "$header" |
 			sed "s|^|${header#src/} |"
 	done | tsort 2>&1 >/dev/null

@@ -27,19 +27,11 @@ static inline int64_t clock_ms(void)
 
 static struct check_setup checks[] = {
 	{ .name = "database",
-	  .common = { .max_age_ms = 1000, .required = true, .startup = true } },
-	{ .name = "cache", .common = { .max_age_ms = 1000 } },
+	  .policy = { .max_age_ms = 1000, .required = true, .startup = true } },
+	{ .name = "cache", .policy = { .max_age_ms = 1000 } },
 };
-static const struct board_policy policies[] = {
-	{ .max_age_ms = 1000, .startup = true },
-	{ .max_age_ms = 1000 },
-};
-static char mount[] = "", name[] = "tested";
-static const struct settings settings = {
-	.health = { .service = name, .mount = mount, .answer_within_ms = 4500 },
-	.n = 2,
-	.checks = checks,
-};
+static const struct check_list list = { 2, checks };
+static const struct conf_list trusted;
 
 static struct board *board;
 static struct service *service;
@@ -49,8 +41,15 @@ static struct response response;
 
 static void world(bool broken)
 {
-	board = board_create(2, policies, NULL);
-	service = service_create(&settings, board, broken);
+	board = board_create(&list, NULL);
+	service = service_create(
+		&(struct service_config){ .checks = &list,
+					  .board = board,
+					  .name = "tested",
+					  .mount = "",
+					  .trusted = &trusted,
+					  .answer_within_ms = 4500,
+					  .broken = broken });
 	view = service_view(service);
 	CHECK(board && service && view);
 }

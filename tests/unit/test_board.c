@@ -67,34 +67,35 @@ static void on_heard(void *arg)
 
 static void world(size_t n, int64_t max_age_ms)
 {
-	struct board_policy policies[MAX] = { { 0 } };
+	static struct check_setup setups[MAX];
 	size_t i;
 
+	memset(setups, 0, sizeof(setups));
 	for (i = 0; i < n; i++) {
-		policies[i].max_age_ms = max_age_ms;
-		policies[i].startup = i != 2;
-		policies[i].live = i == 1;
+		setups[i].policy.max_age_ms = max_age_ms;
+		setups[i].policy.startup = i != 2;
+		setups[i].policy.live = i == 1;
 	}
 	fake_us = NOW;
 	wakes = heards = 0;
 	memset(results, 0, sizeof(results));
-	board = board_create(n, policies, NULL);
+	board = board_create(&(struct check_list){ n, setups }, NULL);
 	board_on_wanted(board, on_wake, &wakes);
 	board_on_published(board, on_heard, &heards);
 }
 
-static bool ask_at(enum board_scope scope, size_t check, int64_t asked_us)
+static bool ask_at(enum probe probe, size_t check, int64_t asked_us)
 {
-	struct board_question question = { .scope = scope,
+	struct board_question question = { .probe = probe,
 					   .check = check,
 					   .asked_us = asked_us };
 
 	return board_ask(board, &question, &view);
 }
 
-static bool ask(enum board_scope scope)
+static bool ask(enum probe probe)
 {
-	return ask_at(scope, 0, fake_us);
+	return ask_at(probe, 0, fake_us);
 }
 
 static void publish_at(size_t check, enum result_code code, int64_t ended_us,
@@ -144,14 +145,14 @@ static unsigned take(void)
 static void test_first(void)
 {
 	world(2, 1000);
-	CHECK(!ask(BOARD_READY));
+	CHECK(!ask(PROBE_READY));
 	CHECK_INT(wakes, 1);
 	CHECK_INT(take(), 3);
 	CHECK_INT(take(), 0);
 	publish(0, RESULT_OK);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	publish(1, RESULT_TIMEOUT);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(view.n, 2);
 	CHECK_INT(results[0].code, RESULT_OK);
 	CHECK_INT(results[1].code, RESULT_TIMEOUT);
@@ -166,14 +167,14 @@ static void test_max_age(void)
 	world(1, 1000);
 	publish(0, RESULT_OK);
 	fake_us += 1000000;
-	CHECK(ask(BOARD_READY));
+	CHECK(ask(PROBE_READY));
 	fake_us += 1;
-	CHECK(!ask(BOARD_READY));
+	CHECK(!ask(PROBE_READY));
 	CHECK_INT(take(), 1);
 	/* The question counts, not when it is looked at again. */
-	CHECK(ask_at(BOARD_READY, 0, NOW + 1000000));
+	CHECK(ask_at(PROBE_READY, 0, NOW + 1000000));
 	fake_us += 600000000;
-	CHECK(ask_at(BOARD_READY, 0, NOW + 1000000));
+	CHECK(ask_at(PROBE_READY, 0, NOW + 1000000));
 	board_destroy(board);
 }
 
@@ -181,12 +182,12 @@ static void test_max_age(void)
 static void test_max_age_zero(void)
 {
 	world(1, 0);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	fake_us = NOW + 1;
 	publish(0, RESULT_OK);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
-	CHECK(ask_at(BOARD_READY, 0, NOW + 1));
-	CHECK(!ask_at(BOARD_READY, 0, NOW + 2));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	CHECK(ask_at(PROBE_READY, 0, NOW + 1));
+	CHECK(!ask_at(PROBE_READY, 0, NOW + 2));
 	CHECK_INT(take(), 1);
 	board_destroy(board);
 }
@@ -198,18 +199,18 @@ static void test_join(void)
 
 	world(1, 0);
 	for (i = 0; i < 1000; i++)
-		CHECK(!ask_at(BOARD_READY, 0, NOW + i));
+		CHECK(!ask_at(PROBE_READY, 0, NOW + i));
 	CHECK_INT(wakes, 1);
 	CHECK_INT(take(), 1);
 	for (i = 0; i < 1000; i++)
-		CHECK(!ask_at(BOARD_READY, 0, NOW + 1000 + i));
+		CHECK(!ask_at(PROBE_READY, 0, NOW + 1000 + i));
 	CHECK_INT(wakes, 1);
 	CHECK_INT(take(), 0);
 	fake_us = NOW + 5000;
 	publish(0, RESULT_OK);
 	CHECK_INT(heards, 1);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
-	CHECK(ask_at(BOARD_READY, 0, NOW + 1999));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	CHECK(ask_at(PROBE_READY, 0, NOW + 1999));
 	CHECK_INT(take(), 0);
 	board_destroy(board);
 }
@@ -221,32 +222,32 @@ static void test_join(void)
 static void test_crossing(void)
 {
 	world(1, 0);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(take(), 1);
 	publish_at(0, RESULT_OK, NOW - 1, 100);
 	CHECK_INT(heards, 1);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(wakes, 2);
 	CHECK_INT(take(), 1);
 	publish_at(0, RESULT_OK, NOW + 1, 100);
 	CHECK_INT(heards, 2);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
 	board_destroy(board);
 
 	/* Likewise when another one is waited for at the time. */
 	world(2, 0);
 	publish_at(0, RESULT_OK, NOW - 5000, 1000);
 	publish_at(1, RESULT_OK, NOW - 5000, 10);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(take(), 3);
 	publish_at(1, RESULT_OK, NOW - 1, 10);
 	publish_at(0, RESULT_OK, NOW + 1000, 1000);
 	CHECK_INT(heards, 1);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(take(), 2);
 	publish_at(1, RESULT_OK, NOW + 2000, 10);
 	CHECK_INT(heards, 2);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
 	board_destroy(board);
 }
 
@@ -255,12 +256,12 @@ static void test_crossing(void)
 static void test_one(void)
 {
 	world(3, 0);
-	CHECK(!ask_at(BOARD_ONE, 1, NOW));
+	CHECK(!ask_at(PROBE_CHECK, 1, NOW));
 	CHECK_INT(take(), 2);
 	memset(results, 7, sizeof(results));
 	publish(1, RESULT_OK);
 	CHECK_INT(heards, 1);
-	CHECK(ask_at(BOARD_ONE, 1, NOW));
+	CHECK(ask_at(PROBE_CHECK, 1, NOW));
 	CHECK_INT(results[1].code, RESULT_OK);
 	CHECK_INT(results[0].code, 0x07070707); /* left as it was */
 	CHECK_INT(take(), 0);
@@ -272,26 +273,26 @@ static void test_started(void)
 	world(3, 1000);
 	CHECK(!is_latched(0));
 	CHECK(is_latched(2)); /* no startup check */
-	CHECK(!ask(BOARD_STARTED));
+	CHECK(!ask(PROBE_STARTED));
 	CHECK_INT(take(), 3);
 	/* The first result is waited for, whatever it says. */
 	publish(0, RESULT_REFUSED);
 	publish(1, RESULT_OK);
-	CHECK(ask(BOARD_STARTED));
+	CHECK(ask(PROBE_STARTED));
 	CHECK(!view.started);
 	CHECK(!latched[0]);
 	CHECK(latched[1]);
 	fake_us += 100000000;
-	CHECK(ask(BOARD_STARTED));
+	CHECK(ask(PROBE_STARTED));
 	CHECK_INT(take(), 0);
 	publish(0, RESULT_OK);
 	CHECK(is_latched(0));
-	CHECK(ask(BOARD_STARTED));
+	CHECK(ask(PROBE_STARTED));
 	CHECK(view.started);
 	/* Once and for all. */
 	publish(0, RESULT_REFUSED);
 	publish(1, RESULT_REFUSED);
-	CHECK(ask(BOARD_STARTED));
+	CHECK(ask(PROBE_STARTED));
 	CHECK(view.started);
 	board_destroy(board);
 }
@@ -299,10 +300,10 @@ static void test_started(void)
 static void test_live(void)
 {
 	world(3, 0);
-	CHECK(ask(BOARD_LIVE));
+	CHECK(ask(PROBE_LIVE));
 	publish(1, RESULT_MISSING);
 	fake_us += 1000000000;
-	CHECK(ask(BOARD_LIVE));
+	CHECK(ask(PROBE_LIVE));
 	CHECK_INT(results[1].code, RESULT_MISSING);
 	CHECK_INT(take(), 0);
 	CHECK_INT(wakes, 0);
@@ -311,7 +312,7 @@ static void test_live(void)
 
 static void test_look(void)
 {
-	struct board_question question = { .scope = BOARD_READY,
+	struct board_question question = { .probe = PROBE_READY,
 					   .asked_us = NOW };
 
 	world(2, 0);
@@ -327,9 +328,9 @@ static void test_look(void)
 	board_look(board, &question, &view);
 	CHECK(view.draining);
 	/* Who drains asks nobody and waits for nothing; one check is asked. */
-	CHECK(ask(BOARD_READY));
+	CHECK(ask(PROBE_READY));
 	CHECK_INT(take(), 0);
-	CHECK(!ask(BOARD_STARTED));
+	CHECK(!ask(PROBE_STARTED));
 	board_set_draining(board, false);
 	board_look(board, &question, &view);
 	CHECK(!view.draining);
@@ -339,10 +340,10 @@ static void test_look(void)
 static void test_nothing(void)
 {
 	world(0, 0);
-	CHECK(ask(BOARD_READY));
-	CHECK(ask(BOARD_STARTED));
+	CHECK(ask(PROBE_READY));
+	CHECK(ask(PROBE_STARTED));
 	CHECK(view.started);
-	CHECK(ask(BOARD_LIVE));
+	CHECK(ask(PROBE_LIVE));
 	CHECK_INT(take(), 0);
 	board_destroy(board);
 	board_destroy(NULL);
@@ -360,8 +361,8 @@ static void test_heard(void)
 
 	/* For everything: told once, when the last one is there. */
 	fake_us += 10;
-	CHECK(!ask_at(BOARD_READY, 0, NOW + 10));
-	CHECK(!ask_at(BOARD_READY, 0, NOW + 10));
+	CHECK(!ask_at(PROBE_READY, 0, NOW + 10));
+	CHECK(!ask_at(PROBE_READY, 0, NOW + 10));
 	fake_us += 10;
 	publish(2, RESULT_OK);
 	CHECK_INT(heards, 0);
@@ -369,22 +370,22 @@ static void test_heard(void)
 	CHECK_INT(heards, 0);
 	publish(1, RESULT_OK);
 	CHECK_INT(heards, 1);
-	CHECK(ask_at(BOARD_READY, 0, NOW + 10));
+	CHECK(ask_at(PROBE_READY, 0, NOW + 10));
 	publish(1, RESULT_OK);
 	CHECK_INT(heards, 1);
 
 	/* For one: told when it is there, whatever else is missing. */
 	fake_us += 10;
-	CHECK(!ask_at(BOARD_READY, 0, fake_us));
-	CHECK(!ask_at(BOARD_ONE, 0, fake_us));
+	CHECK(!ask_at(PROBE_READY, 0, fake_us));
+	CHECK(!ask_at(PROBE_CHECK, 0, fake_us));
 	publish(0, RESULT_OK);
 	CHECK_INT(heards, 2);
 	/* All that waited ask again, and only what is missing is awaited. */
-	CHECK(!ask_at(BOARD_READY, 0, fake_us));
+	CHECK(!ask_at(PROBE_READY, 0, fake_us));
 	publish(2, RESULT_OK);
 	publish(1, RESULT_OK);
 	CHECK_INT(heards, 3);
-	CHECK(ask_at(BOARD_READY, 0, fake_us));
+	CHECK(ask_at(PROBE_READY, 0, fake_us));
 	board_destroy(board);
 }
 
@@ -392,19 +393,19 @@ static void test_heard(void)
 static void test_heard_later(void)
 {
 	world(2, 0);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(take(), 3);
 	publish_at(0, RESULT_OK, NOW + 10, 10);
-	CHECK(!ask_at(BOARD_READY, 0, NOW + 20));
+	CHECK(!ask_at(PROBE_READY, 0, NOW + 20));
 	CHECK_INT(take(), 1);
 	publish_at(1, RESULT_OK, NOW + 30, 10);
 	/* The first has all it needs. */
 	CHECK_INT(heards, 1);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
-	CHECK(!ask_at(BOARD_READY, 0, NOW + 20));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW + 20));
 	publish_at(0, RESULT_OK, NOW + 40, 10);
 	CHECK_INT(heards, 2);
-	CHECK(ask_at(BOARD_READY, 0, NOW + 20));
+	CHECK(ask_at(PROBE_READY, 0, NOW + 20));
 	board_destroy(board);
 }
 
@@ -413,11 +414,11 @@ static void test_no_ears(void)
 	world(1, 0);
 	board_on_wanted(board, NULL, NULL);
 	board_on_published(board, NULL, NULL);
-	CHECK(!ask(BOARD_READY));
+	CHECK(!ask(PROBE_READY));
 	publish(0, RESULT_OK);
 	fake_us++;
 	/* Found by who comes later. */
-	CHECK(!ask(BOARD_READY));
+	CHECK(!ask(PROBE_READY));
 	board_on_wanted(board, on_wake, &wakes);
 	CHECK_INT(take(), 1);
 	board_destroy(board);
@@ -432,10 +433,10 @@ static void want_and_publish(void *arg, size_t check)
 static void test_publish_inside(void)
 {
 	world(3, 0);
-	CHECK(!ask_at(BOARD_READY, 0, NOW));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
 	board_take_wanted(board, want_and_publish, NULL);
 	CHECK_INT(heards, 1);
-	CHECK(ask_at(BOARD_READY, 0, NOW));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(take(), 0);
 	board_destroy(board);
 }
@@ -444,7 +445,7 @@ static void test_publish_inside(void)
 
 static bool stuck(void)
 {
-	CHECK(ask(BOARD_LIVE));
+	CHECK(ask(PROBE_LIVE));
 	return view.stuck;
 }
 
@@ -525,7 +526,7 @@ static void *asker(void *arg)
 
 	for (i = 0; i < ROUNDS; i++) {
 		struct board_question question = {
-			.scope = rand_r(&seed) % 3 ? BOARD_READY : BOARD_ONE,
+			.probe = rand_r(&seed) % 3 ? PROBE_READY : PROBE_CHECK,
 			.check = (size_t)rand_r(&seed) % 4,
 			.asked_us = clock_us(),
 		};

@@ -240,7 +240,7 @@ static void world(const struct check_kind *kind)
 	setup = (struct check_setup){
 		.name = "database",
 		.kind = kind,
-		.common = { .timeout_ms = 1000,
+		.policy = { .timeout_ms = 1000,
 			    .renew_ms = 60000,
 			    .keep = true },
 	};
@@ -1137,7 +1137,7 @@ static void test_renewal(void)
 static void test_never_renewed(void)
 {
 	warm_world();
-	setup.common.renew_ms = 0;
+	setup.policy.renew_ms = 0;
 	io(1);
 	CALLS("close1");
 	/* The run is faster than the background. */
@@ -1558,7 +1558,7 @@ static void test_release(void)
 static void test_unkept(void)
 {
 	world(&networked);
-	setup.common.keep = false;
+	setup.policy.keep = false;
 	check_start(check);
 	ready(1);
 	answer(1);
@@ -1588,7 +1588,7 @@ static void test_unkept(void)
 	world_end();
 
 	world(&asking);
-	setup.common.keep = false;
+	setup.policy.keep = false;
 	check_start(check);
 	answer(1);
 	CALLS("open1 close1");
@@ -1597,7 +1597,7 @@ static void test_unkept(void)
 
 	/* Without a connection there is nothing to close. */
 	world(&local);
-	setup.common.keep = false;
+	setup.policy.keep = false;
 	check_start(check);
 	answer(1);
 	check_start(check);
@@ -1823,7 +1823,7 @@ static void random_run(const struct check_kind *kind, int64_t renew_ms)
 	int starts = 0, step, i;
 
 	world(kind);
-	setup.common.renew_ms = renew_ms;
+	setup.policy.renew_ms = renew_ms;
 	for (i = 0; i < 5; i++) {
 		many[i] = check_create(&setup, &env, on_result, NULL);
 		many[i]->arg = many[i];

@@ -80,10 +80,12 @@ void board_on_published(struct board *board, void (*call)(void *arg), void *arg)
 	news_arg = arg;
 }
 
-struct prober *prober_start(const struct settings *settings,
-			    struct board *board, struct share *share, bool warm)
+struct prober *prober_start(const struct check_list *checks,
+			    const char *drain_file, struct board *board,
+			    struct share *share, bool warm)
 {
-	(void)settings;
+	(void)checks;
+	(void)drain_file;
 	(void)board;
 	(void)share;
 	CHECK(!warm);
@@ -106,10 +108,12 @@ int prober_stop(struct prober *prober)
 
 static int run(const char *probe)
 {
+	static const struct single_config config;
+
 	if (probe)
-		return single_once(NULL, NULL, NULL, probe);
+		return single_once(&config, probe);
 	setenv("REQUEST_METHOD", "GET", 1);
-	return single_cgi(NULL, NULL, NULL, NULL);
+	return single_cgi(&config);
 }
 
 /* All of what comes; waits for its end. */

@@ -59,7 +59,7 @@ void text_clean(char *to, size_t size, const char *from, size_t len)
 
 static struct result results[MANY];
 static bool latched[MANY];
-static struct verdict_rule rules[MANY];
+static struct check_setup checks[MANY];
 static struct board_view view;
 static struct verdict verdict;
 static struct render_input input;
@@ -71,8 +71,8 @@ static void world(int http, const char *status, size_t n)
 
 	memset(results, 0, sizeof(results));
 	for (i = 0; i < MANY; i++) {
-		rules[i] = (struct verdict_rule){ .name = names[i % 3],
-						  .required = true };
+		checks[i] = (struct check_setup){ .name = names[i % 3],
+						  .policy.required = true };
 		results[i].code = RESULT_OK;
 		results[i].latency_us = 3210;
 		results[i].ended_us = (int64_t)NOW * 1000;
@@ -85,7 +85,7 @@ static void world(int http, const char *status, size_t n)
 	verdict.end = n;
 	verdict.show_checks = n > 0;
 	input = (struct render_input){ .verdict = &verdict,
-				       .rules = rules,
+				       .checks = checks,
 				       .view = &view,
 				       .service = "",
 				       .asked_us = (int64_t)ASKED * 1000 };
@@ -180,9 +180,9 @@ static void test_detail(void)
 static void test_choice_and_order(void)
 {
 	world(200, "ready", 3);
-	rules[0].name = "db";
-	rules[1].name = "DB";
-	rules[2].name = "status";
+	checks[0].name = "db";
+	checks[1].name = "DB";
+	checks[2].name = "status";
 	CHECK_BODY("{\"status\":\"ready\",\"checks\":{"
 		   "\"db\":{\"healthy\":true,\"latency_ms\":3.2},"
 		   "\"DB\":{\"healthy\":true,\"latency_ms\":3.2},"
@@ -194,7 +194,7 @@ static void test_choice_and_order(void)
 	verdict.first = 0;
 	verdict.end = 3;
 	verdict.only_live = true;
-	rules[0].live = rules[2].live = true;
+	checks[0].policy.live = checks[2].policy.live = true;
 	CHECK_BODY("{\"status\":\"ready\",\"checks\":{"
 		   "\"db\":{\"healthy\":true,\"latency_ms\":3.2},"
 		   "\"status\":{\"healthy\":true,\"latency_ms\":3.2}}}\n");
@@ -211,11 +211,11 @@ static void test_waiting(void)
 		   "\"waiting_for\":[]}\n");
 	memset(latched, 0, sizeof(latched));
 	latched[1] = true;
-	rules[0].startup = rules[1].startup = true;
+	checks[0].policy.startup = checks[1].policy.startup = true;
 	CHECK_BODY("{\"status\":\"starting\","
 		   "\"detail\":\"Service is still initialising\","
 		   "\"waiting_for\":[\"database\"]}\n");
-	rules[2].startup = true;
+	checks[2].policy.startup = true;
 	CHECK_BODY("{\"status\":\"starting\","
 		   "\"detail\":\"Service is still initialising\","
 		   "\"waiting_for\":[\"database\",\"openai\"]}\n");
@@ -273,7 +273,7 @@ static void test_small(void)
 	world(503, "not_ready", 10);
 	input.trusted = true;
 	for (i = 0; i < 10; i++) {
-		rules[i].name = "a-name-of-thirty-two-characters!";
+		checks[i].name = "a-name-of-thirty-two-characters!";
 		results[i].code = RESULT_THROTTLED;
 		results[i].latency_us = INT32_MAX;
 		results[i].ended_us = 1000;
@@ -340,7 +340,7 @@ static void test_no_memory(void)
 	verdict.show_checks = false;
 	verdict.show_waiting = true;
 	verdict.detail = "Service is still initialising";
-	rules[0].startup = rules[1].startup = true;
+	checks[0].policy.startup = checks[1].policy.startup = true;
 	memset(latched, 0, sizeof(latched));
 	check_no_memory();
 

@@ -20,38 +20,43 @@ static struct route find_in(const struct route_map *in, const char *method,
 	return route_find(in, &request);
 }
 
+/* The probe, or 404 or 405. */
+static int leads_to(struct route route)
+{
+	return route.error ? route.error : (int)route.probe;
+}
+
 /* What a rewrite rule has made of the URI. */
 static void test_rewritten(void)
 {
 	static const struct {
 		const char *script_name, *path_info, *uri;
-		enum route_target target;
+		int leads_to;
 	} cases[] = {
-		{ "/health.fcgi", NULL, "/health/ready", ROUTE_READY },
+		{ "/health.fcgi", NULL, "/health/ready", PROBE_READY },
 		{ "/health.fcgi", "", "/health/ready/?x=/health/live",
-		  ROUTE_READY },
-		{ "/health.fcgi", "/", "/health/started#x", ROUTE_STARTED },
-		{ "/health", NULL, "//health/ready/redis", ROUTE_READY_ONE },
-		{ "/health.fcgi", NULL, "/health", ROUTE_LIVE },
-		{ "/health.fcgi", NULL, "/health/live", ROUTE_LIVE },
+		  PROBE_READY },
+		{ "/health.fcgi", "/", "/health/started#x", PROBE_STARTED },
+		{ "/health", NULL, "//health/ready/redis", PROBE_CHECK },
+		{ "/health.fcgi", NULL, "/health", PROBE_LIVE },
+		{ "/health.fcgi", NULL, "/health/live", PROBE_LIVE },
 		/* Names of the user's own for the probe. */
-		{ "/health.fcgi", NULL, "/status", ROUTE_LIVE },
-		{ "/health.fcgi", NULL, "/health/ping", ROUTE_LIVE },
-		{ "/health.fcgi", NULL, "/site/ready", ROUTE_LIVE },
-		{ "/health.fcgi", NULL, "", ROUTE_LIVE },
-		{ "/health.fcgi", NULL, "/health/%72eady", ROUTE_READY },
-		{ "/health.fcgi", NULL, "/health%2Fready%2F", ROUTE_READY },
-		{ "/health.fcgi", NULL, "/health/ready/%4eope",
-		  ROUTE_NOT_FOUND },
-		{ "/health.fcgi", NULL, "/health/ready/nope", ROUTE_NOT_FOUND },
-		{ "/health.fcgi", NULL, "/health/readyz", ROUTE_NOT_FOUND },
-		{ "/health.fcgi", NULL, "/health/ready;a=1", ROUTE_NOT_FOUND },
-		{ "/health.fcgi", NULL, "/health/started/x%", ROUTE_NOT_FOUND },
+		{ "/health.fcgi", NULL, "/status", PROBE_LIVE },
+		{ "/health.fcgi", NULL, "/health/ping", PROBE_LIVE },
+		{ "/health.fcgi", NULL, "/site/ready", PROBE_LIVE },
+		{ "/health.fcgi", NULL, "", PROBE_LIVE },
+		{ "/health.fcgi", NULL, "/health/%72eady", PROBE_READY },
+		{ "/health.fcgi", NULL, "/health%2Fready%2F", PROBE_READY },
+		{ "/health.fcgi", NULL, "/health/ready/%4eope", 404 },
+		{ "/health.fcgi", NULL, "/health/ready/nope", 404 },
+		{ "/health.fcgi", NULL, "/health/readyz", 404 },
+		{ "/health.fcgi", NULL, "/health/ready;a=1", 404 },
+		{ "/health.fcgi", NULL, "/health/started/x%", 404 },
 		/* Whoever keeps the path means it. */
-		{ "/health.fcgi", "/live", "/health/ready", ROUTE_LIVE },
-		{ "/health.fcgi", "/ready", "/health/live", ROUTE_READY },
-		{ "/health.fcgi", "/nope", "/health/ready", ROUTE_NOT_FOUND },
-		{ "/other", NULL, "/health/ready", ROUTE_NOT_FOUND },
+		{ "/health.fcgi", "/live", "/health/ready", PROBE_LIVE },
+		{ "/health.fcgi", "/ready", "/health/live", PROBE_READY },
+		{ "/health.fcgi", "/nope", "/health/ready", 404 },
+		{ "/other", NULL, "/health/ready", 404 },
 	};
 	char longer[2 * ROUTE_PATH_BYTES];
 	struct route_request request = { .script_name = "/health",
@@ -60,22 +65,23 @@ static void test_rewritten(void)
 
 	memset(longer, '/', sizeof(longer));
 	memcpy(longer + sizeof(longer) - 14, "/health/ready", 14);
-	CHECK_INT(route_find(&map, &request).target, ROUTE_LIVE);
+	CHECK_INT(leads_to(route_find(&map, &request)), PROBE_LIVE);
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		request.script_name = cases[i].script_name;
 		request.path_info = cases[i].path_info;
 		request.request_uri = cases[i].uri;
-		CHECK_INT(route_find(&map, &request).target, cases[i].target);
+		CHECK_INT(leads_to(route_find(&map, &request)),
+			  cases[i].leads_to);
 	}
 	request.method = "POST";
-	CHECK_INT(route_find(&map, &request).target, ROUTE_NOT_FOUND);
+	CHECK_INT(leads_to(route_find(&map, &request)), 404);
 	request.script_name = "/health";
-	CHECK_INT(route_find(&map, &request).target, ROUTE_NOT_ALLOWED);
+	CHECK_INT(leads_to(route_find(&map, &request)), 405);
 }
 
 struct path_case {
 	const char *script_name, *path_info;
-	enum route_target target;
+	int leads_to;
 	size_t check;
 };
 
@@ -87,7 +93,7 @@ static void check_paths(const struct route_map *in,
 	for (i = 0; i < n; i++) {
 		struct route route = find_in(in, "GET", cases[i].script_name,
 					     cases[i].path_info);
-		bool good = route.target == cases[i].target &&
+		bool good = leads_to(route) == cases[i].leads_to &&
 			    route.check == cases[i].check && !route.head &&
 			    !route.trusted;
 
@@ -95,7 +101,7 @@ static void check_paths(const struct route_map *in,
 			printf("\tpath %zu: \"%s\" + \"%s\": target %d\n", i,
 			       cases[i].script_name ? cases[i].script_name : "",
 			       cases[i].path_info ? cases[i].path_info : "",
-			       (int)route.target);
+			       (int)route.probe);
 		CHECK(good);
 	}
 }
@@ -109,29 +115,29 @@ static void test_servers(void)
 	/* clang-format off */
 	static const struct path_case cases[] = {
 		/* nginx with fastcgi_split_path_info, Caddy with split */
-		{ "/health", "", ROUTE_LIVE, 0 },
-		{ "/health", "/", ROUTE_LIVE, 0 },
-		{ "/health", "/ready", ROUTE_READY, 0 },
-		{ "/health", "/ready/redis", ROUTE_READY_ONE, 1 },
+		{ "/health", "", PROBE_LIVE, 0 },
+		{ "/health", "/", PROBE_LIVE, 0 },
+		{ "/health", "/ready", PROBE_READY, 0 },
+		{ "/health", "/ready/redis", PROBE_CHECK, 1 },
 		/* lighttpd, HAProxy path-info, mod_fcgid by Alias, CGI */
-		{ "/health", NULL, ROUTE_LIVE, 0 },
-		{ "/health", "/started", ROUTE_STARTED, 0 },
+		{ "/health", NULL, PROBE_LIVE, 0 },
+		{ "/health", "/started", PROBE_STARTED, 0 },
 		/* mod_fcgid by a rewrite in .htaccess */
-		{ "/health.fcgi", NULL, ROUTE_LIVE, 0 },
-		{ "/health.fcgi", "/", ROUTE_LIVE, 0 },
-		{ "/health.fcgi", "/ready", ROUTE_READY, 0 },
-		{ "/~me/site/health.fcgi", "/ready", ROUTE_READY, 0 },
+		{ "/health.fcgi", NULL, PROBE_LIVE, 0 },
+		{ "/health.fcgi", "/", PROBE_LIVE, 0 },
+		{ "/health.fcgi", "/ready", PROBE_READY, 0 },
+		{ "/~me/site/health.fcgi", "/ready", PROBE_READY, 0 },
 		/* mod_proxy_fcgi, nginx without a split */
-		{ "/health/", NULL, ROUTE_LIVE, 0 },
-		{ "/health/ready", NULL, ROUTE_READY, 0 },
-		{ "/health/ready/database", "", ROUTE_READY_ONE, 0 },
+		{ "/health/", NULL, PROBE_LIVE, 0 },
+		{ "/health/ready", NULL, PROBE_READY, 0 },
+		{ "/health/ready/database", "", PROBE_CHECK, 0 },
 		/* Caddy without a split, lighttpd mounted at its root */
-		{ "", "/health", ROUTE_LIVE, 0 },
-		{ "", "/health/", ROUTE_LIVE, 0 },
-		{ "", "/health/ready", ROUTE_READY, 0 },
-		{ NULL, "/health/started", ROUTE_STARTED, 0 },
+		{ "", "/health", PROBE_LIVE, 0 },
+		{ "", "/health/", PROBE_LIVE, 0 },
+		{ "", "/health/ready", PROBE_READY, 0 },
+		{ NULL, "/health/started", PROBE_STARTED, 0 },
 		/* a program of another name in a folder of ours */
-		{ "/health/run.cgi", "/ready", ROUTE_NOT_FOUND, 0 },
+		{ "/health/run.cgi", "/ready", 404, 0 },
 	};
 	/* clang-format on */
 
@@ -142,47 +148,47 @@ static void test_paths(void)
 {
 	/* clang-format off */
 	static const struct path_case cases[] = {
-		{ "/health", "/live", ROUTE_LIVE, 0 },
-		{ "/health", "/live/", ROUTE_LIVE, 0 },
-		{ "/health", "/ready/", ROUTE_READY, 0 },
-		{ "/health", "/ready/redis/", ROUTE_READY_ONE, 1 },
-		{ "//health", "//ready//redis", ROUTE_READY_ONE, 1 },
-		{ "/health/", "/ready", ROUTE_READY, 0 },
+		{ "/health", "/live", PROBE_LIVE, 0 },
+		{ "/health", "/live/", PROBE_LIVE, 0 },
+		{ "/health", "/ready/", PROBE_READY, 0 },
+		{ "/health", "/ready/redis/", PROBE_CHECK, 1 },
+		{ "//health", "//ready//redis", PROBE_CHECK, 1 },
+		{ "/health/", "/ready", PROBE_READY, 0 },
 		/* checks that are called like one of our words */
-		{ "/health", "/ready/health", ROUTE_READY_ONE, 2 },
-		{ "/health/ready/health", NULL, ROUTE_READY_ONE, 2 },
-		{ "/health", "/ready/ready", ROUTE_READY_ONE, 3 },
-		{ "/health", "/ready/live", ROUTE_READY_ONE, 4 },
+		{ "/health", "/ready/health", PROBE_CHECK, 2 },
+		{ "/health/ready/health", NULL, PROBE_CHECK, 2 },
+		{ "/health", "/ready/ready", PROBE_CHECK, 3 },
+		{ "/health", "/ready/live", PROBE_CHECK, 4 },
 		/* names equal but for case are two */
-		{ "/health", "/ready/DB", ROUTE_READY_ONE, 5 },
-		{ "/health", "/ready/db", ROUTE_READY_ONE, 6 },
-		{ "/health", "/ready/Db", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready/databas", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready/database2", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready/database/x", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/readyx", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/Ready", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/live/x", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/started/x", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/nothing", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "ready", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "x", ROUTE_NOT_FOUND, 0 },
-		{ "/healthx", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/HEALTH", "/ready", ROUTE_NOT_FOUND, 0 },
-		{ "/healt", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/ready", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/index.html", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "", "", ROUTE_NOT_FOUND, 0 },
-		{ NULL, NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/", "/", ROUTE_NOT_FOUND, 0 },
+		{ "/health", "/ready/DB", PROBE_CHECK, 5 },
+		{ "/health", "/ready/db", PROBE_CHECK, 6 },
+		{ "/health", "/ready/Db", 404, 0 },
+		{ "/health", "/ready/databas", 404, 0 },
+		{ "/health", "/ready/database2", 404, 0 },
+		{ "/health", "/ready/database/x", 404, 0 },
+		{ "/health", "/readyx", 404, 0 },
+		{ "/health", "/Ready", 404, 0 },
+		{ "/health", "/live/x", 404, 0 },
+		{ "/health", "/started/x", 404, 0 },
+		{ "/health", "/nothing", 404, 0 },
+		{ "/health", "ready", 404, 0 },
+		{ "/health", "x", 404, 0 },
+		{ "/healthx", NULL, 404, 0 },
+		{ "/HEALTH", "/ready", 404, 0 },
+		{ "/healt", NULL, 404, 0 },
+		{ "/ready", NULL, 404, 0 },
+		{ "/index.html", NULL, 404, 0 },
+		{ "", "", 404, 0 },
+		{ NULL, NULL, 404, 0 },
+		{ "/", "/", 404, 0 },
 		/* the first mount counts */
-		{ "/app/health", "/ready", ROUTE_READY, 0 },
-		{ "/health", "/health/ready", ROUTE_NOT_FOUND, 0 },
-		{ "/app", "/x/health/ready", ROUTE_READY, 0 },
+		{ "/app/health", "/ready", PROBE_READY, 0 },
+		{ "/health", "/health/ready", 404, 0 },
+		{ "/app", "/x/health/ready", PROBE_READY, 0 },
 		/* still encoded is not decoded by us */
-		{ "/health", "/%72eady", ROUTE_NOT_FOUND, 0 },
-		{ "/health%2fready", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready?x", ROUTE_NOT_FOUND, 0 },
+		{ "/health", "/%72eady", 404, 0 },
+		{ "/health%2fready", NULL, 404, 0 },
+		{ "/health", "/ready?x", 404, 0 },
 	};
 	/* clang-format on */
 
@@ -193,23 +199,23 @@ static void test_hostile_paths(void)
 {
 	/* clang-format off */
 	static const struct path_case cases[] = {
-		{ "/health", "/../health", ROUTE_NOT_FOUND, 0 },
-		{ "/x/../health", "/ready", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready/..", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready/../", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/.", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/./ready", ROUTE_NOT_FOUND, 0 },
-		{ "/..", "/health", ROUTE_NOT_FOUND, 0 },
-		{ "/health/.", "./ready", ROUTE_NOT_FOUND, 0 },
-		{ "/.well-known/health", NULL, ROUTE_LIVE, 0 },
-		{ "/...a/..b/health", NULL, ROUTE_LIVE, 0 },
-		{ "/health", "/ready\r\nX: y", ROUTE_NOT_FOUND, 0 },
-		{ "/health\n", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/a\x1b[2J/health", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready\x7f", ROUTE_NOT_FOUND, 0 },
-		{ "/m\xc3\xbcller/health", NULL, ROUTE_LIVE, 0 },
-		{ "/\xff\xfe/health", NULL, ROUTE_LIVE, 0 },
-		{ "/health", "/ready/\xff", ROUTE_NOT_FOUND, 0 },
+		{ "/health", "/../health", 404, 0 },
+		{ "/x/../health", "/ready", 404, 0 },
+		{ "/health", "/ready/..", 404, 0 },
+		{ "/health", "/ready/../", 404, 0 },
+		{ "/health", "/.", 404, 0 },
+		{ "/health", "/./ready", 404, 0 },
+		{ "/..", "/health", 404, 0 },
+		{ "/health/.", "./ready", 404, 0 },
+		{ "/.well-known/health", NULL, PROBE_LIVE, 0 },
+		{ "/...a/..b/health", NULL, PROBE_LIVE, 0 },
+		{ "/health", "/ready\r\nX: y", 404, 0 },
+		{ "/health\n", NULL, 404, 0 },
+		{ "/a\x1b[2J/health", NULL, 404, 0 },
+		{ "/health", "/ready\x7f", 404, 0 },
+		{ "/m\xc3\xbcller/health", NULL, PROBE_LIVE, 0 },
+		{ "/\xff\xfe/health", NULL, PROBE_LIVE, 0 },
+		{ "/health", "/ready/\xff", 404, 0 },
 	};
 	/* clang-format on */
 
@@ -225,51 +231,48 @@ static void test_long_paths(void)
 		memset(path, 'a', len);
 		path[0] = '/';
 		memcpy(path + len - 7, "/health", 8);
-		CHECK_INT(find_in(&map, "GET", path, NULL).target,
-			  len <= ROUTE_PATH_BYTES ? ROUTE_LIVE
-						  : ROUTE_NOT_FOUND);
+		CHECK_INT(leads_to(find_in(&map, "GET", path, NULL)),
+			  len <= ROUTE_PATH_BYTES ? PROBE_LIVE : 404);
 		path[len - 7] = '\0';
-		CHECK_INT(find_in(&map, "GET", path, "/health").target,
-			  len <= ROUTE_PATH_BYTES ? ROUTE_LIVE
-						  : ROUTE_NOT_FOUND);
+		CHECK_INT(leads_to(find_in(&map, "GET", path, "/health")),
+			  len <= ROUTE_PATH_BYTES ? PROBE_LIVE : 404);
 	}
 	memset(path, 'a', sizeof(path));
 	path[sizeof(path) - 1] = '\0';
-	CHECK_INT(find_in(&map, "GET", "/health", path).target,
-		  ROUTE_NOT_FOUND);
+	CHECK_INT(leads_to(find_in(&map, "GET", "/health", path)), 404);
 	memset(path, '/', sizeof(path) - 1);
-	CHECK_INT(find_in(&map, "GET", "/health", path).target, ROUTE_LIVE);
+	CHECK_INT(leads_to(find_in(&map, "GET", "/health", path)), PROBE_LIVE);
 }
 
 static void test_own_mount(void)
 {
 	static const struct path_case status[] = {
-		{ "/status/health", "/ready", ROUTE_READY, 0 },
-		{ "/status", "/health", ROUTE_LIVE, 0 },
-		{ "/status", "/ready", ROUTE_NOT_FOUND, 0 },
-		{ "/health", "/ready", ROUTE_READY, 0 },
+		{ "/status/health", "/ready", PROBE_READY, 0 },
+		{ "/status", "/health", PROBE_LIVE, 0 },
+		{ "/status", "/ready", 404, 0 },
+		{ "/health", "/ready", PROBE_READY, 0 },
 	};
 	static const struct path_case probe[] = {
-		{ "/app/probe", "/ready/health", ROUTE_READY_ONE, 2 },
-		{ "/app/probe", NULL, ROUTE_LIVE, 0 },
-		{ "/x/app/probe", "/started", ROUTE_STARTED, 0 },
-		{ "/app", "/probes", ROUTE_NOT_FOUND, 0 },
-		{ "/probe", NULL, ROUTE_NOT_FOUND, 0 },
-		{ "/health.fcgi", "/ready", ROUTE_READY, 0 },
+		{ "/app/probe", "/ready/health", PROBE_CHECK, 2 },
+		{ "/app/probe", NULL, PROBE_LIVE, 0 },
+		{ "/x/app/probe", "/started", PROBE_STARTED, 0 },
+		{ "/app", "/probes", 404, 0 },
+		{ "/probe", NULL, 404, 0 },
+		{ "/health.fcgi", "/ready", PROBE_READY, 0 },
 	};
 	static const struct path_case below[] = {
-		{ "/health/app", "/ready", ROUTE_READY, 0 },
-		{ "/health", "/app/ready", ROUTE_READY, 0 },
-		{ "/health", "/ready", ROUTE_READY, 0 },
-		{ "/health", "/app", ROUTE_LIVE, 0 },
+		{ "/health/app", "/ready", PROBE_READY, 0 },
+		{ "/health", "/app/ready", PROBE_READY, 0 },
+		{ "/health", "/ready", PROBE_READY, 0 },
+		{ "/health", "/app", PROBE_LIVE, 0 },
 	};
 	static const struct path_case root[] = {
-		{ "", "/ready", ROUTE_READY, 0 },
-		{ "", "/", ROUTE_LIVE, 0 },
-		{ "", "", ROUTE_LIVE, 0 },
-		{ "/ready", "/health", ROUTE_READY_ONE, 2 },
-		{ "/health", "/ready", ROUTE_READY, 0 },
-		{ "/app", "/health", ROUTE_NOT_FOUND, 0 },
+		{ "", "/ready", PROBE_READY, 0 },
+		{ "", "/", PROBE_LIVE, 0 },
+		{ "", "", PROBE_LIVE, 0 },
+		{ "/ready", "/health", PROBE_CHECK, 2 },
+		{ "/health", "/ready", PROBE_READY, 0 },
+		{ "/app", "/health", 404, 0 },
 	};
 	struct route_map own = map;
 
@@ -284,19 +287,18 @@ static void test_own_mount(void)
 	own.mount = "/";
 	CHECK_PATHS(&own, root);
 	own.mount = "/../x";
-	CHECK_INT(find_in(&own, "GET", "/../x", "/ready").target,
-		  ROUTE_NOT_FOUND);
+	CHECK_INT(leads_to(find_in(&own, "GET", "/../x", "/ready")), 404);
 }
 
 static void test_broken(void)
 {
 	struct route_map broken = { .mount = "", .broken = true };
 
-	CHECK_INT(find_in(&broken, "GET", "/health/ready/any", NULL).target,
-		  ROUTE_READY);
-	CHECK_INT(find_in(&broken, "GET", "/health", NULL).target, ROUTE_LIVE);
-	CHECK_INT(find_in(&broken, "GET", "/health/x", NULL).target,
-		  ROUTE_NOT_FOUND);
+	CHECK_INT(leads_to(find_in(&broken, "GET", "/health/ready/any", NULL)),
+		  PROBE_READY);
+	CHECK_INT(leads_to(find_in(&broken, "GET", "/health", NULL)),
+		  PROBE_LIVE);
+	CHECK_INT(leads_to(find_in(&broken, "GET", "/health/x", NULL)), 404);
 }
 
 static void test_methods(void)
@@ -304,32 +306,32 @@ static void test_methods(void)
 	/* clang-format off */
 	static const struct {
 		const char *method, *path;
-		enum route_target target;
+		int leads_to;
 		bool head;
 	} cases[] = {
-		{ "GET", "/health/ready", ROUTE_READY, false },
-		{ NULL, "/health/ready", ROUTE_READY, false },
-		{ "HEAD", "/health", ROUTE_LIVE, true },
-		{ "HEAD", "/health/ready", ROUTE_READY, true },
-		{ "HEAD", "/health/ready/redis", ROUTE_READY_ONE, true },
-		{ "HEAD", "/health/started", ROUTE_STARTED, true },
-		{ "HEAD", "/nothing", ROUTE_NOT_FOUND, true },
-		{ "OPTIONS", "/health", ROUTE_LIVE, true },
-		{ "OPTIONS", "/health/ready", ROUTE_READY, true },
-		{ "OPTIONS", "/health/ready/redis", ROUTE_READY_ONE, true },
-		{ "OPTIONS", "/health/started", ROUTE_STARTED, true },
-		{ "OPTIONS", "/health/nothing", ROUTE_NOT_FOUND, true },
-		{ "OPTIONS", "*", ROUTE_NOT_FOUND, true },
-		{ "options", "/health", ROUTE_NOT_ALLOWED, false },
-		{ "POST", "/health", ROUTE_NOT_ALLOWED, false },
-		{ "PUT", "/health/ready", ROUTE_NOT_ALLOWED, false },
-		{ "DELETE", "/health/ready/redis", ROUTE_NOT_ALLOWED, false },
-		{ "TRACE", "/health/started", ROUTE_NOT_ALLOWED, false },
-		{ "POST", "/health/ready/none", ROUTE_NOT_FOUND, false },
-		{ "POST", "/nothing", ROUTE_NOT_FOUND, false },
-		{ "get", "/health", ROUTE_NOT_ALLOWED, false },
-		{ "", "/health", ROUTE_NOT_ALLOWED, false },
-		{ "GET ", "/health", ROUTE_NOT_ALLOWED, false },
+		{ "GET", "/health/ready", PROBE_READY, false },
+		{ NULL, "/health/ready", PROBE_READY, false },
+		{ "HEAD", "/health", PROBE_LIVE, true },
+		{ "HEAD", "/health/ready", PROBE_READY, true },
+		{ "HEAD", "/health/ready/redis", PROBE_CHECK, true },
+		{ "HEAD", "/health/started", PROBE_STARTED, true },
+		{ "HEAD", "/nothing", 404, true },
+		{ "OPTIONS", "/health", PROBE_LIVE, true },
+		{ "OPTIONS", "/health/ready", PROBE_READY, true },
+		{ "OPTIONS", "/health/ready/redis", PROBE_CHECK, true },
+		{ "OPTIONS", "/health/started", PROBE_STARTED, true },
+		{ "OPTIONS", "/health/nothing", 404, true },
+		{ "OPTIONS", "*", 404, true },
+		{ "options", "/health", 405, false },
+		{ "POST", "/health", 405, false },
+		{ "PUT", "/health/ready", 405, false },
+		{ "DELETE", "/health/ready/redis", 405, false },
+		{ "TRACE", "/health/started", 405, false },
+		{ "POST", "/health/ready/none", 404, false },
+		{ "POST", "/nothing", 404, false },
+		{ "get", "/health", 405, false },
+		{ "", "/health", 405, false },
+		{ "GET ", "/health", 405, false },
 	};
 	/* clang-format on */
 	size_t i;
@@ -338,7 +340,7 @@ static void test_methods(void)
 		struct route route = find_in(&map, cases[i].method,
 					     cases[i].path, NULL);
 
-		CHECK_INT(route.target, cases[i].target);
+		CHECK_INT(leads_to(route), cases[i].leads_to);
 		CHECK_INT(route.head, cases[i].head);
 		CHECK_INT(route.options,
 			  cases[i].method &&

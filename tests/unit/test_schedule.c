@@ -131,17 +131,13 @@ static void on_soon(void *arg)
 static void process_start(struct process *process)
 {
 	struct share_options options = { .dir = dir, .n = 1, .founder = true };
-	struct board_policy policy = {
-		.max_age_ms = setup.common.max_age_ms,
-		.timeout_ms = setup.common.timeout_ms,
-		.startup = true,
-	};
 	char reason[256] = "";
 
 	process->soon = 0;
 	process->share = share_open(&options, reason, sizeof(reason));
 	CHECK_STR(process->share ? "" : reason, "");
-	process->board = board_create(1, &policy, process->share);
+	process->board = board_create(&(struct check_list){ 1, &setup },
+				      process->share);
 	process->loop = loop_create();
 	process->world = (struct keeper_world){ .board = process->board,
 						.share = process->share,
@@ -178,7 +174,7 @@ static void world(void)
 	logged[0] = '\0';
 	setup = (struct check_setup){
 		.name = "database",
-		.common = { .timeout_ms = 2000,
+		.policy = { .timeout_ms = 2000,
 			    .max_age_ms = 1000,
 			    .startup = true },
 	};
@@ -237,10 +233,10 @@ static void want(void *arg, size_t check)
 static struct result answer;
 static bool seen_draining;
 
-static bool ask_about(struct process *process, enum board_scope scope,
+static bool ask_about(struct process *process, enum probe probe,
 		      int64_t asked_us)
 {
-	struct board_question question = { .scope = scope,
+	struct board_question question = { .probe = probe,
 					   .asked_us = asked_us };
 	bool latched, late;
 	struct board_view view = { .results = &answer,
@@ -256,7 +252,7 @@ static bool ask_about(struct process *process, enum board_scope scope,
 /* A request that waited asks again, as of when it came. */
 static bool ask_as_of(struct process *process, int64_t asked_us)
 {
-	return ask_about(process, BOARD_READY, asked_us);
+	return ask_about(process, PROBE_READY, asked_us);
 }
 
 static bool ask(struct process *process)
@@ -537,10 +533,10 @@ static void test_latch(void)
 
 static void test_interval(void)
 {
-	setup.common.interval_ms = 0;
+	setup.policy.interval_ms = 0;
 	world();
-	setup.common.interval_ms = 10000;
-	setup.common.max_age_ms = 12000;
+	setup.policy.interval_ms = 10000;
+	setup.policy.max_age_ms = 12000;
 	keeper_warm_up(&one.keeper);
 	keeper_warm_up(&two.keeper);
 	finish(&one, RESULT_OK);
@@ -564,8 +560,8 @@ static void test_interval(void)
 static void test_interval_lost(void)
 {
 	world();
-	setup.common.interval_ms = 10000;
-	setup.common.max_age_ms = 12000;
+	setup.policy.interval_ms = 10000;
+	setup.policy.max_age_ms = 12000;
 	keeper_warm_up(&one.keeper);
 	fake_us += 2500000;
 	keeper_want(&two.keeper);
@@ -583,8 +579,8 @@ static void test_interval_lost(void)
 static void test_interval_startup(void)
 {
 	world();
-	setup.common.interval_ms = 3600000;
-	setup.common.max_age_ms = 3602000;
+	setup.policy.interval_ms = 3600000;
+	setup.policy.max_age_ms = 3602000;
 	keeper_warm_up(&one.keeper);
 	finish(&one, RESULT_REFUSED);
 	pass(&one, 499);
@@ -634,11 +630,11 @@ static void test_startup_left_alone(void)
 	keeper_warm_up(&two.keeper);
 	finish(&one, RESULT_REFUSED);
 	pass(&two, 8000);
-	CHECK(ask_about(&two, BOARD_STARTED, fake_us));
+	CHECK(ask_about(&two, PROBE_STARTED, fake_us));
 	CHECK(!started(&two));
 	process_kill(&one);
 	pass(&two, 1);
-	CHECK(!ask_about(&two, BOARD_STARTED, fake_us));
+	CHECK(!ask_about(&two, PROBE_STARTED, fake_us));
 	CHECK(running(&two));
 	finish(&two, RESULT_OK);
 	CHECK(started(&two));

@@ -49,12 +49,12 @@ bool route_network_valid(const char *text)
 
 /* clang-format off */
 const struct conf_key check_common_keys[] = {
-	{ "timeout", CONF_DURATION, offsetof(struct check_common, timeout_ms), "3s", "10ms", "60s", 0, "t" },
-	{ "max_age", CONF_DURATION, offsetof(struct check_common, max_age_ms), "1s", "0s", "1h", 0, "m" },
-	{ "interval", CONF_DURATION, offsetof(struct check_common, interval_ms), "0s", "0s", "1d", 0, "i" },
-	{ "required", CONF_BOOL, offsetof(struct check_common, required), "yes", NULL, NULL, 0, "r" },
-	{ "startup", CONF_BOOL, offsetof(struct check_common, startup), "yes", NULL, NULL, 0, "s" },
-	{ "live", CONF_BOOL, offsetof(struct check_common, live), "no", NULL, NULL, 0, "l" },
+	{ "timeout", CONF_DURATION, offsetof(struct check_policy, timeout_ms), "3s", "10ms", "60s", 0, "t" },
+	{ "max_age", CONF_DURATION, offsetof(struct check_policy, max_age_ms), "1s", "0s", "1h", 0, "m" },
+	{ "interval", CONF_DURATION, offsetof(struct check_policy, interval_ms), "0s", "0s", "1d", 0, "i" },
+	{ "required", CONF_BOOL, offsetof(struct check_policy, required), "yes", NULL, NULL, 0, "r" },
+	{ "startup", CONF_BOOL, offsetof(struct check_policy, startup), "yes", NULL, NULL, 0, "s" },
+	{ "live", CONF_BOOL, offsetof(struct check_policy, live), "no", NULL, NULL, 0, "l" },
 	CONF_END
 };
 
@@ -282,16 +282,17 @@ static const char *checks(void)
 	size_t i, len = 0;
 
 	text[0] = '\0';
-	for (i = 0; i < settings.n; i++)
-		len += (size_t)snprintf(
-			text + len, sizeof(text) - len, "%s%s:%s", i ? " " : "",
-			settings.checks[i].name, settings.checks[i].kind->name);
+	for (i = 0; i < settings.checks.n; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len,
+					"%s%s:%s", i ? " " : "",
+					settings.checks.setups[i].name,
+					settings.checks.setups[i].kind->name);
 	return text;
 }
 
 static const struct fake *fake_at(size_t i)
 {
-	return settings.checks[i].settings;
+	return settings.checks.setups[i].settings;
 }
 
 static void done(void)
@@ -307,7 +308,7 @@ static void done(void)
 
 static void test_file(void)
 {
-	const struct check_common *common;
+	const struct check_policy *common;
 
 	CHECK_INT(load_text("[database]\nkind = postgres\nurl = x\n"
 			    "[health]\nservice = shop\nlog_level = debug\n"
@@ -323,16 +324,16 @@ static void test_file(void)
 	CHECK_INT(settings.health.log_level, LOG_DEBUG);
 	CHECK_INT(settings.health.trusted.n, 2);
 	CHECK_STR(checks(), "database:postgres cache:redis heart.beat-1:file");
-	common = &settings.checks[0].common;
+	common = &settings.checks.setups[0].policy;
 	CHECK_INT(common->timeout_ms, 2000);
 	CHECK_INT(common->max_age_ms, 1000);
 	CHECK_INT(common->interval_ms, 0);
 	CHECK(common->required && common->startup && !common->live);
 	CHECK_STR(fake_at(0)->url, "x");
-	common = &settings.checks[1].common;
+	common = &settings.checks.setups[1].policy;
 	CHECK_INT(common->timeout_ms, 300);
 	CHECK(!common->required && !common->startup);
-	CHECK_INT(settings.checks[2].common.timeout_ms, 1000);
+	CHECK_INT(settings.checks.setups[2].policy.timeout_ms, 1000);
 	CHECK_INT(prepared, 2);
 	done();
 }
@@ -382,7 +383,7 @@ static void test_health_defaults(void)
 	CHECK_INT(settings.health.max_connections, 10000);
 	CHECK_STR(settings.health.state_dir, "auto");
 	CHECK_INT(settings.health.trusted.n, 0);
-	CHECK_INT(settings.n, 0);
+	CHECK_INT(settings.checks.n, 0);
 	done();
 }
 
@@ -517,12 +518,12 @@ static void test_background(void)
 			    "[d]\nkind = file\nrequired = no\nstartup = yes\n"),
 		  0);
 	CHECK_STR(mistakes(), "");
-	CHECK_INT(settings.checks[0].common.interval_ms, 5000);
-	CHECK_INT(settings.checks[0].common.max_age_ms, 6500);
-	CHECK_INT(settings.checks[1].common.max_age_ms, 11000);
-	CHECK_INT(settings.checks[2].common.interval_ms, 1000);
-	CHECK_INT(settings.checks[2].common.max_age_ms, 1100);
-	CHECK(settings.checks[3].common.startup);
+	CHECK_INT(settings.checks.setups[0].policy.interval_ms, 5000);
+	CHECK_INT(settings.checks.setups[0].policy.max_age_ms, 6500);
+	CHECK_INT(settings.checks.setups[1].policy.max_age_ms, 11000);
+	CHECK_INT(settings.checks.setups[2].policy.interval_ms, 1000);
+	CHECK_INT(settings.checks.setups[2].policy.max_age_ms, 1100);
+	CHECK(settings.checks.setups[3].policy.startup);
 	CHECK_INT(live_asked, 2);
 	done();
 }
@@ -539,12 +540,12 @@ static void test_hidden(void)
 			    "interval = 10s\n"),
 		  0);
 	CHECK_STR(mistakes(), "");
-	file = settings.checks[0].settings;
+	file = settings.checks.setups[0].settings;
 	CHECK_INT(file->max_age_ms, 26 * 3600000);
-	CHECK_INT(settings.checks[0].common.max_age_ms, 1000);
-	file = settings.checks[1].settings;
+	CHECK_INT(settings.checks.setups[0].policy.max_age_ms, 1000);
+	file = settings.checks.setups[1].settings;
 	CHECK_INT(file->max_age_ms, 300000);
-	CHECK_INT(settings.checks[1].common.max_age_ms, 11000);
+	CHECK_INT(settings.checks.setups[1].policy.max_age_ms, 11000);
 	snprintf(first, sizeof(first), "%s", printed());
 	done();
 	for (i = 0; i < 2; i++) {
@@ -740,7 +741,7 @@ static void test_sources(void)
 		  "other place is looked at\n"
 		  "gone: cannot be opened: No such file or directory");
 	CHECK_STR(settings.health.service, "");
-	CHECK_INT(settings.n, 0);
+	CHECK_INT(settings.checks.n, 0);
 	done();
 	setenv("HEALTH_CONF", "gone", 1);
 	CHECK_INT(load(NULL), -1);
@@ -1117,9 +1118,9 @@ static void test_openai_variables(void)
 			       openai_rows[i].set[j][1], 1);
 		CHECK_INT(load(NULL), 0);
 		CHECK_STR(checks(), openai_rows[i].checks);
-		if (settings.n) {
+		if (settings.checks.n) {
 			fake = fake_at(0);
-			refusal = settings.checks[0].refusal;
+			refusal = settings.checks.setups[0].refusal;
 			CHECK(!refusal == !openai_rows[i].refused);
 			if (refusal && openai_rows[i].refused)
 				CHECK(strstr(refusal->sentence,
@@ -1142,7 +1143,7 @@ static void test_openai_variables(void)
 	setenv("OPENAI_API_VERSION", "2024-02-01", 1);
 	setenv("OPENAI_ORGANIZATION", "org-1", 1);
 	CHECK_INT(load(NULL), -1);
-	CHECK_INT(settings.n, 0);
+	CHECK_INT(settings.checks.n, 0);
 	done();
 	setenv("OPENAI_API_KEY", "sk-1", 1);
 	setenv("OPENAI_PROJECT_ID", "proj-1", 1);
@@ -1177,8 +1178,8 @@ static void test_environment_keys(void)
 	setenv("DATABASE_URL", "postgres://h/d", 1);
 	CHECK_INT(load(NULL), 0);
 	CHECK_STR(checks(), "database:postgres redis:redis");
-	CHECK(!settings.checks[0].refusal);
-	CHECK_STR(settings.checks[1].refusal->variable, "REDIS_URL");
+	CHECK(!settings.checks.setups[0].refusal);
+	CHECK_STR(settings.checks.setups[1].refusal->variable, "REDIS_URL");
 	CHECK_STR(logged, "check=redis is not asked and unhealthy: "
 			  "REDIS_URL: [redis] url: is bad\n");
 	CHECK(strstr(printed(), "[redis]\n# not asked, unhealthy: REDIS_URL: "
@@ -1197,10 +1198,10 @@ static void test_refused(void)
 			    "[b]\nkind = redis\nurl = ${T_GOOD}\n"
 			    "[c]\nkind = redis\nurl = ${T_EMPTY}\n"),
 		  0);
-	CHECK_STR(settings.checks[0].refusal->sentence,
+	CHECK_STR(settings.checks.setups[0].refusal->sentence,
 		  "t:3: [a] url (${T_BAD}): is bad");
-	CHECK(!settings.checks[1].refusal);
-	CHECK_STR(settings.checks[2].refusal->sentence,
+	CHECK(!settings.checks.setups[1].refusal);
+	CHECK_STR(settings.checks.setups[2].refusal->sentence,
 		  "t:9: [c] url (${T_EMPTY}): the value must not be empty");
 	done();
 	CHECK_INT(load_text("[a]\nkind = redis\nurl = bad\n"), -1);
@@ -1223,9 +1224,9 @@ static void test_refused(void)
 	CHECK_INT(load_text("[a]\nkind = model\ntimeout = ${T_BAD}\n"
 			    "live = yes\ninterval = 1s\nmax_age = 9s\n"),
 		  0);
-	CHECK(settings.checks[0].refusal != NULL);
-	CHECK(settings.checks[0].common.required);
-	CHECK(!settings.checks[0].common.live);
+	CHECK(settings.checks.setups[0].refusal != NULL);
+	CHECK(settings.checks.setups[0].policy.required);
+	CHECK(!settings.checks.setups[0].policy.live);
 	CHECK_INT(live_asked, 0);
 	done();
 }

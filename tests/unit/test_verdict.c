@@ -9,7 +9,7 @@
 
 static struct result results[N];
 static bool latched[N], late[N];
-static struct verdict_rule rules[N];
+static struct check_setup checks[N];
 static struct board_view view;
 static struct route route;
 static struct verdict_input input;
@@ -25,33 +25,36 @@ static void set_result(size_t check, enum result_code code, int64_t ended_ms)
 			 "HTTP 503");
 }
 
-static void world(enum route_target target)
+static void world(enum probe probe)
 {
 	static const char *const names[N] = { "database", "redis", "openai",
 					      "model" };
 	size_t i;
 
 	for (i = 0; i < N; i++) {
-		rules[i] = (struct verdict_rule){ .name = names[i],
-						  .required = true,
-						  .startup = true,
-						  .max_age_ms = 1000 };
+		checks[i] = (struct check_setup){
+			.name = names[i],
+			.policy = { .required = true,
+				    .startup = true,
+				    .max_age_ms = 1000 }
+		};
 		latched[i] = true;
 		set_result(i, RESULT_OK, NOW - 10);
 	}
-	rules[2].required = false;
-	rules[2].startup = false;
-	rules[3].live = rules[3].background = true;
-	rules[3].max_age_ms = 12000;
+	checks[2].policy.required = false;
+	checks[2].policy.startup = false;
+	checks[3].policy.live = true;
+	checks[3].policy.interval_ms = 10000;
+	checks[3].policy.max_age_ms = 12000;
 	view = (struct board_view){ .now_ms = NOW,
 				    .started = true,
 				    .n = N,
 				    .results = results,
 				    .latched = latched,
 				    .late = late };
-	route = (struct route){ .target = target };
+	route = (struct route){ .probe = probe };
 	input = (struct verdict_input){ .route = &route,
-					.rules = rules,
+					.checks = checks,
 					.view = &view,
 					.asked_us = (int64_t)ASKED * 1000,
 					.answer_within_ms = 4500 };
@@ -65,7 +68,7 @@ static struct verdict make(void)
 	for (i = 0; i < N; i++)
 		late[i] = results[i].ended_us == 0 ||
 			  input.asked_us - results[i].ended_us >
-				  rules[i].max_age_ms * 1000;
+				  checks[i].policy.max_age_ms * 1000;
 	return verdict_make(&input);
 }
 
@@ -87,7 +90,7 @@ static size_t shown(const struct verdict *verdict)
 	size_t i, n = 0;
 
 	for (i = 0; i < N; i++)
-		n += verdict_shows(verdict, rules, i);
+		n += verdict_shows(verdict, checks, i);
 	return n;
 }
 
@@ -95,7 +98,7 @@ static void test_live(void)
 {
 	struct verdict verdict;
 
-	world(ROUTE_LIVE);
+	world(PROBE_LIVE);
 	EXPECT(200, "alive", "");
 	CHECK(make().show_service);
 	CHECK_INT(shown(&(struct verdict){ .end = N }), 0);
@@ -121,7 +124,7 @@ static void test_live(void)
 	CHECK_INT(verdict.http, 503);
 	CHECK_STR(verdict.status, "not_alive");
 	CHECK_INT(shown(&verdict), 1);
-	CHECK(verdict_shows(&verdict, rules, 3));
+	CHECK(verdict_shows(&verdict, checks, 3));
 	CHECK_STR(results[3].error, "HTTP 503");
 
 	set_result(3, RESULT_OK, NOW - 12000);
@@ -132,15 +135,16 @@ static void test_live_several(void)
 {
 	struct verdict verdict;
 
-	world(ROUTE_LIVE);
-	rules[0].live = rules[0].background = true;
-	rules[0].max_age_ms = 5000;
+	world(PROBE_LIVE);
+	checks[0].policy.live = true;
+	checks[0].policy.interval_ms = 10000;
+	checks[0].policy.max_age_ms = 5000;
 	set_result(0, RESULT_TIMEOUT, NOW - 5);
 	set_result(3, RESULT_OK, 0);
 	verdict = make();
 	CHECK_STR(verdict.status, "not_alive");
 	CHECK_INT(shown(&verdict), 2);
-	CHECK(!verdict_shows(&verdict, rules, 1));
+	CHECK(!verdict_shows(&verdict, checks, 1));
 	CHECK_STR(results[3].error, "not checked yet");
 
 	/* An old result says what it said: we may have been suspended. */
@@ -160,7 +164,7 @@ static void test_ready(void)
 {
 	struct verdict verdict;
 
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	EXPECT(200, "ready", "");
 	verdict = make();
 	CHECK_INT(shown(&verdict), N);
@@ -180,7 +184,7 @@ static void test_ready(void)
 	CHECK_INT(shown(&verdict), N);
 
 	/* Neither the latch nor a stuck prober changes readiness. */
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	view.started = false;
 	view.stuck = true;
 	EXPECT(200, "ready", "");
@@ -190,7 +194,7 @@ static void test_ready_empty(void)
 {
 	struct verdict verdict;
 
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	view.n = 0;
 	EXPECT(200, "ready", "");
 	verdict = make();
@@ -202,7 +206,7 @@ static void test_ready_empty(void)
 
 static void test_ready_refused(void)
 {
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	input.broken = true;
 	EXPECT(503, "not_ready", "configuration error, see the log");
 	CHECK(!make().show_checks);
@@ -213,7 +217,7 @@ static void test_ready_refused(void)
 
 static void test_ages(void)
 {
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	/* The board's word counts for what runs on demand... */
 	set_result(0, RESULT_OK, NOW - 5000);
 	EXPECT(200, "ready", "");
@@ -233,8 +237,8 @@ static void test_ages(void)
 	CHECK_STR(results[3].step, "");
 	CHECK_INT(results[3].ended_us, (int64_t)(NOW - 35700) * 1000);
 
-	world(ROUTE_READY);
-	rules[3].max_age_ms = 700;
+	world(PROBE_READY);
+	checks[3].policy.max_age_ms = 700;
 	input.out_of_time = true;
 	set_result(0, RESULT_OK, NOW);
 	set_result(1, RESULT_OK, NOW);
@@ -243,7 +247,7 @@ static void test_ages(void)
 	EXPECT(503, "not_ready", "");
 	CHECK_STR(results[3].error, "last result is 1500ms old");
 
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	set_result(3, RESULT_OK, 0);
 	EXPECT(503, "not_ready", "");
 	CHECK_INT(results[3].code, RESULT_UNKNOWN);
@@ -253,7 +257,7 @@ static void test_ages(void)
 
 static void test_out_of_time(void)
 {
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	input.asked_us = (int64_t)(NOW - 4500) * 1000;
 	input.out_of_time = true;
 	/* Published for this question, fresh enough, and too old. */
@@ -283,7 +287,7 @@ static void test_out_of_time(void)
 	CHECK_INT(results[3].code, RESULT_TIMEOUT);
 
 	/* An optional one that is late only degrades. */
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	input.out_of_time = true;
 	set_result(2, RESULT_OK, 0);
 	EXPECT(200, "degraded", "");
@@ -293,8 +297,8 @@ static void test_out_of_time(void)
 /* Soon after boot the clock is smaller than an allowed age. */
 static void test_out_of_time_early(void)
 {
-	world(ROUTE_READY_ONE);
-	rules[0].max_age_ms = 60000;
+	world(PROBE_CHECK);
+	checks[0].policy.max_age_ms = 60000;
 	view.now_ms = 5000;
 	input.asked_us = 5000999;
 	input.out_of_time = true;
@@ -313,7 +317,7 @@ static void test_out_of_time_early(void)
 
 static void test_busy(void)
 {
-	world(ROUTE_READY);
+	world(PROBE_READY);
 	input.busy = true;
 	EXPECT(200, "ready", "");
 	set_result(0, RESULT_OK, NOW - 5500);
@@ -328,13 +332,13 @@ static void test_busy(void)
 	EXPECT(503, "not_ready", "busy");
 
 	/* Others' age does not matter to a question about one. */
-	route.target = ROUTE_READY_ONE;
+	route.probe = PROBE_CHECK;
 	EXPECT(503, "not_ready", "busy");
 	route.check = 1;
 	EXPECT(200, "ready", "");
 
 	/* Startup needs nobody to wait. */
-	route.target = ROUTE_STARTED;
+	route.probe = PROBE_STARTED;
 	EXPECT(200, "started", "");
 	view.started = false;
 	EXPECT(503, "starting", "");
@@ -344,7 +348,7 @@ static void test_one(void)
 {
 	struct verdict verdict;
 
-	world(ROUTE_READY_ONE);
+	world(PROBE_CHECK);
 	route.check = 2;
 	set_result(0, RESULT_REFUSED, NOW - 10);
 	set_result(3, RESULT_OK, NOW - 99999);
@@ -352,7 +356,7 @@ static void test_one(void)
 	EXPECT(200, "ready", "");
 	verdict = make();
 	CHECK_INT(shown(&verdict), 1);
-	CHECK(verdict_shows(&verdict, rules, 2));
+	CHECK(verdict_shows(&verdict, checks, 2));
 	/* The board leaves the records of other checks undefined. */
 	CHECK_INT(results[3].code, RESULT_OK);
 
@@ -369,7 +373,7 @@ static void test_started(void)
 {
 	struct verdict verdict;
 
-	world(ROUTE_STARTED);
+	world(PROBE_STARTED);
 	EXPECT(200, "started", "");
 	/* A latch stays, whatever happens later. */
 	set_result(0, RESULT_REFUSED, NOW - 10);
@@ -393,11 +397,12 @@ static void test_started(void)
 
 static void test_others(void)
 {
-	world(ROUTE_NOT_FOUND);
+	world(PROBE_LIVE);
+	route.error = 404;
 	view.draining = view.stuck = input.broken = true;
 	EXPECT(404, "", "not found");
 	CHECK(make().status == NULL);
-	route.target = ROUTE_NOT_ALLOWED;
+	route.error = 405;
 	EXPECT(405, "", "method not allowed");
 }
 
