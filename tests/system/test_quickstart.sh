@@ -21,7 +21,7 @@ show() {
 	# What bash starts in the background ignores SIGINT otherwise.
 	TMPDIR=$scratch/tmp start quickstart "$signal" \
 		env --default-signal=INT "$quickstart" --port "$port" "$@"
-	patience=60 wait_for said 'Ctrl-C ends it' || return
+	patience=60 wait_for said 'Ctrl-C to stop' || return
 	family=$(descendants "$(pid_of quickstart)")
 }
 
@@ -37,7 +37,7 @@ assert_nothing_left() {
 	done
 	assertFalse 'the port is still open' "listening $port"
 	assertEquals 'files left' '' "$(ls -A "$scratch/tmp")"
-	assertTrue "no last word" "said 'has ended'"
+	assertTrue "no last word" "said 'has been stopped'"
 }
 
 setUp() {
@@ -88,7 +88,7 @@ testEndsWhenAServerDies() {
 	patience=20 wait_for gone "$(pid_of quickstart)"
 	stop quickstart
 	assertEquals 1 "$ended"
-	assertTrue "it does not say why" "said 'ended by itself'"
+	assertTrue "it does not say why" "said 'a server exited'"
 	assert_nothing_left
 }
 
