@@ -16,8 +16,9 @@
 struct loop {
 	struct loop_watch **watches; /* n_watches, in the order of `polled` */
 	size_t n_watches, room;
-	struct pollfd *polled; /* [0] is wake_fd; watch i is [i + 1] */
-	struct loop_timer *first, *last; /* sorted by time */
+	struct pollfd *polled;	   /* [0] is wake_fd; watch i is [i + 1] */
+	struct loop_timer *timers; /* the one that fires next, or NULL */
+	uint64_t armed;		   /* timers so far */
 	int wake_fd;
 	atomic_bool woken; /* a wake was sent and not yet taken */
 	atomic_bool stopped;
@@ -102,41 +103,74 @@ void loop_watch_clear(struct loop *loop, struct loop_watch *watch)
 	loop->n_watches--;
 }
 
+static bool loop_earlier(const struct loop_timer *a, const struct loop_timer *b)
+{
+	return a->at_ms < b->at_ms ||
+	       (a->at_ms == b->at_ms && a->order < b->order);
+}
+
+/* Joins two heaps: the later top becomes the first child of the other. */
+static struct loop_timer *loop_join(struct loop_timer *a, struct loop_timer *b)
+{
+	if (!a || !b)
+		return a ? a : b;
+	if (loop_earlier(b, a))
+		return loop_join(b, a);
+	b->next = a->child;
+	if (b->next)
+		b->next->link = &b->next;
+	b->link = &a->child;
+	a->child = b;
+	return a;
+}
+
+/* Joins siblings in pairs and then the pairs: both passes are what makes the
+ * cost O(log n), amortised (Fredman et al., The pairing heap, 1986). */
+static struct loop_timer *loop_join_all(struct loop_timer *timer)
+{
+	struct loop_timer *pairs = NULL, *heap = NULL, *second, *next;
+
+	for (; timer; timer = next) {
+		second = timer->next;
+		next = second ? second->next : NULL;
+		timer = loop_join(timer, second);
+		timer->next = pairs;
+		pairs = timer;
+	}
+	for (; pairs; pairs = next) {
+		next = pairs->next;
+		heap = loop_join(heap, pairs);
+	}
+	return heap;
+}
+
+static void loop_add(struct loop *loop, struct loop_timer *heap)
+{
+	loop->timers = loop_join(loop->timers, heap);
+	if (!loop->timers)
+		return;
+	loop->timers->link = &loop->timers;
+	loop->timers->next = NULL;
+}
+
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms)
 {
-	struct loop_timer *before;
-
 	loop_timer_clear(loop, timer);
-	/* New deadlines are mostly the latest: look from the end. */
-	for (before = loop->last; before && before->at_ms > at_ms;)
-		before = before->prev;
 	timer->at_ms = at_ms;
-	timer->prev = before;
-	timer->next = before ? before->next : loop->first;
-	if (timer->next)
-		timer->next->prev = timer;
-	else
-		loop->last = timer;
-	if (before)
-		before->next = timer;
-	else
-		loop->first = timer;
-	timer->armed = true;
+	timer->order = loop->armed++;
+	timer->child = NULL;
+	loop_add(loop, timer);
 }
 
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 {
-	if (!timer->armed)
+	if (!timer->link)
 		return;
-	if (timer->prev)
-		timer->prev->next = timer->next;
-	else
-		loop->first = timer->next;
+	*timer->link = timer->next;
 	if (timer->next)
-		timer->next->prev = timer->prev;
-	else
-		loop->last = timer->prev;
-	timer->armed = false;
+		timer->next->link = timer->link;
+	timer->link = NULL;
+	loop_add(loop, loop_join_all(timer->child));
 }
 
 void loop_wake(struct loop *loop)
@@ -200,9 +234,9 @@ static int loop_wait_ms(const struct loop *loop)
 {
 	int64_t left;
 
-	if (!loop->first)
+	if (!loop->timers)
 		return LOOP_BEAT_MS;
-	left = loop->first->at_ms - clock_ms();
+	left = loop->timers->at_ms - clock_ms();
 	if (left < 0)
 		return 0;
 	return left < LOOP_BEAT_MS ? (int)left : LOOP_BEAT_MS;
@@ -212,12 +246,12 @@ static void loop_fire_timers(struct loop *loop)
 {
 	int64_t now = clock_ms();
 
-	if (!loop->first || loop->first->at_ms > now)
+	if (!loop->timers || loop->timers->at_ms > now)
 		return;
 	/* What arrived while we were busy was in time. */
 	loop_poll(loop, 0);
-	while (loop->first && loop->first->at_ms <= now) {
-		struct loop_timer *timer = loop->first;
+	while (loop->timers && loop->timers->at_ms <= now) {
+		struct loop_timer *timer = loop->timers;
 
 		loop_timer_clear(loop, timer);
 		wire_refill();

@@ -36,10 +36,12 @@ struct loop_watch {
 struct loop_timer {
 	void (*on_time)(void *arg);
 	void *arg;
-	/* private to loop.c: a sorted list, so that arming cannot fail */
-	int64_t at_ms;
-	struct loop_timer *prev, *next;
-	bool armed;
+	int64_t at_ms; /* when it fires, while it is armed */
+	/* private to loop.c: a pairing heap of the timers themselves, so that
+	 * arming needs no memory and cannot fail */
+	uint64_t order;			 /* of arming, for equal times */
+	struct loop_timer **link;	 /* what points here; NULL: not armed */
+	struct loop_timer *next, *child; /* sibling, and first of its own */
 };
 
 /* NULL when out of memory or descriptors. */
@@ -58,13 +60,14 @@ void loop_watch_clear(struct loop *loop, struct loop_watch *watch);
 
 /*
  * Arms the timer for at_ms on clock_ms(); replaces what it had; fires once.
+ * Timers for the same time fire in the order in which they were armed.
  * A zeroed record is a valid timer that is not armed.
  */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms);
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 static inline bool loop_timer_armed(const struct loop_timer *timer)
 {
-	return timer->armed;
+	return timer->link != NULL;
 }
 
 /*

@@ -18,7 +18,7 @@
 # HTTP dependency is bench_http, since it must be slow on command.
 #
 # Variables:
-#	BENCH_QUICK=1		a minute instead of four
+#	BENCH_QUICK=1		a minute instead of six
 #	BENCH_ROUNDS=3		runs of which the median is shown
 #	BENCH_CONNECTIONS="1 16 64"
 #	BENCH_PARTS="..."	some of the parts named at the end of this file
@@ -673,6 +673,50 @@ fcgid_processes() {
 	pgrep -f "^$health_program( --)?\$"
 }
 
+# timers_cost RENEW: sets $cost, the processor time in ms that the prober takes
+# for a round of 1,000 warm checks
+timers_cost() {
+	local i before rounds=10
+
+	{
+		printf '[health]\nthreads = 1\n'
+		for ((i = 0; i < 1000; i++)); do
+			printf '[r%d]\nkind = redis\nurl = %s\n' "$i" \
+				"$redis_url"
+			printf 'max_age = 0s\nrenew = %s\n' "$1"
+		done
+	} >"$scratch/health.conf"
+	restart_health
+	before=$(prober_us "$(pid_of health)")
+	for ((i = 0; i < rounds; i++)); do
+		curl -s -o /dev/null "$kept_url/health/ready"
+		sleep 1
+	done
+	cost=$(calc "($(prober_us "$(pid_of health)") - $before) / \
+		$rounds / 1000")
+}
+
+timers_round() {
+	local cost without
+
+	timers_cost 0s
+	without=$cost
+	sample timers.without "$cost"
+	timers_cost 1d
+	sample timers.with "$cost"
+	sample timers.over "$(calc "$cost - $without")"
+	sample_ratio timers.ratio "$cost" "$without"
+}
+
+part_timers() {
+	heading "1,000 warm Redis checks, asked every second: the prober's time"
+	each_round timers_round
+	report timers.without ms "a round with renew = 0s"
+	report timers.with ms "a round with renewal timers"
+	report timers.over ms "  more than without" '<= 5'
+	report timers.ratio x "  with / without" '<= 1.2'
+}
+
 part_fcgid() {
 	local storm_url=$apache_url
 
@@ -775,7 +819,7 @@ part() {
 }
 
 : "${BENCH_PARTS:=throughput least storm mixed paced memory uncached frozen start
-	fcgid cgi ${BENCH_THREADS:+threads}}"
+	timers fcgid cgi ${BENCH_THREADS:+threads}}"
 BENCH_PARTS=${BENCH_PARTS//[[:space:]]/ }
 : "${BENCH_THREADS:=1 2 4 8}"
 
@@ -804,7 +848,7 @@ fi
 
 configure 1s
 configure_fourth
-part start threads
+part start threads timers
 
 if wanted fcgid cgi; then
 	configure 1s

@@ -76,6 +76,15 @@ cpu_us() {
 	echo $((sum / 1000))
 }
 
+# prober_us PID: processor time of the thread that runs the checks
+prober_us() {
+	local task ns
+
+	task=$(grep -lx prober /proc/"$1"/task/*/comm)
+	read -r ns _ <"${task%comm}schedstat"
+	echo $((ns / 1000))
+}
+
 # pss_kb PID...: memory, what is shared counted in part
 pss_kb() {
 	local pid

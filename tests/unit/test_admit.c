@@ -59,7 +59,7 @@ static void world_end(void)
 	CHECK_INT(admit->held, 0);
 	CHECK(!admit->first && admit->end == &admit->first);
 	admit_destroy(admit);
-	CHECK(!loop->first);
+	CHECK(!loop->timers);
 	loop_destroy(loop);
 }
 
@@ -73,9 +73,9 @@ static void pass(int64_t ms)
 {
 	int64_t until = fake_ms + ms;
 
-	while (loop->first && loop->first->at_ms <= until) {
-		if (fake_ms < loop->first->at_ms)
-			fake_ms = loop->first->at_ms;
+	while (loop->timers && loop->timers->at_ms <= until) {
+		if (fake_ms < loop->timers->at_ms)
+			fake_ms = loop->timers->at_ms;
 		loop_fire_timers(loop);
 	}
 	fake_ms = until;

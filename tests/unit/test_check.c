@@ -254,7 +254,7 @@ static void world_end(void)
 	CHECK_INT(live, 0);
 	CHECK(env.loop->n_watches == 0);
 	admit_destroy(env.admit);
-	CHECK(env.loop->first == NULL);
+	CHECK(env.loop->timers == NULL);
 	loop_destroy(env.loop);
 }
 
@@ -263,9 +263,9 @@ static void pass(int64_t ms)
 {
 	int64_t until_us = fake_us + ms * 1000;
 
-	while (env.loop->first && env.loop->first->at_ms * 1000 <= until_us) {
-		if (fake_us < env.loop->first->at_ms * 1000)
-			fake_us = env.loop->first->at_ms * 1000;
+	while (env.loop->timers && env.loop->timers->at_ms * 1000 <= until_us) {
+		if (fake_us < env.loop->timers->at_ms * 1000)
+			fake_us = env.loop->timers->at_ms * 1000;
 		loop_fire_timers(env.loop);
 	}
 	fake_us = until_us;

@@ -338,7 +338,7 @@ static void test_timers(void)
 	loop_timer_set(loop, &timers[0], fake_ms + 100000);
 	CHECK_INT(loop_wait_ms(loop), LOOP_BEAT_MS);
 	loop_timer_clear(loop, &timers[0]);
-	CHECK(!loop->first && !loop->last);
+	CHECK(!loop->timers);
 	world_end(1);
 
 	timer_world();
@@ -349,7 +349,7 @@ static void test_timers(void)
 	fake_ms += 5;
 	turn();
 	CHECK_STR(fired, "01");
-	CHECK(!loop->first && !loop->last);
+	CHECK(!loop->timers);
 
 	fired[0] = '\0';
 	timers[0].on_time = on_time_again;
@@ -362,6 +362,76 @@ static void test_timers(void)
 	CHECK_STR(fired, "00");
 	loop_timer_clear(loop, &timers[0]);
 	world_end(1);
+}
+
+#define MANY 1000
+
+static struct loop_timer many_timers[MANY];
+static int many_fired, many_disorder;
+static int64_t many_last_ms;
+static size_t many_last_order;
+
+static void on_many(void *arg)
+{
+	const struct loop_timer *timer = arg;
+
+	many_disorder += timer->at_ms < many_last_ms ||
+			 (timer->at_ms == many_last_ms &&
+			  timer->order < many_last_order);
+	many_disorder += timer->at_ms > fake_ms;
+	many_last_ms = timer->at_ms;
+	many_last_order = timer->order;
+	many_fired++;
+}
+
+static unsigned many_random(void)
+{
+	static unsigned state = 1;
+
+	state = state * 1103515245 + 12345;
+	return state >> 16;
+}
+
+/* Many timers, many of them for the same time: they fire by time and then by
+ * the order of arming, whatever was cleared and armed again between. */
+static void test_many_timers(void)
+{
+	int i, step, left = 0;
+
+	world(0);
+	for (i = 0; i < MANY; i++) {
+		many_timers[i] = (struct loop_timer){ .on_time = on_many,
+						      .arg = &many_timers[i] };
+		loop_timer_set(loop, &many_timers[i],
+			       fake_ms + 1 + many_random() % 100);
+	}
+	/* From the middle, and the earliest ones. */
+	for (step = 0; step < 20 * MANY; step++) {
+		i = (int)(many_random() % MANY);
+		if (step % 7 == 0)
+			i = (int)((struct loop_timer *)loop->timers->arg -
+				  many_timers);
+		if (step % 3)
+			loop_timer_set(loop, &many_timers[i],
+				       fake_ms + 1 + many_random() % 100);
+		else
+			loop_timer_clear(loop, &many_timers[i]);
+	}
+	for (i = 0; i < MANY; i++)
+		left += loop_timer_armed(&many_timers[i]);
+	CHECK(left > MANY / 2 && left < MANY);
+	many_last_ms = 0;
+	for (step = 0; step < 100; step++) {
+		CHECK_INT(loop_wait_ms(loop),
+			  loop->timers ? loop->timers->at_ms - fake_ms
+				       : LOOP_BEAT_MS);
+		fake_ms++;
+		turn();
+	}
+	CHECK_INT(many_fired, left);
+	CHECK_INT(many_disorder, 0);
+	CHECK(!loop->timers);
+	world_end(0);
 }
 
 static void stop_timer(struct peer *peer)
@@ -456,6 +526,7 @@ int main(void)
 	test_replaced();
 	test_many();
 	test_timers();
+	test_many_timers();
 	test_input_before_deadline();
 	test_run();
 	test_wakes();

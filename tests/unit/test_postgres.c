@@ -61,16 +61,16 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms)
 {
 	(void)loop;
 	timer->at_ms = at_ms;
-	timer->armed = true;
+	timer->link = &armed_timer;
 	armed_timer = timer;
 }
 
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 {
 	(void)loop;
-	if (timer->armed)
+	if (timer->link)
 		armed_timer = NULL;
-	timer->armed = false;
+	timer->link = NULL;
 }
 
 const struct resolve_answer *resolve_cached(struct resolver *resolver,

@@ -194,7 +194,7 @@ static void pass(struct process *process, int64_t ms)
 	int64_t until_us = fake_us + ms * 1000;
 	struct loop_timer *first;
 
-	while ((first = process->loop->first) &&
+	while ((first = process->loop->timers) &&
 	       first->at_ms * 1000 <= until_us) {
 		if (fake_us < first->at_ms * 1000)
 			fake_us = first->at_ms * 1000;
