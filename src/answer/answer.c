@@ -69,29 +69,29 @@ struct board_view *service_view(const struct service *service)
 }
 
 void answer_begin(const struct service *service,
-		  const struct route_request *request, struct answer *answer)
+		  const struct route_request *request, struct pending *pending)
 {
-	const struct route *route = &answer->route;
+	const struct route *route = &pending->route;
 
-	answer->route = route_find(&service->map, request);
+	pending->route = route_find(&service->map, request);
 	/* Without a configuration nothing is asked, and nobody waits. */
-	answer->question = (struct board_question){
+	pending->question = (struct board_question){
 		.probe = route->error || service->config.broken ? PROBE_LIVE
 								: route->probe,
 		.check = route->check,
 		.asked_us = clock_us(),
 	};
-	answer->until_ms = answer->question.asked_us / 1000 +
-			   service->config.answer_within_ms;
+	pending->until_ms = pending->question.asked_us / 1000 +
+			    service->config.answer_within_ms;
 }
 
-bool answer_ask(const struct service *service, const struct answer *answer,
+bool answer_ask(const struct service *service, const struct pending *pending,
 		enum answer_how how, struct board_view *view)
 {
 	if (how == ANSWER_IF_KNOWN)
-		return board_ask(service->config.board, &answer->question,
+		return board_ask(service->config.board, &pending->question,
 				 view);
-	board_look(service->config.board, &answer->question, view);
+	board_look(service->config.board, &pending->question, view);
 	return true;
 }
 
@@ -120,15 +120,15 @@ static void response_fill(struct response *response, const char *body,
 	response->text[response->len] = '\0';
 }
 
-void answer_render(const struct service *service, const struct answer *answer,
+void answer_render(const struct service *service, const struct pending *pending,
 		   enum answer_how how, struct board_view *view,
 		   struct response *response)
 {
 	struct verdict verdict = verdict_make(&(struct verdict_input){
-		.route = &answer->route,
+		.route = &pending->route,
 		.checks = service->config.checks->setups,
 		.view = view,
-		.asked_us = answer->question.asked_us,
+		.asked_us = pending->question.asked_us,
 		.answer_within_ms = service->config.answer_within_ms,
 		.out_of_time = how == ANSWER_NOW,
 		.busy = how == ANSWER_BUSY,
@@ -139,14 +139,14 @@ void answer_render(const struct service *service, const struct answer *answer,
 		.checks = service->config.checks->setups,
 		.view = view,
 		.service = service->config.name,
-		.asked_us = answer->question.asked_us,
-		.trusted = answer->route.trusted,
+		.asked_us = pending->question.asked_us,
+		.trusted = pending->route.trusted,
 	});
 
 	response->http = verdict.http;
 	response->text = NULL;
 	if (body)
-		response_fill(response, body, &answer->route);
+		response_fill(response, body, &pending->route);
 	free(body);
 }
 

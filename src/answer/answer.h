@@ -39,14 +39,14 @@ void service_destroy(struct service *service);
 /* NULL when out of memory; free with free(). */
 struct board_view *service_view(const struct service *service);
 
-struct answer {
+struct pending {
 	struct route route;
 	struct board_question question;
 	int64_t until_ms; /* answer by then, on clock_ms() */
 };
 
 void answer_begin(const struct service *service,
-		  const struct route_request *request, struct answer *answer);
+		  const struct route_request *request, struct pending *pending);
 
 enum answer_how {
 	ANSWER_IF_KNOWN, /* false when something is missing: it is then wanted
@@ -63,12 +63,12 @@ struct response {
 };
 
 /* Fills the view; false only with ANSWER_IF_KNOWN.  Cheap. */
-bool answer_ask(const struct service *service, const struct answer *answer,
+bool answer_ask(const struct service *service, const struct pending *pending,
 		enum answer_how how, struct board_view *view);
 
 /* From the view that answer_ask() filled, with the same `how`.  response->text
  * is NULL when there was no memory: use response_no_memory() then. */
-void answer_render(const struct service *service, const struct answer *answer,
+void answer_render(const struct service *service, const struct pending *pending,
 		   enum answer_how how, struct board_view *view,
 		   struct response *response);
 

@@ -316,7 +316,7 @@ static int run_listen(struct base *base, const struct options *options,
 			      reason, sizeof(reason));
 	if (outcome != LISTEN_OPEN) {
 		log_masked(LOG_ERR, "--listen: %s", reason);
-		return outcome == LISTEN_BAD_PLACE ? EX_USAGE : EX_OSERR;
+		return outcome == LISTEN_BAD_ADDRESS ? EX_USAGE : EX_OSERR;
 	}
 	log_masked(LOG_INFO, "%s listening on %s, %zu checks from %s",
 		   PACKAGE_STRING, options->listen, base->settings.checks.n,
@@ -336,9 +336,9 @@ static int run_inherited(struct base *base, struct listener *listener,
 }
 
 /* probe: of the command line; NULL: as a CGI program */
-static int run_single(const struct base *base, const char *probe)
+static int run_oneshot(const struct base *base, const char *probe)
 {
-	const struct single_config config = {
+	const struct oneshot_config config = {
 		.checks = &base->settings.checks,
 		.drain_file = base->settings.health.drain_file,
 		.service = base->service,
@@ -346,14 +346,15 @@ static int run_single(const struct base *base, const char *probe)
 		.share = base->share,
 	};
 
-	return probe ? single_once(&config, probe) : single_cgi(&config);
+	return probe ? oneshot_once(&config, probe) : oneshot_cgi(&config);
 }
 
-static enum state_start run_start(const struct listener *inherited, bool cgi)
+static enum share_setup_start run_start(const struct listener *inherited,
+					bool cgi)
 {
 	if (cgi)
-		return STATE_CGI;
-	return inherited->many ? STATE_MANY : STATE_ALONE;
+		return SHARE_SETUP_CGI;
+	return inherited->many ? SHARE_SETUP_MANY : SHARE_SETUP_ALONE;
 }
 
 static int run(struct base *base, const struct options *options,
@@ -368,15 +369,16 @@ static int run(struct base *base, const struct options *options,
 	if ((options->once || options->state) && base->broken)
 		return EX_CONFIG;
 	if (options->state)
-		return state_print(&base->settings, stdout) ? EX_UNAVAILABLE
-							    : EX_OK;
+		return share_setup_print(&base->settings, stdout)
+			       ? EX_UNAVAILABLE
+			       : EX_OK;
 	if (options->once &&
 	    !options_check_known(&base->settings, options->once))
 		return options_fail_check(&base->settings, options->once);
 	/* Who asks on the command line wants to see it done. */
 	if (!base->broken && !options->once)
-		base->share = state_open(&base->settings,
-					 run_start(inherited, cgi));
+		base->share = share_setup_open(&base->settings,
+					       run_start(inherited, cgi));
 	/* Alone, it is always the first to see that a check is healthy. */
 	if (cgi && !base->share && base->settings.health.log_level == LOG_INFO)
 		log_set_level(LOG_WARN);
@@ -387,7 +389,7 @@ static int run(struct base *base, const struct options *options,
 	if (base_open(base))
 		return EX_OSERR;
 	if (cgi || options->once)
-		return run_single(base, cgi ? NULL : options->once);
+		return run_oneshot(base, cgi ? NULL : options->once);
 	if (options->listen)
 		return run_listen(base, options, signals);
 	return run_inherited(base, inherited, signals);

@@ -16,10 +16,10 @@
 #include "board/share.h"
 #include "base/text.h"
 
-#define STATE_BOOT_ID "/proc/sys/kernel/random/boot_id"
+#define SHARE_SETUP_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 /* Reads a line that the kernel makes; "" when there is none. */
-static void state_read_line(char *line, size_t size, const char *path)
+static void share_setup_read_line(char *line, size_t size, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t len = fd < 0 ? -1 : read(fd, line, size - 1);
@@ -31,7 +31,8 @@ static void state_read_line(char *line, size_t size, const char *path)
 }
 
 /* Names one namespace of ours; "" on kernels that have one for all. */
-static void state_read_namespace(char *name, size_t size, const char *path)
+static void share_setup_read_namespace(char *name, size_t size,
+				       const char *path)
 {
 	ssize_t len = readlink(path, name, size - 1);
 
@@ -45,16 +46,17 @@ static void state_read_namespace(char *name, size_t size, const char *path)
  * where an address or a path leads elsewhere: in another network namespace, or
  * under another root.  -1 when there is no telling.
  */
-static int state_salt(char *salt, size_t size)
+static int share_setup_salt(char *salt, size_t size)
 {
 	char boot[64], clock[64], network[64];
 	struct stat root;
 
-	state_read_line(boot, sizeof(boot), STATE_BOOT_ID);
+	share_setup_read_line(boot, sizeof(boot), SHARE_SETUP_BOOT_ID);
 	if (!boot[0] || stat("/", &root))
 		return -1;
-	state_read_namespace(clock, sizeof(clock), "/proc/self/ns/time");
-	state_read_namespace(network, sizeof(network), "/proc/self/ns/net");
+	share_setup_read_namespace(clock, sizeof(clock), "/proc/self/ns/time");
+	share_setup_read_namespace(network, sizeof(network),
+				   "/proc/self/ns/net");
 	snprintf(salt, size, "%s %s %s %s %" PRIuMAX ":%" PRIuMAX,
 		 PACKAGE_STRING, boot, clock, network, (uintmax_t)root.st_dev,
 		 (uintmax_t)root.st_ino);
@@ -62,8 +64,8 @@ static int state_salt(char *salt, size_t size)
 }
 
 /* Whether to share, and in which directory; NULL: the one of this user. */
-static bool state_wanted(const struct settings *settings,
-			 enum state_start start, const char **dir)
+static bool share_setup_wanted(const struct settings *settings,
+			       enum share_setup_start start, const char **dir)
 {
 	const char *state_dir = settings->health.state_dir;
 
@@ -71,23 +73,23 @@ static bool state_wanted(const struct settings *settings,
 	if (strcmp(state_dir, "none") == 0)
 		return false;
 	if (strcmp(state_dir, "auto") == 0)
-		return start != STATE_ALONE;
+		return start != SHARE_SETUP_ALONE;
 	*dir = state_dir;
 	return true;
 }
 
-static struct share *state_open_share(const struct settings *settings,
-				      struct share_options *options,
-				      char *reason, size_t reason_size)
+static struct share *share_setup_open_file(const struct settings *settings,
+					   struct share_options *options,
+					   char *reason, size_t reason_size)
 {
 	char salt[512];
 
 	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
 		       "the digest is no identity");
-	if (state_salt(salt, sizeof(salt))) {
+	if (share_setup_salt(salt, sizeof(salt))) {
 		snprintf(reason, reason_size,
 			 "%s: cannot be read, and tells one boot from another",
-			 STATE_BOOT_ID);
+			 SHARE_SETUP_BOOT_ID);
 		return NULL;
 	}
 	options->n = settings->checks.n;
@@ -99,23 +101,24 @@ static struct share *state_open_share(const struct settings *settings,
 	return share_open(options, reason, reason_size);
 }
 
-struct share *state_open(const struct settings *settings,
-			 enum state_start start)
+struct share *share_setup_open(const struct settings *settings,
+			       enum share_setup_start start)
 {
-	struct share_options options = { .founder = start != STATE_CGI };
+	struct share_options options = { .founder = start != SHARE_SETUP_CGI };
 	char reason[PATH_MAX + 128];
 	struct share *share;
 
-	if (!state_wanted(settings, start, &options.dir))
+	if (!share_setup_wanted(settings, start, &options.dir))
 		return NULL;
-	share = state_open_share(settings, &options, reason, sizeof(reason));
+	share = share_setup_open_file(settings, &options, reason,
+				      sizeof(reason));
 	if (share)
 		log_debug("sharing results in %s", share_path(share));
 	else
 		/* Anybody may take the name of the default directory, and would
 		 * have a line in the log for each request. */
-		log_line(start == STATE_CGI && !options.dir ? LOG_DEBUG
-							    : LOG_WARN,
+		log_line(start == SHARE_SETUP_CGI && !options.dir ? LOG_DEBUG
+								  : LOG_WARN,
 			 "state_dir: %s; this process shares no results",
 			 reason);
 	return share;
@@ -123,7 +126,7 @@ struct share *state_open(const struct settings *settings,
 
 /* ---- for the operator ---- */
 
-static const char *state_words(enum share_lease lease)
+static const char *share_setup_words(enum share_lease lease)
 {
 	switch (lease) {
 	case SHARE_FREE:
@@ -139,8 +142,8 @@ static const char *state_words(enum share_lease lease)
 	return "?";
 }
 
-static void state_print_check(const struct share *share, size_t check,
-			      const char *name, FILE *to)
+static void share_setup_print_check(const struct share *share, size_t check,
+				    const char *name, FILE *to)
 {
 	struct share_holder holder = share_holder(share, check);
 	struct record record = { .runs = 0 };
@@ -161,22 +164,23 @@ static void state_print_check(const struct share *share, size_t check,
 			(double)(now_us - record.failing_since_us) / 1e6);
 	else
 		fprintf(to, " %9s", "-");
-	fprintf(to, "  %s", state_words(holder.lease));
+	fprintf(to, "  %s", share_setup_words(holder.lease));
 	if (holder.pid)
 		fprintf(to, " %ld", (long)holder.pid);
 	fprintf(to, "%s%s\n", record.result.error[0] ? "  " : "",
 		record.result.error);
 }
 
-struct state_others {
+struct share_setup_others {
 	const char *ours; /* where our own configuration is */
 	size_t n;
 };
 
 /* A board that another configuration has made. */
-static void state_print_other(void *arg, const char *path, const char *source)
+static void share_setup_print_other(void *arg, const char *path,
+				    const char *source)
 {
-	struct state_others *others = arg;
+	struct share_setup_others *others = arg;
 	char clean[PATH_MAX];
 
 	text_clean(clean, sizeof(clean), source, strlen(source));
@@ -189,30 +193,30 @@ static void state_print_other(void *arg, const char *path, const char *source)
 			: "");
 }
 
-int state_print(const struct settings *settings, FILE *to)
+int share_setup_print(const struct settings *settings, FILE *to)
 {
 	struct share_options options = { .only_look = true };
 	char reason[PATH_MAX + 128] = "state_dir = none";
 	struct share *share = NULL;
-	struct state_others others = { .ours = settings->source };
+	struct share_setup_others others = { .ours = settings->source };
 	size_t i;
 
 	/* As if started by a server: where those share that were. */
-	if (state_wanted(settings, STATE_MANY, &options.dir))
-		share = state_open_share(settings, &options, reason,
-					 sizeof(reason));
+	if (share_setup_wanted(settings, SHARE_SETUP_MANY, &options.dir))
+		share = share_setup_open_file(settings, &options, reason,
+					      sizeof(reason));
 	if (!share) {
 		fprintf(stderr, "no results are shared by %s: %s\n",
 			settings->source, reason);
-		share_list(options.dir, state_print_other, &others);
+		share_list(options.dir, share_setup_print_other, &others);
 		return -1;
 	}
 	fprintf(to, "%s\n%-24s %-10s %9s %9s %9s %9s %9s  %s\n",
 		share_path(share), "check", "code", "ms", "age s", "runs",
 		"failures", "failing s", "process");
 	for (i = 0; i < settings->checks.n; i++)
-		state_print_check(share, i, settings->checks.setups[i].name,
-				  to);
+		share_setup_print_check(share, i,
+					settings->checks.setups[i].name, to);
 	share_close(share);
 	return 0;
 }

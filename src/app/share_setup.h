@@ -1,5 +1,5 @@
 /*
- * state: whether this process shares its results with others, and where
+ * share_setup: whether this process shares its results with others, and where
  * (`state_dir`).
  *
  * Belongs to the main thread, at start.
@@ -13,10 +13,10 @@ struct settings;
 struct share;
 
 /* How the process was started. */
-enum state_start {
-	STATE_ALONE, /* on the command line, or as the only one */
-	STATE_MANY,  /* by a server that starts as many as it likes */
-	STATE_CGI    /* likewise, for one request */
+enum share_setup_start {
+	SHARE_SETUP_ALONE, /* on the command line, or as the only one */
+	SHARE_SETUP_MANY,  /* by a server that starts as many as it likes */
+	SHARE_SETUP_CGI	   /* likewise, for one request */
 };
 
 /*
@@ -24,13 +24,13 @@ enum state_start {
  * results cannot be shared safely; a CGI program that shares by default has it
  * with log_level = debug only.  To be ended with share_close().
  */
-struct share *state_open(const struct settings *settings,
-			 enum state_start start);
+struct share *share_setup_open(const struct settings *settings,
+			       enum share_setup_start start);
 
 /*
  * Writes what the processes that share results know, one check a line
  * (--state).  -1 and a sentence on standard error when there are none.
  */
-int state_print(const struct settings *settings, FILE *to);
+int share_setup_print(const struct settings *settings, FILE *to);
 
 #endif

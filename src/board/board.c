@@ -125,14 +125,14 @@ static void board_unlock(struct board *board, const struct board_calls *calls)
 			BOARD_STUCK_MS / 1000);
 }
 
-static bool board_in_scope(const struct board_slot *slot, size_t place,
+static bool board_in_scope(const struct board_slot *slot, size_t check,
 			   const struct board_question *question)
 {
 	switch (question->probe) {
 	case PROBE_READY:
 		return true;
 	case PROBE_CHECK:
-		return place == question->check;
+		return check == question->check;
 	case PROBE_STARTED:
 		return slot->policy->startup;
 	case PROBE_LIVE:

@@ -9,7 +9,7 @@
 #include "io/loop.h"
 #include "board/share.h"
 
-struct ear {
+struct share_watch {
 	struct share *share;
 	struct loop *loop;
 	pthread_t thread;
@@ -19,73 +19,73 @@ struct ear {
 };
 
 /* Waits until there is something to listen for; false at the end. */
-static bool ear_attend(struct ear *ear)
+static bool share_watch_attend(struct share_watch *watch)
 {
 	bool ending;
 
-	pthread_mutex_lock(&ear->lock);
-	while (!ear->on && !ear->ending)
-		pthread_cond_wait(&ear->changed, &ear->lock);
-	ending = ear->ending;
-	pthread_mutex_unlock(&ear->lock);
+	pthread_mutex_lock(&watch->lock);
+	while (!watch->on && !watch->ending)
+		pthread_cond_wait(&watch->changed, &watch->lock);
+	ending = watch->ending;
+	pthread_mutex_unlock(&watch->lock);
 	return !ending;
 }
 
-static void *ear_main(void *arg)
+static void *share_watch_main(void *arg)
 {
-	struct ear *ear = arg;
+	struct share_watch *watch = arg;
 	uint32_t seen;
 
-	while (ear_attend(ear)) {
-		seen = share_news(ear->share);
-		loop_wake(ear->loop);
-		share_wait(ear->share, seen);
+	while (share_watch_attend(watch)) {
+		seen = share_news(watch->share);
+		loop_wake(watch->loop);
+		share_wait(watch->share, seen);
 	}
 	return NULL;
 }
 
-struct ear *ear_start(struct share *share, struct loop *loop)
+struct share_watch *share_watch_start(struct share *share, struct loop *loop)
 {
-	struct ear *ear = calloc(1, sizeof(*ear));
+	struct share_watch *watch = calloc(1, sizeof(*watch));
 
-	if (!ear)
+	if (!watch)
 		return NULL;
-	ear->share = share;
-	ear->loop = loop;
-	pthread_mutex_init(&ear->lock, NULL);
-	pthread_cond_init(&ear->changed, NULL);
-	if (pthread_create(&ear->thread, NULL, ear_main, ear)) {
-		free(ear);
+	watch->share = share;
+	watch->loop = loop;
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_cond_init(&watch->changed, NULL);
+	if (pthread_create(&watch->thread, NULL, share_watch_main, watch)) {
+		free(watch);
 		return NULL;
 	}
-	pthread_setname_np(ear->thread, "ear");
-	return ear;
+	pthread_setname_np(watch->thread, "share_watch");
+	return watch;
 }
 
-static void ear_set(struct ear *ear, bool on, bool ending)
+static void share_watch_set(struct share_watch *watch, bool on, bool ending)
 {
-	pthread_mutex_lock(&ear->lock);
-	ear->on = on;
-	ear->ending = ending;
-	pthread_cond_signal(&ear->changed);
-	pthread_mutex_unlock(&ear->lock);
+	pthread_mutex_lock(&watch->lock);
+	watch->on = on;
+	watch->ending = ending;
+	pthread_cond_signal(&watch->changed);
+	pthread_mutex_unlock(&watch->lock);
 }
 
-void ear_stop(struct ear *ear)
+void share_watch_stop(struct share_watch *watch)
 {
-	if (!ear)
+	if (!watch)
 		return;
-	ear_set(ear, false, true);
+	share_watch_set(watch, false, true);
 	/* It may be waiting for news, so there must be some. */
-	share_tell(ear->share);
-	pthread_join(ear->thread, NULL);
-	pthread_cond_destroy(&ear->changed);
-	pthread_mutex_destroy(&ear->lock);
-	free(ear);
+	share_tell(watch->share);
+	pthread_join(watch->thread, NULL);
+	pthread_cond_destroy(&watch->changed);
+	pthread_mutex_destroy(&watch->lock);
+	free(watch);
 }
 
-void ear_listen(struct ear *ear, bool on)
+void share_watch_listen(struct share_watch *watch, bool on)
 {
-	if (on != ear->on) /* only this thread changes it */
-		ear_set(ear, on, false);
+	if (on != watch->on) /* only this thread changes it */
+		share_watch_set(watch, on, false);
 }

@@ -79,7 +79,7 @@ static void admit_next(void *arg)
 {
 	struct admit *admit = arg;
 
-	while (admit->first && admit->held < ADMIT_PLACES) {
+	while (admit->first && admit->held < ADMIT_SLOTS) {
 		struct admit_ticket *ticket = admit->first;
 
 		admit_unlink(admit, ticket);
@@ -90,7 +90,7 @@ static void admit_next(void *arg)
 void admit_enter(struct admit *admit, struct admit_ticket *ticket)
 {
 	ticket->admit = admit;
-	if (!admit->first && admit->held < ADMIT_PLACES) {
+	if (!admit->first && admit->held < ADMIT_SLOTS) {
 		admit_hold(admit, ticket);
 		return;
 	}

@@ -7,7 +7,7 @@
  * handshakes are let in a few at a time, in order, and a run's deadline counts
  * from its admission.
  *
- * A handshake that merely waits for a silent peer costs no CPU: a place is
+ * A handshake that merely waits for a silent peer costs no CPU: a slot is
  * passed on after ADMIT_HOLD_MS, and the handshake goes on without it.
  *
  * Belongs to the prober thread.
@@ -19,7 +19,7 @@
 
 #include "io/loop.h"
 
-#define ADMIT_PLACES 4
+#define ADMIT_SLOTS 4
 #define ADMIT_HOLD_MS 25
 
 struct admit;

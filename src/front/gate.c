@@ -47,7 +47,7 @@ struct gate {
 	int epoll_fd, listen_fd, wake_fd;
 	const char *allowed;
 	pthread_mutex_t lock;
-	struct gate_places places;
+	struct gate_pool pool;
 	size_t max;
 	int spares[GATE_SPARES]; /* n_spares of them */
 	size_t n_spares;
@@ -81,7 +81,7 @@ static void gate_make_ready(struct gate *gate, struct gate_conn *conn)
  * The lock is held. */
 static bool gate_give_up_body(struct gate *gate, int64_t waiting_since_ms)
 {
-	struct gate_conn *conn = gate_list_take(&gate->places.bodies,
+	struct gate_conn *conn = gate_list_take(&gate->pool.bodies,
 						waiting_since_ms);
 
 	if (!conn)
@@ -103,13 +103,12 @@ static void gate_make_room(struct gate *gate)
 	bool sent;
 
 	pthread_mutex_lock(&gate->lock);
-	sent = gate_list_send_away(&gate->places.partial,
-				   now - GATE_FRESH_MS) ||
+	sent = gate_list_send_away(&gate->pool.partial, now - GATE_FRESH_MS) ||
 	       gate_give_up_body(gate, now - GATE_FRESH_MS) ||
-	       gate_list_send_away(&gate->places.idle, now);
+	       gate_list_send_away(&gate->pool.idle, now);
 	gate->resting = true;
 	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
-	open = gate->places.open;
+	open = gate->pool.open;
 	pthread_mutex_unlock(&gate->lock);
 	if (ratelimit_note(&gate->full))
 		log_warn("no room for another connection, %zu are open: "
@@ -206,7 +205,7 @@ static bool gate_is_full(struct gate *gate)
 	bool full;
 
 	pthread_mutex_lock(&gate->lock);
-	full = gate->places.open + closer_waiting() >= gate->max;
+	full = gate->pool.open + closer_waiting() >= gate->max;
 	pthread_mutex_unlock(&gate->lock);
 	return full;
 }
@@ -240,7 +239,7 @@ static struct gate_conn *gate_accept(struct gate *gate, bool *more)
 	else /* or a look would pass over what comes out of band */
 		setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	pthread_mutex_lock(&gate->lock);
-	conn = gate_places_take(&gate->places, fd);
+	conn = gate_pool_take(&gate->pool, fd);
 	pthread_mutex_unlock(&gate->lock);
 	if (!conn)
 		close(fd);
@@ -259,7 +258,7 @@ static int gate_watch(struct gate *gate, struct gate_conn *conn)
 	struct epoll_event event = {
 		.events = EPOLLIN | EPOLLRDHUP | EPOLLET |
 			  (conn->rest_fd >= 0 ? EPOLLOUT : 0),
-		.data.u64 = gate_places_key(conn),
+		.data.u64 = gate_pool_key(conn),
 	};
 	int change = conn->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
@@ -279,7 +278,7 @@ static struct gate_conn *gate_take(struct gate *gate, uint64_t key,
 	struct gate_conn *conn;
 
 	pthread_mutex_lock(&gate->lock);
-	conn = gate_places_find(&gate->places, key);
+	conn = gate_pool_find(&gate->pool, key);
 	if (conn) {
 		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 			conn->ended = true;
@@ -313,9 +312,9 @@ void gate_close(struct gate *gate, struct gate_conn *conn)
 	if (conn->rest_fd >= 0)
 		close(conn->rest_fd);
 	conn->rest_fd = -1;
-	/* In this order: see gate_places_free(). */
+	/* In this order: see gate_pool_free(). */
 	pthread_mutex_lock(&gate->lock);
-	gate_places_free(&gate->places, conn);
+	gate_pool_free(&gate->pool, conn);
 	pthread_mutex_unlock(&gate->lock);
 	close(fd);
 	pthread_mutex_lock(&gate->lock);
@@ -353,9 +352,9 @@ static enum gate_sight gate_let_go(struct gate *gate, struct gate_conn *conn,
 	conn->again = false;
 	conn->busy = sight != GATE_LEFT;
 	/* The time for a request runs from its first byte. */
-	if (begun && conn->list == &gate->places.idle) {
+	if (begun && conn->list == &gate->pool.idle) {
 		gate_list_remove(conn);
-		gate_list_add(&gate->places.partial, conn);
+		gate_list_add(&gate->pool.partial, conn);
 	}
 	pthread_mutex_unlock(&gate->lock);
 	return sight;
@@ -454,7 +453,7 @@ static enum gate_sight gate_write_rest(struct gate *gate,
 	}
 	pthread_mutex_lock(&gate->lock);
 	gate_list_remove(conn);
-	gate_list_add(&gate->places.idle, conn);
+	gate_list_add(&gate->pool.idle, conn);
 	pthread_mutex_unlock(&gate->lock);
 	return GATE_CHANGED;
 }
@@ -597,10 +596,9 @@ static void gate_keep_house(struct gate *gate)
 	bool rested;
 
 	pthread_mutex_lock(&gate->lock);
-	while (gate_list_send_away(&gate->places.partial,
-				   now - GATE_PARTIAL_MS))
+	while (gate_list_send_away(&gate->pool.partial, now - GATE_PARTIAL_MS))
 		continue;
-	while (gate_list_send_away(&gate->places.idle, now - GATE_IDLE_MS))
+	while (gate_list_send_away(&gate->pool.idle, now - GATE_IDLE_MS))
 		continue;
 	while (gate_give_up_body(gate, now - gate_body_ms(gate)))
 		continue;
@@ -620,9 +618,9 @@ static int gate_nap_ms(struct gate *gate, int64_t until_ms)
 	int64_t now = clock_ms(), at_ms, nap;
 
 	pthread_mutex_lock(&gate->lock);
-	at_ms = gate_list_due(&gate->places.partial, GATE_PARTIAL_MS, until_ms);
-	at_ms = gate_list_due(&gate->places.idle, GATE_IDLE_MS, at_ms);
-	at_ms = gate_list_due(&gate->places.bodies, gate_body_ms(gate), at_ms);
+	at_ms = gate_list_due(&gate->pool.partial, GATE_PARTIAL_MS, until_ms);
+	at_ms = gate_list_due(&gate->pool.idle, GATE_IDLE_MS, at_ms);
+	at_ms = gate_list_due(&gate->pool.bodies, gate_body_ms(gate), at_ms);
 	if (gate->resting && gate->rest_until_ms < at_ms)
 		at_ms = gate->rest_until_ms;
 	pthread_mutex_unlock(&gate->lock);
@@ -721,7 +719,7 @@ void gate_return(struct gate *gate, struct gate_conn *conn)
 	/* A connection that is watched only now reports at once what is already
 	 * there; one that was watched has noted it in `again`. */
 	pthread_mutex_lock(&gate->lock);
-	gate_list_add(&gate->places.idle, conn);
+	gate_list_add(&gate->pool.idle, conn);
 	if (!conn->watched || conn->ended || conn->more)
 		conn->again = true;
 	if (conn->again)
@@ -735,7 +733,7 @@ void gate_read_body(struct gate *gate, struct gate_conn *conn, void *kept)
 {
 	conn->kept = kept;
 	pthread_mutex_lock(&gate->lock);
-	gate_list_add(&gate->places.bodies, conn);
+	gate_list_add(&gate->pool.bodies, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
@@ -746,7 +744,7 @@ void gate_linger(struct gate *gate, struct gate_conn *conn)
 	conn->pieces = 0;
 	pthread_mutex_lock(&gate->lock);
 	conn->lingering = true;
-	gate_list_add(&gate->places.partial, conn);
+	gate_list_add(&gate->pool.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
@@ -758,7 +756,7 @@ void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
 	conn->rest_fd = answer_fd;
 	conn->rest_last = last;
 	pthread_mutex_lock(&gate->lock);
-	gate_list_add(&gate->places.partial, conn);
+	gate_list_add(&gate->pool.partial, conn);
 	gate_make_ready(gate, conn);
 	pthread_mutex_unlock(&gate->lock);
 }
@@ -808,7 +806,7 @@ size_t gate_connections(struct gate *gate)
 	size_t open;
 
 	pthread_mutex_lock(&gate->lock);
-	open = gate->places.open;
+	open = gate->pool.open;
 	pthread_mutex_unlock(&gate->lock);
 	return open;
 }
@@ -857,7 +855,7 @@ void gate_destroy(struct gate *gate)
 {
 	if (!gate)
 		return;
-	gate_places_close(&gate->places);
+	gate_pool_close(&gate->pool);
 	while (gate_spend(gate))
 		continue;
 	if (gate->epoll_fd >= 0)

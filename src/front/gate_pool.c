@@ -69,87 +69,85 @@ int64_t gate_list_due(const struct gate_list *list, int64_t limit_ms,
 	return at_ms;
 }
 
-/* ---- places ---- */
+/* ---- the pool ---- */
 
-static int gate_places_add(struct gate_places *places)
+static int gate_pool_add(struct gate_pool *pool)
 {
-	size_t room = places->room ? places->room * 2 : 16, i;
+	size_t room = pool->room ? pool->room * 2 : 16, i;
 	struct gate_conn **conns, *block;
 
-	conns = realloc(places->conns, room * sizeof(*conns));
+	conns = realloc(pool->conns, room * sizeof(*conns));
 	if (!conns)
 		return -1;
-	places->conns = conns;
-	for (i = places->room; i < room; i++) {
+	pool->conns = conns;
+	for (i = pool->room; i < room; i++) {
 		block = calloc(1, sizeof(*block));
 		if (!block)
 			break;
 		block->fd = block->rest_fd = -1;
-		block->place = (uint32_t)i;
-		block->next = places->unused;
-		places->unused = block;
+		block->slot = (uint32_t)i;
+		block->next = pool->unused;
+		pool->unused = block;
 		conns[i] = block;
 	}
-	places->room = i;
-	return places->unused ? 0 : -1;
+	pool->room = i;
+	return pool->unused ? 0 : -1;
 }
 
-struct gate_conn *gate_places_take(struct gate_places *places, int fd)
+struct gate_conn *gate_pool_take(struct gate_pool *pool, int fd)
 {
 	struct gate_conn *conn;
 
-	if (!places->unused && gate_places_add(places))
+	if (!pool->unused && gate_pool_add(pool))
 		return NULL;
-	conn = places->unused;
-	places->unused = conn->next;
+	conn = pool->unused;
+	pool->unused = conn->next;
 	*conn = (struct gate_conn){
 		.fd = fd,
-		.place = conn->place,
+		.slot = conn->slot,
 		.generation = conn->generation + 1,
 		.rest_fd = -1,
 		.busy = true,
 	};
-	places->open++;
-	gate_list_add(&places->partial, conn);
+	pool->open++;
+	gate_list_add(&pool->partial, conn);
 	return conn;
 }
 
-void gate_places_free(struct gate_places *places, struct gate_conn *conn)
+void gate_pool_free(struct gate_pool *pool, struct gate_conn *conn)
 {
 	gate_list_remove(conn);
 	conn->fd = -1;
 	conn->generation++;
-	conn->next = places->unused;
-	places->unused = conn;
-	places->open--;
+	conn->next = pool->unused;
+	pool->unused = conn;
+	pool->open--;
 }
 
-uint64_t gate_places_key(const struct gate_conn *conn)
+uint64_t gate_pool_key(const struct gate_conn *conn)
 {
-	return (uint64_t)conn->generation << 32 | conn->place;
+	return (uint64_t)conn->generation << 32 | conn->slot;
 }
 
-struct gate_conn *gate_places_find(const struct gate_places *places,
-				   uint64_t key)
+struct gate_conn *gate_pool_find(const struct gate_pool *pool, uint64_t key)
 {
-	uint32_t place = (uint32_t)key, generation = (uint32_t)(key >> 32);
+	uint32_t slot = (uint32_t)key, generation = (uint32_t)(key >> 32);
 
-	if (place >= places->room ||
-	    places->conns[place]->generation != generation)
+	if (slot >= pool->room || pool->conns[slot]->generation != generation)
 		return NULL;
-	return places->conns[place];
+	return pool->conns[slot];
 }
 
-void gate_places_close(struct gate_places *places)
+void gate_pool_close(struct gate_pool *pool)
 {
 	size_t i;
 
-	for (i = 0; i < places->room; i++) {
-		if (places->conns[i]->fd >= 0)
-			close(places->conns[i]->fd);
-		if (places->conns[i]->rest_fd >= 0)
-			close(places->conns[i]->rest_fd);
-		free(places->conns[i]);
+	for (i = 0; i < pool->room; i++) {
+		if (pool->conns[i]->fd >= 0)
+			close(pool->conns[i]->fd);
+		if (pool->conns[i]->rest_fd >= 0)
+			close(pool->conns[i]->rest_fd);
+		free(pool->conns[i]);
 	}
-	free(places->conns);
+	free(pool->conns);
 }

@@ -1,9 +1,9 @@
 /*
- * gate_places: a place for each connection of a gate, and lists of those whose
+ * gate_pool: a place for each connection of a gate, and lists of those whose
  * peers keep us waiting.
  *
  * No lock of its own: the caller holds the gate's lock in every function but
- * gate_places_key() and gate_places_close().  Nothing here blocks.
+ * gate_pool_key() and gate_pool_close().  Nothing here blocks.
  *
  * A record belongs to the gate and is used again, never freed before the end:
  * an event that was fetched before its connection went finds a record of
@@ -28,7 +28,7 @@ struct gate_list {
 struct gate_conn {
 	/* stay as they are while the place is taken */
 	int fd;		     /* -1: the place is free */
-	uint32_t place;	     /* in conns */
+	uint32_t slot;	     /* in conns */
 	uint32_t generation; /* of the place: tells old events from new */
 	/* for the thread that has the connection, without the lock */
 	uint32_t watched; /* events that epoll reports, 0: unknown to it */
@@ -57,7 +57,7 @@ struct gate_conn {
 };
 
 /* Embedded in its owner, under his lock; zeroed means empty. */
-struct gate_places {
+struct gate_pool {
 	struct gate_conn **conns;
 	size_t room, open;
 	struct gate_conn *unused; /* linked by next */
@@ -66,18 +66,17 @@ struct gate_places {
 
 /* A busy connection in the list of partial ones; the descriptor stays the
  * caller's when there is no memory: NULL. */
-struct gate_conn *gate_places_take(struct gate_places *places, int fd)
+struct gate_conn *gate_pool_take(struct gate_pool *pool, int fd)
 	__attribute__((warn_unused_result));
 /* The descriptor is the caller's, to be closed only now: before, another
  * thread could still find it in a list and shut down whoever got the same
  * number meanwhile. */
-void gate_places_free(struct gate_places *places, struct gate_conn *conn);
+void gate_pool_free(struct gate_pool *pool, struct gate_conn *conn);
 
 /* What an event says of its connection.  For the thread that has it. */
-uint64_t gate_places_key(const struct gate_conn *conn);
+uint64_t gate_pool_key(const struct gate_conn *conn);
 /* NULL: the connection is gone, or there never was one. */
-struct gate_conn *gate_places_find(const struct gate_places *places,
-				   uint64_t key);
+struct gate_conn *gate_pool_find(const struct gate_pool *pool, uint64_t key);
 
 /* From now on; the connection is in no list. */
 void gate_list_add(struct gate_list *list, struct gate_conn *conn);
@@ -99,6 +98,6 @@ int64_t gate_list_due(const struct gate_list *list, int64_t limit_ms,
 
 /* Closes all connections and frees the records.  No other thread may be in the
  * gate. */
-void gate_places_close(struct gate_places *places);
+void gate_pool_close(struct gate_pool *pool);
 
 #endif

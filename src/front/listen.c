@@ -180,26 +180,27 @@ static int listen_bind(const struct sockaddr *address, socklen_t len)
  * left behind by a SIGKILL is found again.
  */
 static int listen_put(struct listener *listener,
-		      const struct sockaddr_un *place)
+		      const struct sockaddr_un *address)
 {
-	struct sockaddr_un beside = *place;
-	size_t end = strlen(place->sun_path);
+	struct sockaddr_un beside = *address;
+	size_t end = strlen(address->sun_path);
 	struct stat st;
 	int fd, saved;
 
 	/* One byte longer, or another one at the end when there is no room. */
 	if (end + 1 == sizeof(beside.sun_path))
 		end--;
-	beside.sun_path[end] = place->sun_path[end] == '~' ? '+' : '~';
-	if (!listen_is_free(place) || !listen_is_free(&beside))
+	beside.sun_path[end] = address->sun_path[end] == '~' ? '+' : '~';
+	if (!listen_is_free(address) || !listen_is_free(&beside))
 		return -1;
 	unlink(beside.sun_path);
 	fd = listen_bind((struct sockaddr *)&beside, sizeof(beside));
 	if (fd < 0)
 		return -1;
 	if (lstat(beside.sun_path, &st) == 0 &&
-	    rename(beside.sun_path, place->sun_path) == 0) {
-		memcpy(listener->path, place->sun_path, sizeof(listener->path));
+	    rename(beside.sun_path, address->sun_path) == 0) {
+		memcpy(listener->path, address->sun_path,
+		       sizeof(listener->path));
 		listener->dev = st.st_dev;
 		listener->ino = st.st_ino;
 		return fd;
@@ -223,7 +224,7 @@ static enum listen_outcome listen_unix(struct listener *listener,
 		snprintf(reason, reason_size,
 			 "the path of the socket must have 1 to %zu bytes",
 			 sizeof(address.sun_path) - 1);
-		return LISTEN_BAD_PLACE;
+		return LISTEN_BAD_ADDRESS;
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	lock = listen_lock(path);
@@ -278,7 +279,7 @@ static enum listen_outcome listen_tcp(struct listener *listener,
 	if (port < 0) {
 		snprintf(reason, reason_size,
 			 "write unix:PATH, ADDRESS:PORT or [ADDRESS]:PORT");
-		return LISTEN_BAD_PLACE;
+		return LISTEN_BAD_ADDRESS;
 	}
 	if (!strcmp(host, "localhost"))
 		snprintf(host, sizeof(host), "127.0.0.1");
@@ -292,7 +293,7 @@ static enum listen_outcome listen_tcp(struct listener *listener,
 		snprintf(reason, reason_size,
 			 "\"%s\" is not an address; names are not looked up",
 			 host);
-		return LISTEN_BAD_PLACE;
+		return LISTEN_BAD_ADDRESS;
 	}
 	listener->fd = fd;
 	if (fd >= 0)

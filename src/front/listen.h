@@ -27,8 +27,8 @@ struct listener {
 
 enum listen_outcome {
 	LISTEN_OPEN,
-	LISTEN_BAD_PLACE, /* what is asked for cannot be meant */
-	LISTEN_FAILED	  /* the system or somebody who is there is against */
+	LISTEN_BAD_ADDRESS, /* what is asked for cannot be meant */
+	LISTEN_FAILED	    /* the system or somebody who is there is against */
 };
 
 /* Takes the listening socket that was handed over; -1: there is none. */

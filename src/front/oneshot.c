@@ -17,59 +17,60 @@
 #include "prober/prober.h"
 
 /* No more of a request's body is read, in bytes and time. */
-#define SINGLE_BODY_BYTES (16 * 1024 * 1024)
-#define SINGLE_BODY_MS 2000
+#define ONESHOT_BODY_BYTES (16 * 1024 * 1024)
+#define ONESHOT_BODY_MS 2000
 
-struct single_ear {
+struct oneshot_news {
 	pthread_mutex_t lock;
-	pthread_cond_t news;
+	pthread_cond_t published;
 	bool heard;
 };
 
-static void single_on_published(void *arg)
+static void oneshot_on_published(void *arg)
 {
-	struct single_ear *ear = arg;
+	struct oneshot_news *news = arg;
 
-	pthread_mutex_lock(&ear->lock);
-	ear->heard = true;
-	pthread_cond_signal(&ear->news);
-	pthread_mutex_unlock(&ear->lock);
+	pthread_mutex_lock(&news->lock);
+	news->heard = true;
+	pthread_cond_signal(&news->published);
+	pthread_mutex_unlock(&news->lock);
 }
 
 /* Waits for news of the board; false when the time is up. */
-static bool single_listen(struct single_ear *ear, int64_t until_ms)
+static bool oneshot_wait(struct oneshot_news *news, int64_t until_ms)
 {
 	struct timespec until = { .tv_sec = until_ms / 1000,
 				  .tv_nsec = until_ms % 1000 * 1000000 };
 	bool heard;
 
-	pthread_mutex_lock(&ear->lock);
-	while (!ear->heard && pthread_cond_timedwait(&ear->news, &ear->lock,
-						     &until) != ETIMEDOUT)
+	pthread_mutex_lock(&news->lock);
+	while (!news->heard &&
+	       pthread_cond_timedwait(&news->published, &news->lock, &until) !=
+		       ETIMEDOUT)
 		continue;
-	heard = ear->heard;
-	ear->heard = false;
-	pthread_mutex_unlock(&ear->lock);
+	heard = news->heard;
+	news->heard = false;
+	pthread_mutex_unlock(&news->lock);
 	return heard;
 }
 
-static void single_ear_init(struct single_ear *ear)
+static void oneshot_news_init(struct oneshot_news *news)
 {
 	pthread_condattr_t attr;
 
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_mutex_init(&ear->lock, NULL);
-	pthread_cond_init(&ear->news, &attr);
+	pthread_mutex_init(&news->lock, NULL);
+	pthread_cond_init(&news->published, &attr);
 	pthread_condattr_destroy(&attr);
-	ear->heard = false;
+	news->heard = false;
 }
 
 /* What answering one question takes; on the stack of a function that outlives
  * the prober. */
-struct single {
-	const struct single_config *config;
-	struct single_ear ear;
+struct oneshot {
+	const struct oneshot_config *config;
+	struct oneshot_news news;
 	struct prober *prober; /* NULL: nobody had to be asked */
 };
 
@@ -77,33 +78,33 @@ struct single {
  * Starts the prober only when something must be asked: liveness, and a path
  * that does not exist, open no connection.
  */
-static int single_ask(struct single *single, const struct answer *answer,
-		      struct board_view *view, enum answer_how *how)
+static int oneshot_ask(struct oneshot *oneshot, const struct pending *pending,
+		       struct board_view *view, enum answer_how *how)
 {
 	*how = ANSWER_IF_KNOWN;
-	if (answer_ask(single->config->service, answer, *how, view))
+	if (answer_ask(oneshot->config->service, pending, *how, view))
 		return 0;
-	single_ear_init(&single->ear);
-	board_on_published(single->config->board, single_on_published,
-			   &single->ear);
-	single->prober = prober_start(
-		single->config->checks, single->config->drain_file,
-		single->config->board, single->config->share, false);
-	if (!single->prober)
+	oneshot_news_init(&oneshot->news);
+	board_on_published(oneshot->config->board, oneshot_on_published,
+			   &oneshot->news);
+	oneshot->prober = prober_start(
+		oneshot->config->checks, oneshot->config->drain_file,
+		oneshot->config->board, oneshot->config->share, false);
+	if (!oneshot->prober)
 		return -1;
-	while (!answer_ask(single->config->service, answer, *how, view)) {
-		if (!single_listen(&single->ear, answer->until_ms))
+	while (!answer_ask(oneshot->config->service, pending, *how, view)) {
+		if (!oneshot_wait(&oneshot->news, pending->until_ms))
 			*how = ANSWER_NOW;
 	}
 	return 0;
 }
 
-static int single_answer(struct single *single,
-			 const struct route_request *request,
-			 struct response *response)
+static int oneshot_answer(struct oneshot *oneshot,
+			  const struct route_request *request,
+			  struct response *response)
 {
-	struct board_view *view = service_view(single->config->service);
-	struct answer answer;
+	struct board_view *view = service_view(oneshot->config->service);
+	struct pending pending;
 	enum answer_how how;
 
 	response->text = NULL;
@@ -112,9 +113,9 @@ static int single_answer(struct single *single,
 		log_err("out of memory");
 		return -1;
 	}
-	answer_begin(single->config->service, request, &answer);
-	if (single_ask(single, &answer, view, &how) == 0)
-		answer_render(single->config->service, &answer, how, view,
+	answer_begin(oneshot->config->service, request, &pending);
+	if (oneshot_ask(oneshot, &pending, view, &how) == 0)
+		answer_render(oneshot->config->service, &pending, how, view,
 			      response);
 	free(view);
 	if (response->text)
@@ -126,18 +127,18 @@ static int single_answer(struct single *single,
 /* After the answer is out: the reader need not wait for our end.  mod_cgid's
  * socket is standard input, too, so closing it once is not enough.  A prober
  * that is stuck ends with the process, and so does what it still uses. */
-static int single_end(struct single *single, int status)
+static int oneshot_end(struct oneshot *oneshot, int status)
 {
 	shutdown(STDOUT_FILENO, SHUT_WR);
 	close(STDOUT_FILENO);
-	if (single->prober && prober_stop(single->prober)) {
+	if (oneshot->prober && prober_stop(oneshot->prober)) {
 		log_end();
 		_exit(status);
 	}
 	return status;
 }
 
-static int single_write(const char *text, size_t len)
+static int oneshot_write(const char *text, size_t len)
 {
 	while (len) {
 		ssize_t n = write(STDOUT_FILENO, text, len);
@@ -157,20 +158,20 @@ static int single_write(const char *text, size_t len)
  * answer only once it has written all of the body, and loses it otherwise.
  * Apache passes a chunked body on without its length, until its end.
  */
-static void single_skip_body(void)
+static void oneshot_skip_body(void)
 {
 	const char *length = getenv("CONTENT_LENGTH");
 	bool chunked = !length && getenv("HTTP_TRANSFER_ENCODING");
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
-	int64_t until_ms = clock_ms() + SINGLE_BODY_MS, wait_ms;
-	unsigned long long left = SINGLE_BODY_BYTES;
+	int64_t until_ms = clock_ms() + ONESHOT_BODY_MS, wait_ms;
+	unsigned long long left = ONESHOT_BODY_BYTES;
 	char trash[8192];
 	ssize_t n;
 
 	if (!chunked)
 		left = length ? strtoull(length, NULL, 10) : 0;
-	if (left > SINGLE_BODY_BYTES)
-		left = SINGLE_BODY_BYTES;
+	if (left > ONESHOT_BODY_BYTES)
+		left = ONESHOT_BODY_BYTES;
 	while (left && (wait_ms = until_ms - clock_ms()) > 0 &&
 	       poll(&input, 1, (int)wait_ms) == 1) {
 		n = read(STDIN_FILENO, trash,
@@ -181,7 +182,7 @@ static void single_skip_body(void)
 	}
 }
 
-int single_cgi(const struct single_config *config)
+int oneshot_cgi(const struct oneshot_config *config)
 {
 	struct route_request request = {
 		.method = getenv("REQUEST_METHOD"),
@@ -190,39 +191,39 @@ int single_cgi(const struct single_config *config)
 		.request_uri = getenv("REQUEST_URI"),
 		.remote_addr = getenv("REMOTE_ADDR"),
 	};
-	struct single single = { .config = config };
+	struct oneshot oneshot = { .config = config };
 	struct response response;
 	const char *sorry = response_no_memory();
 	int status;
 
-	single_skip_body();
-	if (single_answer(&single, &request, &response)) {
-		single_write(sorry, strlen(sorry));
-		return single_end(&single, 1);
+	oneshot_skip_body();
+	if (oneshot_answer(&oneshot, &request, &response)) {
+		oneshot_write(sorry, strlen(sorry));
+		return oneshot_end(&oneshot, 1);
 	}
-	status = single_write(response.text, response.len) ? 1 : 0;
+	status = oneshot_write(response.text, response.len) ? 1 : 0;
 	free(response.text);
-	return single_end(&single, status);
+	return oneshot_end(&oneshot, status);
 }
 
-int single_once(const struct single_config *config, const char *probe)
+int oneshot_once(const struct oneshot_config *config, const char *probe)
 {
 	char path[1024];
 	struct route_request request = { .method = "GET",
 					 .script_name = "/health",
 					 .path_info = path,
 					 .remote_addr = "127.0.0.1" };
-	struct single single = { .config = config };
+	struct oneshot oneshot = { .config = config };
 	struct response response;
 	int status;
 
 	snprintf(path, sizeof(path), "/%s", probe);
-	if (single_answer(&single, &request, &response))
-		return single_end(&single, 1);
+	if (oneshot_answer(&oneshot, &request, &response))
+		return oneshot_end(&oneshot, 1);
 	status = response.http == 200 ? 0 : 1;
-	if (single_write(response.text + response.head_len,
-			 response.len - response.head_len))
+	if (oneshot_write(response.text + response.head_len,
+			  response.len - response.head_len))
 		status = 1;
 	free(response.text);
-	return single_end(&single, status);
+	return oneshot_end(&oneshot, status);
 }

@@ -1,5 +1,5 @@
 /*
- * single: one question, waited for: a CGI request or the command line.
+ * oneshot: one question, waited for: a CGI request or the command line.
  *
  * The same route, board and prober as under FastCGI; only the waiting differs.
  * Belongs to the main thread.
@@ -13,7 +13,7 @@ struct service;
 struct share;
 
 /* Everything is borrowed. */
-struct single_config {
+struct oneshot_config {
 	const struct check_list *checks;
 	const char *drain_file; /* "": none */
 	const struct service *service;
@@ -26,12 +26,12 @@ struct single_config {
  * output.  Returns the exit status of the process: 0, or 1 when the answer
  * could not be made or written.
  */
-int single_cgi(const struct single_config *config);
+int oneshot_cgi(const struct oneshot_config *config);
 
 /*
  * Answers one probe ("live", "ready", "ready/NAME", "started") as JSON on
  * standard output.  Returns 0 for HTTP 200, 1 for any other.
  */
-int single_once(const struct single_config *config, const char *probe);
+int oneshot_once(const struct oneshot_config *config, const char *probe);
 
 #endif

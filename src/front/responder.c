@@ -46,17 +46,17 @@
 
 /* One request from its reading to its answer.  libfcgi's streams point into
  * the FCGX_Request, so it never moves. */
-struct visit {
-	FCGX_Request request;
+struct request {
+	FCGX_Request fcgi;
 	struct gate_conn *conn;
 	size_t bytes; /* see responder_bytes() */
-	struct answer answer;
-	struct visit *prev, *next;
+	struct pending pending;
+	struct request *prev, *next;
 };
 
 /* Parked requests, those that must be answered first at the front. */
-struct lot {
-	struct visit *first, *last;
+struct queue {
+	struct request *first, *last;
 	size_t n, bytes;
 };
 
@@ -65,11 +65,11 @@ struct responder {
 	const struct service *service;
 	struct gate *gate;
 
-	pthread_mutex_t lock; /* of the lots; taken before the board's */
-	struct lot parked;    /* wait for the board */
-	struct lot heard;     /* the board has news, ask again */
-	struct lot bodies;    /* their bodies are still to come; counted only */
-	size_t crowd;	      /* most in the lots since the last trim */
+	pthread_mutex_t lock; /* of the queues; taken before the board's */
+	struct queue parked;  /* wait for the board */
+	struct queue heard;   /* the board has news, ask again */
+	struct queue bodies;  /* their bodies are still to come; counted only */
+	size_t crowd;	      /* most in the queues since the last trim */
 	int64_t trimmed_ms;
 
 	struct ratelimit busy, no_memory;
@@ -80,106 +80,106 @@ struct responder {
 };
 
 /* What one thread has of its own. */
-struct responder_seat {
+struct worker {
 	struct responder *responder;
 	struct gate_buffer *buffer;
 	struct board_view *view;
-	struct visit *spare;
+	struct request *spare;
 };
 
-/* ---- lots ---- */
+/* ---- queues ---- */
 
-static void lot_insert(struct lot *lot, struct visit *visit)
+static void queue_insert(struct queue *queue, struct request *request)
 {
-	struct visit *before = lot->last;
+	struct request *before = queue->last;
 
 	/* Nearly always at the end; one that is parked again is older. */
-	while (before && before->answer.until_ms > visit->answer.until_ms)
+	while (before && before->pending.until_ms > request->pending.until_ms)
 		before = before->prev;
-	visit->prev = before;
-	visit->next = before ? before->next : lot->first;
-	if (visit->next)
-		visit->next->prev = visit;
+	request->prev = before;
+	request->next = before ? before->next : queue->first;
+	if (request->next)
+		request->next->prev = request;
 	else
-		lot->last = visit;
+		queue->last = request;
 	if (before)
-		before->next = visit;
+		before->next = request;
 	else
-		lot->first = visit;
-	lot->n++;
-	lot->bytes += visit->bytes;
+		queue->first = request;
+	queue->n++;
+	queue->bytes += request->bytes;
 }
 
-static struct visit *lot_take_first(struct lot *lot)
+static struct request *queue_take_first(struct queue *queue)
 {
-	struct visit *visit = lot->first;
+	struct request *request = queue->first;
 
-	if (!visit)
+	if (!request)
 		return NULL;
-	lot->first = visit->next;
-	if (lot->first)
-		lot->first->prev = NULL;
+	queue->first = request->next;
+	if (queue->first)
+		queue->first->prev = NULL;
 	else
-		lot->last = NULL;
-	lot->n--;
-	lot->bytes -= visit->bytes;
-	return visit;
+		queue->last = NULL;
+	queue->n--;
+	queue->bytes -= request->bytes;
+	return request;
 }
 
 /* ---- one request ---- */
 
-static struct visit *seat_visit(struct responder_seat *seat)
+static struct request *worker_request(struct worker *worker)
 {
-	struct visit *visit = seat->spare;
+	struct request *request = worker->spare;
 
-	if (visit) {
-		seat->spare = NULL;
-		return visit;
+	if (request) {
+		worker->spare = NULL;
+		return request;
 	}
-	visit = malloc(sizeof(*visit));
+	request = malloc(sizeof(*request));
 	/* -1: libfcgi must never accept by itself. */
-	if (visit)
-		FCGX_InitRequest(&visit->request, -1, 0);
-	return visit;
+	if (request)
+		FCGX_InitRequest(&request->fcgi, -1, 0);
+	return request;
 }
 
-static void seat_keep(struct responder_seat *seat, struct visit *visit)
+static void worker_keep(struct worker *worker, struct request *request)
 {
-	if (seat->spare)
-		free(visit);
+	if (worker->spare)
+		free(request);
 	else
-		seat->spare = visit;
+		worker->spare = request;
 }
 
-/* The connection is no longer the visit's. */
-static void visit_free(struct responder_seat *seat, struct visit *visit)
+/* The connection is no longer the request's. */
+static void request_free(struct worker *worker, struct request *request)
 {
-	visit->request.ipcFd = -1;
-	FCGX_Finish_r(&visit->request);
-	seat_keep(seat, visit);
+	request->fcgi.ipcFd = -1;
+	FCGX_Finish_r(&request->fcgi);
+	worker_keep(worker, request);
 }
 
 /* Gives the connection back, unless it was to be closed. */
-static void visit_end(struct responder_seat *seat, struct visit *visit)
+static void request_end(struct worker *worker, struct request *request)
 {
-	struct responder *responder = seat->responder;
-	FCGX_Request *request = &visit->request;
+	struct responder *responder = worker->responder;
+	FCGX_Request *fcgi = &request->fcgi;
 	bool failed;
 
 	/* Writes the end of the answer. */
-	failed = FCGX_FClose(request->err) < 0;
-	failed |= FCGX_FClose(request->out) < 0;
-	if (FCGX_GetError(request->out) == EAGAIN)
+	failed = FCGX_FClose(fcgi->err) < 0;
+	failed |= FCGX_FClose(fcgi->out) < 0;
+	if (FCGX_GetError(fcgi->out) == EAGAIN)
 		gate_note_cut(responder->gate);
 	if (failed)
-		gate_close(responder->gate, visit->conn);
-	else if (gate_conn_spent(visit->conn))
-		gate_linger(responder->gate, visit->conn);
-	else if (request->keepConnection && !atomic_load(&responder->stopping))
-		gate_return(responder->gate, visit->conn);
+		gate_close(responder->gate, request->conn);
+	else if (gate_conn_spent(request->conn))
+		gate_linger(responder->gate, request->conn);
+	else if (fcgi->keepConnection && !atomic_load(&responder->stopping))
+		gate_return(responder->gate, request->conn);
 	else
-		gate_close(responder->gate, visit->conn);
-	visit_free(seat, visit);
+		gate_close(responder->gate, request->conn);
+	request_free(worker, request);
 }
 
 /*
@@ -187,33 +187,33 @@ static void visit_end(struct responder_seat *seat, struct visit *visit)
  * gives up when it is full, writes into a file in memory, and the gate from
  * there as the peer reads.  False: there is no memory for that.
  */
-static bool visit_store(struct responder_seat *seat, struct visit *visit,
-			const char *text, size_t len)
+static bool request_store(struct worker *worker, struct request *request,
+			  const char *text, size_t len)
 {
-	struct responder *responder = seat->responder;
-	FCGX_Request *request = &visit->request;
-	bool last = gate_conn_spent(visit->conn) || !request->keepConnection ||
+	struct responder *responder = worker->responder;
+	FCGX_Request *fcgi = &request->fcgi;
+	bool last = gate_conn_spent(request->conn) || !fcgi->keepConnection ||
 		    atomic_load(&responder->stopping);
 	int fd = memfd_create("answer", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return false;
-	request->ipcFd = fd;
-	FCGX_PutStr(text, (int)len, request->out);
-	if (FCGX_FClose(request->err) < 0 || FCGX_FClose(request->out) < 0) {
+	fcgi->ipcFd = fd;
+	FCGX_PutStr(text, (int)len, fcgi->out);
+	if (FCGX_FClose(fcgi->err) < 0 || FCGX_FClose(fcgi->out) < 0) {
 		close(fd);
 		gate_note_cut(responder->gate);
-		gate_close(responder->gate, visit->conn);
+		gate_close(responder->gate, request->conn);
 	} else {
 		lseek(fd, 0, SEEK_SET);
-		gate_write(responder->gate, visit->conn, fd, last);
+		gate_write(responder->gate, request->conn, fd, last);
 	}
-	visit_free(seat, visit);
+	request_free(worker, request);
 	return true;
 }
 
-static void visit_send(struct responder_seat *seat, struct visit *visit,
-		       struct response *response)
+static void request_send(struct worker *worker, struct request *request,
+			 struct response *response)
 {
 	const char *text = response->text;
 	size_t len = response->len;
@@ -225,9 +225,9 @@ static void visit_send(struct responder_seat *seat, struct visit *visit,
 	/* The descriptor does not block: a peer that does not read its answers
 	 * loses the connection. */
 	if (len <= RESPONDER_DIRECT_BYTES ||
-	    !visit_store(seat, visit, text, len)) {
-		FCGX_PutStr(text, (int)len, visit->request.out);
-		visit_end(seat, visit);
+	    !request_store(worker, request, text, len)) {
+		FCGX_PutStr(text, (int)len, request->fcgi.out);
+		request_end(worker, request);
 	}
 	free(response->text);
 }
@@ -237,7 +237,7 @@ static size_t responder_waiting(const struct responder *responder)
 	return responder->parked.n + responder->heard.n;
 }
 
-/* Whether there is no room to let another visit wait, or no time: requests
+/* Whether there is no room to let another request wait, or no time: requests
  * that come after the grace of a stop must not put off the end. */
 static bool responder_is_busy(struct responder *responder)
 {
@@ -287,29 +287,30 @@ static void responder_say_busy(struct responder *responder)
 }
 
 /*
- * Answers the visit or parks it.  The lot is locked while the board is asked:
- * what is published after the board said "wait" finds the visit in the lot.
+ * Answers the request or parks it.  The queue is locked while the board is
+ * asked: what is published after the board said "wait" finds the request in the
+ * queue.
  */
-static void visit_answer_or_park(struct responder_seat *seat,
-				 struct visit *visit, bool arrived)
+static void request_answer_or_park(struct worker *worker,
+				   struct request *request, bool arrived)
 {
-	struct responder *responder = seat->responder;
+	struct responder *responder = worker->responder;
 	enum answer_how how = ANSWER_IF_KNOWN;
 	struct response response;
 	bool answered;
 
-	if (clock_ms() >= visit->answer.until_ms)
+	if (clock_ms() >= request->pending.until_ms)
 		how = ANSWER_NOW;
 	pthread_mutex_lock(&responder->lock);
-	answered = answer_ask(responder->service, &visit->answer, how,
-			      seat->view);
+	answered = answer_ask(responder->service, &request->pending, how,
+			      worker->view);
 	if (!answered && arrived && responder_is_busy(responder)) {
 		how = ANSWER_BUSY;
-		answered = answer_ask(responder->service, &visit->answer, how,
-				      seat->view);
+		answered = answer_ask(responder->service, &request->pending,
+				      how, worker->view);
 	}
 	if (!answered) {
-		lot_insert(&responder->parked, visit);
+		queue_insert(&responder->parked, request);
 		responder_count(responder);
 	}
 	pthread_mutex_unlock(&responder->lock);
@@ -317,9 +318,9 @@ static void visit_answer_or_park(struct responder_seat *seat,
 		return;
 	if (how == ANSWER_BUSY)
 		responder_say_busy(responder);
-	answer_render(responder->service, &visit->answer, how, seat->view,
+	answer_render(responder->service, &request->pending, how, worker->view,
 		      &response);
-	visit_send(seat, visit, &response);
+	request_send(worker, request, &response);
 }
 
 /* What a request takes beside its buffers. */
@@ -341,55 +342,55 @@ static bool responder_has_memory(const struct gate_conn *conn)
 	return room != NULL;
 }
 
-static void seat_turn_away(struct responder_seat *seat, struct gate_conn *conn)
+static void worker_turn_away(struct worker *worker, struct gate_conn *conn)
 {
-	size_t n = ratelimit_note(&seat->responder->no_memory);
+	size_t n = ratelimit_note(&worker->responder->no_memory);
 
-	gate_close(seat->responder->gate, conn);
+	gate_close(worker->responder->gate, conn);
 	if (n)
 		log_err("requests turned away for want of memory: %zu", n);
 }
 
 /* Has libfcgi read the request, of which the beginning of the body may be all
  * that is there; false: it could not. */
-static bool visit_read(struct responder_seat *seat, struct visit *visit)
+static bool request_read(struct worker *worker, struct request *request)
 {
-	FCGX_Request *request = &visit->request;
+	FCGX_Request *fcgi = &request->fcgi;
 	char trash[1024];
 	bool read;
 
-	request->ipcFd = WIRE_FED;
-	request->keepConnection = 1; /* or Accept_r would close it first */
-	wire_feed(seat->buffer->bytes, gate_conn_length(visit->conn));
-	read = FCGX_Accept_r(request) == 0;
-	while (read && !gate_conn_spent(visit->conn) &&
-	       FCGX_GetStr(trash, sizeof(trash), request->in) > 0)
+	fcgi->ipcFd = WIRE_FED;
+	fcgi->keepConnection = 1; /* or Accept_r would close it first */
+	wire_feed(worker->buffer->bytes, gate_conn_length(request->conn));
+	read = FCGX_Accept_r(fcgi) == 0;
+	while (read && !gate_conn_spent(request->conn) &&
+	       FCGX_GetStr(trash, sizeof(trash), fcgi->in) > 0)
 		continue;
-	request->ipcFd = gate_conn_fd(visit->conn);
+	fcgi->ipcFd = gate_conn_fd(request->conn);
 	/* Accept_r succeeds on a broken request, too. */
-	return read && !FCGX_GetError(request->in);
+	return read && !FCGX_GetError(fcgi->in);
 }
 
-static void visit_answer(struct responder_seat *seat, struct visit *visit)
+static void request_answer(struct worker *worker, struct request *request)
 {
-	FCGX_Request *request = &visit->request;
+	FCGX_Request *fcgi = &request->fcgi;
 
-	answer_begin(seat->responder->service,
+	answer_begin(worker->responder->service,
 		     &(struct route_request){
-			     FCGX_GetParam("REQUEST_METHOD", request->envp),
-			     FCGX_GetParam("SCRIPT_NAME", request->envp),
-			     FCGX_GetParam("PATH_INFO", request->envp),
-			     FCGX_GetParam("REQUEST_URI", request->envp),
-			     FCGX_GetParam("REMOTE_ADDR", request->envp),
+			     FCGX_GetParam("REQUEST_METHOD", fcgi->envp),
+			     FCGX_GetParam("SCRIPT_NAME", fcgi->envp),
+			     FCGX_GetParam("PATH_INFO", fcgi->envp),
+			     FCGX_GetParam("REQUEST_URI", fcgi->envp),
+			     FCGX_GetParam("REMOTE_ADDR", fcgi->envp),
 		     },
-		     &visit->answer);
-	visit_answer_or_park(seat, visit, true);
+		     &request->pending);
+	request_answer_or_park(worker, request, true);
 }
 
-/* Leaves the visit to the gate until the rest of the body was read; false:
+/* Leaves the request to the gate until the rest of the body was read; false:
  * there is no room to let it wait. */
-static bool visit_wait_for_body(struct responder *responder,
-				struct visit *visit)
+static bool request_wait_for_body(struct responder *responder,
+				  struct request *request)
 {
 	bool room;
 
@@ -400,52 +401,51 @@ static bool visit_wait_for_body(struct responder *responder,
 	       responder->bodies.bytes < RESPONDER_WAITING_BYTES / 2;
 	if (room) {
 		responder->bodies.n++;
-		responder->bodies.bytes += visit->bytes;
+		responder->bodies.bytes += request->bytes;
 		responder_count(responder);
 	}
 	pthread_mutex_unlock(&responder->lock);
 	if (room)
-		gate_read_body(responder->gate, visit->conn, visit);
+		gate_read_body(responder->gate, request->conn, request);
 	return room;
 }
 
 /* The body was read, or given up. */
-static void seat_resume(struct responder_seat *seat, struct visit *visit)
+static void worker_resume(struct worker *worker, struct request *request)
 {
-	struct responder *responder = seat->responder;
+	struct responder *responder = worker->responder;
 
 	pthread_mutex_lock(&responder->lock);
 	responder->bodies.n--;
-	responder->bodies.bytes -= visit->bytes;
+	responder->bodies.bytes -= request->bytes;
 	pthread_mutex_unlock(&responder->lock);
-	visit_answer(seat, visit);
+	request_answer(worker, request);
 }
 
 /* Reads the request, and answers or parks it. */
-static void seat_serve_request(struct responder_seat *seat,
-			       struct gate_conn *conn)
+static void worker_serve_request(struct worker *worker, struct gate_conn *conn)
 {
-	struct responder *responder = seat->responder;
-	struct visit *visit = gate_conn_take_kept(conn);
+	struct responder *responder = worker->responder;
+	struct request *request = gate_conn_take_kept(conn);
 
-	if (visit) {
-		seat_resume(seat, visit);
+	if (request) {
+		worker_resume(worker, request);
 		return;
 	}
 	if (responder_has_memory(conn))
-		visit = seat_visit(seat);
-	if (!visit) {
-		seat_turn_away(seat, conn);
+		request = worker_request(worker);
+	if (!request) {
+		worker_turn_away(worker, conn);
 		return;
 	}
-	visit->conn = conn;
-	visit->bytes = responder_bytes(conn);
-	if (!visit_read(seat, visit)) {
+	request->conn = conn;
+	request->bytes = responder_bytes(conn);
+	if (!request_read(worker, request)) {
 		gate_close(responder->gate, conn);
-		visit_free(seat, visit);
+		request_free(worker, request);
 	} else if (!gate_conn_has_body(conn) ||
-		   !visit_wait_for_body(responder, visit)) {
-		visit_answer(seat, visit);
+		   !request_wait_for_body(responder, request)) {
+		request_answer(worker, request);
 	}
 }
 
@@ -454,52 +454,52 @@ static void seat_serve_request(struct responder_seat *seat,
 /* The board has news: all parked requests are to ask again. */
 static void responder_hear(struct responder *responder)
 {
-	struct visit *visit;
+	struct request *request;
 
 	pthread_mutex_lock(&responder->lock);
 	if (!responder->heard.n) {
 		responder->heard = responder->parked;
-		responder->parked = (struct lot){ .n = 0 };
+		responder->parked = (struct queue){ .n = 0 };
 	}
-	while ((visit = lot_take_first(&responder->parked)))
-		lot_insert(&responder->heard, visit);
+	while ((request = queue_take_first(&responder->parked)))
+		queue_insert(&responder->heard, request);
 	pthread_mutex_unlock(&responder->lock);
 }
 
-static struct visit *responder_take_due(struct responder *responder)
+static struct request *responder_take_due(struct responder *responder)
 {
-	struct visit *visit;
+	struct request *request;
 
 	pthread_mutex_lock(&responder->lock);
-	visit = lot_take_first(&responder->heard);
-	if (!visit && responder->parked.first &&
-	    responder->parked.first->answer.until_ms <= clock_ms())
-		visit = lot_take_first(&responder->parked);
+	request = queue_take_first(&responder->heard);
+	if (!request && responder->parked.first &&
+	    responder->parked.first->pending.until_ms <= clock_ms())
+		request = queue_take_first(&responder->parked);
 	pthread_mutex_unlock(&responder->lock);
-	return visit;
+	return request;
 }
 
 /* Serves some of the parked requests; returns for how long gate_wait() may
  * wait then. */
-static int seat_serve_parked(struct responder_seat *seat)
+static int worker_serve_parked(struct worker *worker)
 {
-	struct responder *responder = seat->responder;
-	struct visit *visit;
+	struct responder *responder = worker->responder;
+	struct request *request;
 	int64_t left;
 	bool trim;
 	int i;
 
 	for (i = 0; i < RESPONDER_BATCH; i++) {
-		visit = responder_take_due(responder);
-		if (!visit)
+		request = responder_take_due(responder);
+		if (!request)
 			break;
-		visit_answer_or_park(seat, visit, false);
+		request_answer_or_park(worker, request, false);
 	}
 	pthread_mutex_lock(&responder->lock);
 	if (responder->heard.first)
 		left = 0;
 	else if (responder->parked.first)
-		left = responder->parked.first->answer.until_ms - clock_ms();
+		left = responder->parked.first->pending.until_ms - clock_ms();
 	else
 		left = INT32_MAX;
 	trim = responder_may_trim(responder);
@@ -533,17 +533,17 @@ static bool responder_may_end(struct responder *responder)
 
 static void *responder_main(void *arg)
 {
-	struct responder_seat *seat = arg;
-	struct responder *responder = seat->responder;
+	struct worker *worker = arg;
+	struct responder *responder = worker->responder;
 	struct gate_conn *conn;
 
 	while (!responder_may_end(responder)) {
-		int wait_ms = seat_serve_parked(seat);
+		int wait_ms = worker_serve_parked(worker);
 
-		switch (gate_wait(responder->gate, seat->buffer, wait_ms,
+		switch (gate_wait(responder->gate, worker->buffer, wait_ms,
 				  &conn)) {
 		case GATE_REQUEST:
-			seat_serve_request(seat, conn);
+			worker_serve_request(worker, conn);
 			break;
 		case GATE_WOKEN:
 			responder_hear(responder);
@@ -555,29 +555,29 @@ static void *responder_main(void *arg)
 	/* One wake is heard by one thread, maybe by this one twice.  Who has
 	 * ended hears no more: this one reaches a thread that still sleeps. */
 	gate_wake(responder->gate);
-	free(seat->spare);
-	free(seat->view);
-	free(seat->buffer);
-	free(seat);
+	free(worker->spare);
+	free(worker->view);
+	free(worker->buffer);
+	free(worker);
 	return NULL;
 }
 
-static struct responder_seat *seat_create(struct responder *responder)
+static struct worker *worker_create(struct responder *responder)
 {
-	struct responder_seat *seat = calloc(1, sizeof(*seat));
+	struct worker *worker = calloc(1, sizeof(*worker));
 
-	if (!seat)
+	if (!worker)
 		return NULL;
-	seat->responder = responder;
-	seat->buffer = malloc(sizeof(*seat->buffer));
-	seat->view = service_view(responder->service);
-	if (!seat->buffer || !seat->view) {
-		free(seat->buffer);
-		free(seat->view);
-		free(seat);
+	worker->responder = responder;
+	worker->buffer = malloc(sizeof(*worker->buffer));
+	worker->view = service_view(responder->service);
+	if (!worker->buffer || !worker->view) {
+		free(worker->buffer);
+		free(worker->view);
+		free(worker);
 		return NULL;
 	}
-	return seat;
+	return worker;
 }
 
 static void responder_on_published(void *arg)
@@ -609,15 +609,15 @@ static int responder_start_threads(struct responder *responder)
 	size_t i;
 
 	for (i = 0; i < responder->options.threads; i++) {
-		struct responder_seat *seat = seat_create(responder);
+		struct worker *worker = worker_create(responder);
 
-		if (!seat)
+		if (!worker)
 			return -1;
 		if (pthread_create(&responder->threads[i], NULL, responder_main,
-				   seat)) {
-			free(seat->buffer);
-			free(seat->view);
-			free(seat);
+				   worker)) {
+			free(worker->buffer);
+			free(worker->view);
+			free(worker);
 			return -1;
 		}
 		pthread_setname_np(responder->threads[i], "responder");

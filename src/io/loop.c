@@ -75,16 +75,16 @@ int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 		loop_watch_clear(loop, watch);
 		return 0;
 	}
-	if (!watch->place) {
+	if (!watch->index) {
 		if (loop->n_watches == loop->room && loop_grow(loop))
 			return -1;
 		loop->watches[loop->n_watches++] = watch;
-		watch->place = loop->n_watches;
+		watch->index = loop->n_watches;
 	}
 	watch->fd = fd;
 	watch->events = events;
 	/* Nothing that an earlier poll said holds for the new interest. */
-	loop->polled[watch->place] = (struct pollfd){ fd, events, 0 };
+	loop->polled[watch->index] = (struct pollfd){ fd, events, 0 };
 	return 0;
 }
 
@@ -92,14 +92,14 @@ void loop_watch_clear(struct loop *loop, struct loop_watch *watch)
 {
 	struct loop_watch *moved;
 
-	if (!watch->place)
+	if (!watch->index)
 		return;
 	/* The last watch takes the free place, with what poll said of it. */
 	moved = loop->watches[loop->n_watches - 1];
-	loop->polled[watch->place] = loop->polled[loop->n_watches];
-	loop->watches[watch->place - 1] = moved;
-	moved->place = watch->place;
-	watch->place = 0;
+	loop->polled[watch->index] = loop->polled[loop->n_watches];
+	loop->watches[watch->index - 1] = moved;
+	moved->index = watch->index;
+	watch->index = 0;
 	loop->n_watches--;
 }
 

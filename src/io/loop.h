@@ -30,7 +30,7 @@ struct loop_watch {
 	/* private to loop.c */
 	int fd;
 	short events;
-	size_t place; /* 1 + index in the loop's list; 0: not watched */
+	size_t index; /* 1 + that in the loop's list; 0: not watched */
 };
 
 struct loop_timer {

@@ -31,17 +31,17 @@
 
 struct prober {
 	struct board *board;
-	struct keeper_world world; /* its share is NULL while it is lost */
-	struct share *share;	   /* NULL: we are alone */
-	struct ear *ear;	   /* with a share */
-	uint32_t news;		   /* of the share, as last looked at */
+	struct schedule_world world; /* its share is NULL while it is lost */
+	struct share *share;	     /* NULL: we are alone */
+	struct share_watch *watch;   /* with a share */
+	uint32_t news;		     /* of the share, as last looked at */
 	struct loop_timer look;
 	struct check_env env;
 	struct drain *drain;
 	pthread_t thread;
 	int ended_fd; /* readable when the thread has ended */
 	size_t n;
-	struct keeper keepers[];
+	struct schedule schedules[];
 };
 
 /* ---- the other processes ---- */
@@ -55,11 +55,11 @@ static void prober_look_at(struct prober *prober, int64_t at_ms)
 static void prober_look_soon(void *arg)
 {
 	struct prober *prober = arg;
-	int64_t soon_ms = clock_ms() + KEEPER_LOOK_MS;
+	int64_t soon_ms = clock_ms() + SCHEDULE_LOOK_MS;
 
 	if (!loop_timer_armed(&prober->look) || prober->look.at_ms > soon_ms)
 		prober_look_at(prober, soon_ms);
-	ear_listen(prober->ear, true);
+	share_watch_listen(prober->watch, true);
 }
 
 static void prober_attend(struct prober *prober)
@@ -69,12 +69,12 @@ static void prober_attend(struct prober *prober)
 
 	prober->news = share_news(prober->share);
 	for (i = 0; i < prober->n; i++) {
-		keeper_attend(&prober->keepers[i]);
-		listen = listen || prober->keepers[i].held ||
-			 prober->keepers[i].waiting;
+		schedule_attend(&prober->schedules[i]);
+		listen = listen || prober->schedules[i].held ||
+			 prober->schedules[i].waiting;
 	}
 	/* Who neither holds nor waits for anything need not hear of news. */
-	ear_listen(prober->ear, listen);
+	share_watch_listen(prober->watch, listen);
 }
 
 /* Goes on alone. */
@@ -82,11 +82,11 @@ static void prober_part(struct prober *prober)
 {
 	size_t i;
 
-	ear_listen(prober->ear, false);
+	share_watch_listen(prober->watch, false);
 	board_part(prober->board);
 	prober->world.share = NULL;
 	for (i = 0; i < prober->n; i++)
-		keeper_part(&prober->keepers[i]);
+		schedule_part(&prober->schedules[i]);
 }
 
 static void prober_join(struct prober *prober)
@@ -96,7 +96,7 @@ static void prober_join(struct prober *prober)
 	prober->world.share = prober->share;
 	board_join(prober->board, prober->share);
 	for (i = 0; i < prober->n; i++)
-		keeper_join(&prober->keepers[i]);
+		schedule_join(&prober->schedules[i]);
 	prober_attend(prober);
 }
 
@@ -124,11 +124,11 @@ static void prober_on_look(void *arg)
 
 /* ---- the thread ---- */
 
-static void prober_want(void *arg, size_t place)
+static void prober_want(void *arg, size_t index)
 {
 	struct prober *prober = arg;
 
-	keeper_want(&prober->keepers[place]);
+	schedule_want(&prober->schedules[index]);
 }
 
 static void prober_on_turn(void *arg)
@@ -147,7 +147,7 @@ static void *prober_main(void *arg)
 	size_t i;
 
 	for (i = 0; prober->world.ahead && i < prober->n; i++)
-		keeper_warm_up(&prober->keepers[i]);
+		schedule_warm_up(&prober->schedules[i]);
 	if (prober->share)
 		prober_on_look(prober);
 	loop_run(prober->env.loop, prober_on_turn, prober);
@@ -167,8 +167,8 @@ static void prober_free(struct prober *prober)
 	size_t i;
 
 	for (i = 0; i < prober->n; i++)
-		keeper_end(&prober->keepers[i]);
-	ear_stop(prober->ear);
+		schedule_end(&prober->schedules[i]);
+	share_watch_stop(prober->watch);
 	drain_destroy(prober->drain);
 	curlio_destroy(prober->env.curlio);
 	offload_destroy(prober->env.offload);
@@ -195,24 +195,24 @@ static int prober_make_env(struct check_env *env, size_t checks)
 	return 0;
 }
 
-static int prober_make_keepers(struct prober *prober,
-			       const struct check_list *checks)
+static int prober_make_schedules(struct prober *prober,
+				 const struct check_list *checks)
 {
 	size_t i;
 
 	for (i = 0; i < checks->n; i++)
-		if (keeper_begin(&prober->keepers[i], &prober->world,
-				 &checks->setups[i], i, &prober->env))
+		if (schedule_begin(&prober->schedules[i], &prober->world,
+				   &checks->setups[i], i, &prober->env))
 			return -1;
 	return 0;
 }
 
-static int prober_make_ear(struct prober *prober)
+static int prober_make_watch(struct prober *prober)
 {
 	prober->look.on_time = prober_on_look;
 	prober->look.arg = prober;
-	prober->ear = ear_start(prober->share, prober->env.loop);
-	return prober->ear ? 0 : -1;
+	prober->watch = share_watch_start(prober->share, prober->env.loop);
+	return prober->watch ? 0 : -1;
 }
 
 static int prober_make_drain(struct prober *prober, const char *drain_file)
@@ -248,8 +248,8 @@ static int prober_make(struct prober *prober, const struct check_list *checks,
 	if (prober_make_env(&prober->env, checks->n))
 		return -1;
 	prober->world.loop = prober->env.loop;
-	if (prober_make_keepers(prober, checks) ||
-	    (prober->share && prober_make_ear(prober)) ||
+	if (prober_make_schedules(prober, checks) ||
+	    (prober->share && prober_make_watch(prober)) ||
 	    (drain_file[0] && prober_make_drain(prober, drain_file)))
 		return -1;
 	if (prober_spawn(prober))
@@ -267,19 +267,19 @@ struct prober *prober_start(const struct check_list *checks,
 {
 	struct prober *prober;
 
-	prober = calloc(1,
-			sizeof(*prober) + checks->n * sizeof(*prober->keepers));
+	prober = calloc(1, sizeof(*prober) +
+				   checks->n * sizeof(*prober->schedules));
 	if (!prober) {
 		log_err("cannot start the prober: out of memory");
 		return NULL;
 	}
 	prober->board = board;
 	prober->share = share;
-	prober->world = (struct keeper_world){ .board = board,
-					       .share = share,
-					       .ahead = warm,
-					       .look_soon = prober_look_soon,
-					       .arg = prober };
+	prober->world = (struct schedule_world){ .board = board,
+						 .share = share,
+						 .ahead = warm,
+						 .look_soon = prober_look_soon,
+						 .arg = prober };
 	prober->n = checks->n;
 	if (prober_make(prober, checks, drain_file)) {
 		log_err("cannot start the prober: "

@@ -9,21 +9,22 @@
 
 /* A check that startup waits for is tried again after the first, then after
  * twice as long each time, up to the last. */
-#define KEEPER_RETRY_FIRST_MS 500
-#define KEEPER_RETRY_LAST_MS 5000
+#define SCHEDULE_RETRY_FIRST_MS 500
+#define SCHEDULE_RETRY_LAST_MS 5000
 /* What is run ahead of time is to be there this part of its max_age before
  * the last result is too old: seventeen questions instead of sixteen. */
-#define KEEPER_AHEAD_PART 16
+#define SCHEDULE_AHEAD_PART 16
 /* With a shorter max_age it would be run all the time. */
-#define KEEPER_AHEAD_MIN_MS 50
+#define SCHEDULE_AHEAD_MIN_MS 50
 
 /* ---- the log ---- */
 
-static void keeper_log(const struct keeper *keeper, const struct record *before,
-		       const struct result *result)
+static void schedule_log(const struct schedule *schedule,
+			 const struct record *before,
+			 const struct result *result)
 {
 	bool changed = before->runs == 0 || before->result.code != result->code;
-	const char *name = keeper->setup->name;
+	const char *name = schedule->setup->name;
 	double ms = result->latency_us / 1000.0;
 
 	if (!result_healthy(result))
@@ -46,66 +47,66 @@ static void keeper_log(const struct keeper *keeper, const struct record *before,
 
 /* ---- runs ---- */
 
-static struct board_state keeper_state(const struct keeper *keeper)
+static struct board_state schedule_state(const struct schedule *schedule)
 {
 	struct board_state state;
 
-	board_state(keeper->world->board, keeper->place, &state);
+	board_state(schedule->world->board, schedule->index, &state);
 	return state;
 }
 
 /* When a run that goes on must have ended. */
-static int64_t keeper_until_ms(const struct keeper *keeper)
+static int64_t schedule_until_ms(const struct schedule *schedule)
 {
-	return clock_ms() + keeper->setup->policy.timeout_ms + SHARE_SLACK_MS;
+	return clock_ms() + schedule->setup->policy.timeout_ms + SHARE_SLACK_MS;
 }
 
-static void keeper_plan(struct keeper *keeper);
+static void schedule_plan(struct schedule *schedule);
 
 /* The run, if there is one, is that of another process. */
-static void keeper_leave_to_others(struct keeper *keeper)
+static void schedule_leave_to_others(struct schedule *schedule)
 {
-	keeper->held = false;
-	keeper_plan(keeper);
-	keeper->waiting = keeper_state(keeper).pending;
-	if (keeper->waiting)
-		keeper->world->look_soon(keeper->world->arg);
+	schedule->held = false;
+	schedule_plan(schedule);
+	schedule->waiting = schedule_state(schedule).pending;
+	if (schedule->waiting)
+		schedule->world->look_soon(schedule->world->arg);
 }
 
 /* Begins a run, unless another process runs the check.  renew: the last result
  * is still valid. */
-static void keeper_run(struct keeper *keeper, bool renew)
+static void schedule_run(struct schedule *schedule, bool renew)
 {
-	if (check_running(keeper->check))
+	if (check_running(schedule->check))
 		return;
-	if (!share_take(keeper->world->share, keeper->place,
-			keeper_until_ms(keeper), renew)) {
-		keeper_leave_to_others(keeper);
+	if (!share_take(schedule->world->share, schedule->index,
+			schedule_until_ms(schedule), renew)) {
+		schedule_leave_to_others(schedule);
 		return;
 	}
-	keeper->held = true;
-	keeper->waiting = false;
-	check_start(keeper->check);
+	schedule->held = true;
+	schedule->waiting = false;
+	check_start(schedule->check);
 }
 
 /* Another process has taken over the check. */
-static void keeper_lose(struct keeper *keeper)
+static void schedule_lose(struct schedule *schedule)
 {
-	keeper_leave_to_others(keeper);
-	check_release(keeper->check);
+	schedule_leave_to_others(schedule);
+	check_release(schedule->check);
 	log_masked(LOG_DEBUG, "check=%s is run by another process",
-		   keeper->setup->name);
+		   schedule->setup->name);
 }
 
 /* ---- what runs without being wanted ---- */
 
 /* When to begin so that the next result is there in time. */
-static int64_t keeper_ahead_ms(const struct keeper *keeper,
-			       const struct result *last)
+static int64_t schedule_ahead_ms(const struct schedule *schedule,
+				 const struct result *last)
 {
-	int64_t max_age_ms = keeper->setup->policy.max_age_ms;
+	int64_t max_age_ms = schedule->setup->policy.max_age_ms;
 	int64_t lead_ms = last->latency_us / 1000 +
-			  max_age_ms / KEEPER_AHEAD_PART;
+			  max_age_ms / SCHEDULE_AHEAD_PART;
 
 	if (lead_ms > max_age_ms / 2)
 		lead_ms = max_age_ms / 2;
@@ -114,173 +115,179 @@ static int64_t keeper_ahead_ms(const struct keeper *keeper,
 
 /* Backs off with each run that failed, not with each time that this is asked:
  * any news does. */
-static int64_t keeper_retry_ms(struct keeper *keeper, const struct result *last)
+static int64_t schedule_retry_ms(struct schedule *schedule,
+				 const struct result *last)
 {
 	if (!last->ended_us)
-		return clock_ms() + keeper->retry_ms;
-	if (keeper->retried_us && last->ended_us != keeper->retried_us)
-		keeper->retry_ms *= 2;
-	if (keeper->retry_ms > KEEPER_RETRY_LAST_MS)
-		keeper->retry_ms = KEEPER_RETRY_LAST_MS;
-	keeper->retried_us = last->ended_us;
-	return last->ended_us / 1000 + keeper->retry_ms;
+		return clock_ms() + schedule->retry_ms;
+	if (schedule->retried_us && last->ended_us != schedule->retried_us)
+		schedule->retry_ms *= 2;
+	if (schedule->retry_ms > SCHEDULE_RETRY_LAST_MS)
+		schedule->retry_ms = SCHEDULE_RETRY_LAST_MS;
+	schedule->retried_us = last->ended_us;
+	return last->ended_us / 1000 + schedule->retry_ms;
 }
 
-static int64_t keeper_sooner_ms(int64_t a_ms, int64_t b_ms)
+static int64_t schedule_sooner_ms(int64_t a_ms, int64_t b_ms)
 {
 	return a_ms < b_ms ? a_ms : b_ms;
 }
 
 /* When the next run that nobody wants is due; INT64_MAX: never. */
-static int64_t keeper_due_ms(struct keeper *keeper)
+static int64_t schedule_due_ms(struct schedule *schedule)
 {
-	const struct check_policy *common = &keeper->setup->policy;
-	struct board_state state = keeper_state(keeper);
+	const struct check_policy *common = &schedule->setup->policy;
+	struct board_state state = schedule_state(schedule);
 
-	if (common->interval_ms && keeper->held)
-		return keeper_sooner_ms(
+	if (common->interval_ms && schedule->held)
+		return schedule_sooner_ms(
 			(state.result.ended_us - state.result.latency_us) /
 					1000 +
 				common->interval_ms,
-			state.latched ? INT64_MAX
-				      : keeper_retry_ms(keeper, &state.result));
+			state.latched
+				? INT64_MAX
+				: schedule_retry_ms(schedule, &state.result));
 	/* Who does not run it looks then whether anybody does. */
 	if (common->interval_ms)
-		return keeper_until_ms(keeper) + common->interval_ms;
-	if (!keeper->held)
+		return schedule_until_ms(schedule) + common->interval_ms;
+	if (!schedule->held)
 		return INT64_MAX;
 	if (!state.latched)
-		return keeper_retry_ms(keeper, &state.result);
-	if (keeper->world->share && keeper->world->ahead &&
-	    common->max_age_ms >= KEEPER_AHEAD_MIN_MS)
-		return keeper_ahead_ms(keeper, &state.result);
+		return schedule_retry_ms(schedule, &state.result);
+	if (schedule->world->share && schedule->world->ahead &&
+	    common->max_age_ms >= SCHEDULE_AHEAD_MIN_MS)
+		return schedule_ahead_ms(schedule, &state.result);
 	return INT64_MAX;
 }
 
 /* Arms the next background run, when there is to be one. */
-static void keeper_plan(struct keeper *keeper)
+static void schedule_plan(struct schedule *schedule)
 {
-	int64_t due_ms = keeper_due_ms(keeper), now_ms = clock_ms();
+	int64_t due_ms = schedule_due_ms(schedule), now_ms = clock_ms();
 
 	if (due_ms == INT64_MAX)
-		loop_timer_clear(keeper->world->loop, &keeper->next);
+		loop_timer_clear(schedule->world->loop, &schedule->next);
 	else
-		loop_timer_set(keeper->world->loop, &keeper->next,
+		loop_timer_set(schedule->world->loop, &schedule->next,
 			       due_ms < now_ms ? now_ms : due_ms);
 }
 
 /* Whether it was of use lately, here or in another process. */
-static bool keeper_is_used(const struct keeper *keeper)
+static bool schedule_is_used(const struct schedule *schedule)
 {
 	int64_t ago_ms = clock_ms() -
-			 share_used_ms(keeper->world->share, keeper->place);
+			 share_used_ms(schedule->world->share, schedule->index);
 
 	/* Whatever lies in the file: a use in the future is none. */
-	return ago_ms >= 0 && ago_ms <= 2 * keeper->setup->policy.max_age_ms;
+	return ago_ms >= 0 && ago_ms <= 2 * schedule->setup->policy.max_age_ms;
 }
 
-static void keeper_on_next(void *arg)
+static void schedule_on_next(void *arg)
 {
-	struct keeper *keeper = arg;
+	struct schedule *schedule = arg;
 
 	/* It may have been run by another process just now. */
-	if (board_catch_up(keeper->world->board, keeper->place)) {
-		keeper_plan(keeper);
+	if (board_catch_up(schedule->world->board, schedule->index)) {
+		schedule_plan(schedule);
 		return;
 	}
-	if (keeper->setup->policy.interval_ms || !keeper_state(keeper).latched)
-		keeper_run(keeper, false);
-	else if (keeper_is_used(keeper))
-		keeper_run(keeper, true);
+	if (schedule->setup->policy.interval_ms ||
+	    !schedule_state(schedule).latched)
+		schedule_run(schedule, false);
+	else if (schedule_is_used(schedule))
+		schedule_run(schedule, true);
 }
 
-static void keeper_on_result(void *arg, const struct result *result)
+static void schedule_on_result(void *arg, const struct result *result)
 {
-	struct keeper *keeper = arg;
+	struct schedule *schedule = arg;
 	struct record before;
 
-	if (!board_publish(keeper->world->board, keeper->place, result,
+	if (!board_publish(schedule->world->board, schedule->index, result,
 			   &before)) {
-		keeper_lose(keeper);
+		schedule_lose(schedule);
 		return;
 	}
-	keeper_log(keeper, &before, result);
-	keeper_plan(keeper);
+	schedule_log(schedule, &before, result);
+	schedule_plan(schedule);
 }
 
 /* ---- the prober's side ---- */
 
-int keeper_begin(struct keeper *keeper, const struct keeper_world *world,
-		 const struct check_setup *setup, size_t place,
-		 const struct check_env *env)
+int schedule_begin(struct schedule *schedule,
+		   const struct schedule_world *world,
+		   const struct check_setup *setup, size_t index,
+		   const struct check_env *env)
 {
-	*keeper = (struct keeper){
+	*schedule = (struct schedule){
 		.world = world,
 		.setup = setup,
-		.place = place,
-		.next = { .on_time = keeper_on_next, .arg = keeper },
-		.retry_ms = KEEPER_RETRY_FIRST_MS,
+		.index = index,
+		.next = { .on_time = schedule_on_next, .arg = schedule },
+		.retry_ms = SCHEDULE_RETRY_FIRST_MS,
 		.held = !world->share,
 	};
-	keeper->check = check_create(setup, env, keeper_on_result, keeper);
-	return keeper->check ? 0 : -1;
+	schedule->check = check_create(setup, env, schedule_on_result,
+				       schedule);
+	return schedule->check ? 0 : -1;
 }
 
-void keeper_end(struct keeper *keeper)
+void schedule_end(struct schedule *schedule)
 {
-	if (!keeper->world)
+	if (!schedule->world)
 		return;
-	loop_timer_clear(keeper->world->loop, &keeper->next);
-	check_destroy(keeper->check);
+	loop_timer_clear(schedule->world->loop, &schedule->next);
+	check_destroy(schedule->check);
 }
 
-void keeper_warm_up(struct keeper *keeper)
+void schedule_warm_up(struct schedule *schedule)
 {
-	board_catch_up(keeper->world->board, keeper->place);
-	if (share_theirs(keeper->world->share, keeper->place))
-		keeper_plan(keeper);
+	board_catch_up(schedule->world->board, schedule->index);
+	if (share_theirs(schedule->world->share, schedule->index))
+		schedule_plan(schedule);
 	else
-		keeper_run(keeper, false);
+		schedule_run(schedule, false);
 }
 
-void keeper_want(struct keeper *keeper)
+void schedule_want(struct schedule *schedule)
 {
-	keeper_run(keeper, false);
+	schedule_run(schedule, false);
 }
 
-void keeper_attend(struct keeper *keeper)
+void schedule_attend(struct schedule *schedule)
 {
-	struct share *share = keeper->world->share;
+	struct share *share = schedule->world->share;
 
-	if (keeper->held && share_ours(share, keeper->place) == SHARE_FREE)
-		keeper_lose(keeper);
-	if (board_catch_up(keeper->world->board, keeper->place))
-		keeper_plan(keeper);
-	keeper->waiting = keeper->waiting && keeper_state(keeper).pending;
+	if (schedule->held && share_ours(share, schedule->index) == SHARE_FREE)
+		schedule_lose(schedule);
+	if (board_catch_up(schedule->world->board, schedule->index))
+		schedule_plan(schedule);
+	schedule->waiting = schedule->waiting &&
+			    schedule_state(schedule).pending;
 	/* A run that was lost at this very moment is found the next time. */
-	if (check_running(keeper->check))
-		(void)share_extend(share, keeper->place,
-				   keeper_until_ms(keeper));
-	else if (keeper->waiting ||
-		 share_ours(share, keeper->place) == SHARE_CALLED)
-		keeper_run(keeper, false);
+	if (check_running(schedule->check))
+		(void)share_extend(share, schedule->index,
+				   schedule_until_ms(schedule));
+	else if (schedule->waiting ||
+		 share_ours(share, schedule->index) == SHARE_CALLED)
+		schedule_run(schedule, false);
 }
 
-void keeper_part(struct keeper *keeper)
+void schedule_part(struct schedule *schedule)
 {
-	keeper->held = true;
-	if (keeper->waiting)
-		keeper_run(keeper, false);
+	schedule->held = true;
+	if (schedule->waiting)
+		schedule_run(schedule, false);
 	else
-		keeper_plan(keeper);
+		schedule_plan(schedule);
 }
 
-void keeper_join(struct keeper *keeper)
+void schedule_join(struct schedule *schedule)
 {
 	/* Whoever is the first has every connection already, and keeps it. */
-	if (!share_take(keeper->world->share, keeper->place,
-			keeper_until_ms(keeper), false))
-		keeper_lose(keeper);
-	else if (!check_running(keeper->check))
-		check_start(keeper->check);
+	if (!share_take(schedule->world->share, schedule->index,
+			schedule_until_ms(schedule), false))
+		schedule_lose(schedule);
+	else if (!check_running(schedule->check))
+		check_start(schedule->check);
 }

@@ -29,7 +29,7 @@
 
 static struct board *board;
 static struct responder *responder;
-static struct responder_seat *seat;
+static struct worker *worker;
 static struct sockaddr_un place = { .sun_family = AF_UNIX };
 static socklen_t place_len;
 static bool silent; /* no result ever comes */
@@ -65,8 +65,8 @@ static void fuzz_listen(void)
 				    }),
 				    board);
 	FUZZ_CHECK(responder);
-	seat = seat_create(responder);
-	FUZZ_CHECK(seat);
+	worker = worker_create(responder);
+	FUZZ_CHECK(worker);
 }
 
 static void fuzz_publish(void *arg, size_t check)
@@ -88,12 +88,12 @@ static void fuzz_serve(void)
 
 	do {
 		board_take_wanted(board, fuzz_publish, NULL);
-		wait_ms = seat_serve_parked(seat);
+		wait_ms = worker_serve_parked(worker);
 		/* Only a parked request is waited for, and not for long. */
-		event = gate_wait(responder->gate, seat->buffer,
+		event = gate_wait(responder->gate, worker->buffer,
 				  wait_ms < 0 ? 0 : wait_ms, &conn);
 		if (event == GATE_REQUEST)
-			seat_serve_request(seat, conn);
+			worker_serve_request(worker, conn);
 		else if (event == GATE_WOKEN)
 			responder_hear(responder);
 	} while (event != GATE_TIMEOUT || wait_ms >= 0);

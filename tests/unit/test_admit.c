@@ -29,7 +29,7 @@ static void on_admitted(void *arg)
 	struct admit_ticket *ticket = arg;
 	size_t used = strlen(order);
 
-	CHECK(admit->held <= ADMIT_PLACES);
+	CHECK(admit->held <= ADMIT_SLOTS);
 	snprintf(order + used, sizeof(order) - used, "%d",
 		 (int)(ticket - tickets));
 	if (leave_at_once) {
@@ -81,7 +81,7 @@ static void pass(int64_t ms)
 	fake_ms = until;
 }
 
-static void test_places(void)
+static void test_slots(void)
 {
 	world();
 	enter(0, 7);
@@ -91,7 +91,7 @@ static void test_places(void)
 	CHECK_STR(order, "0123"); /* not from inside */
 	pass(0);
 	CHECK_STR(order, "01234");
-	/* Behind the others, also when there is a place. */
+	/* Behind the others, also when a slot is free. */
 	admit_leave(&tickets[0]);
 	admit_leave(&tickets[1]);
 	enter(7, 8);
@@ -112,7 +112,7 @@ static void test_hold(void)
 	CHECK_STR(order, "0123");
 	pass(1);
 	CHECK_STR(order, "01234567");
-	/* Whose place was passed on leaves without harm. */
+	/* Whose slot was passed on leaves without harm. */
 	admit_leave(&tickets[0]);
 	pass(ADMIT_HOLD_MS - 1);
 	CHECK_STR(order, "01234567");
@@ -159,7 +159,7 @@ static void test_leave_queue(void)
 
 int main(void)
 {
-	test_places();
+	test_slots();
 	test_hold();
 	test_leave_inside();
 	test_leave_queue();

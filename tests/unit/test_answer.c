@@ -36,7 +36,7 @@ static const struct conf_list trusted;
 static struct board *board;
 static struct service *service;
 static struct board_view *view;
-static struct answer answer;
+static struct pending pending;
 static struct response response;
 
 static void world(bool broken)
@@ -65,7 +65,7 @@ static void begin(const char *method, const char *path)
 {
 	struct route_request request = { .method = method, .path_info = path };
 
-	answer_begin(service, &request, &answer);
+	answer_begin(service, &request, &pending);
 }
 
 static void publish(size_t check, enum result_code code)
@@ -85,12 +85,12 @@ static void expect(int line, enum answer_how how, int http, const char *body)
 {
 	const char *length;
 
-	if (!answer_ask(service, &answer, how, view)) {
+	if (!answer_ask(service, &pending, how, view)) {
 		printf("\tline %d\n", line);
 		CHECK(!"must wait");
 		return;
 	}
-	answer_render(service, &answer, how, view, &response);
+	answer_render(service, &pending, how, view, &response);
 	CHECK(response.text != NULL);
 	if (response.http != http ||
 	    strcmp(response.text + response.head_len, body) != 0)
@@ -99,9 +99,9 @@ static void expect(int line, enum answer_how how, int http, const char *body)
 	CHECK_STR(response.text + response.head_len, body);
 	CHECK_INT(response.len, strlen(response.text));
 	length = strstr(response.text, "Content-Length: ");
-	CHECK(length && ((answer.route.head && !answer.route.options) ||
+	CHECK(length && ((pending.route.head && !pending.route.options) ||
 			 strtoul(length + 16, NULL, 10) == strlen(body)));
-	if (answer.route.options)
+	if (pending.route.options)
 		CHECK(strstr(response.text, "Allow: GET, HEAD, OPTIONS\r\n"));
 	free(response.text);
 }
@@ -110,7 +110,7 @@ static void expect(int line, enum answer_how how, int http, const char *body)
 
 static bool waits(void)
 {
-	return !answer_ask(service, &answer, ANSWER_IF_KNOWN, view);
+	return !answer_ask(service, &pending, ANSWER_IF_KNOWN, view);
 }
 
 static void test_live(void)
@@ -136,7 +136,7 @@ static void test_ready(void)
 {
 	world(false);
 	begin("GET", "/health/ready");
-	CHECK_INT(answer.until_ms, clock_ms() + 4500);
+	CHECK_INT(pending.until_ms, clock_ms() + 4500);
 	CHECK(waits());
 	fake_us += 2000;
 	publish(0, RESULT_OK);

@@ -1071,32 +1071,32 @@ static void test_bad_answer_stays(void)
 /* With a bad answer at hand, the queue for admission stops no clock. */
 static void test_bad_answer_and_queue(void)
 {
-	struct check *many[ADMIT_PLACES];
+	struct check *many[ADMIT_SLOTS];
 	int i;
 
 	warm_world();
-	for (i = 0; i < ADMIT_PLACES; i++) {
+	for (i = 0; i < ADMIT_SLOTS; i++) {
 		many[i] = check_create(&setup, &env, on_result, NULL);
 		many[i]->arg = many[i];
 	}
 	check_start(check);
 	pass(399);
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		check_start(many[i]);
 	pass(1);
 	CALLS("ask1 open2 open3 open4 open5");
 	bad_answer(1, "HTTP 503");
 	io(1);
 	CALLS("close1");
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		admit_leave(&many[i]->conns[0].ticket);
-	env.admit->held = ADMIT_PLACES; /* they never come to an end */
+	env.admit->held = ADMIT_SLOTS; /* they never come to an end */
 	pass(599);
 	CHECK_INT(results, 0);
 	pass(1);
 	CHECK(!check_running(check));
 	env.admit->held = 0;
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		check_destroy(many[i]);
 	world_end();
 }
@@ -1303,7 +1303,7 @@ static void test_admission(void)
 	CALLS("close2");
 	pass(0);
 	CALLS("open5");
-	/* Those that only wait pass their places on. */
+	/* Those that only wait pass their slots on. */
 	pass(ADMIT_HOLD_MS - 5);
 	CALLS("open6");
 	ready(6);
@@ -1360,17 +1360,17 @@ static void test_queue(void)
 /* A run joins a connection that still waits for its admission. */
 static void test_join_queued(void)
 {
-	struct check *many[ADMIT_PLACES];
+	struct check *many[ADMIT_SLOTS];
 	int i;
 
 	warm_world();
 	io(1);
-	for (i = 0; i < ADMIT_PLACES; i++) {
+	for (i = 0; i < ADMIT_SLOTS; i++) {
 		many[i] = check_create(&setup, &env, on_result, NULL);
 		many[i]->arg = many[i];
 	}
 	pass(249);
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		check_start(many[i]);
 	pass(1);
 	CALLS("close1 open2 open3 open4 open5");
@@ -1381,7 +1381,7 @@ static void test_join_queued(void)
 	ready(6);
 	answer(6);
 	RESULT(1, OK, "", 10000);
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		check_destroy(many[i]);
 	world_end();
 }
@@ -1389,24 +1389,24 @@ static void test_join_queued(void)
 /* The time in the queue is not the peer's, for the second connection either. */
 static void test_reconnect_queued(void)
 {
-	struct check *many[ADMIT_PLACES];
+	struct check *many[ADMIT_SLOTS];
 	int i;
 
 	warm_world();
-	for (i = 0; i < ADMIT_PLACES; i++) {
+	for (i = 0; i < ADMIT_SLOTS; i++) {
 		many[i] = check_create(&setup, &env, on_result, NULL);
 		many[i]->arg = many[i];
 	}
 	check_start(check);
 	pass(100);
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		check_start(many[i]);
 	CALLS("ask1 open2 open3 open4 open5");
 	fail(1);
 	CALLS("close1");
 	pass(ADMIT_HOLD_MS);
 	CALLS("open6");
-	for (i = 0; i < ADMIT_PLACES; i++)
+	for (i = 0; i < ADMIT_SLOTS; i++)
 		check_destroy(many[i]);
 	pass(899);
 	CHECK_INT(results, 0);
@@ -1577,7 +1577,7 @@ static void test_unkept(void)
 	fail(3);
 	CALLS("open3 close3");
 	RESULT(3, REFUSED, "connection refused", 0);
-	/* Nor a second one that would need a second place. */
+	/* Nor a second one that would need a second slot. */
 	check_start(check);
 	ready(4);
 	pass(1000);

@@ -89,9 +89,9 @@ static int test_close(int fd)
 	if (!gate)
 		return close(fd);
 	pthread_mutex_lock(&gate->lock);
-	for (i = 0; i < gate->places.room; i++)
-		CHECK(gate->places.conns[i]->fd != fd ||
-		      !gate->places.conns[i]->list);
+	for (i = 0; i < gate->pool.room; i++)
+		CHECK(gate->pool.conns[i]->fd != fd ||
+		      !gate->pool.conns[i]->list);
 	pthread_mutex_unlock(&gate->lock);
 	return close(fd);
 }
@@ -1518,8 +1518,8 @@ static void test_old_event(void)
 	open_gate(AF_UNIX, 10, NULL);
 	fd = client();
 	CHECK(turn() == NULL);
-	conn = gate->places.partial.first;
-	event = gate_places_key(conn);
+	conn = gate->pool.partial.first;
+	event = gate_pool_key(conn);
 	CHECK(gate_take(gate, event, EPOLLIN) == conn);
 	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
 	drop(conn);
@@ -1527,7 +1527,7 @@ static void test_old_event(void)
 	close(fd);
 	fd = client();
 	CHECK(turn() == NULL);
-	CHECK(gate->places.partial.first == conn);
+	CHECK(gate->pool.partial.first == conn);
 	CHECK(gate_take(gate, event, EPOLLIN) == NULL);
 	CHECK(gate_take(gate, 0xffff, EPOLLIN) == NULL);
 	close(fd);

@@ -422,7 +422,7 @@ static void conn_open(struct conn *conn)
 	conn_reset(conn);
 	check_http.open(conn);
 	turn(conn);
-	CHECK_INT(conn->watch.place, 0);
+	CHECK_INT(conn->watch.index, 0);
 }
 
 static void conn_again(struct conn *conn)

@@ -325,14 +325,14 @@ static void test_bad(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		CHECK_INT(open_at(&listener, bad[i]), LISTEN_BAD_PLACE);
+		CHECK_INT(open_at(&listener, bad[i]), LISTEN_BAD_ADDRESS);
 		CHECK(reason[0]);
 	}
 	memset(longest, 'x', sizeof(longest));
 	memcpy(longest, "unix:", 5);
 	longest[sizeof(longest) - 1] = '\0';
 	CHECK_INT(strlen(longest), 5 + 108);
-	CHECK_INT(open_at(&listener, longest), LISTEN_BAD_PLACE);
+	CHECK_INT(open_at(&listener, longest), LISTEN_BAD_ADDRESS);
 	CHECK_STR(reason, "the path of the socket must have 1 to 107 bytes");
 	CHECK_INT(open_at(&listener, "unix:/nonexistent/socket"),
 		  LISTEN_FAILED);

@@ -37,29 +37,29 @@ struct board_view *service_view(const struct service *service)
 }
 
 void answer_begin(const struct service *service,
-		  const struct route_request *request, struct answer *answer)
+		  const struct route_request *request, struct pending *pending)
 {
 	(void)service;
 	CHECK_STR(request->method, "GET");
-	answer->until_ms = clock_ms() + 10000;
+	pending->until_ms = clock_ms() + 10000;
 }
 
-bool answer_ask(const struct service *service, const struct answer *answer,
+bool answer_ask(const struct service *service, const struct pending *pending,
 		enum answer_how how, struct board_view *view)
 {
 	(void)service;
-	(void)answer;
+	(void)pending;
 	(void)view;
 	CHECK_INT(how, ANSWER_IF_KNOWN);
 	return known || ++asked > 2;
 }
 
-void answer_render(const struct service *service, const struct answer *answer,
+void answer_render(const struct service *service, const struct pending *pending,
 		   enum answer_how how, struct board_view *view,
 		   struct response *response)
 {
 	(void)service;
-	(void)answer;
+	(void)pending;
 	(void)how;
 	(void)view;
 	response->http = http;
@@ -108,12 +108,12 @@ int prober_stop(struct prober *prober)
 
 static int run(const char *probe)
 {
-	static const struct single_config config;
+	static const struct oneshot_config config;
 
 	if (probe)
-		return single_once(&config, probe);
+		return oneshot_once(&config, probe);
 	setenv("REQUEST_METHOD", "GET", 1);
-	return single_cgi(&config);
+	return oneshot_cgi(&config);
 }
 
 /* All of what comes; waits for its end. */
@@ -222,7 +222,7 @@ static int left_of_body(const char *length, const char *encoding, bool ends,
 	if (ends)
 		close(in[1]);
 	*ms = clock_ms();
-	single_skip_body();
+	oneshot_skip_body();
 	*ms = clock_ms() - *ms;
 	if (!ends)
 		close(in[1]);
@@ -262,8 +262,8 @@ static void test_body(void)
 		CHECK_INT(left_of_body(cases[i].length, cases[i].encoding,
 				       cases[i].ends, &ms),
 			  cases[i].left);
-		CHECK(cases[i].waits ? ms >= SINGLE_BODY_MS
-				     : ms < SINGLE_BODY_MS);
+		CHECK(cases[i].waits ? ms >= ONESHOT_BODY_MS
+				     : ms < ONESHOT_BODY_MS);
 	}
 }
 

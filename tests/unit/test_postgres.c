@@ -36,13 +36,13 @@ int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 	size_t i;
 
 	(void)loop;
-	if (!watch->place) {
+	if (!watch->index) {
 		for (i = 0; i < WATCHES_MAX && watches[i]; i++)
 			;
 		if (i == WATCHES_MAX)
 			return -1;
 		watches[i] = watch;
-		watch->place = i + 1;
+		watch->index = i + 1;
 	}
 	watch->fd = fd;
 	watch->events = events;
@@ -52,9 +52,9 @@ int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 void loop_watch_clear(struct loop *loop, struct loop_watch *watch)
 {
 	(void)loop;
-	if (watch->place)
-		watches[watch->place - 1] = NULL;
-	watch->place = 0;
+	if (watch->index)
+		watches[watch->index - 1] = NULL;
+	watch->index = 0;
 }
 
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms)
@@ -508,7 +508,7 @@ static void turn(const int *until)
 			continue;
 		}
 		for (i = 0; i < n; i++)
-			if (polled[i].revents && there[i]->place)
+			if (polled[i].revents && there[i]->index)
 				there[i]->on_io(there[i]->arg,
 						polled[i].revents);
 	}

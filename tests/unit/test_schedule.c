@@ -1,5 +1,5 @@
 /*
- * Keepers of one check in two processes, which are two boards and two shares
+ * Schedules of one check in two processes, which are two boards and two shares
  * in this one: the file is real, what runs is a fake check, and the clock
  * stands until it is moved.
  */
@@ -116,8 +116,8 @@ struct process {
 	struct share *share;
 	struct board *board;
 	struct loop *loop;
-	struct keeper_world world;
-	struct keeper keeper;
+	struct schedule_world world;
+	struct schedule schedule;
 	int soon; /* wants to look so often */
 };
 
@@ -139,20 +139,20 @@ static void process_start(struct process *process)
 	process->board = board_create(&(struct check_list){ 1, &setup },
 				      process->share);
 	process->loop = loop_create();
-	process->world = (struct keeper_world){ .board = process->board,
-						.share = process->share,
-						.loop = process->loop,
-						.ahead = true,
-						.look_soon = on_soon,
-						.arg = process };
-	CHECK_INT(keeper_begin(&process->keeper, &process->world, &setup, 0,
-			       NULL),
+	process->world = (struct schedule_world){ .board = process->board,
+						  .share = process->share,
+						  .loop = process->loop,
+						  .ahead = true,
+						  .look_soon = on_soon,
+						  .arg = process };
+	CHECK_INT(schedule_begin(&process->schedule, &process->world, &setup, 0,
+				 NULL),
 		  0);
 }
 
 static void process_end(struct process *process)
 {
-	keeper_end(&process->keeper);
+	schedule_end(&process->schedule);
 	loop_destroy(process->loop);
 	board_destroy(process->board);
 	share_close(process->share);
@@ -205,7 +205,7 @@ static void pass(struct process *process, int64_t ms)
 
 static void finish(struct process *process, enum result_code code)
 {
-	struct check *check = process->keeper.check;
+	struct check *check = process->schedule.check;
 	struct result result = {
 		.code = code,
 		.latency_us = (int32_t)(fake_us - check->started_us),
@@ -221,13 +221,13 @@ static void finish(struct process *process, enum result_code code)
 
 static bool running(const struct process *process)
 {
-	return process->keeper.check->running;
+	return process->schedule.check->running;
 }
 
 static void want(void *arg, size_t check)
 {
 	CHECK_INT(check, 0);
-	keeper_want(arg);
+	schedule_want(arg);
 }
 
 static struct result answer;
@@ -245,7 +245,7 @@ static bool ask_about(struct process *process, enum probe probe,
 	bool answered = board_ask(process->board, &question, &view);
 
 	seen_draining = answered && view.draining;
-	board_take_wanted(process->board, want, &process->keeper);
+	board_take_wanted(process->board, want, &process->schedule);
 	return answered;
 }
 
@@ -264,8 +264,8 @@ static bool ask(struct process *process)
 static void warm_world(void)
 {
 	world();
-	keeper_warm_up(&one.keeper);
-	keeper_warm_up(&two.keeper);
+	schedule_warm_up(&one.schedule);
+	schedule_warm_up(&two.schedule);
 	CHECK(running(&one));
 	CHECK(!running(&two));
 	fake_us += 50000;
@@ -279,7 +279,7 @@ static void test_one_runs(void)
 	CHECK(ask(&one));
 	CHECK(ask(&two));
 	CHECK_INT(answer.code, RESULT_OK);
-	CHECK_INT(two.keeper.check->runs, 0);
+	CHECK_INT(two.schedule.check->runs, 0);
 	world_end();
 }
 
@@ -291,18 +291,18 @@ static void test_call(void)
 	CHECK(!ask(&two));
 	CHECK(!running(&two));
 	CHECK_INT(two.soon, 1);
-	keeper_attend(&one.keeper);
+	schedule_attend(&one.schedule);
 	CHECK(running(&one));
-	keeper_attend(&two.keeper);
+	schedule_attend(&two.schedule);
 	CHECK(!running(&two));
 	fake_us += 20000;
 	finish(&one, RESULT_REFUSED);
 	LOGGED("check=database code=refused ms=20.0: words\n");
-	keeper_attend(&two.keeper);
-	CHECK(!two.keeper.waiting);
+	schedule_attend(&two.schedule);
+	CHECK(!two.schedule.waiting);
 	CHECK(ask(&two));
 	CHECK_INT(answer.code, RESULT_REFUSED);
-	CHECK_INT(two.keeper.check->runs, 0);
+	CHECK_INT(two.schedule.check->runs, 0);
 	LOGGED("");
 	world_end();
 }
@@ -313,16 +313,16 @@ static void test_take_over(void)
 	fake_us += 30000000;
 	CHECK(!ask(&two));
 	fake_us += 99000;
-	keeper_attend(&two.keeper);
+	schedule_attend(&two.schedule);
 	CHECK(!running(&two));
 	/* Called, and not heard in time. */
 	fake_us += 1000;
-	keeper_attend(&two.keeper);
+	schedule_attend(&two.schedule);
 	CHECK(running(&two));
 	/* The first one comes back, and has no use for its connection. */
-	keeper_attend(&one.keeper);
-	CHECK_INT(one.keeper.check->releases, 1);
-	CHECK(!one.keeper.held);
+	schedule_attend(&one.schedule);
+	CHECK_INT(one.schedule.check->releases, 1);
+	CHECK(!one.schedule.held);
 	fake_us += 20000;
 	finish(&two, RESULT_OK);
 	CHECK(ask(&one));
@@ -344,11 +344,11 @@ static void test_killed(void)
 static void test_killed_while_running(void)
 {
 	world();
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	CHECK(!ask(&two));
 	CHECK(!running(&two));
 	process_kill(&one);
-	keeper_attend(&two.keeper);
+	schedule_attend(&two.schedule);
 	CHECK(running(&two));
 	world_end();
 }
@@ -357,19 +357,19 @@ static void test_killed_while_running(void)
 static void test_stopped(void)
 {
 	world();
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	CHECK(!ask(&two));
 	fake_us += 2499000;
-	keeper_attend(&two.keeper);
+	schedule_attend(&two.schedule);
 	CHECK(!running(&two));
 	fake_us += 1000;
-	keeper_attend(&two.keeper);
+	schedule_attend(&two.schedule);
 	CHECK(running(&two));
 	finish(&two, RESULT_OK);
 	LOGGED("check=database code=ok ms=0.0\n");
 	finish(&one, RESULT_TIMEOUT);
 	LOGGED("");
-	CHECK_INT(one.keeper.check->releases, 1);
+	CHECK_INT(one.schedule.check->releases, 1);
 	CHECK(ask(&one));
 	CHECK_INT(answer.code, RESULT_OK);
 	CHECK(ask(&two));
@@ -383,12 +383,12 @@ static void test_long_run(void)
 	int i;
 
 	world();
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	CHECK(!ask(&two));
 	for (i = 0; i < 10; i++) {
 		fake_us += 1000000;
-		keeper_attend(&one.keeper);
-		keeper_attend(&two.keeper);
+		schedule_attend(&one.schedule);
+		schedule_attend(&two.schedule);
 		CHECK(!running(&two));
 	}
 	finish(&one, RESULT_OK);
@@ -414,15 +414,15 @@ static void test_ahead(void)
 		fake_us -= 1850000;
 		finish(&one, RESULT_OK);
 	}
-	CHECK_INT(one.keeper.check->runs, 6);
+	CHECK_INT(one.schedule.check->runs, 6);
 	/* Nobody asks any more. */
 	pass(&one, 60000);
 	while (running(&one)) {
 		finish(&one, RESULT_OK);
 		pass(&one, 60000);
 	}
-	CHECK(one.keeper.check->runs <= 8);
-	CHECK(!loop_timer_armed(&one.keeper.next));
+	CHECK(one.schedule.check->runs <= 8);
+	CHECK(!loop_timer_armed(&one.schedule.next));
 	world_end();
 }
 
@@ -437,7 +437,7 @@ static void test_seldom(void)
 	finish(&one, RESULT_OK);
 	CHECK(ask_as_of(&one, fake_us - 50000));
 	pass(&one, 60000);
-	CHECK_INT(one.keeper.check->runs, 2);
+	CHECK_INT(one.schedule.check->runs, 2);
 	world_end();
 }
 
@@ -448,7 +448,7 @@ static void test_used_in_the_future(void)
 	share_use(two.share, 0, fake_us / 1000 + 3600000);
 	pass(&one, 60000);
 	CHECK(!running(&one));
-	CHECK_INT(one.keeper.check->runs, 1);
+	CHECK_INT(one.schedule.check->runs, 1);
 	world_end();
 }
 
@@ -521,7 +521,7 @@ static void test_latch(void)
 	fake_us += 1000000;
 	process_start(&one);
 	CHECK(!started(&one));
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	finish(&one, RESULT_REFUSED);
 	CHECK(!started(&one));
 	pass(&one, 500);
@@ -537,8 +537,8 @@ static void test_interval(void)
 	world();
 	setup.policy.interval_ms = 10000;
 	setup.policy.max_age_ms = 12000;
-	keeper_warm_up(&one.keeper);
-	keeper_warm_up(&two.keeper);
+	schedule_warm_up(&one.schedule);
+	schedule_warm_up(&two.schedule);
 	finish(&one, RESULT_OK);
 	pass(&one, 9999);
 	CHECK(!running(&one));
@@ -552,7 +552,7 @@ static void test_interval(void)
 	/* And then it was not. */
 	pass(&two, 12500);
 	CHECK(running(&two));
-	CHECK_INT(two.keeper.check->runs, 1);
+	CHECK_INT(two.schedule.check->runs, 1);
 	world_end();
 }
 
@@ -562,13 +562,13 @@ static void test_interval_lost(void)
 	world();
 	setup.policy.interval_ms = 10000;
 	setup.policy.max_age_ms = 12000;
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	fake_us += 2500000;
-	keeper_want(&two.keeper);
+	schedule_want(&two.schedule);
 	CHECK(running(&two));
 	finish(&two, RESULT_OK);
 	finish(&one, RESULT_TIMEOUT);
-	CHECK(!one.keeper.held);
+	CHECK(!one.schedule.held);
 	process_kill(&two);
 	pass(&one, 12500);
 	CHECK(running(&one));
@@ -581,7 +581,7 @@ static void test_interval_startup(void)
 	world();
 	setup.policy.interval_ms = 3600000;
 	setup.policy.max_age_ms = 3602000;
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	finish(&one, RESULT_REFUSED);
 	pass(&one, 499);
 	CHECK(!running(&one));
@@ -605,12 +605,12 @@ static void test_startup_news(void)
 	world();
 	board_part(one.board);
 	one.world.share = NULL;
-	keeper_warm_up(&one.keeper);
+	schedule_warm_up(&one.schedule);
 	for (i = 0; i < sizeof(after_ms) / sizeof(after_ms[0]); i++) {
 		finish(&one, RESULT_REFUSED);
 		for (news = 0; news < 9; news++) {
 			pass(&one, after_ms[i] / 10);
-			keeper_part(&one.keeper);
+			schedule_part(&one.schedule);
 			CHECK(!running(&one));
 		}
 		pass(&one, after_ms[i] - 9 * (after_ms[i] / 10) - 1);
@@ -626,8 +626,8 @@ static void test_startup_news(void)
 static void test_startup_left_alone(void)
 {
 	world();
-	keeper_warm_up(&one.keeper);
-	keeper_warm_up(&two.keeper);
+	schedule_warm_up(&one.schedule);
+	schedule_warm_up(&two.schedule);
 	finish(&one, RESULT_REFUSED);
 	pass(&two, 8000);
 	CHECK(ask_about(&two, PROBE_STARTED, fake_us));
@@ -649,7 +649,7 @@ static void test_part(void)
 	CHECK(!running(&two));
 	board_part(two.board);
 	two.world.share = NULL;
-	keeper_part(&two.keeper);
+	schedule_part(&two.schedule);
 	CHECK(running(&two));
 	finish(&two, RESULT_REFUSED);
 	CHECK(ask(&two));
@@ -671,7 +671,7 @@ static void test_join(void)
 	for (i = 0; i < 2; i++) {
 		board_part(both[i]->board);
 		both[i]->world.share = NULL;
-		keeper_part(&both[i]->keeper);
+		schedule_part(&both[i]->schedule);
 	}
 	fake_us += 30000000;
 	CHECK(!ask(&two));
@@ -683,12 +683,12 @@ static void test_join(void)
 		CHECK(share_rejoin(both[i]->share));
 		both[i]->world.share = both[i]->share;
 		board_join(both[i]->board, both[i]->share);
-		keeper_join(&both[i]->keeper);
+		schedule_join(&both[i]->schedule);
 	}
 	/* The first one has it, with what it was doing; the other lets go. */
 	CHECK(running(&one));
-	CHECK_INT(one.keeper.check->runs, 2);
-	CHECK_INT(two.keeper.check->releases, 1);
+	CHECK_INT(one.schedule.check->runs, 2);
+	CHECK_INT(two.schedule.check->releases, 1);
 	fake_us += 1000;
 	finish(&one, RESULT_REFUSED);
 	fake_us += 500000;
@@ -725,9 +725,9 @@ static void test_never_back(void)
 	warm_world();
 	board_part(two.board);
 	two.world.share = NULL;
-	keeper_part(&two.keeper);
+	schedule_part(&two.schedule);
 	fake_us += 500000;
-	keeper_want(&two.keeper);
+	schedule_want(&two.schedule);
 	finish(&two, RESULT_REFUSED);
 	board_join(two.board, two.share);
 	CHECK(ask(&two));
