@@ -19,11 +19,10 @@ static ssize_t fuzz_random(void *to, size_t size, unsigned flags)
 }
 
 #define getrandom fuzz_random
-#include "kinds/servicebus/sb_pair.c"
+#include "kinds/servicebus/sb_link.c"
 #undef getrandom
 
 #include "kinds/servicebus/sb_conf.h"
-#include "kinds/servicebus/sb_link.h"
 
 #define FUZZ_CORPUS "tests/fuzz/corpus/amqp"
 #include "fuzz.h"

@@ -361,7 +361,7 @@ test_unhealthy() {
 		nostatus|protocol|answer without a status
 		stranger|timeout|
 		strays|protocol|answers to other questions
-		unasked|protocol|the peer opens what was not asked for
+		unasked|protocol|peer opened an unexpected session or link
 		reject|upstream|the service reports an error
 		drop_token|connect|connection closed by the peer
 		drop_attach|connect|connection closed by the peer
@@ -379,7 +379,7 @@ test_unhealthy() {
 		large|protocol|answer is not AMQP
 		short|protocol|answer is not AMQP
 		flood|protocol|answer is not AMQP
-		mechanisms|protocol|no common way to log in
+		mechanisms|protocol|no login mechanism in common with the peer
 		stranger_ca|tls|
 	END
 	assert_json '[.checks[].healthy] | any' false
@@ -425,10 +425,10 @@ test_steps() {
 		assert_failed "$name" timeout 'Timeout after 500ms'
 		assert_json ".checks.$name.step" "$step"
 	done <<-END
-		token|waiting for the token to be taken
+		token|waiting for the token to be accepted
 		credit|opening the links to the entity
 		answer|waiting for the answer
-		sender|waiting for leave to send
+		sender|waiting for permission to send
 		hole|connecting
 		handshake|connecting
 	END

@@ -1,10 +1,7 @@
 #include "config.h"
 
 #include "kinds/servicebus/sb_scan.c"
-#include "kinds/servicebus/sb_pair.c"
 #include "kinds/servicebus/sb_message.c"
-#include "kinds/servicebus/sb_link_end.c"
-#include "kinds/servicebus/sb_link_events.c"
 #include "kinds/servicebus/sb_link.c"
 
 #include "unit.h"
@@ -47,7 +44,7 @@ struct service {
 	bool endless;
 	int strays;  /* answers to other questions before each answer */
 	bool silent; /* about what became of a question */
-	char last[SB_PAIR_MESSAGE_BYTES]; /* message */
+	char last[SB_MESSAGE_BYTES]; /* message */
 	size_t last_len;
 	int64_t heard;
 };
@@ -479,7 +476,7 @@ static void test_heartbeats(void)
 	wire.now_ms += SB_IDLE_MS + 1;
 	CHECK_INT(sb_link_turn(link, wire.now_ms), SB_FAILED);
 	CHECK_INT(sb_link_outcome(link)->code, RESULT_CONNECT);
-	CHECK_STR(sb_link_outcome(link)->words, "nothing heard for long");
+	CHECK_STR(sb_link_outcome(link)->words, "peer was silent for too long");
 	sb_link_free(link);
 	service_close(&service);
 }
@@ -509,9 +506,9 @@ static void test_notes(void)
 
 	conf = conf_of(SB_RIGHT_LISTEN);
 	link = sb_link_create(&conf);
-	sb_link_note(link, "InvalidSignature");
+	sb_note(link, "InvalidSignature");
 	CHECK_STR(sb_link_outcome(link)->detail, "InvalidSignature");
-	sb_link_note(link, "SharedAccessSignature sr=a&sig=b is bad");
+	sb_note(link, "SharedAccessSignature sr=a&sig=b is bad");
 	CHECK_STR(sb_link_outcome(link)->detail, "");
 	sb_link_free(link);
 }
@@ -596,7 +593,7 @@ static void test_long_answers(void)
 	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
 	CHECK(!sb_link_is_spent(link));
 	/* The head is there, the rest is not waited for. */
-	service.body = SB_PAIR_ANSWER_BYTES + 100000;
+	service.body = SB_ANSWER_BYTES + 100000;
 	service.endless = true;
 	sb_link_ask(link, 500);
 	CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);

@@ -1,17 +1,17 @@
 /*
- * sb_link: one AMQP 1.0 connection to Azure Service Bus, without any input or
- * output of its own: bytes go in and come out of memory.
+ * sb_link: one AMQP 1.0 connection to Azure Service Bus, without input or
+ * output: the caller moves the bytes.
  *
  *	login ─ open ─ $cbs links ─ token ─ links to the node ─ SB_READY
  *						│   ▲
  *				 sb_link_ask()  ▼   │
  *					    SB_ASKING ─ SB_ANSWERED
  *
- * With right = send there is no link to the node but one for each question,
- * that is all there is to see: it is opened, waits for the peer's leave to
- * send, and is closed again.
+ * With right = send there is no permanent link to the node.  Each question
+ * opens a sender, waits until the peer grants credit, and closes it again;
+ * nothing is sent.
  *
- * Prober thread; never blocks.  Time is told by the caller.
+ * Prober thread; never blocks.  The caller passes the time.
  */
 #ifndef HEALTH_SB_LINK_H
 #define HEALTH_SB_LINK_H
@@ -27,41 +27,40 @@ struct sb_link;
 
 enum sb_state { SB_OPENING, SB_READY, SB_ASKING, SB_ANSWERED, SB_FAILED };
 
-/* What SB_ANSWERED and SB_FAILED mean. */
+/* Explains SB_ANSWERED and SB_FAILED. */
 struct sb_outcome {
 	enum result_code code;
 	const char *words;		  /* ours */
 	char detail[RESULT_DETAIL_BYTES]; /* the peer's or the library's */
 };
 
-/* NULL when out of memory.  conf is borrowed for the link's life. */
+/* NULL when out of memory.  Borrows conf until sb_link_free(). */
 struct sb_link *sb_link_create(const struct sb_conf *conf);
 void sb_link_free(struct sb_link *link); /* NULL is allowed */
 
-/* Room for bytes from the peer, and how many were put there. */
+/* Space for bytes from the peer, and how many were stored there. */
 size_t sb_link_room(struct sb_link *link, char **to);
 void sb_link_fed(struct sb_link *link, size_t len);
 
-/* Bytes for the peer, and how many were sent. */
+/* Bytes for the peer, and how many of them were sent. */
 size_t sb_link_output(struct sb_link *link, const char **from);
 void sb_link_sent(struct sb_link *link, size_t len);
 
-/* Does what is to be done: after bytes came or went, and when sb_link_due_ms()
- * is reached.  now_ms: on clock_ms().  When it comes to be SB_ANSWERED there
- * may be more to do: take the answer, then let it have another turn. */
+/* Processes pending work: call after moving bytes and at sb_link_due_ms().
+ * now_ms: on clock_ms().  SB_ANSWERED may leave work pending: take the answer,
+ * then call again. */
 enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms);
 
-/* When a turn is needed though no byte comes; 0: never. */
+/* When a turn is needed even if no bytes arrive; 0: never. */
 int64_t sb_link_due_ms(const struct sb_link *link);
 
-/* Puts the question, when SB_READY or SB_ANSWERED; the service gives it up
- * after timeout_ms. */
+/* Asks, in SB_READY or SB_ANSWERED; the service gives up after timeout_ms. */
 void sb_link_ask(struct sb_link *link, int64_t timeout_ms);
 
-/* Whether the connection must be given up before the next question. */
+/* Whether the connection must be closed before the next question. */
 bool sb_link_is_spent(const struct sb_link *link);
 
-/* Takes leave of the peer; what is to be sent is in sb_link_output(). */
+/* Closes the AMQP connection; the bytes to send are in sb_link_output(). */
 void sb_link_leave(struct sb_link *link);
 
 const struct sb_outcome *sb_link_outcome(const struct sb_link *link);

@@ -1,9 +1,9 @@
 /*
- * sb_message: what Azure Service Bus is asked: that it takes a token, and
- * whether there is a message.
+ * sb_message: the requests to Azure Service Bus: to accept a token, and to peek
+ * at one message.
  *
- * Prober thread.  A message is written over, and complete then but for its
- * identity and where to answer.
+ * Prober thread.  A message is overwritten, and then complete except for its
+ * message-id and reply-to address.
  */
 #ifndef HEALTH_SB_MESSAGE_H
 #define HEALTH_SB_MESSAGE_H
@@ -14,7 +14,9 @@
 
 struct sb_conf;
 
-/* To $cbs; -1: no token could be made. */
+#define SB_TOKEN_BYTES 4096 /* the longest token */
+
+/* To $cbs; -1: the token cannot be signed, or is too long. */
 int sb_message_token(pn_message_t *message, const struct sb_conf *conf)
 	__attribute__((warn_unused_result));
 

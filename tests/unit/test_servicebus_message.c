@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "kinds/servicebus/sb_sas.c"
+#include "kinds/servicebus/sb_message.c"
 
 #include "unit.h"
 
