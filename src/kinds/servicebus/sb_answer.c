@@ -16,22 +16,15 @@
 
 /* ---- reading ---- */
 
-static void sb_copy(char *to, size_t size, pn_bytes_t from)
-{
-	snprintf(to, size, "%.*s",
-		 (int)(from.size < size ? from.size : size - 1), from.start);
-}
-
 void sb_copy_text(char *to, size_t size, pn_data_t *data)
 {
-	switch (pn_data_type(data)) {
-	case PN_STRING:
-	case PN_SYMBOL:
-		sb_copy(to, size, pn_data_get_bytes(data));
-		break;
-	default:
-		to[0] = '\0';
-	}
+	pn_type_t type = pn_data_type(data);
+	pn_bytes_t text = { 0, "" };
+
+	if (type == PN_STRING || type == PN_SYMBOL)
+		text = pn_data_get_bytes(data);
+	snprintf(to, size, "%.*s",
+		 (int)(text.size < size ? text.size : size - 1), text.start);
 }
 
 static void sb_read_properties(struct sb_answer *answer, pn_data_t *data)
@@ -67,7 +60,7 @@ static int sb_number(pn_data_t *data)
 	}
 }
 
-/* Both spellings are met, also in one service. */
+/* Services use both spellings, even side by side. */
 static bool sb_is(const char *name, const char *one, const char *other)
 {
 	return strcmp(name, one) == 0 || strcmp(name, other) == 0;
@@ -95,8 +88,8 @@ static void sb_read_application(struct sb_answer *answer, pn_data_t *data)
 	}
 }
 
-/* What the section is, from the first bytes, without decoding it: it may be a
- * body of which there is only a part.  -1: no section of a message. */
+/* The type of the section that begins at head, without decoding it: it may be
+ * an incomplete body.  -1: not a section of a message. */
 static int sb_section(const char *head, size_t len)
 {
 	static const char small[] = { 0x00, 0x53 };
@@ -109,7 +102,7 @@ static int sb_section(const char *head, size_t len)
 	return -1;
 }
 
-/* Reads one section: its length, or 0 when it makes no sense. */
+/* Reads one section; returns its length, or 0 when it is malformed. */
 static size_t sb_read_section(struct sb_answer *answer, pn_data_t *data,
 			      int section, const char *head, size_t len)
 {
@@ -157,7 +150,7 @@ bool sb_answer_read(struct sb_answer *answer, const char *head, size_t len)
 
 struct sb_verdict sb_condition_judge(const char *condition)
 {
-	/* Of AMQP 1.0 part 2 section 2.8, and what Microsoft adds. */
+	/* AMQP 1.0 part 2 section 2.8, and Microsoft's own. */
 	static const struct {
 		const char *condition;
 		struct sb_verdict verdict;
@@ -209,7 +202,7 @@ struct sb_verdict sb_answer_judge(const struct sb_answer *answer)
 
 	if (strcmp(answer->condition, "com.microsoft:server-busy") == 0)
 		return sb_condition_judge(answer->condition);
-	/* An empty queue is as good as a full one. */
+	/* An empty queue is healthy. */
 	if (strcmp(answer->condition, "com.microsoft:message-not-found") == 0 &&
 	    answer->status == 404)
 		return verdict;

@@ -18,7 +18,7 @@
 #define SB_PORT_PLAIN 5672 /* the emulator's */
 #define SB_BLANKS " \t\r\n"
 #define SB_HOST_MAX 253	  /* RFC 1035 section 2.3.4, without the last dot */
-#define SB_ENTITY_MAX 260 /* as the service has it */
+#define SB_ENTITY_MAX 260 /* the service's limit */
 
 struct sb_prepare {
 	struct conf *conf;
@@ -30,7 +30,7 @@ struct sb_prepare {
 
 /* ---- the connection string ---- */
 
-/* What the text says between its blanks, terminated in place. */
+/* Strips blanks at both ends, in place. */
 static char *sb_trim(char *text)
 {
 	size_t len;
@@ -52,7 +52,7 @@ static bool sb_is_host(const char *text)
 	return at > text && !*at && at - text <= SB_HOST_MAX;
 }
 
-/* "sb://host[:port][/]", cut in place; NULL, or what is wrong. */
+/* "sb://host[:port][/]", cut in place; NULL, or an error message. */
 static const char *sb_read_endpoint(struct sb_prepare *prepare, char *text)
 {
 	char *port, *end;
@@ -68,16 +68,16 @@ static const char *sb_read_endpoint(struct sb_prepare *prepare, char *text)
 		if (*port < '0' || *port > '9' || *end ||
 		    prepare->endpoint_port < 1 ||
 		    prepare->endpoint_port > 65535)
-			return "the port of Endpoint is no port";
+			return "Endpoint has an invalid port";
 	}
 	if (!sb_is_host(text))
-		return "Endpoint names no host";
+		return "Endpoint has no valid host name";
 	prepare->settings->host = text;
 	return NULL;
 }
 
-/* One NAME=VALUE; NULL, or what is wrong.  Names that are not known are those
- * of other transports and of older clients. */
+/* One NAME=VALUE; NULL, or an error message.  Unknown names belong to other
+ * transports and older clients. */
 static const char *sb_read_part(struct sb_prepare *prepare, const char *name,
 				char *value)
 {
@@ -94,12 +94,12 @@ static const char *sb_read_part(struct sb_prepare *prepare, const char *name,
 	else if (strcasecmp(name, "UseDevelopmentEmulator") == 0)
 		settings->plain = strcasecmp(value, "true") == 0;
 	else if (strcasecmp(name, "SharedAccessSignature") == 0)
-		return "holds a SharedAccessSignature, which ends some day: "
-		       "give the string with the SharedAccessKey";
+		return "has a SharedAccessSignature, which expires: use the "
+		       "string with the SharedAccessKey";
 	return NULL;
 }
 
-/* NULL, or what is wrong, in words that show nothing of the text. */
+/* NULL, or an error message that shows no part of the text. */
 static const char *sb_read_string(struct sb_prepare *prepare, char *text)
 {
 	const char *mistake = NULL;
@@ -107,7 +107,7 @@ static const char *sb_read_string(struct sb_prepare *prepare, char *text)
 
 	while (!mistake && (part = strsep(&text, ";"))) {
 		part = sb_trim(part);
-		/* Keys are in base64, which may end in "=". */
+		/* Keys are base64, which may end in "=". */
 		value = strchr(part, '=');
 		if (!*part)
 			continue;
@@ -126,7 +126,7 @@ static const char *sb_read_string(struct sb_prepare *prepare, char *text)
 	return NULL;
 }
 
-/* ---- what stands where ---- */
+/* ---- the keys ---- */
 
 static bool sb_has(const struct sb_prepare *prepare, const char *key)
 {
@@ -180,11 +180,11 @@ static void sb_prepare_parts(struct sb_prepare *prepare)
 		 strpbrk(settings->namespace, ".:") ? "" : SB_DOMAIN);
 	if (!sb_is_host(host))
 		conf_mistake(prepare->conf, prepare->section, "namespace",
-			     "is no name of a host");
+			     "not a valid host name");
 	prepare->settings->host = conf_keep(prepare->conf, host);
 }
 
-/* The entity that is asked: NULL and a mistake when it is not clear. */
+/* The entity to ask: NULL and a mistake when it is not clear. */
 static const char *sb_entity(const struct sb_prepare *prepare)
 {
 	const struct sb_conf *settings = prepare->settings;
@@ -195,19 +195,20 @@ static const char *sb_entity(const struct sb_prepare *prepare)
 	if (*settings->queue && topic)
 		mistake = "give either queue or topic, not both";
 	else if (!*name && !prepare->entity_path)
-		mistake = "name what is asked: queue, or topic and "
-			  "subscription";
+		mistake = "set queue, or topic and subscription";
 	else if (!*name && strlen(prepare->entity_path) > SB_ENTITY_MAX)
 		mistake = "EntityPath in connection_string is too long";
 	else if (*name && prepare->entity_path &&
 		 strcmp(name, prepare->entity_path) != 0)
-		mistake = "is another than EntityPath in connection_string";
+		mistake = "differs from EntityPath in connection_string";
 	else if (settings->right == SB_RIGHT_SEND && *settings->subscription)
-		mistake = "with right = send, leave subscription out: what is "
-			  "sent goes to the topic";
+		mistake =
+			"with right = send, remove subscription: messages are "
+			"sent to the topic";
 	else if (settings->right == SB_RIGHT_LISTEN && *settings->topic &&
 		 !*settings->subscription)
-		mistake = "needs a subscription: nobody listens to a topic";
+		mistake = "needs a subscription: a topic itself cannot be "
+			  "peeked at";
 	if (mistake) {
 		conf_mistake(prepare->conf, prepare->section,
 			     topic ? "topic" : "queue", "%s", mistake);
@@ -278,7 +279,7 @@ void sb_conf_prepare(struct conf *conf, struct conf_section *section,
 		sb_prepare_trust(&prepare);
 	else if (*settings->ca_file)
 		conf_mistake(conf, section, "ca_file",
-			     "is for TLS only, which the emulator has not");
+			     "is for TLS only, and the emulator has none");
 }
 
 void sb_conf_dispose(void *record)

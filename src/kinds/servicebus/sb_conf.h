@@ -1,9 +1,9 @@
 /*
- * sb_conf: which entity of Azure Service Bus is asked, where, and with which
- * key; from a connection string or from single settings.
+ * sb_conf: the settings of the kind servicebus: namespace, entity and key, from
+ * a connection string or from single keys.
  *
- * Needs no AMQP library: a build without one has the settings as well, to say
- * about them what is to be said.  The main thread, before there are others.
+ * Needs no AMQP library, so that a build without one can check them, too.  The
+ * main thread, before others start.
  */
 #ifndef HEALTH_SB_CONF_H
 #define HEALTH_SB_CONF_H
@@ -24,16 +24,16 @@ struct sb_conf {
 	int64_t port, token_life_ms;
 	int auth, right;
 
-	/* Made of these by sb_conf_prepare(); the strings belong to conf. */
-	char *host;	/* without a dot at its end */
-	char *look_up;	/* the same as it was written */
+	/* Derived by sb_conf_prepare(); conf owns the strings. */
+	char *host;	/* without a trailing dot */
+	char *look_up;	/* the same, as written */
 	char *node;	/* the address of the link: "orders/$management" */
 	char *audience; /* what a token is for: "sb://HOST/" and the node */
-	bool plain;	/* the emulator: without TLS */
+	bool plain;	/* the emulator, without TLS */
 	struct stream_trust *trust; /* NULL without TLS */
 };
 
-/* As prepare() and dispose() of a kind. */
+/* prepare() and dispose() of struct check_kind. */
 void sb_conf_prepare(struct conf *conf, struct conf_section *section,
 		     void *settings);
 void sb_conf_dispose(void *settings);

@@ -5,33 +5,27 @@
 #include <string.h>
 
 #define SB_HEADER_BYTES 8 /* of a frame, and of a protocol */
-/* Descriptors of what matters here. */
+/* Descriptors of the frames that matter here. */
 #define SB_FLOW 0x13
 #define SB_TRANSFER 0x14
 #define SB_DISPOSITION 0x15
 #define SB_MECHANISMS 0x40
 /* Constructors (AMQP 1.0 part 1, section 1.6). */
 #define SB_NULL 0x40
-#define SB_TRUE 0x41
-#define SB_FALSE 0x42
-#define SB_BOOLEAN 0x56
-#define SB_UINT0 0x43
-#define SB_SMALLUINT 0x52
-#define SB_UINT 0x70
 #define SB_LIST0 0x45
 #define SB_LIST8 0xc0
 #define SB_LIST32 0xd0
 #define SB_SMALLULONG 0x53
 #define SB_ULONG 0x80
 
-/* What is left of a frame; `bad` once it is not as it should be. */
+/* The unread rest of a frame; `bad`: it is malformed. */
 struct sb_rest {
 	const unsigned char *at;
 	size_t n;
 	bool bad;
 };
 
-/* `count` bytes as a number, the first the highest. */
+/* `count` bytes as a number, most significant first. */
 static uint64_t sb_number_of(struct sb_rest *rest, size_t count)
 {
 	uint64_t number = 0;
@@ -56,7 +50,7 @@ static void sb_skip_bytes(struct sb_rest *rest, uint64_t count)
 	rest->n -= (size_t)count;
 }
 
-/* One value: the constructor says how long it is. */
+/* Skips one value: the constructor says how long it is. */
 static void sb_skip(struct sb_rest *rest)
 {
 	static const unsigned char fixed[] = { 0, 1, 2, 4, 8, 16 };
@@ -69,7 +63,7 @@ static void sb_skip(struct sb_rest *rest)
 			values += 2;
 		else if (width >= 4 && width <= 9)
 			sb_skip_bytes(rest, fixed[width - 4]);
-		else if (width >= 0xa) /* even: a byte says how long */
+		else if (width >= 0xa) /* even: a length of one byte */
 			sb_skip_bytes(rest,
 				      sb_number_of(rest, width % 2 ? 4 : 1));
 		else
@@ -77,66 +71,43 @@ static void sb_skip(struct sb_rest *rest)
 	}
 }
 
-/* ---- the fields of a transfer; one that is left out is null ---- */
-
-static unsigned sb_constructor(struct sb_rest *rest, uint64_t *fields)
+/* A field of a transfer: 'u', an unsigned int, 'b', a boolean, or '*',
+ * anything. Its value; -1: null. */
+static int64_t sb_field(struct sb_rest *rest, char type)
 {
-	if (*fields == 0)
-		return SB_NULL;
-	(*fields)--;
-	return (unsigned)sb_number_of(rest, 1);
-}
+	static const struct {
+		char type;
+		unsigned char constructor, width, value;
+	} table[] = {
+		{ 'u', 0x43, 0, 0 }, { 'u', 0x52, 1, 0 }, { 'u', 0x70, 4, 0 },
+		{ 'b', 0x41, 0, 1 }, { 'b', 0x42, 0, 0 }, { 'b', 0x56, 1, 0 },
+	};
+	unsigned constructor;
+	int64_t value;
+	size_t i;
 
-/* Whether there is one. */
-static bool sb_uint(struct sb_rest *rest, uint64_t *fields, uint32_t *number)
-{
-	switch (sb_constructor(rest, fields)) {
-	case SB_UINT0:
-		*number = 0;
-		return true;
-	case SB_SMALLUINT:
-		*number = (uint32_t)sb_number_of(rest, 1);
-		return true;
-	case SB_UINT:
-		*number = (uint32_t)sb_number_of(rest, 4);
-		return true;
-	case SB_NULL:
-		return false;
-	default:
-		rest->bad = true;
-		return false;
+	if (type == '*') {
+		sb_skip(rest);
+		return -1;
 	}
-}
-
-static bool sb_boolean(struct sb_rest *rest, uint64_t *fields)
-{
-	uint64_t value;
-
-	switch (sb_constructor(rest, fields)) {
-	case SB_TRUE:
-		return true;
-	case SB_BOOLEAN:
-		value = sb_number_of(rest, 1);
-		rest->bad |= value > 1;
-		return value == 1;
-	case SB_FALSE:
-	case SB_NULL:
-		return false;
-	default:
-		rest->bad = true;
-		return false;
+	constructor = (unsigned)sb_number_of(rest, 1);
+	if (constructor == SB_NULL)
+		return -1;
+	for (i = 0; i < sizeof(table) / sizeof(*table); i++) {
+		if (table[i].type != type ||
+		    table[i].constructor != constructor)
+			continue;
+		value = table[i].width
+				? (int64_t)sb_number_of(rest, table[i].width)
+				: table[i].value;
+		rest->bad |= type == 'b' && value > 1;
+		return value;
 	}
+	rest->bad = true;
+	return -1;
 }
 
-static void sb_any(struct sb_rest *rest, uint64_t *fields)
-{
-	if (*fields == 0)
-		return;
-	(*fields)--;
-	sb_skip(rest);
-}
-
-/* Enters a list: how many values are in it. */
+/* Enters a list: the number of its values. */
 static uint64_t sb_list(struct sb_rest *rest)
 {
 	unsigned constructor = (unsigned)sb_number_of(rest, 1);
@@ -154,38 +125,35 @@ static uint64_t sb_list(struct sb_rest *rest)
 		rest->bad = true;
 		return 0;
 	}
-	rest->n = (size_t)size; /* what is behind it is the message */
+	rest->n = (size_t)size; /* the message follows the list */
 	return sb_number_of(rest, width);
 }
 
-/* false: the peer may not say this. */
+/* AMQP 1.0 part 2, section 2.7.5; false: forbidden. */
 static bool sb_transfer(struct sb_scan *scan, struct sb_rest *rest,
 			uint16_t channel)
 {
-	uint64_t fields = sb_list(rest);
-	bool continued, has_id, more, aborted;
-	uint32_t handle = 0, number = 0;
+	/* handle, delivery-id, delivery-tag, message-format, settled, more,
+	 * rcv-settle-mode, state, resume, aborted, batchable */
+	static const char types[] = "uu*ubb**bbb";
+	enum { HANDLE, DELIVERY_ID, MORE = 5, ABORTED = 9 };
+	uint64_t fields = sb_list(rest), i;
+	int64_t values[sizeof(types) - 1];
+	bool continued, more;
 
-	rest->bad |= !sb_uint(rest, &fields, &handle);
-	has_id = sb_uint(rest, &fields, &number);
-	sb_any(rest, &fields); /* delivery-tag */
-	sb_uint(rest, &fields, &number);
-	sb_boolean(rest, &fields); /* settled */
-	more = sb_boolean(rest, &fields);
-	sb_any(rest, &fields);	   /* rcv-settle-mode */
-	sb_any(rest, &fields);	   /* state */
-	sb_boolean(rest, &fields); /* resume */
-	aborted = sb_boolean(rest, &fields);
-	sb_boolean(rest, &fields); /* batchable */
-	if (rest->bad || rest->n > 0 || fields > 0)
+	/* Omitted fields are null. */
+	for (i = 0; types[i]; i++)
+		values[i] = i < fields ? sb_field(rest, types[i]) : -1;
+	if (rest->bad || rest->n > 0 || fields > i || values[HANDLE] < 0)
 		return false;
+	more = values[MORE] == 1;
 	continued = scan->more && scan->channel == channel &&
-		    scan->handle == handle;
-	if (more && !has_id && !continued)
+		    scan->handle == values[HANDLE];
+	if (more && values[DELIVERY_ID] < 0 && !continued)
 		return false;
-	if (more && !aborted)
+	if (more && values[ABORTED] != 1)
 		*scan = (struct sb_scan){ scan->mechanisms, true, channel,
-					  handle };
+					  (uint32_t)values[HANDLE] };
 	else if (continued)
 		scan->more = false;
 	return true;
@@ -209,7 +177,7 @@ static bool sb_body(struct sb_scan *scan, struct sb_rest *rest,
 		return false;
 	if (code == SB_TRANSFER)
 		return sb_transfer(scan, rest, channel);
-	/* All others may make another link of the same numbers. */
+	/* All others may attach another link with the same numbers. */
 	if (code != SB_FLOW && code != SB_DISPOSITION)
 		scan->more = false;
 	if (code != SB_MECHANISMS)
@@ -229,7 +197,7 @@ enum sb_scan_state sb_scan(struct sb_scan *scan, const unsigned char *bytes,
 	if (n < SB_HEADER_BYTES)
 		return SB_SCAN_PART;
 	*length = SB_HEADER_BYTES;
-	/* No frame is as long as this would say. */
+	/* As a length, this would exceed any frame. */
 	if (memcmp(bytes, "AMQP", 4) == 0)
 		return SB_SCAN_GOOD;
 	size = sb_number_of(&rest, 4);

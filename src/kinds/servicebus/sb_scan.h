@@ -1,11 +1,11 @@
 /*
- * sb_scan: is what the peer sends safe to give to Qpid Proton?
+ * sb_scan: checks frames from the peer before Qpid Proton gets them.
  *
- * Release 0.37, which Debian has, ends the process (an assertion, PROTON-2853)
- * at the first of several transfers for a message when it has no delivery-id,
- * and forgets a piece of memory for each list of mechanisms behind the first.
- * So each frame is looked at before, and a transfer must be one to the letter
- * (AMQP 1.0 part 2, sections 2.3 and 2.7.5).
+ * Release 0.37, which Debian has, aborts the process (an assertion,
+ * PROTON-2853) when the first of several transfers of a message has no
+ * delivery-id, and leaks memory for each list of mechanisms after the first.
+ * So each frame is checked, and a transfer must follow the specification
+ * strictly (AMQP 1.0 part 2, sections 2.3 and 2.7.5).
  *
  * Pure; any thread.
  */
@@ -16,24 +16,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The longest frame there may be. */
+/* The longest frame that is accepted. */
 #define SB_SCAN_FRAME_BYTES (16 * 1024)
 
-/* Of one connection; zeroed: nothing was seen. */
+/* State of one connection; zeroed at its start. */
 struct sb_scan {
-	bool mechanisms; /* were there */
-	bool more;	 /* the last message of this link goes on */
+	bool mechanisms; /* were seen */
+	bool more;	 /* a message of this link is incomplete */
 	uint16_t channel;
 	uint32_t handle;
 };
 
 enum sb_scan_state {
 	SB_SCAN_PART, /* more must come */
-	SB_SCAN_GOOD, /* *length bytes: a frame, or the header of a protocol */
+	SB_SCAN_GOOD, /* *length bytes: a frame or a protocol header */
 	SB_SCAN_BAD
 };
 
-/* Looks at what begins at `bytes`. */
+/* Checks the frame that begins at `bytes`. */
 enum sb_scan_state sb_scan(struct sb_scan *scan, const unsigned char *bytes,
 			   size_t n, size_t *length);
 

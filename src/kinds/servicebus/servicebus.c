@@ -1,10 +1,10 @@
 /*
- * servicebus: are the namespace, the key and the entity of Azure Service Bus
- * as they should be?  One message is peeked at, which locks, consumes and
- * sends nothing; or a sender is opened that sends nothing.
+ * servicebus: checks the namespace, the key and the entity of Azure Service
+ * Bus.  It peeks at one message, which locks, consumes and sends nothing; or it
+ * opens a sender that sends nothing.
  *
- * The settings are there in a build without Qpid Proton, too, so that one
- * mistake is reported about them, and not one for each key.
+ * A build without Qpid Proton has the settings, too, so that it reports one
+ * error, not one for each key.
  */
 #include "config.h"
 
@@ -24,13 +24,13 @@
 static const struct conf_key servicebus_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
 	{ "auth", CONF_CHOICE, SERVICEBUS_FIELD(auth), "cbs", NULL, "cbs|sas-plain", 0,
-	  "how the key is shown: by a signed token, or as a password" },
+	  "how to log in: with a signed token, or the key as a password" },
 	{ "ca_file", CONF_STR, SERVICEBUS_FIELD(ca_file), "", NULL, NULL, CONF_PATH,
 	  "PEM file of the CAs to trust, instead of the system's" },
 	{ "connection_string", CONF_STR, SERVICEBUS_FIELD(connection_string), "", NULL, "4096", CONF_SECRET | CONF_MIXED,
 	  "Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=..." },
 	{ "key", CONF_STR, SERVICEBUS_FIELD(key), "", NULL, "256", CONF_SECRET,
-	  "shared access key, where there is no connection_string" },
+	  "shared access key, without connection_string" },
 	{ "key_name", CONF_STR, SERVICEBUS_FIELD(key_name), "", NULL, "256", 0,
 	  "name of the policy that the key belongs to" },
 	{ "namespace", CONF_STR, SERVICEBUS_FIELD(namespace), "", NULL, "253", 0,
@@ -40,11 +40,11 @@ static const struct conf_key servicebus_keys[] = {
 	{ "queue", CONF_STR, SERVICEBUS_FIELD(queue), "", NULL, "260", 0,
 	  "the queue to ask; otherwise EntityPath of the connection string" },
 	{ "right", CONF_CHOICE, SERVICEBUS_FIELD(right), "listen", NULL, "listen|send", 0,
-	  "which right of the key is used: to peek, or to open a sender" },
+	  "which right of the key to use: to peek, or to open a sender" },
 	{ "subscription", CONF_STR, SERVICEBUS_FIELD(subscription), "", NULL, "50", 0,
 	  "the subscription of topic to ask" },
 	{ "token_life", CONF_DURATION, SERVICEBUS_FIELD(token_life_ms), "1h", "4s", "1d", 0,
-	  "how long a token is good; it is renewed after three quarters of that" },
+	  "how long a token is valid; renewed after three quarters of it" },
 	{ "topic", CONF_STR, SERVICEBUS_FIELD(topic), "", NULL, "260", 0,
 	  "the topic to ask, instead of a queue" },
 	CONF_END
@@ -59,7 +59,7 @@ static void servicebus_prepare(struct conf *conf, struct conf_section *section,
 #else
 	(void)settings;
 	conf_mistake(conf, section, "kind",
-		     "this build has no servicebus: it was made without "
+		     "this build has no servicebus: it was built without "
 		     "Qpid Proton (libqpid-proton11-dev on Debian)");
 #endif
 }
