@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define CONF_MISTAKES_MAX 100
-#define CONF_MISTAKE_BYTES 512
+#define CONF_NOTE_BYTES 512
 #define CONF_KEY_SHOWN_BYTES 41
 
 struct conf_block {
@@ -20,32 +20,14 @@ struct conf_block {
 	max_align_t bytes[];
 };
 
-struct conf_mistake_entry {
-	struct conf_mistake_entry *next;
+/* An error, a warning, or the refusal of a section. */
+struct conf_note {
+	struct conf_note *next;
+	enum conf_note_type type;
 	int line;
 	const struct conf_section *section;
 	const char *key;
-	char *text;
-};
-
-struct conf_refused {
-	struct conf_refused *next;
-	const struct conf_section *section;
-	struct conf_refusal refusal;
-};
-
-struct conf_variable {
-	struct conf_variable *next;
-	char *name;
-};
-
-struct conf {
-	struct conf_block *blocks;
-	struct conf_section *sections, **sections_end;
-	struct conf_mistake_entry *mistakes, *warnings;
-	struct conf_refused *refused;
-	struct conf_variable *secret_variables;
-	bool out_of_memory;
+	struct conf_refusal said;
 };
 
 /* ---- memory ---- */
@@ -63,9 +45,7 @@ void conf_destroy(struct conf *conf)
 {
 	struct conf_block *block;
 
-	if (!conf)
-		return;
-	while ((block = conf->blocks)) {
+	while (conf && (block = conf->blocks)) {
 		conf->blocks = block->next;
 		explicit_bzero(block->bytes, block->size);
 		free(block);
@@ -73,17 +53,12 @@ void conf_destroy(struct conf *conf)
 	free(conf);
 }
 
-void conf_out_of_memory(struct conf *conf)
-{
-	conf->out_of_memory = true;
-}
-
 void *conf_take(struct conf *conf, size_t size)
 {
 	struct conf_block *block = calloc(1, sizeof(*block) + size);
 
 	if (!block) {
-		conf_out_of_memory(conf);
+		conf->out_of_memory = true;
 		return NULL;
 	}
 	block->next = conf->blocks;
@@ -96,14 +71,29 @@ char *conf_keep_bytes(struct conf *conf, const char *text, size_t len)
 {
 	char *copy = conf_take(conf, len + 1);
 
-	if (copy)
-		memcpy(copy, text, len);
-	return copy;
+	return copy ? memcpy(copy, text, len) : NULL;
 }
 
 char *conf_keep(struct conf *conf, const char *text)
 {
 	return conf_keep_bytes(conf, text, strlen(text));
+}
+
+/* When the array is full, at a power of two, its size doubles. */
+void conf_list_add(struct conf *conf, struct conf_list *list, const char *item,
+		   size_t len)
+{
+	char **items = list->items, *copy = conf_keep_bytes(conf, item, len);
+	size_t n = list->n;
+
+	if ((n & (n - 1)) == 0)
+		items = conf_take(conf, (n ? 2 * n : 1) * sizeof(*items));
+	if (!copy || !items)
+		return;
+	if (items != list->items && n)
+		memcpy(items, list->items, n * sizeof(*items));
+	list->items = items;
+	list->items[list->n++] = copy;
 }
 
 /* ---- sections and entries ---- */
@@ -123,6 +113,7 @@ struct conf_section *conf_add_section(struct conf *conf, const char *name,
 	section->entries_end = &section->entries;
 	*conf->sections_end = section;
 	conf->sections_end = &section->next;
+	conf->n_sections++;
 	return section;
 }
 
@@ -151,18 +142,48 @@ int conf_set(struct conf *conf, const char *section_name, const char *key,
 	     const char *value, const char *origin)
 {
 	struct conf_section *section = conf_section_find(conf, section_name);
-	struct conf_entry *entry;
+	struct conf_entry *entry = NULL;
 
 	if (!section)
 		section = conf_add_section(conf, section_name, origin, 0);
-	if (!section)
-		return -1;
-	entry = conf_add_entry(conf, section, key, value, origin, 0);
+	if (section)
+		entry = conf_add_entry(conf, section, key, value, origin, 0);
 	if (!entry)
 		return -1;
 	entry->value = entry->written;
 	entry->variable = entry->origin;
 	return 0;
+}
+
+static bool conf_copy_entry(struct conf *conf, struct conf_section *section,
+			    const struct conf_entry *from)
+{
+	struct conf_entry *entry = conf_add_entry(conf, section, from->key,
+						  from->written, from->origin,
+						  from->line);
+
+	if (entry && from->value)
+		entry->value = conf_keep(conf, from->value);
+	if (entry && from->variable)
+		entry->variable = conf_keep(conf, from->variable);
+	return !conf->out_of_memory;
+}
+
+struct conf *conf_copy(const struct conf_section *section)
+{
+	const struct conf_entry *entry = section->entries;
+	struct conf *conf = conf_create();
+	struct conf_section *copy = NULL;
+
+	if (conf)
+		copy = conf_add_section(conf, section->name, section->origin,
+					section->line);
+	while (copy && entry && conf_copy_entry(conf, copy, entry))
+		entry = entry->next;
+	if (copy && !entry)
+		return conf;
+	conf_destroy(conf);
+	return NULL;
 }
 
 struct conf_section *conf_section_at(struct conf *conf, size_t index)
@@ -183,19 +204,14 @@ struct conf_section *conf_section_find(struct conf *conf, const char *name)
 	return section;
 }
 
-size_t conf_count_sections(const struct conf *conf)
-{
-	const struct conf_section *section;
-	size_t n = 0;
-
-	for (section = conf->sections; section; section = section->next)
-		n++;
-	return n;
-}
-
 const char *conf_section_name(const struct conf_section *section)
 {
 	return section->name;
+}
+
+void conf_section_lenient(struct conf_section *section)
+{
+	section->lenient = true;
 }
 
 static const struct conf_entry *conf_find_entry(
@@ -215,10 +231,8 @@ static const struct conf_entry *conf_find_setter(
 	char key_file[CONF_KEY_BYTES + sizeof("_file")];
 	const struct conf_entry *entry = conf_find_entry(section, key);
 
-	if (entry)
-		return entry;
 	snprintf(key_file, sizeof(key_file), "%s_file", key);
-	return conf_find_entry(section, key_file);
+	return entry ? entry : conf_find_entry(section, key_file);
 }
 
 const char *conf_section_get(const struct conf_section *section,
@@ -252,12 +266,23 @@ const char *conf_section_variable(const struct conf_section *section,
 	return entry ? entry->variable : NULL;
 }
 
-void conf_section_lenient(struct conf_section *section)
+bool conf_section_has_secret_file(const struct conf_section *section)
 {
-	section->lenient = true;
+	const struct conf_entry *entry = section->entries;
+
+	while (entry && !entry->secret_file)
+		entry = entry->next;
+	return entry != NULL;
 }
 
-/* ---- mistakes ---- */
+const char *conf_secret_variable_at(const struct conf *conf, size_t index)
+{
+	return index < conf->secret_variables.n
+		       ? conf->secret_variables.items[index]
+		       : NULL;
+}
+
+/* ---- errors and warnings ---- */
 
 struct conf_place conf_place_of(const struct conf_section *section,
 				const struct conf_entry *entry, const char *key)
@@ -272,9 +297,9 @@ struct conf_place conf_place_of(const struct conf_section *section,
 }
 
 /*
- * What a file calls a key may be a line of a secret that was broken into
- * several: what does not look like a key is not shown.  The figures in it are
- * what base64 has, and no key.
+ * What a file has before "=" may be a line of a secret that was broken into
+ * several.  It is shown only when it looks like a key, without the digits that
+ * base64 has.
  */
 static bool conf_showable(const char *key)
 {
@@ -312,7 +337,7 @@ __attribute__((format(printf, 3, 0))) static char *conf_sentence(
 	struct conf *conf, const struct conf_place *place, const char *fmt,
 	va_list args)
 {
-	char raw[CONF_MISTAKE_BYTES * 2], clean[CONF_MISTAKE_BYTES];
+	char raw[CONF_NOTE_BYTES * 2], clean[CONF_NOTE_BYTES];
 	size_t len = conf_place_print(raw, sizeof(raw), place);
 
 	if (vsnprintf(raw + len, sizeof(raw) - len, fmt, args) < 0)
@@ -323,81 +348,60 @@ __attribute__((format(printf, 3, 0))) static char *conf_sentence(
 	return conf_keep(conf, clean);
 }
 
-/* Into the order of the file; what has no line stands first. */
-static void conf_insert(struct conf *conf, struct conf_mistake_entry **at,
+/* In the order of the file; what has no line comes first. */
+static void conf_insert(struct conf *conf, enum conf_note_type type,
 			const struct conf_place *place, int line, char *text)
 {
-	struct conf_mistake_entry *mistake = conf_take(conf, sizeof(*mistake));
+	struct conf_note *note = conf_take(conf, sizeof(*note));
+	struct conf_note **at = &conf->notes;
 
-	if (!mistake || !text)
+	if (!note || !text)
 		return;
-	mistake->line = line;
-	mistake->section = place->section;
-	mistake->key = place->key ? conf_keep(conf, place->key) : NULL;
-	mistake->text = text;
+	*note = (struct conf_note){
+		.type = type,
+		.line = line,
+		.section = place->section,
+		.key = place->key ? conf_keep(conf, place->key) : NULL,
+		.said = { place->variable, text },
+	};
 	while (*at && (*at)->line <= line)
 		at = &(*at)->next;
-	mistake->next = *at;
-	*at = mistake;
+	note->next = *at;
+	*at = note;
+	conf->n_mistakes += type == CONF_MISTAKE;
 }
 
-__attribute__((format(printf, 3, 0))) static void conf_refuse(
-	struct conf *conf, const struct conf_place *place, const char *fmt,
-	va_list args)
+__attribute__((format(printf, 4, 0))) static void conf_collect_args(
+	struct conf *conf, enum conf_note_type type,
+	const struct conf_place *place, const char *fmt, va_list args)
 {
-	struct conf_refused *refused;
+	const struct conf_section *section = place->section;
 
-	if (conf_section_refusal(conf, place->section))
+	if (type == CONF_MISTAKE && place->variable && section &&
+	    section->lenient)
+		type = CONF_REFUSAL;
+	if (type == CONF_REFUSAL && conf_section_refusal(conf, section))
 		return;
-	refused = conf_take(conf, sizeof(*refused));
-	if (!refused)
-		return;
-	refused->section = place->section;
-	refused->refusal.variable = place->variable;
-	refused->refusal.sentence = conf_sentence(conf, place, fmt, args);
-	refused->next = conf->refused;
-	conf->refused = refused;
-}
-
-__attribute__((format(printf, 3, 0))) static void conf_collect_args(
-	struct conf *conf, const struct conf_place *place, const char *fmt,
-	va_list args)
-{
-	size_t n = conf_mistakes(conf);
-
-	if (place->variable && place->section && place->section->lenient)
-		conf_refuse(conf, place, fmt, args);
-	else if (n < CONF_MISTAKES_MAX - 1)
-		conf_insert(conf, &conf->mistakes, place, place->line,
+	if (type != CONF_MISTAKE || conf->n_mistakes < CONF_MISTAKES_MAX - 1)
+		conf_insert(conf, type, place, place->line,
 			    conf_sentence(conf, place, fmt, args));
-	else if (n == CONF_MISTAKES_MAX - 1)
-		conf_insert(conf, &conf->mistakes, place, INT_MAX,
-			    conf_keep(conf, "there are more mistakes; these "
-					    "are the first"));
+	else if (conf->n_mistakes < CONF_MISTAKES_MAX)
+		conf_insert(conf, type, place, INT_MAX,
+			    conf_keep(conf, "there are more errors; these are "
+					    "the first"));
 }
 
-void conf_collect(struct conf *conf, const struct conf_place *place,
-		  const char *fmt, ...)
+void conf_collect(struct conf *conf, enum conf_note_type type,
+		  const struct conf_place *place, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	conf_collect_args(conf, place, fmt, args);
+	conf_collect_args(conf, type, place, fmt, args);
 	va_end(args);
 }
 
-bool conf_is_mistaken(const struct conf *conf,
-		      const struct conf_section *section, const char *key)
-{
-	const struct conf_mistake_entry *mistake = conf->mistakes;
-
-	while (mistake && !(mistake->section == section && mistake->key &&
-			    strcmp(mistake->key, key) == 0))
-		mistake = mistake->next;
-	return mistake != NULL;
-}
-
-/* Where a key is set, or else its section begins. */
+/* Where a key is set, or else where its section begins. */
 static struct conf_place conf_find_place(const struct conf_section *section,
 					 const char *key)
 {
@@ -429,35 +433,7 @@ void conf_mistake(struct conf *conf, const struct conf_section *section,
 			(key && conf_is_mistaken(conf, section, key))))
 		return;
 	va_start(args, fmt);
-	conf_collect_args(conf, &place, fmt, args);
-	va_end(args);
-}
-
-const struct conf_refusal *conf_section_refusal(
-	const struct conf *conf, const struct conf_section *section)
-{
-	const struct conf_refused *refused = conf->refused;
-
-	while (refused && refused->section != section)
-		refused = refused->next;
-	return refused ? &refused->refusal : NULL;
-}
-
-__attribute__((format(printf, 3, 0))) static void conf_warn_args(
-	struct conf *conf, const struct conf_place *place, const char *fmt,
-	va_list args)
-{
-	conf_insert(conf, &conf->warnings, place, place->line,
-		    conf_sentence(conf, place, fmt, args));
-}
-
-void conf_collect_warning(struct conf *conf, const struct conf_place *place,
-			  const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	conf_warn_args(conf, place, fmt, args);
+	conf_collect_args(conf, CONF_MISTAKE, &place, fmt, args);
 	va_end(args);
 }
 
@@ -468,63 +444,56 @@ void conf_warn(struct conf *conf, const struct conf_section *section,
 	va_list args;
 
 	va_start(args, fmt);
-	conf_warn_args(conf, &place, fmt, args);
+	conf_collect_args(conf, CONF_WARNING, &place, fmt, args);
 	va_end(args);
 }
 
-static const char *conf_text_at(const struct conf_mistake_entry *list,
-				size_t index)
+bool conf_is_mistaken(const struct conf *conf,
+		      const struct conf_section *section, const char *key)
 {
-	while (list && index--)
-		list = list->next;
-	return list ? list->text : NULL;
+	const struct conf_note *note = conf->notes;
+
+	while (note &&
+	       !(note->type == CONF_MISTAKE && note->section == section &&
+		 note->key && strcmp(note->key, key) == 0))
+		note = note->next;
+	return note != NULL;
+}
+
+const struct conf_refusal *conf_section_refusal(
+	const struct conf *conf, const struct conf_section *section)
+{
+	const struct conf_note *note = conf->notes;
+
+	while (note &&
+	       !(note->type == CONF_REFUSAL && note->section == section))
+		note = note->next;
+	return note ? &note->said : NULL;
+}
+
+static const char *conf_note_at(const struct conf *conf,
+				enum conf_note_type type, size_t index)
+{
+	const struct conf_note *note = conf->notes;
+
+	while (note && (note->type != type || index-- > 0))
+		note = note->next;
+	return note ? note->said.sentence : NULL;
 }
 
 const char *conf_warning_at(const struct conf *conf, size_t index)
 {
-	return conf_text_at(conf->warnings, index);
+	return conf_note_at(conf, CONF_WARNING, index);
 }
 
 size_t conf_mistakes(const struct conf *conf)
 {
-	const struct conf_mistake_entry *mistake;
-	size_t n = conf->out_of_memory ? 1 : 0;
-
-	for (mistake = conf->mistakes; mistake; mistake = mistake->next)
-		n++;
-	return n;
+	return conf->n_mistakes + (conf->out_of_memory ? 1 : 0);
 }
 
 const char *conf_mistake_at(const struct conf *conf, size_t index)
 {
-	const struct conf_mistake_entry *mistake = conf->mistakes;
-
-	for (; mistake; mistake = mistake->next)
-		if (index-- == 0)
-			return mistake->text;
-	return conf->out_of_memory && index == 0 ? "out of memory" : NULL;
-}
-
-/* ---- variables that held secrets ---- */
-
-void conf_add_secret_variable(struct conf *conf, const char *name, size_t len)
-{
-	struct conf_variable *variable = conf_take(conf, sizeof(*variable));
-
-	if (!variable)
-		return;
-	variable->name = conf_keep_bytes(conf, name, len);
-	if (!variable->name)
-		return;
-	variable->next = conf->secret_variables;
-	conf->secret_variables = variable;
-}
-
-const char *conf_secret_variable_at(const struct conf *conf, size_t index)
-{
-	const struct conf_variable *variable = conf->secret_variables;
-
-	while (variable && index--)
-		variable = variable->next;
-	return variable ? variable->name : NULL;
+	return conf->out_of_memory && index == conf->n_mistakes
+		       ? "out of memory"
+		       : conf_note_at(conf, CONF_MISTAKE, index);
 }

@@ -3,103 +3,182 @@
 #include "conf/conf.h"
 
 #include "conf/conf_store.h"
+#include "base/text.h"
 
-#include <ini.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CONF_BLANKS " \t"
 #define CONF_BOM "\xef\xbb\xbf"
+#define CONF_VARIABLE_BYTES 128
+
+/* ---- ${VARIABLE} ---- */
+
+size_t conf_variable_len(const char *text)
+{
+	size_t len;
+
+	if (strncmp(text, "${", 2) != 0 || (text[2] >= '0' && text[2] <= '9'))
+		return 0;
+	len = 2 + strspn(text + 2, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+				   "abcdefghijklmnopqrstuvwxyz0123456789");
+	return text[len] == '}' && len > 2 && len < CONF_VARIABLE_BYTES + 2
+		       ? len + 1
+		       : 0;
+}
+
+/* The value of "${NAME}", NULL after an error. */
+static const char *conf_variable(struct conf *conf,
+				 const struct conf_place *place,
+				 const char *text)
+{
+	char name[CONF_VARIABLE_BYTES];
+	size_t len = conf_variable_len(text);
+	const char *value;
+
+	if (len == 0) {
+		conf_collect(conf, CONF_MISTAKE, place,
+			     "${ must be followed by NAME}; for a literal ${ "
+			     "write $${");
+		return NULL;
+	}
+	snprintf(name, sizeof(name), "%.*s", (int)(len - strlen("${}")),
+		 text + 2);
+	value = getenv(name);
+	if (!value)
+		conf_collect(conf, CONF_MISTAKE, place,
+			     "${%s} is not set in the environment", name);
+	return value;
+}
+
+/* Replaces each ${NAME}; NULL: an error was collected. */
+static char *conf_expand(struct conf *conf, const struct conf_place *place,
+			 const char *text)
+{
+	char *expanded = malloc(CONF_VALUE_BYTES + 1), *kept = NULL;
+	const char *piece = text;
+	size_t at = 0, used, len;
+
+	conf->out_of_memory |= !expanded;
+	for (; expanded && *text; text += used, at += len) {
+		piece = text;
+		len = used = 1 + strcspn(text + 1, "$");
+		if (strncmp(text, "$${", 3) == 0) {
+			piece = "${";
+			len = 2;
+			used = 3;
+		} else if (strncmp(text, "${", 2) == 0) {
+			piece = conf_variable(conf, place, text);
+			if (!piece)
+				break;
+			/* Secrets of container platforms often end in a
+			 * newline that echo has added. */
+			len = text_line_len(piece, strlen(piece));
+			used = conf_variable_len(text);
+		}
+		if (len > CONF_VALUE_BYTES - at) {
+			conf_collect(conf, CONF_MISTAKE, place,
+				     "the value is longer than %d bytes",
+				     CONF_VALUE_BYTES);
+			break;
+		}
+		memcpy(expanded + at, piece, len);
+	}
+	if (expanded && !*text)
+		kept = conf_keep_bytes(conf, expanded, at);
+	if (expanded)
+		explicit_bzero(expanded, at);
+	free(expanded);
+	return kept;
+}
+
+/* ---- lines ---- */
 
 struct conf_reader {
 	struct conf *conf;
-	const char *origin;
-	int line;
+	struct conf_place place; /* the line under way */
 	struct conf_section *section;
-	bool lost;  /* below a heading with a mistake */
-	bool full;  /* of sections, which was said */
-	bool colon; /* the line is "key : value" */
-	bool cut;   /* its comment may be the end of the value */
+	bool lost; /* below a heading with an error */
+	bool full; /* too many sections, which was reported */
 };
 
-static struct conf_place conf_reader_place(const struct conf_reader *reader)
+/* Without blanks at both ends, cut in place. */
+static char *conf_trim(char *text)
 {
-	return (struct conf_place){
-		.origin = reader->origin,
-		.line = reader->line,
-		.section = reader->section,
-	};
+	char *end = text + strlen(text);
+
+	while (end > text && strchr(CONF_BLANKS, end[-1]))
+		*--end = '\0';
+	return text + strspn(text, CONF_BLANKS);
 }
 
-/* ---- key = value ---- */
-
-/* Whether the comment in a line may be the end of a value: "secret ;rest". */
-static bool conf_is_cut(const char *line)
+/* The comment in a line, which follows a blank; or the end of the line. */
+static char *conf_comment(char *line)
 {
-	const char *at = line + strcspn(line, "=:");
+	char *at = line;
 
-	while ((at = strchr(at, ';'))) {
-		if (strchr(CONF_BLANKS, at[-1]))
-			return at[1] && !strchr(CONF_BLANKS, at[1]);
+	while ((at = strchr(at, ';')) &&
+	       (at == line || !strchr(CONF_BLANKS, at[-1])))
 		at++;
-	}
-	return false;
+	return at ? at : line + strlen(line);
 }
 
-static void conf_read_entry(struct conf_reader *reader, const char *key,
-			    const char *written)
+static void conf_read_entry(const struct conf_reader *reader, char *line)
 {
-	struct conf_place place = conf_reader_place(reader);
+	struct conf_section *section = reader->section;
+	char *separator = line + strcspn(line, "=:");
+	char *comment = conf_comment(line), *key, *value;
+	struct conf_place place;
 	struct conf_entry *entry;
+	bool colon = *separator == ':', commented;
 
+	if (separator >= comment) {
+		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
+			     "expected key = value, [section] or a comment");
+		return;
+	}
+	if (!section) {
+		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
+			     "a key must follow a [section], such as "
+			     "[health]");
+		return;
+	}
+	*separator = '\0';
+	comment = conf_comment(separator + 1);
+	/* "secret ;rest" may be meant to be one value */
+	commented = *comment && comment[1] && !strchr(CONF_BLANKS, comment[1]);
+	*comment = '\0';
+	key = conf_trim(line);
+	value = conf_trim(separator + 1);
 	if (key[0] == '\0' || strlen(key) > CONF_KEY_BYTES) {
-		conf_collect(reader->conf, &place,
+		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
 			     "there is no key before the \"=\"");
 		return;
 	}
-	if (reader->section->n_entries >= CONF_ENTRIES_MAX) {
-		/* Said once, about the first that is too many. */
-		if (reader->section->n_entries++ == CONF_ENTRIES_MAX)
-			conf_collect(reader->conf, &place,
-				     "a section may hold %d keys and no more",
+	if (section->n_entries >= CONF_ENTRIES_MAX) {
+		/* Reported once, for the first one that is too many. */
+		if (section->n_entries++ == CONF_ENTRIES_MAX)
+			conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
+				     "a section may have at most %d keys",
 				     CONF_ENTRIES_MAX);
 		return;
 	}
-	entry = conf_add_entry(reader->conf, reader->section, key, written,
-			       reader->origin, reader->line);
+	entry = conf_add_entry(reader->conf, section, key, value,
+			       reader->place.origin, reader->place.line);
 	if (!entry)
 		return;
-	place = conf_place_of(reader->section, entry, key);
-	if (reader->colon)
-		conf_collect_warning(reader->conf, &place,
-				     "write \"key = value\"; with \":\" it "
-				     "works until 2.0");
-	entry->commented = reader->cut;
-	entry->variable = conf_expand_sole(reader->conf, written);
-	entry->value = conf_expand(reader->conf, &place, written);
+	place = conf_place_of(section, entry, key);
+	if (colon)
+		conf_collect(reader->conf, CONF_WARNING, &place,
+			     "write \"key = value\"; \":\" works until 2.0");
+	entry->commented = commented;
+	if (*value && conf_variable_len(value) == strlen(value))
+		entry->variable = conf_keep_bytes(
+			reader->conf, value + 2, strlen(value) - strlen("${}"));
+	entry->value = conf_expand(reader->conf, &place, value);
 }
 
-static int conf_on_entry(void *arg, const char *section, const char *key,
-			 const char *value)
-{
-	struct conf_reader *reader = arg;
-	struct conf_place place = conf_reader_place(reader);
-
-	(void)section; /* inih is shown one line: it knows none */
-	if (reader->lost)
-		return 1;
-	if (reader->section)
-		conf_read_entry(reader, key, value);
-	else
-		conf_collect(reader->conf, &place,
-			     "a key must stand below a [section], such as "
-			     "[health]");
-	return 1;
-}
-
-/* ---- [section] ---- */
-
-/* The name in a heading, cut out in place; NULL: it is no heading. */
+/* The name in a heading, cut in place; NULL: it is not a heading. */
 static char *conf_heading(char *line)
 {
 	char *end = strchr(line, ']'), *rest;
@@ -108,93 +187,45 @@ static char *conf_heading(char *line)
 		return NULL;
 	*end = '\0';
 	rest = end + 1 + strspn(end + 1, CONF_BLANKS);
-	if (*rest && *rest != ';' && *rest != '#')
-		return NULL;
-	line += 1 + strspn(line + 1, CONF_BLANKS);
-	while (end > line && strchr(CONF_BLANKS, end[-1]))
-		*--end = '\0';
-	return *line ? line : NULL;
+	line = conf_trim(line + 1);
+	return *line && (!*rest || strchr(";#", *rest)) ? line : NULL;
 }
 
 static void conf_read_section(struct conf_reader *reader, char *line)
 {
+	struct conf *conf = reader->conf;
 	const struct conf_section *first;
-	struct conf_place place;
 	char *name = conf_heading(line);
 
 	reader->section = NULL;
+	reader->place.section = NULL;
 	reader->lost = true;
-	place = conf_reader_place(reader);
+	first = name ? conf_section_find(conf, name) : NULL;
 	if (!name) {
-		conf_collect(reader->conf, &place,
+		conf_collect(conf, CONF_MISTAKE, &reader->place,
 			     "a heading must be [name] and nothing else");
-		return;
-	}
-	first = conf_section_find(reader->conf, name);
-	if (first) {
-		conf_collect(reader->conf, &place,
-			     "[%s] stands in line %d already; put its keys "
+	} else if (first) {
+		conf_collect(conf, CONF_MISTAKE, &reader->place,
+			     "[%s] already begins in line %d; put its keys "
 			     "there or choose another name",
 			     name, first->line);
-		return;
-	}
-	if (conf_count_sections(reader->conf) == CONF_SECTIONS_MAX) {
+	} else if (conf->n_sections == CONF_SECTIONS_MAX) {
 		if (!reader->full)
-			conf_collect(reader->conf, &place,
-				     "there may be %d sections and no more",
+			conf_collect(conf, CONF_MISTAKE, &reader->place,
+				     "a file may have at most %d sections",
 				     CONF_SECTIONS_MAX);
 		reader->full = true;
-		return;
+	} else {
+		reader->section = conf_add_section(
+			conf, name, reader->place.origin, reader->place.line);
+		reader->place.section = reader->section;
+		reader->lost = !reader->section;
 	}
-	reader->section = conf_add_section(reader->conf, name, reader->origin,
-					   reader->line);
-	reader->lost = !reader->section;
 }
 
-/* ---- lines ---- */
-
-/*
- * inih reports the first bad line only, tells its handler no line number and
- * silently cuts names of sections at 49 bytes; so it is given one line at a
- * time, and headings are read here.  Its options are variables in Debian's
- * build of it.
- */
-static void conf_inih_options(void)
-{
-	ini_allow_multiline = false;
-	ini_allow_bom = false; /* it would be skipped in every line */
-	ini_allow_inline_comments = true;
-	ini_allow_no_value = false;
-	ini_use_stack = false;
-	ini_initial_alloc = CONF_LINE_BYTES + 3;
-	ini_max_line = CONF_LINE_BYTES + 3;
-}
-
-static void conf_read_line(struct conf_reader *reader, char *line)
-{
-	struct conf_place place = conf_reader_place(reader);
-	char *start = line + strspn(line, CONF_BLANKS);
-	int bad;
-
-	if (*start == '[') {
-		conf_read_section(reader, start);
-		return;
-	}
-	/* inih takes either for the end of the key. */
-	reader->colon = start[strcspn(start, "=:")] == ':';
-	reader->cut = conf_is_cut(line);
-	bad = ini_parse_string(line, conf_on_entry, reader);
-	if (bad < 0)
-		conf_out_of_memory(reader->conf);
-	else if (bad > 0 && !reader->lost)
-		conf_collect(reader->conf, &place,
-			     "the line is neither key = value nor [section] "
-			     "nor a comment");
-}
-
-/* The first control byte, as a carriage return without a line feed or the
+/* The first control byte, such as a carriage return without a line feed or the
  * escape of a terminal; 0: none. */
-static unsigned conf_control_in(const char *line, size_t len)
+static int conf_control_in(const char *line, size_t len)
 {
 	unsigned char c;
 	size_t i;
@@ -207,92 +238,78 @@ static unsigned conf_control_in(const char *line, size_t len)
 	return 0;
 }
 
-/* A line as it stands in the text, without its end. */
-static void conf_read_raw_line(struct conf_reader *reader, const char *from,
-			       size_t len)
+/* A line as it is in the file, without its end. */
+static void conf_read_line(struct conf_reader *reader, const char *from,
+			   size_t len)
 {
-	struct conf_place place = conf_reader_place(reader);
-	char line[CONF_LINE_BYTES + 1];
-	unsigned control;
+	char line[CONF_LINE_BYTES + 1], *start;
+	int control;
 
 	if (len > 0 && from[len - 1] == '\r')
 		len--;
 	control = conf_control_in(from, len);
 	if (len > CONF_LINE_BYTES) {
-		conf_collect(reader->conf, &place,
-			     "the line is longer than %d bytes; put the value "
-			     "into a file and name it with key_file",
+		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
+			     "the line is longer than %d bytes; put the "
+			     "value into a file and name it with key_file",
 			     CONF_LINE_BYTES);
-	} else if (control) {
-		conf_collect(reader->conf, &place,
-			     "the line holds a control character (0x%02x)",
-			     control);
-	} else {
-		memcpy(line, from, len);
-		line[len] = '\0';
-		conf_read_line(reader, line);
-		explicit_bzero(line, len);
+		return;
 	}
-}
-
-/* A file that was cut, by a full disk for example, mostly ends within a line.
- */
-static void conf_read_cut(struct conf_reader *reader)
-{
-	struct conf_place place = { .origin = reader->origin,
-				    .line = reader->line };
-
-	conf_collect_warning(reader->conf, &place,
-			     "the last line does not end in a newline; make "
-			     "sure that the file is complete");
+	if (control) {
+		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
+			     "the line has a control character (0x%02x)",
+			     control);
+		return;
+	}
+	memcpy(line, from, len);
+	line[len] = '\0';
+	start = line + strspn(line, CONF_BLANKS);
+	if (*start == '[')
+		conf_read_section(reader, start);
+	else if (*start && !strchr(";#", *start) && !reader->lost)
+		conf_read_entry(reader, start);
+	explicit_bzero(line, len);
 }
 
 void conf_read_text(struct conf *conf, const char *name, const char *text)
 {
-	struct conf_reader reader = { .conf = conf, .origin = name };
+	struct conf_reader reader = { .conf = conf, .place.origin = name };
 	size_t len;
 
-	conf_inih_options();
 	if (strncmp(text, CONF_BOM, strlen(CONF_BOM)) == 0)
 		text += strlen(CONF_BOM);
-	while (*text) {
+	for (; *text; text += len + (text[len] == '\n')) {
 		len = strcspn(text, "\n");
-		reader.line++;
-		conf_read_raw_line(&reader, text, len);
-		if (len > 0 && text[len] == '\0')
-			conf_read_cut(&reader);
-		text += len + (text[len] == '\n');
+		reader.place.line++;
+		conf_read_line(&reader, text, len);
 	}
-}
-
-/* ---- files ---- */
-
-static int conf_line_of(const char *text, const char *at)
-{
-	int line = 1;
-
-	for (; text < at; text++)
-		line += *text == '\n';
-	return line;
+	if (reader.place.line && text[-1] != '\n') {
+		/* A file that was cut, such as by a full disk, mostly ends
+		 * within a line. */
+		reader.place.section = NULL;
+		conf_collect(conf, CONF_WARNING, &reader.place,
+			     "the last line does not end in a newline; make "
+			     "sure that the file is complete");
+	}
 }
 
 int conf_read_file(struct conf *conf, const char *path)
 {
 	struct conf_place place = { .origin = path };
-	char reason[128];
-	char *text, *nul;
+	char reason[128], *text, *at, *nul;
 	size_t len;
 
 	if (conf_slurp(path, CONF_FILE_BYTES, &text, &len, reason,
 		       sizeof(reason)) != 0) {
-		conf_collect(conf, &place, "%s", reason);
+		conf_collect(conf, CONF_MISTAKE, &place, "%s", reason);
 		return -1;
 	}
 	nul = memchr(text, '\0', len);
 	if (nul) {
-		place.line = conf_line_of(text, nul);
-		conf_collect(conf, &place,
-			     "the file holds a NUL byte; save it as plain text "
+		for (place.line = 1, at = text; at < nul; at++)
+			place.line += *at == '\n';
+		conf_collect(conf, CONF_MISTAKE, &place,
+			     "the file has a NUL byte; save it as plain text "
 			     "in UTF-8");
 	} else {
 		conf_read_text(conf, path, text);

@@ -1,7 +1,6 @@
 #include "config.h"
 
-#include "conf/conf_secret.h"
-
+#include "conf/conf_store.h"
 #include "base/text.h"
 
 #include <ctype.h>
@@ -10,11 +9,24 @@
 #include <string.h>
 #include <strings.h>
 
-/* Names, in a query or a connection string, of what is secret. */
+#define CONF_LETTERS                 \
+	"abcdefghijklmnopqrstuvwxyz" \
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define CONF_DIGITS "0123456789"
+
+/* Names of secrets, in a query or a connection string. */
 static const char *const conf_secret_names[] = {
-	"*pass",       "*password*", "*passwd*",     "*pwd*",
-	"*secret*",    "*token*",    "*api[-_]key*", "*apikey*",
-	"*accesskey*", "sig",	     "key",	     "code",
+	"*pass",   "*password*",   "*passwd*", "*pwd*",	      "*secret*",
+	"*token*", "*api[-_]key*", "*apikey*", "*accesskey*", "sig",
+	"key",	   "code",	   NULL,
+};
+
+/* What stands for a secret in the templates of shells, Python, Helm, Azure and
+ * manuals, and was not replaced. */
+static const char *const conf_placeholders[] = {
+	"${*}",		"$(*)",		"%(*)s",     "{{*}}",
+	"<*>",		"#{*}#",	"%[A-Z_]*%", "@Microsoft.KeyVault(*)",
+	"\\[YOUR-*\\]", "\\[your-*\\]", NULL,
 };
 
 /* A part of a text. */
@@ -34,57 +46,76 @@ struct conf_spans {
 	size_t query; /* which one it is; CONF_SPANS_MAX: none */
 };
 
-static bool conf_is_secret_name(const char *name, size_t len)
+/* Whether a text matches a pattern of fnmatch(3); those are short texts. */
+static bool conf_matches(const char *const patterns[], int flags,
+			 const char *text, size_t len)
 {
-	char copy[64];
-	size_t i;
+	char copy[256];
 
 	if (len >= sizeof(copy))
-		return true;
-	memcpy(copy, name, len);
-	copy[len] = '\0';
-	for (i = 0;
-	     i < sizeof(conf_secret_names) / sizeof(conf_secret_names[0]); i++)
-		if (fnmatch(conf_secret_names[i], copy, FNM_CASEFOLD) == 0)
-			return true;
-	return false;
+		return false;
+	snprintf(copy, sizeof(copy), "%.*s", (int)len, text);
+	while (*patterns && fnmatch(*patterns, copy, flags) != 0)
+		patterns++;
+	return *patterns != NULL;
 }
+
+static bool conf_is_secret_name(const char *name, size_t len)
+{
+	return len >= 64 ||
+	       conf_matches(conf_secret_names, FNM_CASEFOLD, name, len);
+}
+
+/* ---- schemes ---- */
+
+bool conf_in(const char *list, const char *word, size_t len)
+{
+	size_t part;
+
+	for (;; list += part + 1) {
+		part = strcspn(list, "|");
+		if (part == len && strncasecmp(list, word, len) == 0)
+			return true;
+		if (!list[part])
+			return false;
+	}
+}
+
+size_t conf_scheme_len(const char *text)
+{
+	size_t len, all = 0;
+
+	for (;; all += len + 1) {
+		len = strspn(text + all, CONF_LETTERS CONF_DIGITS "+-._");
+		if (len == 0 || text[all + len] != ':')
+			return 0;
+		if (!conf_in("jdbc|r2dbc|pool", text + all, len))
+			return all + len;
+	}
+}
+
+/* After "scheme:/" or "scheme://", both of which libcurl accepts; NULL: it is
+ * not a URL. */
+static const char *conf_url_rest(const char *url)
+{
+	size_t len = conf_scheme_len(url);
+
+	return len > 0 && url[len + 1] == '/'
+		       ? url + len + 1 + strspn(url + len + 1, "/")
+		       : NULL;
+}
+
+/* ---- what is secret ---- */
 
 static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
 {
-	struct conf_span *last;
+	struct conf_span *last = &spans->at[CONF_SPANS_MAX - 1];
 
-	if (len == 0)
-		return;
-	if (spans->n < CONF_SPANS_MAX) {
-		spans->at[spans->n].start = start;
-		spans->at[spans->n++].len = len;
-		return;
-	}
-	/* no room: everything up to here is one secret */
-	last = &spans->at[CONF_SPANS_MAX - 1];
-	if (last->len < start + len - last->start)
+	if (len > 0 && spans->n < CONF_SPANS_MAX)
+		spans->at[spans->n++] = (struct conf_span){ start, len };
+	else if (len > 0 && last->len < start + len - last->start)
+		/* no room: everything up to here is one secret */
 		last->len = start + len - last->start;
-}
-
-/* Behind "scheme:/" or "scheme://", of which libcurl takes either; NULL: it is
- * no URL. */
-static const char *conf_url_rest(const char *url)
-{
-	const char *colon;
-
-	/* "jdbc:postgresql://h/d?password=x" */
-	while (strncasecmp(url, "jdbc:", 5) == 0 ||
-	       strncasecmp(url, "pool:", 5) == 0 ||
-	       strncasecmp(url, "r2dbc:", 6) == 0)
-		url = strchr(url, ':') + 1;
-	colon = url + strspn(url, "abcdefghijklmnopqrstuvwxyz+-."
-				  "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				  "0123456789");
-
-	if (colon == url || colon[0] != ':' || colon[1] != '/')
-		return NULL;
-	return colon + 1 + strspn(colon + 1, "/");
 }
 
 /*
@@ -195,20 +226,17 @@ static void conf_url_spans(struct conf_spans *spans, const char *url,
 	conf_pair_spans(spans, url, fragment, end);
 }
 
-/* The length of a value in a connection string of libpq: quoted with single
- * quotes or up to a blank; a backslash protects what follows. */
-static size_t conf_conninfo_value(const char *value)
+size_t conf_conninfo_len(const char *value)
 {
 	bool quoted = value[0] == '\'';
 	size_t len = quoted ? 1 : 0;
 
-	while (value[len]) {
+	for (; value[len]; len++) {
 		if (value[len] == '\\' && value[len + 1])
 			len++;
 		else if (quoted ? value[len] == '\''
 				: isspace((unsigned char)value[len]) != 0)
 			return len + quoted;
-		len++;
 	}
 	return len;
 }
@@ -228,7 +256,7 @@ static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
 			return;
 		value++;
 		value += strspn(value, blanks);
-		len = conf_conninfo_value(value);
+		len = conf_conninfo_len(value);
 		/* "HOST:6380,password=a,ssl=True", as of Azure */
 		if (memchr(at, ',', name_len) && strcspn(value, ",") < len)
 			len = strcspn(value, ",");
@@ -272,30 +300,13 @@ void conf_secret_print_url(FILE *to, const char *url)
 
 /* ---- what a secret cannot be ---- */
 
-/* What stands for a secret in the templates of shells, Python, Helm, Azure and
- * manuals, and was not replaced. */
 static bool conf_is_placeholder(const char *text, size_t len)
 {
-	static const char *const patterns[] = {
-		"${*}",		"$(*)",
-		"%(*)s",	"{{*}}",
-		"<*>",		"#{*}#",
-		"%[A-Z_]*%",	"@Microsoft.KeyVault(*)",
-		"\\[YOUR-*\\]", "\\[your-*\\]",
-	};
-	char copy[256];
-	size_t i;
-
-	if (len < 2 || len >= sizeof(copy))
-		return false;
-	memcpy(copy, text, len);
-	copy[len] = '\0';
-	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
-		if (fnmatch(patterns[i], copy, 0) == 0)
-			return true;
-	return copy[0] == '$' && !isdigit((unsigned char)copy[1]) &&
-	       strspn(copy + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789") ==
-		       len - 1;
+	return len >= 2 &&
+	       (conf_matches(conf_placeholders, 0, text, len) ||
+		(text[0] == '$' && !isdigit((unsigned char)text[1]) &&
+		 strspn(text + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_" CONF_DIGITS) >=
+			 len - 1));
 }
 
 const char *conf_secret_wrong(const char *text)
@@ -306,9 +317,9 @@ const char *conf_secret_wrong(const char *text)
 		return NULL;
 	if (isspace((unsigned char)text[0]) ||
 	    isspace((unsigned char)text[len - 1]))
-		return "begins or ends with a blank";
+		return "begins or ends with a space";
 	if (len > 1 && strchr("\"'", text[0]) && text[len - 1] == text[0])
-		return "stands in quotes; write it without them";
+		return "is in quotes; write it without them";
 	if (conf_is_placeholder(text, len))
 		return "is a placeholder that was not replaced";
 	return NULL;

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "conf/conf_value.h"
+#include "conf/conf_store.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -22,34 +22,24 @@ static const struct conf_unit conf_size_units[] = {
 	{ "G", 1 << 30 }, { "M", 1 << 20 }, { "k", 1 << 10 },
 	{ "K", 1 << 10 }, { "", 1 },	    { NULL, 0 },
 };
+static const struct conf_unit conf_plain_units[] = { { "", 1 }, { NULL, 0 } };
 
-struct conf_words {
-	char *text;
-	size_t size;
-};
-
-static int conf_wrong(const struct conf_words *words, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static int conf_wrong(const struct conf_words *words, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int conf_wrong(
+	char words[CONF_WORDS_BYTES], const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(words->text, words->size, fmt, args);
+	vsnprintf(words, CONF_WORDS_BYTES, fmt, args);
 	va_end(args);
 	return -1;
 }
 
-/* ---- reading ---- */
+/* ---- numbers ---- */
 
-/*
- * The whole number that a text begins with; what follows it to *end.  false:
- * there is none.  One that is too large becomes the largest, so that the
- * limits refuse it.
- */
-static bool conf_read_digits(const char *text, int64_t *number,
-			     const char **end)
+/* The number that a text begins with, and to *unit what follows; NULL: there
+ * is none.  One that is too large becomes INT64_MAX, which no limit allows. */
+static const char *conf_read_digits(const char *text, int64_t *number)
 {
 	const char *at = text;
 
@@ -57,258 +47,157 @@ static bool conf_read_digits(const char *text, int64_t *number,
 		if (__builtin_mul_overflow(*number, 10, number) ||
 		    __builtin_add_overflow(*number, *at - '0', number))
 			*number = INT64_MAX;
-	*end = at;
-	return at > text;
+	return at > text ? at : NULL;
 }
 
-static const struct conf_unit *conf_find_unit(const struct conf_unit units[],
-					      const char *name)
+static const struct conf_unit *conf_units(const struct conf_key *key)
 {
-	for (; units->name; units++)
-		if (strcmp(units->name, name) == 0)
-			return units;
-	return NULL;
+	if (key->type == CONF_DURATION)
+		return conf_duration_units;
+	return key->type == CONF_SIZE ? conf_size_units : conf_plain_units;
 }
 
-static int64_t conf_times(int64_t number, const struct conf_unit *unit)
+static int conf_read_number(const struct conf_key *key, const char *text,
+			    int64_t *value, char words[CONF_WORDS_BYTES])
 {
-	int64_t product;
+	bool negative = key->type == CONF_INT && text[0] == '-';
+	const char *end = conf_read_digits(text + negative, value);
+	const struct conf_unit *unit = conf_units(key);
 
-	if (__builtin_mul_overflow(number, unit->factor, &product))
-		return INT64_MAX;
-	return product;
-}
-
-static int conf_read_duration(const char *text, int64_t *value,
-			      const struct conf_words *words)
-{
-	const struct conf_unit *unit;
-	const char *end;
-
-	if (!conf_read_digits(text, value, &end))
-		return conf_wrong(words, "is not a duration, write a whole "
-					 "number and a unit: 500ms, 2s, 1m");
-	if (*end == '\0' && *value == 0)
+	if (key->type == CONF_DURATION && end && !*end && *value == 0)
 		return 0;
-	if (*end == '\0')
-		return conf_wrong(words, "needs a unit, write %.19ss or 500ms",
-				  text);
-	unit = conf_find_unit(conf_duration_units, end);
-	if (!unit)
-		return conf_wrong(words, "is not a duration, write a whole "
-					 "number and one of ms, s, m, h, d");
-	*value = conf_times(*value, unit);
-	return 0;
-}
-
-static int conf_read_size(const char *text, int64_t *value,
-			  const struct conf_words *words)
-{
-	const struct conf_unit *unit = NULL;
-	const char *end;
-
-	if (conf_read_digits(text, value, &end))
-		unit = conf_find_unit(conf_size_units, end);
-	if (!unit)
-		return conf_wrong(words, "is not a size, write a number of "
-					 "bytes as 100, 4k, 10M or 1G");
-	*value = conf_times(*value, unit);
-	return 0;
-}
-
-static int conf_read_int(const char *text, int64_t *value,
-			 const struct conf_words *words)
-{
-	bool negative = text[0] == '-';
-	const char *end;
-
-	if (!conf_read_digits(text + negative, value, &end) || *end)
+	while (end && unit->name && strcmp(unit->name, end) != 0)
+		unit++;
+	if (end && unit->name) {
+		if (__builtin_mul_overflow(*value, unit->factor, value))
+			*value = INT64_MAX;
+		if (negative)
+			*value = -*value;
+		return 0;
+	}
+	if (key->type == CONF_INT)
 		return conf_wrong(words, "is not a whole number");
-	if (negative)
-		*value = -*value;
-	return 0;
+	if (key->type == CONF_SIZE)
+		return conf_wrong(words, "is not a size; write a number of "
+					 "bytes such as 100, 4k, 10M or 1G");
+	if (end && !*end)
+		return conf_wrong(words, "needs a unit; write %.19ss or 500ms",
+				  text);
+	return conf_wrong(words, "is not a duration; write a whole number and "
+				 "a unit (ms, s, m, h, d), such as 500ms or "
+				 "2s");
 }
 
-static int conf_read_bool(const char *text, int64_t *value,
-			  const struct conf_words *words)
-{
-	static const char *const spelled[] = { "no", "yes",   "off",
-					       "on", "false", "true" };
-	size_t i;
+/* ---- words ---- */
 
-	for (i = 0; i < sizeof(spelled) / sizeof(spelled[0]); i++) {
-		if (strcasecmp(text, spelled[i]) == 0) {
-			*value = (int64_t)(i % 2);
-			return 0;
+/* Those of a bool alternate. */
+static const char *conf_choices(const struct conf_key *key)
+{
+	return key->type == CONF_BOOL ? "no|yes|off|on|false|true" : key->max;
+}
+
+static int conf_read_choice(const struct conf_key *key, const char *text,
+			    int64_t *value, char words[CONF_WORDS_BYTES])
+{
+	const char *choices = conf_choices(key);
+	size_t other;
+
+	for (*value = 0;; ++*value) {
+		other = strcspn(choices, "|");
+		if (other == strlen(text) &&
+		    strncasecmp(choices, text, other) == 0)
+			break;
+		choices += other;
+		if (!*choices++) {
+			*value = -1;
+			break;
 		}
 	}
-	return conf_wrong(words, "is not understood, write yes or no");
-}
-
-/* The index of a word in "one|two|three"; -1: it is none of them. */
-static int conf_choice_of(const char *choices, const char *text)
-{
-	size_t len = strlen(text), other;
-	int index;
-
-	for (index = 0;; index++) {
-		other = strcspn(choices, "|");
-		if (other == len && strncasecmp(choices, text, len) == 0)
-			return index;
-		if (choices[other] == '\0')
-			return -1;
-		choices += other + 1;
-	}
-}
-
-static int conf_read_choice(const char *choices, const char *text,
-			    int64_t *value, const struct conf_words *words)
-{
-	char list[160];
-	size_t len = 0;
-
-	*value = conf_choice_of(choices, text);
+	if (key->type == CONF_BOOL && *value < 0)
+		return conf_wrong(words, "must be yes or no");
+	if (key->type == CONF_BOOL)
+		*value %= 2;
 	if (*value >= 0)
 		return 0;
-	for (; *choices && len + 3 < sizeof(list); choices++) {
-		if (*choices == '|') {
-			list[len++] = ',';
-			list[len++] = ' ';
-		} else {
-			list[len++] = *choices;
-		}
-	}
-	list[len] = '\0';
-	return conf_wrong(words, "is none of: %s", list);
+	return conf_wrong(words, "must be one of: %s", key->max);
 }
+
+/* ---- any type ---- */
 
 static int conf_read_any(const struct conf_key *key, const char *text,
-			 int64_t *value, const struct conf_words *words)
+			 int64_t *value, char words[CONF_WORDS_BYTES])
 {
-	switch (key->type) {
-	case CONF_BOOL:
-		return conf_read_bool(text, value, words);
-	case CONF_INT:
-		return conf_read_int(text, value, words);
-	case CONF_DURATION:
-		return conf_read_duration(text, value, words);
-	case CONF_SIZE:
-		return conf_read_size(text, value, words);
-	case CONF_CHOICE:
-		return conf_read_choice(key->max, text, value, words);
-	case CONF_STR:
-	case CONF_LIST:
-		break;
-	}
-	assert(!"a type that is no number");
-	return -1;
+	assert(key->type != CONF_STR && key->type != CONF_LIST);
+	if (key->type == CONF_BOOL || key->type == CONF_CHOICE)
+		return conf_read_choice(key, text, value, words);
+	return conf_read_number(key, text, value, words);
 }
 
-/* ---- limits ---- */
-
-/* A limit stands in our own table: it is right. */
+/* A limit comes from our own table and is valid. */
 static int64_t conf_limit(const struct conf_key *key, const char *limit)
 {
-	char words[160];
-	struct conf_words unused = { words, sizeof(words) };
+	char words[CONF_WORDS_BYTES];
 	int64_t value = 0;
-	int bad = conf_read_any(key, limit, &value, &unused);
+	int bad = conf_read_any(key, limit, &value, words);
 
 	assert(bad == 0);
 	(void)bad;
 	return value;
 }
 
-static int conf_check_limits(const struct conf_key *key, int64_t value,
-			     const struct conf_words *words)
+int conf_value_read(const struct conf_key *key, const char *text,
+		    int64_t *value, char words[CONF_WORDS_BYTES])
 {
 	bool below, above;
 
+	if (text[0] == '\0')
+		return conf_wrong(words, "must not be empty");
+	if (conf_read_any(key, text, value, words) != 0)
+		return -1;
 	if (key->type == CONF_BOOL || key->type == CONF_CHOICE)
 		return 0;
-	below = key->min && value < conf_limit(key, key->min);
-	above = key->max && value > conf_limit(key, key->max);
-	if (!below && !above && value != INT64_MAX)
+	below = key->min && *value < conf_limit(key, key->min);
+	above = key->max && *value > conf_limit(key, key->max);
+	if (!below && !above && *value != INT64_MAX)
 		return 0;
 	if (key->min && key->max)
 		return conf_wrong(words, "must be between %s and %s", key->min,
 				  key->max);
-	if (key->min && below)
+	if (below)
 		return conf_wrong(words, "must be at least %s", key->min);
 	if (key->max)
 		return conf_wrong(words, "must be at most %s", key->max);
 	return conf_wrong(words, "is too large");
 }
 
-int conf_value_read(const struct conf_key *key, const char *text,
-		    int64_t *value, char *words, size_t words_size)
-{
-	struct conf_words wrong = { words, words_size };
-
-	if (text[0] == '\0')
-		return conf_wrong(&wrong, "must not be empty");
-	if (conf_read_any(key, text, value, &wrong) != 0)
-		return -1;
-	return conf_check_limits(key, *value, &wrong);
-}
-
 size_t conf_value_length(const char *limit, size_t otherwise)
 {
-	const char *end;
 	int64_t length;
-	bool is_number;
+	const char *end;
 
 	if (!limit)
 		return otherwise;
-	is_number = conf_read_digits(limit, &length, &end) && !*end;
-	assert(is_number);
-	return is_number ? (size_t)length : otherwise;
-}
-
-/* ---- showing ---- */
-
-static void conf_print_units(FILE *to, const struct conf_unit units[],
-			     int64_t value)
-{
-	while (value % units->factor != 0)
-		units++;
-	fprintf(to, "%" PRId64 "%s", value / units->factor, units->name);
-}
-
-static void conf_print_choice(FILE *to, const char *choices, int64_t index)
-{
-	while (index-- > 0)
-		choices += strcspn(choices, "|") + 1;
-	fprintf(to, "%.*s", (int)strcspn(choices, "|"), choices);
+	end = conf_read_digits(limit, &length);
+	assert(end && !*end);
+	(void)end;
+	return (size_t)length;
 }
 
 void conf_value_print(FILE *to, const struct conf_key *key, int64_t value)
 {
-	switch (key->type) {
-	case CONF_BOOL:
-		fputs(value ? "yes" : "no", to);
-		break;
-	case CONF_INT:
-		fprintf(to, "%" PRId64, value);
-		break;
-	case CONF_DURATION:
-		if (value == 0)
-			fputs("0s", to);
-		else
-			conf_print_units(to, conf_duration_units, value);
-		break;
-	case CONF_SIZE:
-		if (value == 0)
-			fputs("0", to);
-		else
-			conf_print_units(to, conf_size_units, value);
-		break;
-	case CONF_CHOICE:
-		conf_print_choice(to, key->max, value);
-		break;
-	case CONF_STR:
-	case CONF_LIST:
-		assert(!"a type that is no number");
+	const struct conf_unit *unit = conf_units(key);
+	const char *choices = conf_choices(key);
+
+	if (key->type == CONF_BOOL || key->type == CONF_CHOICE) {
+		while (value-- > 0)
+			choices += strcspn(choices, "|") + 1;
+		fprintf(to, "%.*s", (int)strcspn(choices, "|"), choices);
+	} else if (value == 0) {
+		fputs(key->type == CONF_DURATION ? "0s" : "0", to);
+	} else {
+		while (value % unit->factor != 0)
+			unit++;
+		fprintf(to, "%" PRId64 "%s", value / unit->factor, unit->name);
 	}
 }
 

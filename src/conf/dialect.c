@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "conf/conf_store.h"
 #include "conf/dialect.h"
 
 #include <ctype.h>
@@ -37,19 +38,6 @@ struct dialect_reader {
 };
 
 /* ---- words ---- */
-
-static bool dialect_in(const char *list, const char *word, size_t len)
-{
-	size_t part;
-
-	for (;; list += part + 1) {
-		part = strcspn(list, "|");
-		if (part == len && strncasecmp(list, word, len) == 0)
-			return true;
-		if (!list[part])
-			return false;
-	}
-}
 
 /* "ca" as a word of its own: "ca_file", "rootCA", but not "cache". */
 static bool dialect_has_ca(const char *name)
@@ -102,22 +90,6 @@ static bool dialect_refuse(const struct dialect_reader *reader,
 
 /* ---- from text to pairs ---- */
 
-/* The length of a value as libpq takes it: quoted, or up to a blank. */
-static size_t dialect_quoted_len(const char *value)
-{
-	bool quoted = value[0] == '\'';
-	size_t len = quoted ? 1 : 0;
-
-	for (; value[len]; len++) {
-		if (value[len] == '\\' && value[len + 1])
-			len++;
-		else if (quoted ? value[len] == '\''
-				: isspace((unsigned char)value[len]) != 0)
-			return len + quoted;
-	}
-	return len;
-}
-
 /* The length of the pair in the text; 0: the text is not a pair. */
 static size_t dialect_take_words(const char *text, struct dialect_pair *pair,
 				 size_t *name_len)
@@ -130,7 +102,7 @@ static size_t dialect_take_words(const char *text, struct dialect_pair *pair,
 		return 0;
 	at++;
 	pair->value = text + at + strspn(text + at, " \t\r\n");
-	pair->value_len = dialect_quoted_len(pair->value);
+	pair->value_len = conf_conninfo_len(pair->value);
 	return (size_t)(pair->value + pair->value_len - text);
 }
 
@@ -200,13 +172,13 @@ static bool dialect_fits(const struct dialect_row *row,
 	const char *value = pair->value;
 	size_t len = pair->value_len;
 
-	if (!dialect_in(row->names, pair->name, strlen(pair->name)))
+	if (!conf_in(row->names, pair->name, strlen(pair->name)))
 		return false;
 	if (len >= 2 && value[0] == '\'') {
 		value++;
 		len -= 2;
 	}
-	return !row->values || dialect_in(row->values, value, len);
+	return !row->values || conf_in(row->values, value, len);
 }
 
 static bool dialect_translate(struct dialect_reader *reader,
@@ -299,25 +271,6 @@ static bool dialect_pairs(struct dialect_reader *reader)
 
 /* ---- the scheme ---- */
 
-/* The length of the scheme in front of ":"; 0: no scheme.  Of
- * "jdbc:postgresql://h" it is "jdbc:postgresql". */
-static size_t dialect_scheme_len(const char *text)
-{
-	static const char prefixes[] = "jdbc|r2dbc|pool";
-	size_t len, all = 0;
-
-	for (;;) {
-		len = strspn(text + all, "abcdefghijklmnopqrstuvwxyz+-._"
-					 "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					 "0123456789");
-		if (len == 0 || text[all + len] != ':')
-			return 0;
-		if (!dialect_in(prefixes, text + all, len))
-			return all + len;
-		all += len + 1;
-	}
-}
-
 /* NULL: none of them.  Without a scheme: the one that has none. */
 static const struct dialect *dialect_find_scheme(const struct dialect *dialects,
 						 const char *text, size_t len)
@@ -325,7 +278,7 @@ static const struct dialect *dialect_find_scheme(const struct dialect *dialects,
 	for (; dialects->tables[0]; dialects++)
 		if (len == 0 ? !dialects->schemes
 			     : dialects->schemes &&
-				       dialect_in(dialects->schemes, text, len))
+				       conf_in(dialects->schemes, text, len))
 			return dialects;
 	return NULL;
 }
@@ -347,12 +300,12 @@ bool dialect_is_file(const char *text)
 {
 	static const char schemes[] = "sqlite|sqlite2|sqlite3|spatialite|file|"
 				      "duckdb|jdbc:sqlite|jdbc:duckdb";
-	size_t len = dialect_scheme_len(text);
+	size_t len = conf_scheme_len(text);
 	const char *driver = memchr(text, '+', len);
 
 	if (driver)
 		len = (size_t)(driver - text);
-	return len ? dialect_in(schemes, text, len)
+	return len ? conf_in(schemes, text, len)
 		   : (strchr("/.", text[0]) && !strpbrk(text, " @") &&
 		      strncmp(text, "//", 2) != 0) ||
 			       strcmp(text, ":memory:") == 0;
@@ -368,7 +321,7 @@ static bool dialect_put_address(struct dialect_reader *reader, const char *text,
 	char name[DIALECT_NAME_BYTES];
 	size_t slashes = strspn(rest, "/");
 
-	if (dialect_in(dialect->schemes, text, scheme))
+	if (conf_in(dialect->schemes, text, scheme))
 		driver = NULL;
 	snprintf(name, sizeof(name), "%.*s",
 		 driver ? (int)(text + scheme - driver) : 0,
@@ -405,7 +358,7 @@ static size_t dialect_query(const char *text, size_t scheme)
 static bool dialect_write(struct dialect_reader *reader, const char *text,
 			  bool typed)
 {
-	size_t scheme = dialect_scheme_len(text);
+	size_t scheme = conf_scheme_len(text);
 	size_t len = scheme ? dialect_query(text, scheme) : 0;
 	const char *at = memchr(text, '@', len);
 	size_t start;
@@ -448,7 +401,7 @@ const char *dialect_read(struct conf *conf, const struct conf_section *section,
 			 bool (*known)(const char *name))
 {
 	bool typed = !conf_section_variable(section, key), written;
-	size_t scheme = dialect_scheme_len(text);
+	size_t scheme = conf_scheme_len(text);
 	struct dialect_reader reader = {
 		.conf = conf,
 		.section = section,

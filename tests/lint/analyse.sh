@@ -38,7 +38,7 @@ else
 		'#define PACKAGE_STRING "health-fcgi 0"' >"$scratch/config.h"
 	flags+=(-I"$scratch")
 fi
-for module in libpq hiredis libcurl libcjson zlib libcares openssl inih \
+for module in libpq hiredis libcurl libcjson zlib libcares openssl \
 	libqpid-proton-core; do
 	read -ra more < <(pkg-config --cflags "$module" 2>/dev/null)
 	flags+=("${more[@]}")

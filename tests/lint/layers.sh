@@ -36,7 +36,6 @@ openssl/	base io kinds/http kinds/postgres kinds/servicebus app
 curl/	io kinds/http
 cjson/	kinds/http answer
 zlib.h	kinds/http
-ini.h	conf
 '
 
 # shellcheck disable=SC2016 # for awk

@@ -256,7 +256,7 @@ test_single_mistakes() {
 		[a]\nkind = http\nurl = http://x/\nequals = 1|[a] equals:
 		[a]\nkind = http\nurl = http://x/\njson = a..b|[a] json:
 		[a]\nkind = http\nurl = http://x/\nheader = nonsense|[a] header:
-		[a]\nkind = http\nurl = http://x/\nheader = X: a\x01b|[a] the line holds a control character
+		[a]\nkind = http\nurl = http://x/\nheader = X: a\x01b|[a] the line has a control character
 		[a]\nkind = http\nurl = http://x/\nmethod = POST|[a] method:
 		[a]\nkind = http\nurl = https://x/\nca_file = $conf|[a] ca_file:
 		[a]\nkind = openai\nlive = yes|[a] live:

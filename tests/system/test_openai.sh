@@ -513,7 +513,7 @@ test_environment_old_names() {
 	OPENAI_API_KEY='"sk-Secret-quoted"' \
 		"$health_program" --once ready >"$scratch/once" 2>&1
 	assertEquals 'exit status' 1 $?
-	assertContains "$(cat "$scratch/once")" 'stands in quotes'
+	assertContains "$(cat "$scratch/once")" 'is in quotes'
 	assertNotContains "$(cat "$scratch/once")" Secret-quoted
 }
 

@@ -1,10 +1,8 @@
 #include "conf/conf.c"
-#include "conf/conf_apply.c"
-#include "conf/conf_expand.c"
-#include "conf/conf_print.c"
 #include "conf/conf_read.c"
 #include "conf/conf_secret.c"
 #include "conf/conf_slurp.c"
+#include "conf/conf_table.c"
 #include "conf/conf_value.c"
 #include "base/text.c"
 
@@ -162,11 +160,11 @@ static void test_defaults(void)
 	CHECK_STR(all.name, "nobody");
 }
 
-#define DURATION_HINT \
-	"is not a duration, write a whole number and a unit: 500ms, 2s, 1m"
-#define UNIT_HINT \
-	"is not a duration, write a whole number and one of ms, s, m, h, d"
-#define SIZE_HINT "is not a size, write a number of bytes as 100, 4k, 10M or 1G"
+#define DURATION_HINT                                                    \
+	"is not a duration; write a whole number and a unit (ms, s, m, " \
+	"h, d), such as 500ms or 2s"
+#define SIZE_HINT \
+	"is not a size; write a number of bytes such as 100, 4k, 10M or 1G"
 
 /* want: the value, or with `wrong` what is said about it. */
 static const struct {
@@ -183,18 +181,18 @@ static const struct {
 	{ "timeout", "60001ms", 0, "must be between 10ms and 60s" },
 	{ "timeout", "2m", 0, "must be between 10ms and 60s" },
 	{ "timeout", "0", 0, "must be between 10ms and 60s" },
-	{ "timeout", "5", 0, "needs a unit, write 5s or 500ms" },
-	{ "timeout", "00005", 0, "needs a unit, write 00005s or 500ms" },
+	{ "timeout", "5", 0, "needs a unit; write 5s or 500ms" },
+	{ "timeout", "00005", 0, "needs a unit; write 00005s or 500ms" },
 	{ "timeout", "s", 0, DURATION_HINT },
 	{ "timeout", "-5s", 0, DURATION_HINT },
 	{ "timeout", "+5s", 0, DURATION_HINT },
 	{ "timeout", "soon", 0, DURATION_HINT },
 	{ "timeout", ".5s", 0, DURATION_HINT },
-	{ "timeout", "1.5s", 0, UNIT_HINT },
-	{ "timeout", "5 s", 0, UNIT_HINT },
-	{ "timeout", "5S", 0, UNIT_HINT },
-	{ "timeout", "5sec", 0, UNIT_HINT },
-	{ "timeout", "0x10s", 0, UNIT_HINT },
+	{ "timeout", "1.5s", 0, DURATION_HINT },
+	{ "timeout", "5 s", 0, DURATION_HINT },
+	{ "timeout", "5S", 0, DURATION_HINT },
+	{ "timeout", "5sec", 0, DURATION_HINT },
+	{ "timeout", "0x10s", 0, DURATION_HINT },
 	{ "timeout", "", 0, "must not be empty" },
 	{ "timeout", "9223372036854775807s", 0,
 	  "must be between 10ms and 60s" },
@@ -235,13 +233,13 @@ static const struct {
 	{ "on", "no", 0, NULL },
 	{ "on", "off", 0, NULL },
 	{ "on", "false", 0, NULL },
-	{ "on", "1", 0, "is not understood, write yes or no" },
-	{ "on", "yess", 0, "is not understood, write yes or no" },
+	{ "on", "1", 0, "must be yes or no" },
+	{ "on", "yess", 0, "must be yes or no" },
 	{ "level", "error", 0, NULL },
 	{ "level", "Warn", 1, NULL },
 	{ "level", "info", 2, NULL },
-	{ "level", "err", 0, "is none of: error, warn, info" },
-	{ "level", "error|warn", 0, "is none of: error, warn, info" },
+	{ "level", "err", 0, "must be one of: error|warn|info" },
+	{ "level", "error|warn", 0, "must be one of: error|warn|info" },
 	{ "level", "", 0, "must not be empty" },
 };
 
@@ -349,7 +347,7 @@ static const struct {
 	{ "[s]\n\xef\xbb\xbf"
 	  "count = 7\n",
 	  "t:2: [s] unknown key, did you mean \"count\"?" },
-	{ "count = 7\n", "t:1: a key must stand below a [section], such as "
+	{ "count = 7\n", "t:1: a key must follow a [section], such as "
 			 "[health]" },
 	{ "[s\ncount = 1\n", "t:1: a heading must be [name] and nothing else" },
 	{ "[]\n", "t:1: a heading must be [name] and nothing else" },
@@ -357,24 +355,22 @@ static const struct {
 	{ "[s] count = 7\n", "t:1: a heading must be [name] and nothing else" },
 	{ "[s]]\n", "t:1: a heading must be [name] and nothing else" },
 	{ "[s]\n\n[s]\ncount = 1\n",
-	  "t:3: [s] stands in line 1 already; put its keys there or choose "
+	  "t:3: [s] already begins in line 1; put its keys there or choose "
 	  "another name" },
-	{ "[s]\ncount\n", "t:2: [s] the line is neither key = value nor "
-			  "[section] nor a comment" },
+	{ "[s]\ncount\n", "t:2: [s] expected key = value, [section] or a "
+			  "comment" },
 	/* no line goes on in the next one */
 	{ "[s]\nname = one\n   two\n",
-	  "t:3: [s] the line is neither key = value nor [section] nor a "
-	  "comment" },
+	  "t:3: [s] expected key = value, [section] or a comment" },
 	{ "[s]\n= 7\n", "t:2: [s] there is no key before the \"=\"" },
 	{ "[s]\ncount = 1\ncount = 2\n",
-	  "t:3: [s] count: is set in line 2 already; keep one of them" },
+	  "t:3: [s] count: is already set in line 2; keep one of them" },
 	{ "[s]\ncount = 1\ncount_file = /x\n",
-	  "t:3: [s] count_file: count is set in line 2 already; keep one of "
-	  "the two" },
+	  "t:3: [s] count_file: count is already set in line 2; keep one of "
+	  "them" },
 	{ "[s]\ncount = 7\x1b[31m\n",
-	  "t:2: [s] the line holds a control character (0x1b)" },
-	{ "[s]\rcount = 7\r",
-	  "t:1: the line holds a control character (0x0d)" },
+	  "t:2: [s] the line has a control character (0x1b)" },
+	{ "[s]\rcount = 7\r", "t:1: the line has a control character (0x0d)" },
 	{ "[s]\npasswrod = x\n",
 	  "t:2: [s] passwrod: unknown key, did you mean \"password\"?" },
 	{ "[s]\npasswrod_file = x\n",
@@ -388,9 +384,8 @@ static const struct {
 	/* in the order of the file, whatever is found first */
 	{ "[s]\nfoo = 1\ntimeout = 5\nbar\n",
 	  "t:2: [s] foo: unknown key\n"
-	  "t:3: [s] timeout: \"5\" needs a unit, write 5s or 500ms\n"
-	  "t:4: [s] the line is neither key = value nor [section] nor a "
-	  "comment" },
+	  "t:3: [s] timeout: \"5\" needs a unit; write 5s or 500ms\n"
+	  "t:4: [s] expected key = value, [section] or a comment" },
 };
 
 static void test_form(void)
@@ -426,19 +421,19 @@ static void test_long_lines(void)
 	CHECK_INT(all.count, 7);
 }
 
-/* What inih takes and the manual does not name. */
+/* Until 2.0; the manual does not name it. */
 static void test_colon(void)
 {
 	apply("[s]\nname: abc\nurl = http://h/\nline : a = b\n");
 	CHECK_STR(mistakes(), "");
 	CHECK_STR(all.name, "abc");
 	CHECK_STR(all.lines.items[0], "a = b");
-	CHECK_STR(conf_warning_at(conf, 0),
-		  "t:2: [s] name: write \"key = value\"; with \":\" it works "
-		  "until 2.0");
-	CHECK_STR(conf_warning_at(conf, 1),
-		  "t:4: [s] line: write \"key = value\"; with \":\" it works "
-		  "until 2.0");
+	CHECK_STR(
+		conf_warning_at(conf, 0),
+		"t:2: [s] name: write \"key = value\"; \":\" works until 2.0");
+	CHECK_STR(
+		conf_warning_at(conf, 1),
+		"t:4: [s] line: write \"key = value\"; \":\" works until 2.0");
 	CHECK(conf_warning_at(conf, 2) == NULL);
 }
 
@@ -472,8 +467,8 @@ static void test_many(void)
 		fprintf(to, "[s%zu]\nkey = value\n", i);
 	fclose(to);
 	apply(text);
-	CHECK_STR(mistakes(), "t:2003: there may be 1001 sections and no more");
-	CHECK_INT(conf_count_sections(conf), 1001);
+	CHECK_STR(mistakes(), "t:2003: a file may have at most 1001 sections");
+	CHECK_INT(conf->n_sections, 1001);
 	free(text);
 
 	to = open_memstream(&text, &size);
@@ -484,7 +479,7 @@ static void test_many(void)
 	apply(text);
 	CHECK_INT(conf_mistakes(conf), 100);
 	CHECK_STR(conf_mistake_at(conf, 99),
-		  "there are more mistakes; these are the first");
+		  "there are more errors; these are the first");
 	free(text);
 
 	to = open_memstream(&text, &size);
@@ -494,7 +489,7 @@ static void test_many(void)
 	fclose(to);
 	apply(text);
 	CHECK_STR(mistakes(),
-		  "t:1002: [s] a section may hold 1000 keys and no more");
+		  "t:1002: [s] a section may have at most 1000 keys");
 	CHECK_INT(all.lines.n, 1000);
 	free(text);
 }
@@ -523,16 +518,18 @@ static void test_variables(void)
 	CHECK_STR(all.url, "line-two\n.");
 	apply("[s]\nname = ${T_UNSET}\npassword = ${T NAME}\nurl = x${\n"
 	      "ca_file = ${}\nline = ${0T}\n");
-	CHECK_STR(mistakes(),
-		  "t:2: [s] name: ${T_UNSET} is not set in the environment\n"
-		  "t:3: [s] password: ${ must be followed by NAME}; write $${ "
-		  "when it is meant as it stands\n"
-		  "t:4: [s] url: ${ must be followed by NAME}; write $${ "
-		  "when it is meant as it stands\n"
-		  "t:5: [s] ca_file: ${ must be followed by NAME}; write $${ "
-		  "when it is meant as it stands\n"
-		  "t:6: [s] line: ${ must be followed by NAME}; write $${ "
-		  "when it is meant as it stands");
+	CHECK_STR(
+		mistakes(),
+		"t:2: [s] name: ${T_UNSET} is not set in the environment\n"
+		"t:3: [s] password: ${ must be followed by NAME}; for a "
+		"literal "
+		"${ write $${\n"
+		"t:4: [s] url: ${ must be followed by NAME}; for a literal "
+		"${ write $${\n"
+		"t:5: [s] ca_file: ${ must be followed by NAME}; for a literal "
+		"${ write $${\n"
+		"t:6: [s] line: ${ must be followed by NAME}; for a literal "
+		"${ write $${");
 	CHECK(conf_section_get(conf_section_at(conf, 0), "name") == NULL);
 	CHECK(conf_section_has(conf_section_at(conf, 0), "name"));
 
@@ -560,8 +557,8 @@ static const struct {
 	const char *mistakes;
 } lenient_rows[] = {
 	{ "[s]\ntimeout = ${T_BAD}\n", "T_BAD",
-	  "t:2: [s] timeout (${T_BAD}): the value is not a duration, write "
-	  "a whole number and a unit: 500ms, 2s, 1m",
+	  "t:2: [s] timeout (${T_BAD}): the value is not a duration; write "
+	  "a whole number and a unit (ms, s, m, h, d), such as 500ms or 2s",
 	  "" },
 	{ "[s]\ncount = ${T_BIG}\nname = ${T_NAME}\n", "T_BIG",
 	  "t:2: [s] count (${T_BIG}): the value must be between 1 and 64", "" },
@@ -575,8 +572,8 @@ static const struct {
 	  "" },
 	/* more than one variable, or another: typed */
 	{ "[s]\ntimeout = ${T_BAD}s\n", NULL, NULL,
-	  "t:2: [s] timeout: \"${T_BAD}s\" is not a duration, write a "
-	  "whole number and a unit: 500ms, 2s, 1m" },
+	  "t:2: [s] timeout: \"${T_BAD}s\" is not a duration; write a "
+	  "whole number and a unit (ms, s, m, h, d), such as 500ms or 2s" },
 	{ "[s]\ncount = 0${T_BIG}\n", NULL, NULL,
 	  "t:2: [s] count: \"0${T_BIG}\" must be between 1 and 64" },
 	{ "[s]\ncount = $${T_BIG}\n", NULL, NULL,
@@ -586,7 +583,7 @@ static const struct {
 	{ "[s]\ncuont = ${T_BIG}\n", NULL, NULL,
 	  "t:2: [s] cuont: unknown key, did you mean \"count\"?" },
 	{ "[s]\ncount = 3\ncount = ${T_BIG}\n", NULL, NULL,
-	  "t:3: [s] count: is set in line 2 already; keep one of them" },
+	  "t:3: [s] count: is already set in line 2; keep one of them" },
 };
 
 static void test_lenient(void)
@@ -678,8 +675,8 @@ static void test_secret_variables(void)
 	apply("[s]\npassword = ${T_A}$${X}\nurl = x://u:${T_B}@h\n"
 	      "name = ${T_C}\n");
 	CHECK_STR(mistakes(), "");
-	CHECK_STR(conf_secret_variable_at(conf, 0), "T_B");
-	CHECK_STR(conf_secret_variable_at(conf, 1), "T_A");
+	CHECK_STR(conf_secret_variable_at(conf, 0), "T_A");
+	CHECK_STR(conf_secret_variable_at(conf, 1), "T_B");
 	CHECK(conf_secret_variable_at(conf, 2) == NULL);
 }
 
@@ -793,9 +790,10 @@ static void test_value_files(void)
 		"opened: No such file or directory\n"
 		"t:3: [s] url_file: the file named here is not a regular file\n"
 		"t:4: [s] name_file: empty is empty\n"
-		"t:5: [s] ca_file_file: nul holds a NUL byte\n"
+		"t:5: [s] ca_file_file: nul has a NUL byte\n"
 		"t:6: [s] timeout_file: the content of the file is not a "
-		"duration, write a whole number and a unit: 500ms, 2s, 1m\n"
+		"duration; write a whole number and a unit (ms, s, m, h, d), "
+		"such as 500ms or 2s\n"
 		"t:7: [s] line_file: . is not a regular file");
 	CHECK(strstr(mistakes(), "hunter") == NULL);
 }
@@ -814,7 +812,7 @@ static void test_files(void)
 	conf_destroy(conf);
 	conf = conf_create();
 	CHECK_INT(conf_read_file(conf, in_folder("utf16")), 0);
-	CHECK_STR(mistakes_here(), "utf16:1: the file holds a NUL byte; save "
+	CHECK_STR(mistakes_here(), "utf16:1: the file has a NUL byte; save "
 				   "it as plain text in UTF-8");
 
 	CHECK_INT(conf_slurp(in_folder("secret"), 8, &text, &len, reason,
@@ -864,7 +862,7 @@ static void test_set(void)
 	CHECK_INT(conf_set(conf, "s", "url", "x://${T}", "DATABASE_URL"), 0);
 	CHECK_INT(conf_set(conf, "s", "timeout", "5", "T_TIMEOUT"), 0);
 	conf_apply(conf, conf_section_find(conf, "s"), &target, 1);
-	CHECK_STR(mistakes(), "T_TIMEOUT: [s] timeout: the value needs a unit, "
+	CHECK_STR(mistakes(), "T_TIMEOUT: [s] timeout: the value needs a unit; "
 			      "write 5s or 500ms");
 	CHECK_STR(all.url, "x://${T}");
 	CHECK(conf_section_at(conf, 1) == NULL);
@@ -873,7 +871,7 @@ static void test_set(void)
 	conf_mistake(conf, conf_section_at(conf, 0), "url", "is worse");
 	conf_mistake(conf, conf_section_at(conf, 0), NULL, "is odd");
 	conf_mistake(conf, NULL, NULL, "all is lost");
-	CHECK_STR(mistakes(), "T_TIMEOUT: [s] timeout: the value needs a unit, "
+	CHECK_STR(mistakes(), "T_TIMEOUT: [s] timeout: the value needs a unit; "
 			      "write 5s or 500ms\n"
 			      "DATABASE_URL: [s] url: is bad\n"
 			      "DATABASE_URL: [s] is odd\n"
@@ -1020,8 +1018,8 @@ static void test_secrets(void)
 	text_forget_secrets();
 }
 
-static const char in_quotes[] = "stands in quotes; write it without them",
-		  padded[] = "begins or ends with a blank",
+static const char in_quotes[] = "is in quotes; write it without them",
+		  padded[] = "begins or ends with a space",
 		  placeholder[] = "is a placeholder that was not replaced",
 		  in_url[] = "has a placeholder where a password belongs";
 
@@ -1105,9 +1103,9 @@ static void test_odd_secrets(void)
 	unsetenv("T_ODD");
 	apply("[s]\npassword = \"pw-1\"\n");
 	CHECK_STR(mistakes(),
-		  "t:2: [s] password: the value stands in quotes; write it "
-		  "without them (if it is right as it is, put it into a file "
-		  "and name that with password_file)");
+		  "t:2: [s] password: the value is in quotes; write it "
+		  "without them (if it is correct, put it into a file "
+		  "and name the file with password_file)");
 	apply("[s]\npassword = <pw-1>\n");
 	CHECK(strstr(mistakes(), placeholder) != NULL);
 	/* meant as they stand */
@@ -1121,8 +1119,8 @@ static void test_odd_secrets(void)
 static void test_cut_secrets(void)
 {
 	static const char warned[] =
-		"t:2: [s] password: what stands behind \" ;\" is a comment and "
-		"no part of the secret; if it is, write password_file";
+		"t:2: [s] password: the text after \" ;\" is a comment, not "
+		"part of the secret; if it is part of it, write password_file";
 	static const struct {
 		const char *line, *value;
 		bool warns;
@@ -1192,7 +1190,7 @@ static void test_print(void)
 	conf_apply(conf, conf_section_find(conf, "v"),
 		   &(struct conf_target){ keys, &all }, 1);
 	CHECK_STR(printed_line("url"),
-		  "# url      = (set; no line can hold it)");
+		  "# url      = (set; does not fit into a line)");
 }
 
 /* ---- garbage ---- */

@@ -9,12 +9,12 @@
 /* Some of those that libpq has. */
 static bool libpq_knows(const char *name)
 {
-	return dialect_in("host|hostaddr|port|user|password|dbname|passfile|"
-			  "options|service|sslmode|sslrootcert|sslcert|sslkey|"
-			  "sslpassword|sslsni|application_name|gssencmode|"
-			  "channel_binding|connect_timeout|client_encoding|"
-			  "target_session_attrs|keepalives",
-			  name, strlen(name));
+	return conf_in("host|hostaddr|port|user|password|dbname|passfile|"
+		       "options|service|sslmode|sslrootcert|sslcert|sslkey|"
+		       "sslpassword|sslsni|application_name|gssencmode|"
+		       "channel_binding|connect_timeout|client_encoding|"
+		       "target_session_attrs|keepalives",
+		       name, strlen(name));
 }
 
 static struct conf *conf;

@@ -440,10 +440,10 @@ static const struct {
 	  "t:3: [health] mount: must be a path as /status, without ?, # and "
 	  "%" },
 	{ "[health]\nlog_level = loud\nthreads = 65\nanswer_within = 5\n",
-	  "t:2: [health] log_level: \"loud\" is none of: error, warn, info, "
+	  "t:2: [health] log_level: \"loud\" must be one of: error|warn|info|"
 	  "debug\n"
 	  "t:3: [health] threads: \"65\" must be between 1 and 64\n"
-	  "t:4: [health] answer_within: \"5\" needs a unit, write 5s or "
+	  "t:4: [health] answer_within: \"5\" needs a unit; write 5s or "
 	  "500ms" },
 	{ "[health]\nstate_dir = run\n",
 	  "t:2: [health] state_dir: must be auto, none, or a path that begins "
@@ -466,7 +466,7 @@ static const struct {
 	{ "[health]\nchecks = none\n[a]\nkind = file\n",
 	  "t:2: [health] checks: must not be none: there are checks" },
 	{ "[health]\nchecks = no\n",
-	  "t:2: [health] checks: \"no\" is none of: some, none" },
+	  "t:2: [health] checks: \"no\" must be one of: some|none" },
 	/* all of them, not the first */
 	{ "[a]\nkind = zebra\n[b]\nkind = redis\n[health]\nthreads = x\n",
 	  "t:2: [a] kind: unknown kind \"zebra\", write one of: " KINDS "\n"
