@@ -343,23 +343,34 @@ static bool board_drain_unknown(const struct board *board, int64_t looked_ms)
 	       clock_ms() - looked_ms > BOARD_DRAIN_MS;
 }
 
-/*
- * The prober turns at least every LOOP_BEAT_MS; it is stuck when it has not
- * for BOARD_STUCK_MS.  But a process that was itself suspended and has just
- * come back sees an old beat, too: only a beat that is still the same a second
- * after it was first found overdue counts.
- */
-static bool board_stuck(struct board *board, int64_t now_ms)
+static bool board_beat_overdue(const struct board *board, int64_t now_ms)
+{
+	return now_ms - atomic_load(&board->beat_ms) >= BOARD_STUCK_MS;
+}
+
+/* Notes when this beat was first found overdue. */
+static void board_suspect(struct board *board, int64_t now_ms)
 {
 	int64_t beat_ms = atomic_load(&board->beat_ms);
 
-	if (now_ms - beat_ms < BOARD_STUCK_MS)
-		return false;
-	if (board->suspect_beat_ms != beat_ms) {
-		board->suspect_beat_ms = beat_ms;
-		board->suspect_since_ms = now_ms;
-	}
-	return now_ms - board->suspect_since_ms >= 1000;
+	if (!board_beat_overdue(board, now_ms) ||
+	    board->suspect_beat_ms == beat_ms)
+		return;
+	board->suspect_beat_ms = beat_ms;
+	board->suspect_since_ms = now_ms;
+}
+
+/*
+ * The prober turns at least every LOOP_BEAT_MS; it is stuck when it has not
+ * for BOARD_STUCK_MS.  A process that was itself suspended and has just resumed
+ * sees an old beat, too: only a beat that is still the same a second after it
+ * was first found overdue counts.
+ */
+static bool board_stuck(const struct board *board, int64_t now_ms)
+{
+	return board_beat_overdue(board, now_ms) &&
+	       atomic_load(&board->beat_ms) == board->suspect_beat_ms &&
+	       now_ms - board->suspect_since_ms >= 1000;
 }
 
 static void board_copy(struct board *board,
@@ -371,6 +382,7 @@ static void board_copy(struct board *board,
 
 	view->now_ms = clock_ms();
 	view->draining = board_draining(board, &looked_ms);
+	board_suspect(board, view->now_ms);
 	view->stuck = board_stuck(board, view->now_ms);
 	if (view->stuck && board->told_beat_ms != board->suspect_beat_ms) {
 		board->told_beat_ms = board->suspect_beat_ms;

@@ -604,9 +604,10 @@ static bool check_is_over(const struct check *check)
 	       (check->extended || !check_has_overslept(check));
 }
 
-/* A connection failed while a run needs an answer: is there another way? */
-static bool check_goes_on(struct check *check, struct conn *failed,
-			  const struct result *failure)
+/* A connection failed while a run needs an answer.  Goes another way; false:
+ * there is none left. */
+static bool check_go_on(struct check *check, struct conn *failed,
+			const struct result *failure)
 {
 	struct conn *other = conn_other(failed);
 
@@ -656,7 +657,7 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	 * close them is not to be called four times a second. */
 	check->failures++;
 	if (check->running) {
-		if (!check_goes_on(check, conn, &result))
+		if (!check_go_on(check, conn, &result))
 			check_finish_bad(check, &result, false);
 		return;
 	}

@@ -67,7 +67,8 @@ void *check_renew_settings(const struct check_renew *renew)
 	return renew->settings;
 }
 
-static bool renew_is_news(struct check_renew *renew)
+/* True: there is another secret.  Logs, once, why a file cannot be used. */
+static bool renew_judge(struct check_renew *renew)
 {
 	const struct check_renewal *renewal = renew->renewal;
 	const struct check_kind *kind = renewal->kind;
@@ -92,7 +93,7 @@ static bool renew_is_news(struct check_renew *renew)
 static void renew_on_done(void *arg, const void *copy)
 {
 	struct check_renew *renew = arg;
-	bool news = renew_is_news(renew);
+	bool news = renew_judge(renew);
 
 	(void)copy;
 	renew->job = NULL;

@@ -260,9 +260,10 @@ static void responder_count(struct responder *responder)
 /*
  * A thousand requests that wait take some 25 MB, since what libfcgi allocates
  * for each of them lies between the smaller things that stay, and malloc(3)
- * by itself would keep that for ever.  True when it is time to give it back.
+ * by itself would keep that for ever.  True when it is
+ * to be given back now: once for each crowd.
  */
-static bool responder_may_trim(struct responder *responder)
+static bool responder_claim_trim(struct responder *responder)
 {
 	int64_t now;
 
@@ -502,7 +503,7 @@ static int worker_serve_parked(struct worker *worker)
 		left = responder->parked.first->pending.until_ms - clock_ms();
 	else
 		left = INT32_MAX;
-	trim = responder_may_trim(responder);
+	trim = responder_claim_trim(responder);
 	pthread_mutex_unlock(&responder->lock);
 	if (trim)
 		malloc_trim(0);

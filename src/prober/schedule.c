@@ -113,19 +113,22 @@ static int64_t schedule_ahead_ms(const struct schedule *schedule,
 	return last->ended_us / 1000 + max_age_ms - lead_ms;
 }
 
-/* Backs off with each run that failed, not with each time that this is asked:
- * any news does. */
-static int64_t schedule_retry_ms(struct schedule *schedule,
-				 const struct result *last)
+/* While startup waits for the check, each run that failed doubles the delay. */
+static void schedule_back_off(struct schedule *schedule,
+			      const struct result *last)
 {
-	if (!last->ended_us)
-		return clock_ms() + schedule->retry_ms;
 	if (schedule->retried_us && last->ended_us != schedule->retried_us)
 		schedule->retry_ms *= 2;
 	if (schedule->retry_ms > SCHEDULE_RETRY_LAST_MS)
 		schedule->retry_ms = SCHEDULE_RETRY_LAST_MS;
 	schedule->retried_us = last->ended_us;
-	return last->ended_us / 1000 + schedule->retry_ms;
+}
+
+static int64_t schedule_retry_at_ms(const struct schedule *schedule,
+				    const struct result *last)
+{
+	return schedule->retry_ms +
+	       (last->ended_us ? last->ended_us / 1000 : clock_ms());
 }
 
 static int64_t schedule_sooner_ms(int64_t a_ms, int64_t b_ms)
@@ -133,38 +136,41 @@ static int64_t schedule_sooner_ms(int64_t a_ms, int64_t b_ms)
 	return a_ms < b_ms ? a_ms : b_ms;
 }
 
-/* When the next run that nobody wants is due; INT64_MAX: never. */
-static int64_t schedule_due_ms(struct schedule *schedule)
+/* When the next run that no question waits for is due; INT64_MAX: never. */
+static int64_t schedule_due_ms(const struct schedule *schedule,
+			       const struct board_state *state)
 {
-	const struct check_policy *common = &schedule->setup->policy;
-	struct board_state state = schedule_state(schedule);
+	const struct check_policy *policy = &schedule->setup->policy;
+	const struct result *last = &state->result;
 
-	if (common->interval_ms && schedule->held)
+	if (policy->interval_ms && schedule->held)
 		return schedule_sooner_ms(
-			(state.result.ended_us - state.result.latency_us) /
-					1000 +
-				common->interval_ms,
-			state.latched
-				? INT64_MAX
-				: schedule_retry_ms(schedule, &state.result));
-	/* Who does not run it looks then whether anybody does. */
-	if (common->interval_ms)
-		return schedule_until_ms(schedule) + common->interval_ms;
+			(last->ended_us - last->latency_us) / 1000 +
+				policy->interval_ms,
+			state->latched ? INT64_MAX
+				       : schedule_retry_at_ms(schedule, last));
+	/* Without the lease: look then whether another process runs it. */
+	if (policy->interval_ms)
+		return schedule_until_ms(schedule) + policy->interval_ms;
 	if (!schedule->held)
 		return INT64_MAX;
-	if (!state.latched)
-		return schedule_retry_ms(schedule, &state.result);
+	if (!state->latched)
+		return schedule_retry_at_ms(schedule, last);
 	if (schedule->world->share && schedule->world->ahead &&
-	    common->max_age_ms >= SCHEDULE_AHEAD_MIN_MS)
-		return schedule_ahead_ms(schedule, &state.result);
+	    policy->max_age_ms >= SCHEDULE_AHEAD_MIN_MS)
+		return schedule_ahead_ms(schedule, last);
 	return INT64_MAX;
 }
 
-/* Arms the next background run, when there is to be one. */
+/* Arms the next background run, if there is one. */
 static void schedule_plan(struct schedule *schedule)
 {
-	int64_t due_ms = schedule_due_ms(schedule), now_ms = clock_ms();
+	struct board_state state = schedule_state(schedule);
+	int64_t due_ms, now_ms = clock_ms();
 
+	if (schedule->held && !state.latched)
+		schedule_back_off(schedule, &state.result);
+	due_ms = schedule_due_ms(schedule, &state);
 	if (due_ms == INT64_MAX)
 		loop_timer_clear(schedule->world->loop, &schedule->next);
 	else
