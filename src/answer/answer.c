@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cidr.h"
 #include "base/clock.h"
 #include "answer/render.h"
 #include "answer/verdict.h"
@@ -38,8 +39,6 @@ struct service *service_create(const struct service_config *config)
 		.broken = config->broken,
 		.n = n,
 		.names = service->names,
-		.n_trusted = config->trusted->n,
-		.trusted = (const char *const *)config->trusted->items,
 	};
 	return service;
 }
@@ -68,12 +67,26 @@ struct board_view *service_view(const struct service *service)
 	return view;
 }
 
+static bool service_trusts(const struct service *service,
+			   const char *remote_addr)
+{
+	const struct conf_list *trusted = service->config.trusted;
+	size_t i;
+
+	for (i = 0; remote_addr && i < trusted->n; i++)
+		if (cidr_contains(trusted->items[i], remote_addr))
+			return true;
+	return false;
+}
+
 void answer_begin(const struct service *service,
-		  const struct route_request *request, struct pending *pending)
+		  const struct route_request *request, const char *remote_addr,
+		  struct pending *pending)
 {
 	const struct route *route = &pending->route;
 
 	pending->route = route_find(&service->map, request);
+	pending->trusted = service_trusts(service, remote_addr);
 	/* Without a configuration nothing is asked, and nobody waits. */
 	pending->question = (struct board_question){
 		.probe = route->error || service->config.broken ? PROBE_LIVE
@@ -140,7 +153,7 @@ void answer_render(const struct service *service, const struct pending *pending,
 		.view = view,
 		.service = service->config.name,
 		.asked_us = pending->question.asked_us,
-		.trusted = pending->route.trusted,
+		.trusted = pending->trusted,
 	});
 
 	response->http = verdict.http;

@@ -26,7 +26,7 @@ struct service_config {
 	struct board *board;
 	const char *name;		 /* "" when not named */
 	const char *mount;		 /* "" or one more mount path */
-	const struct conf_list *trusted; /* addresses that are shown details */
+	const struct conf_list *trusted; /* networks that are shown details */
 	int64_t answer_within_ms;	 /* the whole answer */
 	bool broken; /* the configuration has mistakes; liveness answers,
 			everything else says so */
@@ -41,12 +41,15 @@ struct board_view *service_view(const struct service *service);
 
 struct pending {
 	struct route route;
+	bool trusted; /* the caller may be shown details */
 	struct board_question question;
 	int64_t until_ms; /* answer by then, on clock_ms() */
 };
 
+/* remote_addr: the address of the caller (REMOTE_ADDR); may be NULL. */
 void answer_begin(const struct service *service,
-		  const struct route_request *request, struct pending *pending);
+		  const struct route_request *request, const char *remote_addr,
+		  struct pending *pending);
 
 enum answer_how {
 	ANSWER_IF_KNOWN, /* false when something is missing: it is then wanted

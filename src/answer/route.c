@@ -2,9 +2,7 @@
 
 #include "answer/route.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,87 +197,6 @@ static void route_uri(const struct route_map *map, const char *uri,
 	route->check = asked.check;
 }
 
-/* An IPv4 address is kept as its IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2):
- * a server that listens on [::] names IPv4 callers in that way. */
-static bool route_addr(const char *text, struct in6_addr *addr)
-{
-	memset(addr, 0, sizeof(*addr));
-	addr->s6_addr[10] = addr->s6_addr[11] = 0xff;
-	return inet_pton(AF_INET, text, &addr->s6_addr[12]) == 1 ||
-	       inet_pton(AF_INET6, text, addr) == 1;
-}
-
-/* Decimal digits only, at most `max`; -1 otherwise. */
-static int route_prefix(const char *text, int max)
-{
-	int bits = 0;
-
-	if (*text == '\0')
-		return -1;
-	for (; *text != '\0'; text++) {
-		if (*text < '0' || *text > '9')
-			return -1;
-		bits = bits * 10 + (*text - '0');
-		if (bits > max)
-			return -1;
-	}
-	return bits;
-}
-
-/* The address of a network, and how many of its 128 bits count; -1 when the
- * text is none. */
-static int route_network(const char *text, struct in6_addr *addr)
-{
-	char host[INET6_ADDRSTRLEN];
-	size_t len = strcspn(text, "/");
-	bool ipv4 = memchr(text, ':', len) == NULL;
-	int bits, width = ipv4 ? 32 : 128;
-
-	if (len >= sizeof(host))
-		return -1;
-	memcpy(host, text, len);
-	host[len] = '\0';
-	if (!route_addr(host, addr))
-		return -1;
-	bits = text[len] == '/' ? route_prefix(text + len + 1, width) : width;
-	if (bits < 0)
-		return -1;
-	return ipv4 ? bits + 96 : bits;
-}
-
-static bool route_inside(const struct in6_addr *addr, const char *network)
-{
-	struct in6_addr base;
-	int bits = route_network(network, &base);
-	size_t bytes;
-	unsigned mask;
-
-	/* "::/0" and its like mean IPv6 callers only. */
-	if (bits < 0 || (bits < 96 && IN6_IS_ADDR_V4MAPPED(addr)))
-		return false;
-	bytes = (size_t)bits / 8;
-	if (memcmp(addr, &base, bytes) != 0)
-		return false;
-	if (bits % 8 == 0)
-		return true;
-	mask = 0xff00u >> (bits % 8) & 0xff;
-	return ((addr->s6_addr[bytes] ^ base.s6_addr[bytes]) & mask) == 0;
-}
-
-static bool route_trusted(const struct route_map *map, const char *remote_addr)
-{
-	struct in6_addr addr;
-	size_t i;
-
-	if (remote_addr == NULL || !route_addr(remote_addr, &addr))
-		return false;
-	for (i = 0; i < map->n_trusted; i++) {
-		if (route_inside(&addr, map->trusted[i]))
-			return true;
-	}
-	return false;
-}
-
 struct route route_find(const struct route_map *map,
 			const struct route_request *request)
 {
@@ -289,7 +206,6 @@ struct route route_find(const struct route_map *map,
 	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
 	route.options = strcmp(method, "OPTIONS") == 0;
 	route.head = route.options || strcmp(method, "HEAD") == 0;
-	route.trusted = route_trusted(map, request->remote_addr);
 	if (route_path(map, request->script_name, request->path_info, &route) ==
 		    ROUTE_MOUNT &&
 	    request->request_uri)
@@ -297,11 +213,4 @@ struct route route_find(const struct route_map *map,
 	if (!route.error && !route.head && strcmp(method, "GET") != 0)
 		route.error = 405;
 	return route;
-}
-
-bool route_network_valid(const char *text)
-{
-	struct in6_addr addr;
-
-	return route_network(text, &addr) >= 0;
 }

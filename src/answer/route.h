@@ -1,5 +1,5 @@
 /*
- * route: from what the web server says about a request to what was asked.
+ * route: from the method and path of a request to what was asked.
  *
  * Pure: no I/O, no allocation, any thread.  Nothing of the path is ever
  * echoed or logged raw: "%0d%0a" reaches us decoded from several servers.
@@ -18,7 +18,6 @@ struct route_request {
 	const char *script_name; /* SCRIPT_NAME */
 	const char *path_info;	 /* PATH_INFO */
 	const char *request_uri; /* REQUEST_URI, not of the RFC */
-	const char *remote_addr; /* REMOTE_ADDR */
 };
 
 struct route {
@@ -27,7 +26,6 @@ struct route {
 	size_t check;	  /* PROBE_CHECK only: index of the check */
 	bool head;	  /* headers only: HEAD and OPTIONS */
 	bool options;	  /* OPTIONS */
-	bool trusted;	  /* the caller may be shown details */
 };
 
 /* What paths mean here; borrowed, read-only. */
@@ -37,8 +35,6 @@ struct route_map {
 			      be called unknown: all of them mean `ready` */
 	size_t n;
 	const char *const *names; /* of the n checks */
-	size_t n_trusted;
-	const char *const *trusted; /* "127.0.0.1", "10.0.0.0/8", "::1" */
 };
 
 /* Longer paths are not found. */
@@ -55,9 +51,5 @@ struct route_map {
  */
 struct route route_find(const struct route_map *map,
 			const struct route_request *request);
-
-/* Whether text is an address or a network in CIDR notation (RFC 4632), as
- * map->trusted must be. */
-bool route_network_valid(const char *text);
 
 #endif

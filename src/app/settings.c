@@ -4,7 +4,7 @@
 
 #include "kinds/kinds.h"
 #include "base/log.h"
-#include "answer/route.h"
+#include "base/cidr.h"
 #include "app/settings_env.h"
 #include "app/settings_find.h"
 #include "base/text.h"
@@ -120,7 +120,7 @@ static void settings_load_health(struct settings *settings)
 		settings_judge_health_keys(conf, section);
 	conf_apply(conf, section, &target, 1);
 	for (i = 0; i < trusted->n; i++)
-		if (!route_network_valid(trusted->items[i]))
+		if (!cidr_valid(trusted->items[i]))
 			conf_mistake(conf, section, "trusted",
 				     "\"%.64s\" is neither an address nor a "
 				     "network as 10.0.0.0/8",

@@ -101,7 +101,7 @@ static int oneshot_ask(struct oneshot *oneshot, const struct pending *pending,
 
 static int oneshot_answer(struct oneshot *oneshot,
 			  const struct route_request *request,
-			  struct response *response)
+			  const char *remote_addr, struct response *response)
 {
 	struct board_view *view = service_view(oneshot->config->service);
 	struct pending pending;
@@ -113,7 +113,7 @@ static int oneshot_answer(struct oneshot *oneshot,
 		log_err("out of memory");
 		return -1;
 	}
-	answer_begin(oneshot->config->service, request, &pending);
+	answer_begin(oneshot->config->service, request, remote_addr, &pending);
 	if (oneshot_ask(oneshot, &pending, view, &how) == 0)
 		answer_render(oneshot->config->service, &pending, how, view,
 			      response);
@@ -189,7 +189,6 @@ int oneshot_cgi(const struct oneshot_config *config)
 		.script_name = getenv("SCRIPT_NAME"),
 		.path_info = getenv("PATH_INFO"),
 		.request_uri = getenv("REQUEST_URI"),
-		.remote_addr = getenv("REMOTE_ADDR"),
 	};
 	struct oneshot oneshot = { .config = config };
 	struct response response;
@@ -197,7 +196,8 @@ int oneshot_cgi(const struct oneshot_config *config)
 	int status;
 
 	oneshot_skip_body();
-	if (oneshot_answer(&oneshot, &request, &response)) {
+	if (oneshot_answer(&oneshot, &request, getenv("REMOTE_ADDR"),
+			   &response)) {
 		oneshot_write(sorry, strlen(sorry));
 		return oneshot_end(&oneshot, 1);
 	}
@@ -211,14 +211,13 @@ int oneshot_once(const struct oneshot_config *config, const char *probe)
 	char path[1024];
 	struct route_request request = { .method = "GET",
 					 .script_name = "/health",
-					 .path_info = path,
-					 .remote_addr = "127.0.0.1" };
+					 .path_info = path };
 	struct oneshot oneshot = { .config = config };
 	struct response response;
 	int status;
 
 	snprintf(path, sizeof(path), "/%s", probe);
-	if (oneshot_answer(&oneshot, &request, &response))
+	if (oneshot_answer(&oneshot, &request, "127.0.0.1", &response))
 		return oneshot_end(&oneshot, 1);
 	status = response.http == 200 ? 0 : 1;
 	if (oneshot_write(response.text + response.head_len,

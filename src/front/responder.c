@@ -382,8 +382,8 @@ static void request_answer(struct worker *worker, struct request *request)
 			     FCGX_GetParam("SCRIPT_NAME", fcgi->envp),
 			     FCGX_GetParam("PATH_INFO", fcgi->envp),
 			     FCGX_GetParam("REQUEST_URI", fcgi->envp),
-			     FCGX_GetParam("REMOTE_ADDR", fcgi->envp),
 		     },
+		     FCGX_GetParam("REMOTE_ADDR", fcgi->envp),
 		     &request->pending);
 	request_answer_or_park(worker, request, true);
 }

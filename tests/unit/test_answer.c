@@ -31,7 +31,9 @@ static struct check_setup checks[] = {
 	{ .name = "cache", .policy = { .max_age_ms = 1000 } },
 };
 static const struct check_list list = { 2, checks };
-static const struct conf_list trusted;
+static char networks[][12] = { "::1", "10.0.0.0/8", "127.0.0.1" };
+static char *items[] = { networks[0], networks[1], networks[2] };
+static const struct conf_list trusted = { .n = 3, .items = items };
 
 static struct board *board;
 static struct service *service;
@@ -65,7 +67,7 @@ static void begin(const char *method, const char *path)
 {
 	struct route_request request = { .method = method, .path_info = path };
 
-	answer_begin(service, &request, &pending);
+	answer_begin(service, &request, NULL, &pending);
 }
 
 static void publish(size_t check, enum result_code code)
@@ -222,8 +224,30 @@ static void test_no_memory(void)
 	CHECK_INT(strtoul(length + 16, NULL, 10), strlen(body + 4));
 }
 
+static void test_trusted(void)
+{
+	static const struct {
+		const char *remote_addr;
+		bool trusted;
+	} rows[] = {
+		{ "127.0.0.1", true }, { "127.0.0.3", false },
+		{ "10.2.3.4", true },  { "::1", true },
+		{ "unix:", false },    { NULL, false },
+	};
+	struct route_request request = { .script_name = "/none" };
+	size_t i;
+
+	world(false);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		answer_begin(service, &request, rows[i].remote_addr, &pending);
+		CHECK_INT(pending.trusted, rows[i].trusted);
+	}
+	world_end();
+}
+
 int main(void)
 {
+	test_trusted();
 	test_live();
 	test_ready();
 	test_out_of_time();

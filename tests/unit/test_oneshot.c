@@ -37,9 +37,11 @@ struct board_view *service_view(const struct service *service)
 }
 
 void answer_begin(const struct service *service,
-		  const struct route_request *request, struct pending *pending)
+		  const struct route_request *request, const char *remote_addr,
+		  struct pending *pending)
 {
 	(void)service;
+	(void)remote_addr;
 	CHECK_STR(request->method, "GET");
 	pending->until_ms = clock_ms() + 10000;
 }

@@ -42,7 +42,7 @@ void log_masked(enum log_level level, const char *fmt, ...)
 	snprintf(logged + len, sizeof(logged) - len, "\n");
 }
 
-bool route_network_valid(const char *text)
+bool cidr_valid(const char *text)
 {
 	return strspn(text, "0123456789./") == strlen(text);
 }
