@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,18 +94,28 @@ static bool settings_is_check_key(const char *name)
 	return false;
 }
 
-/* A key of a check would otherwise be called unknown, which it is not. */
-static void settings_judge_health_keys(struct conf *conf,
-				       const struct conf_section *section)
+/* Says where a key belongs that is known, but not in this section.  kind: NULL
+ * in [health]. */
+static void settings_judge_keys(struct conf *conf,
+				const struct conf_section *section,
+				const struct check_kind *kind)
 {
+	bool of_health, of_check;
 	const char *key;
 	size_t i;
 
-	for (i = 0; (key = conf_section_key_at(section, i)); i++)
-		if (!settings_has_key(settings_health_keys, key) &&
-		    settings_is_check_key(key))
+	for (i = 0; (key = conf_section_key_at(section, i)); i++) {
+		of_health = settings_has_key(settings_health_keys, key);
+		of_check = kind ? settings_has_key(check_common_keys, key) ||
+					   settings_has_key(kind->keys, key)
+				: settings_is_check_key(key);
+		if (kind && of_health && !of_check)
+			conf_mistake(conf, section, key,
+				     "belongs in [" SETTINGS_HEALTH "]");
+		else if (!kind && of_check && !of_health)
 			conf_mistake(conf, section, key,
 				     "belongs in the section of a check");
+	}
 }
 
 static void settings_load_health(struct settings *settings)
@@ -117,7 +128,7 @@ static void settings_load_health(struct settings *settings)
 	size_t i;
 
 	if (section)
-		settings_judge_health_keys(conf, section);
+		settings_judge_keys(conf, section, NULL);
 	conf_apply(conf, section, &target, 1);
 	for (i = 0; i < trusted->n; i++)
 		if (!cidr_valid(trusted->items[i]))
@@ -242,18 +253,10 @@ static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
 	} while (check_common_keys[i++].name);
 }
 
-/* Whether the kind has a key of this name, which hides a common one: the
- * `max_age` of a file is that of what it looks at. */
-static bool settings_kind_hides(const struct check_kind *kind, const char *name)
-{
-	return settings_has_key(kind->keys, name);
-}
-
 /* A background result is replaced once per interval, by a run that may take
  * up to its timeout: it cannot be younger. */
 static void settings_judge_interval(struct conf *conf,
 				    const struct conf_section *section,
-				    const struct check_kind *kind,
 				    struct check_policy *common)
 {
 	int64_t age_ms = common->interval_ms + common->timeout_ms;
@@ -263,13 +266,45 @@ static void settings_judge_interval(struct conf *conf,
 			     "must be 0s or at least %dms",
 			     SETTINGS_INTERVAL_MIN_MS);
 	if (conf_section_has(section, "max_age") &&
-	    !settings_kind_hides(kind, "max_age") &&
 	    common->max_age_ms != age_ms)
 		conf_mistake(conf, section, "max_age",
 			     "is interval + timeout (%" PRId64 "ms) for a "
 			     "check with an interval; leave it out",
 			     age_ms);
 	common->max_age_ms = age_ms;
+}
+
+/* What was set to another value than the default and changes nothing. */
+static void settings_note_unused(struct conf *conf,
+				 const struct conf_section *section,
+				 const struct check_kind *kind,
+				 const struct check_policy *common)
+{
+	struct check_policy dflt;
+
+	conf_apply(conf, NULL,
+		   &(struct conf_target){ check_common_keys, &dflt }, 1);
+	if (common->keep != dflt.keep && !kind->open)
+		conf_warn(conf, section, "keep",
+			  "has no effect with kind = %s, which has no "
+			  "connection; leave it out",
+			  kind->name);
+	if (common->renew_ms == dflt.renew_ms)
+		return;
+	if (!kind->open)
+		conf_warn(conf, section, "renew",
+			  "has no effect with kind = %s, which has no "
+			  "connection; leave it out",
+			  kind->name);
+	else if (kind->open_asks)
+		conf_warn(conf, section, "renew",
+			  "has no effect with kind = %s, whose connections are "
+			  "replaced after 5 minutes; leave it out",
+			  kind->name);
+	else if (!common->keep)
+		conf_warn(conf, section, "renew",
+			  "has no effect with keep = no; leave one of them "
+			  "out");
 }
 
 /* What depends on several keys. */
@@ -289,23 +324,8 @@ static void settings_judge_common(struct conf *conf,
 			     "must not be 0s with live = yes: liveness waits "
 			     "for nothing and needs a background result");
 	if (common->interval_ms > 0)
-		settings_judge_interval(conf, section, kind, common);
-}
-
-/* As with keys of a check in [health]. */
-static void settings_judge_check_keys(struct conf *conf,
-				      const struct conf_section *section,
-				      const struct check_kind *kind)
-{
-	const char *key;
-	size_t i;
-
-	for (i = 0; (key = conf_section_key_at(section, i)); i++)
-		if (settings_has_key(settings_health_keys, key) &&
-		    !settings_has_key(check_common_keys, key) &&
-		    !settings_has_key(kind->keys, key))
-			conf_mistake(conf, section, key,
-				     "belongs in [" SETTINGS_HEALTH "]");
+		settings_judge_interval(conf, section, common);
+	settings_note_unused(conf, section, kind, common);
 }
 
 /* The kind may only be asked about settings without mistakes. */
@@ -354,8 +374,11 @@ static void settings_load_check(struct settings *settings,
 	settings->checks.n++;
 	setup->section = section;
 	conf_section_lenient(section);
+	if (setup->kind->renamed[0])
+		conf_section_rename(conf, section, setup->kind->renamed[0],
+				    setup->kind->renamed[1]);
 	settings_common_keys(common, setup->kind);
-	settings_judge_check_keys(conf, section, setup->kind);
+	settings_judge_keys(conf, section, setup->kind);
 	conf_apply(conf, section,
 		   (const struct conf_target[]){
 			   { settings_check_keys, &record },
@@ -502,23 +525,17 @@ void settings_free(struct settings *settings)
 
 static void settings_print_check(const struct check_setup *setup, FILE *to)
 {
-	struct conf_key common[SETTINGS_COMMON_MAX] = { CONF_END };
 	struct settings_check record;
-	const struct conf_key *key;
 	char kind[SETTINGS_NAME_BYTES + 1];
-	size_t n = 0;
 
 	snprintf(kind, sizeof(kind), "%s", setup->kind->name);
 	record.kind = kind;
-	for (key = check_common_keys; key->name; key++)
-		if (!settings_kind_hides(setup->kind, key->name))
-			common[n++] = *key;
 	fprintf(to, "\n[%s]\n", setup->name);
 	if (setup->refusal)
 		fprintf(to, "# not asked, unhealthy: %s\n",
 			setup->refusal->sentence);
 	conf_print(to, settings_check_keys, &record, false);
-	conf_print(to, common, &setup->policy, false);
+	conf_print(to, check_common_keys, &setup->policy, false);
 	conf_print(to, setup->kind->keys, setup->settings,
 		   setup->refusal != NULL);
 }
@@ -532,4 +549,47 @@ void settings_print(const struct settings *settings, FILE *to)
 	conf_print(to, settings_health_keys, &settings->health, false);
 	for (i = 0; i < settings->checks.n; i++)
 		settings_print_check(&settings->checks.setups[i], to);
+}
+
+/* ---- the digest ---- */
+
+static void settings_digest_feed(void *arg, const void *bytes, size_t len)
+{
+	/* A digest that did not take everything is found at its end. */
+	(void)EVP_DigestUpdate(arg, bytes, len);
+}
+
+static void settings_digest_text(EVP_MD_CTX *to, const char *text)
+{
+	settings_digest_feed(to, text, strlen(text) + 1);
+}
+
+static void settings_digest_check(EVP_MD_CTX *to,
+				  const struct check_setup *setup)
+{
+	settings_digest_text(to, setup->name);
+	settings_digest_text(to, setup->kind->name);
+	conf_feed(check_common_keys, &setup->policy, settings_digest_feed, to);
+	conf_feed(setup->kind->keys, setup->settings, settings_digest_feed, to);
+	/* A value that was refused may have left a default. */
+	settings_digest_text(to,
+			     setup->refusal ? setup->refusal->sentence : "");
+}
+
+int settings_digest(const struct settings *settings, const char *salt,
+		    uint8_t digest[SETTINGS_DIGEST_BYTES])
+{
+	EVP_MD_CTX *to = EVP_MD_CTX_new();
+	size_t i;
+	int made = 0;
+
+	if (to && EVP_DigestInit_ex(to, EVP_sha256(), NULL)) {
+		settings_digest_text(to, salt);
+		settings_digest_text(to, settings->health.drain_file);
+		for (i = 0; i < settings->checks.n; i++)
+			settings_digest_check(to, &settings->checks.setups[i]);
+		made = EVP_DigestFinal_ex(to, digest, NULL);
+	}
+	EVP_MD_CTX_free(to);
+	return made ? 0 : -1;
 }

@@ -63,6 +63,9 @@ struct check_kind {
 	const struct conf_key *keys; /* its settings; ends in CONF_END */
 	size_t settings_size;	     /* the record these keys fill */
 	size_t conn_size;	     /* zeroed private state per connection */
+	/* The old name of a key and its new one: the old one is accepted with
+	 * a warning while the new one is not set; NULL: none. */
+	const char *renamed[2];
 	bool open_asks;		     /* open() asks the question itself (an HTTP
 					request): never done in the background */
 

@@ -131,6 +131,7 @@ struct conf_entry *conf_add_entry(struct conf *conf,
 	entry->origin = conf_keep(conf, origin);
 	if (!entry->key || !entry->written || !entry->origin)
 		return NULL;
+	entry->shown = entry->key;
 	entry->line = line;
 	*section->entries_end = entry;
 	section->entries_end = &entry->next;
@@ -207,6 +208,30 @@ struct conf_section *conf_section_find(struct conf *conf, const char *name)
 const char *conf_section_name(const struct conf_section *section)
 {
 	return section->name;
+}
+
+void conf_section_rename(struct conf *conf, struct conf_section *section,
+			 const char *old, const char *key)
+{
+	char name[2 * CONF_KEY_BYTES];
+	struct conf_entry *entry;
+	size_t len = strlen(old);
+	const char *rest, *kept;
+
+	if (!conf_section_has(section, old) || conf_section_has(section, key))
+		return;
+	conf_warn(conf, section, old,
+		  "is now called %s; the old name works until 2.0", key);
+	for (entry = section->entries; entry; entry = entry->next) {
+		rest = entry->key + len;
+		if (strncmp(entry->key, old, len) != 0 ||
+		    (*rest && strcmp(rest, "_file") != 0))
+			continue;
+		snprintf(name, sizeof(name), "%s%s", key, rest);
+		kept = conf_keep(conf, name);
+		if (kept)
+			entry->key = kept;
+	}
 }
 
 void conf_section_lenient(struct conf_section *section)
@@ -292,7 +317,7 @@ struct conf_place conf_place_of(const struct conf_section *section,
 		.line = entry->line,
 		.section = section,
 		.key = key,
-		.shown = entry->key,
+		.shown = entry->shown,
 	};
 }
 

@@ -119,6 +119,11 @@ bool conf_section_has(const struct conf_section *section, const char *key);
 const char *conf_section_variable(const struct conf_section *section,
 				  const char *key);
 
+/* A key that was renamed: while the section sets only `old`, that stands for
+ * `key`, with a warning. */
+void conf_section_rename(struct conf *conf, struct conf_section *section,
+			 const char *old, const char *key);
+
 /* From now on a mistake in a value that is one variable refuses the section. */
 void conf_section_lenient(struct conf_section *section);
 

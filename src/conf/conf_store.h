@@ -23,7 +23,8 @@
 /* One `key = value`. */
 struct conf_entry {
 	struct conf_entry *next;
-	char *key;
+	const char *key;
+	const char *shown; /* the key as the file has it */
 	char *written;	  /* the value as the file has it */
 	char *value;	  /* with ${} expanded; NULL: an error was collected */
 	bool secret_file; /* conf_apply() read it from a file */

@@ -20,7 +20,7 @@
 
 struct file_settings {
 	char *path;
-	int64_t max_age_ms;
+	int64_t newer_than_ms;
 	int64_t min_size;
 	char *contains;
 	struct offload_lane *lane; /* made by file_prepare() */
@@ -31,7 +31,7 @@ struct file_settings {
 struct file_job {
 	char path[PATH_MAX];
 	char contains[FILE_TEXT_BYTES + 1];
-	int64_t max_age_ms;
+	int64_t newer_than_ms;
 	int64_t min_size;
 	/* the result */
 	enum result_code code;
@@ -47,8 +47,8 @@ static const struct conf_key file_keys[] = {
 	{ "path", CONF_STR, FIELD(path), "", "1", "4095",
 	  CONF_REQUIRED | CONF_PATH,
 	  "the file that must exist" },
-	{ "max_age", CONF_DURATION, FIELD(max_age_ms), "0s", "0s", "365d", 0,
-	  "longest time since it was last written (0s: any)" },
+	{ "newer_than", CONF_DURATION, FIELD(newer_than_ms), "0s", "0s", "365d",
+	  0, "longest time since it was last written (0s: any)" },
 	{ "min_size", CONF_SIZE, FIELD(min_size), "0", "0", "1024G", 0,
 	  "smallest size" },
 	{ "contains", CONF_STR, FIELD(contains), "", "0", "1024", 0,
@@ -131,15 +131,15 @@ static bool file_age_good(struct file_job *job, const struct stat *status)
 			 status->st_mtim.tv_nsec / 1000000;
 	char limit[32], age[32];
 
-	if (job->max_age_ms == 0)
+	if (job->newer_than_ms == 0)
 		return true;
-	if (age_ms < -job->max_age_ms) {
+	if (age_ms < -job->newer_than_ms) {
 		file_end(job, RESULT_STALE, "its time is in the future");
 		return false;
 	}
-	if (age_ms <= job->max_age_ms)
+	if (age_ms <= job->newer_than_ms)
 		return true;
-	file_format_age(limit, sizeof(limit), job->max_age_ms);
+	file_format_age(limit, sizeof(limit), job->newer_than_ms);
 	file_format_age(age, sizeof(age), age_ms);
 	job->code = RESULT_STALE;
 	snprintf(job->words, sizeof(job->words), "older than %s: %s", limit,
@@ -265,7 +265,7 @@ static void file_ask(struct conn *conn)
 {
 	const struct file_settings *settings = conn_settings(conn);
 	struct file_job job = {
-		.max_age_ms = settings->max_age_ms,
+		.newer_than_ms = settings->newer_than_ms,
 		.min_size = settings->min_size,
 	};
 	struct offload_order order = { .data = &job,
@@ -298,6 +298,7 @@ const struct check_kind check_file = {
 	.timeout = "1s",
 	.help = "looks at a file: its age, its size, a text in it",
 	.keys = file_keys,
+	.renamed = { "max_age", "newer_than" },
 	.settings_size = sizeof(struct file_settings),
 	.prepare = file_prepare,
 	.dispose = file_dispose,

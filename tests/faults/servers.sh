@@ -411,7 +411,7 @@ redis_order() {
 	read -r -t 10 -u "$redis_admin"
 }
 
-# Here max_age is that of the file, and a result counts for a second.
+# Alone, max_age is the newer_than of a file, and a result counts for a second.
 hit_remove() {
 	rm "$scratch/marker"
 	pass_ms 1100

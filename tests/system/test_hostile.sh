@@ -437,7 +437,7 @@ test_late_reader() {
 
 	for ((i = 0; i < 400; i++)); do
 		printf '[a-check-with-a-name-that-makes-the-answer-long-%d]\n' $i
-		printf 'kind = file\npath = %s/nothing\nmax_age = 1m\n' "$scratch"
+		printf 'kind = file\npath = %s/nothing\nnewer_than = 1m\n' "$scratch"
 		printf 'required = no\n'
 	done >"$scratch/large.conf"
 	large_port=$(free_port)

@@ -119,7 +119,7 @@ static void test_exists(void)
 static void test_age(void)
 {
 	settings_reset();
-	settings.max_age_ms = 5 * 60 * 1000;
+	settings.newer_than_ms = 5 * 60 * 1000;
 	file_write("x", 1);
 	expect(RESULT_OK, "");
 	file_touch(299);
@@ -133,7 +133,7 @@ static void test_age(void)
 	expect(RESULT_OK, "");
 	file_touch(-400);
 	expect(RESULT_STALE, "its time is in the future");
-	settings.max_age_ms = 0;
+	settings.newer_than_ms = 0;
 	expect(RESULT_OK, "");
 }
 

@@ -52,6 +52,8 @@ const struct conf_key check_common_keys[] = {
 	{ "timeout", CONF_DURATION, offsetof(struct check_policy, timeout_ms), "3s", "10ms", "60s", 0, "t" },
 	{ "max_age", CONF_DURATION, offsetof(struct check_policy, max_age_ms), "1s", "0s", "1h", 0, "m" },
 	{ "interval", CONF_DURATION, offsetof(struct check_policy, interval_ms), "0s", "0s", "1d", 0, "i" },
+	{ "renew", CONF_DURATION, offsetof(struct check_policy, renew_ms), "5m", "0s", "1d", 0, "n" },
+	{ "keep", CONF_BOOL, offsetof(struct check_policy, keep), "yes", NULL, NULL, 0, "k" },
 	{ "required", CONF_BOOL, offsetof(struct check_policy, required), "yes", NULL, NULL, 0, "r" },
 	{ "startup", CONF_BOOL, offsetof(struct check_policy, startup), "yes", NULL, NULL, 0, "s" },
 	{ "live", CONF_BOOL, offsetof(struct check_policy, live), "no", NULL, NULL, 0, "l" },
@@ -126,21 +128,29 @@ static const char *fake_live_refused(const void *settings)
 							     : NULL;
 }
 
-#define KIND(word, time, table)                                                \
-	{                                                                      \
-		.name = word, .timeout = time, .keys = table,                  \
-		.settings_size = sizeof(struct fake), .prepare = fake_prepare, \
-		.dispose = fake_dispose,                                       \
-	}
+static void fake_open(struct conn *conn)
+{
+	(void)conn;
+	CHECK(!"a connection");
+}
+
+/* clang-format off */
+#define KIND(word, time, table, asks) { \
+	.name = word, .timeout = time, .keys = table, \
+	.settings_size = sizeof(struct fake), .prepare = fake_prepare, \
+	.dispose = fake_dispose, .open = fake_open, .open_asks = asks, \
+}
+/* clang-format on */
 
 const struct check_kind check_azure_openai = KIND("azure-openai", "3s",
-						  azure_keys);
-const struct check_kind check_http = KIND("http", "3s", url_keys);
-const struct check_kind check_openai = KIND("openai", "3s", openai_keys);
-const struct check_kind check_postgres = KIND("postgres", "2s", url_keys);
-const struct check_kind check_redis = KIND("redis", "1s", url_keys);
+						  azure_keys, true);
+const struct check_kind check_http = KIND("http", "3s", url_keys, true);
+const struct check_kind check_openai = KIND("openai", "3s", openai_keys, true);
+const struct check_kind check_postgres = KIND("postgres", "2s", url_keys,
+					      false);
+const struct check_kind check_redis = KIND("redis", "1s", url_keys, false);
 const struct check_kind check_servicebus = KIND("servicebus", "2s",
-						servicebus_keys);
+						servicebus_keys, false);
 const struct check_kind check_model = {
 	.name = "model",
 	.timeout = "1500ms",
@@ -150,19 +160,21 @@ const struct check_kind check_model = {
 	.dispose = fake_dispose,
 	.live_refused = fake_live_refused,
 };
-/* the least that a kind may have, but for a key that hides a common one */
+/* the least that a kind may have, but for a key that had a common one's name */
 struct fake_file {
-	int64_t max_age_ms;
+	int64_t newer_than_ms;
 };
 static const struct conf_key file_keys[] = {
-	{ "max_age", CONF_DURATION, offsetof(struct fake_file, max_age_ms),
-	  "0s", NULL, NULL, 0, "of the file" },
+	{ "newer_than", CONF_DURATION,
+	  offsetof(struct fake_file, newer_than_ms), "0s", NULL, NULL, 0,
+	  "of the file" },
 	CONF_END
 };
 const struct check_kind check_file = {
 	.name = "file",
 	.timeout = "1s",
 	.keys = file_keys,
+	.renamed = { "max_age", "newer_than" },
 	.settings_size = sizeof(struct fake_file),
 };
 
@@ -528,30 +540,91 @@ static void test_background(void)
 	done();
 }
 
-/* The kind's own key is meant, and the common one keeps its default. */
-static void test_hidden(void)
+/* Alone, max_age is what it was: another name of newer_than. */
+static void test_renamed(void)
 {
-	static char first[16384];
+	static const struct {
+		const char *keys;
+		int64_t newer_than_ms, max_age_ms;
+		const char *warnings;
+	} rows[] = {
+		{ "max_age = 26h\n", 26 * 3600000, 1000,
+		  "t:3: [a] max_age: is now called newer_than; the old name "
+		  "works until 2.0" },
+		{ "interval = 10s\nmax_age_file = age\n", 300000, 11000,
+		  "t:4: [a] max_age_file: is now called newer_than; the old "
+		  "name works until 2.0" },
+		{ "newer_than = 26h\n", 26 * 3600000, 1000, "" },
+		{ "max_age = 5s\nnewer_than = 1h\n", 3600000, 5000, "" },
+		{ "newer_than = 0s\nmax_age = 5s\n", 0, 5000, "" },
+	};
+	static char first[16384], text[256];
 	const struct fake_file *file;
 	size_t i;
 
-	CHECK_INT(load_text("[a]\nkind = file\nmax_age = 26h\n"
-			    "[b]\nkind = file\nmax_age = 5m\n"
-			    "interval = 10s\n"),
-		  0);
-	CHECK_STR(mistakes(), "");
-	file = settings.checks.setups[0].settings;
-	CHECK_INT(file->max_age_ms, 26 * 3600000);
-	CHECK_INT(settings.checks.setups[0].policy.max_age_ms, 1000);
-	file = settings.checks.setups[1].settings;
-	CHECK_INT(file->max_age_ms, 300000);
-	CHECK_INT(settings.checks.setups[1].policy.max_age_ms, 11000);
-	snprintf(first, sizeof(first), "%s", printed());
-	done();
-	for (i = 0; i < 2; i++) {
+	put("age", "5m\n");
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), "[a]\nkind = file\n%s",
+			 rows[i].keys);
+		CHECK_INT(load_text(text), 0);
+		CHECK_STR(mistakes(), "");
+		CHECK_STR(warnings(), rows[i].warnings);
+		file = settings.checks.setups[0].settings;
+		CHECK_INT(file->newer_than_ms, rows[i].newer_than_ms);
+		CHECK_INT(settings.checks.setups[0].policy.max_age_ms,
+			  rows[i].max_age_ms);
+		snprintf(first, sizeof(first), "%s", printed());
+		done();
+		/* What is printed means the same and warns of nothing. */
 		CHECK_INT(load_text(first), 0);
 		CHECK_STR(mistakes(), "");
+		CHECK_STR(warnings(), "");
 		CHECK_STR(printed(), first);
+		done();
+	}
+	CHECK_INT(unlink("age"), 0);
+	CHECK_INT(load_text("[a]\nkind = file\nmax_age = 5\n"), -1);
+	CHECK_STR(mistakes(), "t:3: [a] max_age: \"5\" needs a unit; write 5s "
+			      "or 500ms");
+	done();
+	CHECK_INT(load_text("[a]\nkind = file\nmax_age = 1h\nnewer_than = 1h\n"
+			    "interval = 1s\n"),
+		  -1);
+	CHECK_STR(mistakes(),
+		  "t:3: [a] max_age: is interval + timeout (2000ms) for a "
+		  "check with an interval; leave it out");
+	done();
+}
+
+/* A key that changes nothing is a warning, its default is not. */
+static void test_unused(void)
+{
+	static const struct {
+		const char *keys, *warnings;
+	} rows[] = {
+		{ "kind = file\nrenew = 1m\nkeep = no\n",
+		  "t:3: [a] renew: has no effect with kind = file, which has "
+		  "no connection; leave it out\n"
+		  "t:4: [a] keep: has no effect with kind = file, which has no "
+		  "connection; leave it out" },
+		{ "kind = file\nrenew = 5m\nkeep = yes\n", "" },
+		{ "kind = openai\napi_key = k\nrenew = 1m\nkeep = no\n",
+		  "t:4: [a] renew: has no effect with kind = openai, whose "
+		  "connections are replaced after 5 minutes; leave it out" },
+		{ "kind = redis\nurl = x\nrenew = 1m\nkeep = no\n",
+		  "t:4: [a] renew: has no effect with keep = no; leave one of "
+		  "them out" },
+		{ "kind = redis\nurl = x\nrenew = 1m\n", "" },
+		{ "kind = redis\nurl = x\nkeep = no\n", "" },
+	};
+	char text[256];
+	size_t i;
+
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(text, sizeof(text), "[a]\n%s", rows[i].keys);
+		CHECK_INT(load_text(text), 0);
+		CHECK_STR(mistakes(), "");
+		CHECK_STR(warnings(), rows[i].warnings);
 		done();
 	}
 }
@@ -1347,7 +1420,8 @@ int main(void)
 	test_mistakes();
 	test_case();
 	test_background();
-	test_hidden();
+	test_renamed();
+	test_unused();
 	test_print();
 	test_environment();
 	test_openai_variables();
