@@ -16,6 +16,12 @@
 #ifndef HEALTH_LOG_H
 #define HEALTH_LOG_H
 
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+
 enum log_level { LOG_ERR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Lines above this level are dropped; the default is LOG_INFO. */
@@ -37,6 +43,30 @@ void log_masked(enum log_level level, const char *fmt, ...)
  * written, LOG_END_MS at most. */
 #define LOG_END_MS 500
 void log_end(void);
+
+/*
+ * What a peer can cause as often as it likes is logged once in LOG_LIMIT_MS, so
+ * that it cannot fill the log.  Zeroed: it has never happened.
+ */
+#define LOG_LIMIT_MS 10000
+struct log_limit {
+	_Atomic int64_t said_ms;
+	atomic_size_t n; /* how often since */
+};
+
+/* Counts one event.  Returns how many to report now; 0: report nothing. */
+static inline size_t log_limit_count(struct log_limit *limit)
+{
+	int64_t said_ms = atomic_load(&limit->said_ms), now = clock_ms();
+
+	atomic_fetch_add(&limit->n, 1);
+	if (said_ms && now - said_ms < LOG_LIMIT_MS)
+		return 0;
+	/* Of several threads one reports. */
+	if (!atomic_compare_exchange_strong(&limit->said_ms, &said_ms, now))
+		return 0;
+	return atomic_exchange(&limit->n, 0);
+}
 
 #define log_err(...) log_line(LOG_ERR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_WARN, __VA_ARGS__)

@@ -1,8 +1,8 @@
 /*
- * result: what one run of a check ended with.
+ * result: what one run of a check ended with, and what is kept of all its runs.
  *
- * Plain data without pointers: it is copied between threads (and may later lie
- * in a mapped file).  The codes stand in one table, from which come the words
+ * Plain data without pointers: it is copied between threads, and lies in the
+ * file of a share.  The codes stand in one table, from which come the words
  * in JSON, in the log and in the manual (a test compares the manual with it).
  */
 #ifndef HEALTH_RESULT_H
@@ -59,7 +59,24 @@ static inline bool result_healthy(const struct result *result)
 /* The word of a code ("timeout"); never NULL.  Any thread. */
 const char *result_word(int32_t code);
 
-/* The help text of a code; never NULL.  Any thread. */
-const char *result_help(int32_t code);
+/* What is kept of one check: the result of its last run, and its past. */
+struct record {
+	struct result result;
+	int64_t first_ok_us;	  /* end of the first healthy run; 0: none */
+	int64_t failing_since_us; /* end of the first run of this outage; 0:
+				     healthy, or nothing known */
+	int64_t runs;
+	int64_t failures;
+};
+
+/* Adds the result of another run. */
+void record_add(struct record *record, const struct result *result);
+
+/*
+ * Makes a record from outside one that is safe to use: texts end and are
+ * clean, latencies are not negative, and counters do not overflow.  false: it
+ * cannot be meant, its code is none, or it was made after now_us.
+ */
+bool record_sane(struct record *record, int64_t now_us);
 
 #endif

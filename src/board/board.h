@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "base/probe.h"
-#include "board/record.h"
+#include "base/result.h"
 
 struct board;
 struct check_list;

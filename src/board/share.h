@@ -46,7 +46,7 @@
 #include <stdio.h>
 #include <sys/types.h>
 
-#include "board/record.h"
+#include "base/result.h"
 
 struct share;
 

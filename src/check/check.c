@@ -695,11 +695,6 @@ const struct check_env *conn_env(const struct conn *conn)
 	return conn->check->env;
 }
 
-const char *conn_name(const struct conn *conn)
-{
-	return conn->check->setup->name;
-}
-
 bool conn_is_hedge(const struct conn *conn)
 {
 	return conn != conn->check->warm;
@@ -722,7 +717,8 @@ void conn_watch(struct conn *conn, int fd, short events)
 {
 	/* Without memory for the watch, the deadline ends the run. */
 	if (loop_watch_set(conn->check->env->loop, &conn->watch, fd, events))
-		log_masked(LOG_ERR, "check=%s out of memory", conn_name(conn));
+		log_masked(LOG_ERR, "check=%s out of memory",
+			   conn->check->setup->name);
 }
 
 void conn_detail(struct conn *conn, const char *text)

@@ -106,8 +106,6 @@ void *conn_state(struct conn *conn);
 const void *conn_state_const(const struct conn *conn);
 const void *conn_settings(const struct conn *conn);
 const struct check_env *conn_env(const struct conn *conn);
-/* The name of the check, for log lines. */
-const char *conn_name(const struct conn *conn);
 /* Whether a fresh connection must be made, sharing nothing that is warm
  * (always so for a hedge or a renewal). */
 bool conn_is_hedge(const struct conn *conn);

@@ -2,6 +2,7 @@
 
 #include "front/gate.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -19,10 +20,8 @@
 
 #include "base/clock.h"
 #include "io/closer.h"
-#include "front/gate_peer.h"
 #include "front/gate_pool.h"
 #include "base/log.h"
-#include "base/ratelimit.h"
 #include "io/wire.h"
 
 /* How long accepting rests when there is no room and nobody to send away, and
@@ -55,8 +54,51 @@ struct gate {
 	bool stopping;		 /* bodies are not waited for */
 	bool resting;		 /* accepting pauses until rest_until_ms */
 	int64_t rest_until_ms;
-	struct ratelimit full, refused, denied, broken, cut;
+	struct log_limit full, refused, denied, broken, cut;
 };
+
+/* ---- peers ---- */
+
+/* The address as inet_ntop(3) writes it, an IPv4-mapped one as IPv4; empty for
+ * a Unix socket. */
+static void gate_peer_address(const struct sockaddr_storage *peer, char *text,
+			      size_t size)
+{
+	const struct sockaddr_in *in = (const void *)peer;
+	const struct in6_addr *in6 =
+		&((const struct sockaddr_in6 *)peer)->sin6_addr;
+	socklen_t room = (socklen_t)size;
+
+	text[0] = '\0';
+	if (peer->ss_family == AF_INET)
+		inet_ntop(AF_INET, &in->sin_addr, text, room);
+	else if (peer->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(in6))
+		inet_ntop(AF_INET, &in6->s6_addr[12], text, room);
+	else if (peer->ss_family == AF_INET6)
+		inet_ntop(AF_INET6, in6, text, room);
+}
+
+/* Whether the address may connect; see gate_create(). */
+static bool gate_peer_allowed(const char *allowed,
+			      const struct sockaddr_storage *peer)
+{
+	char text[INET6_ADDRSTRLEN];
+	const char *at = allowed;
+	size_t len;
+
+	/* Empty means everybody, as it does to libfcgi; and a Unix socket has
+	 * file permissions. */
+	if (!at || !*at ||
+	    (peer->ss_family != AF_INET && peer->ss_family != AF_INET6))
+		return true;
+	gate_peer_address(peer, text, sizeof(text));
+	for (; *at; at += len + (at[len] == ',')) {
+		len = strcspn(at, ",");
+		if (len == strlen(text) && !strncmp(at, text, len))
+			return true;
+	}
+	return false;
+}
 
 /* ---- accepting ---- */
 
@@ -110,7 +152,7 @@ static void gate_make_room(struct gate *gate)
 	gate->rest_until_ms = now + (sent ? GATE_REST_SHORT_MS : GATE_REST_MS);
 	open = gate->pool.open;
 	pthread_mutex_unlock(&gate->lock);
-	if (ratelimit_note(&gate->full))
+	if (log_limit_count(&gate->full))
 		log_warn("no room for another connection, %zu are open: "
 			 "see max_connections, and the limit of open files",
 			 open);
@@ -119,7 +161,7 @@ static void gate_make_room(struct gate *gate)
 static void gate_refuse(struct gate *gate, const struct sockaddr_storage *peer)
 {
 	char address[INET6_ADDRSTRLEN];
-	size_t n = ratelimit_note(&gate->refused);
+	size_t n = log_limit_count(&gate->refused);
 
 	if (!n)
 		return;
@@ -196,7 +238,7 @@ static void gate_not_accepted(struct gate *gate, int error)
 		return;
 	}
 	gate_rest(gate);
-	if (ratelimit_note(&gate->denied))
+	if (log_limit_count(&gate->denied))
 		log_err("cannot accept connections: %s", strerror(error));
 }
 
@@ -539,7 +581,7 @@ static enum gate_sight gate_look(struct gate *gate, struct gate_conn *conn,
 
 static void gate_complain(struct gate *gate)
 {
-	size_t n = ratelimit_note(&gate->broken);
+	size_t n = log_limit_count(&gate->broken);
 
 	if (n)
 		log_warn("connections closed, since what they sent is no "
@@ -763,7 +805,7 @@ void gate_write(struct gate *gate, struct gate_conn *conn, int answer_fd,
 
 void gate_note_cut(struct gate *gate)
 {
-	size_t n = ratelimit_note(&gate->cut);
+	size_t n = log_limit_count(&gate->cut);
 
 	if (n)
 		log_warn("the web server did not read answers to their end, "

@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "front/gate.h"
 #include "base/log.h"
-#include "base/ratelimit.h"
 #include "answer/route.h"
 #include "io/wire.h"
 
@@ -72,7 +71,7 @@ struct responder {
 	size_t crowd;	      /* most in the queues since the last trim */
 	int64_t trimmed_ms;
 
-	struct ratelimit busy, no_memory;
+	struct log_limit busy, no_memory;
 	atomic_bool stopping;
 	_Atomic int64_t stop_ms; /* not before */
 	size_t n_threads;
@@ -281,7 +280,7 @@ static bool responder_claim_trim(struct responder *responder)
 static void responder_say_busy(struct responder *responder)
 {
 	if (!atomic_load(&responder->stopping) &&
-	    ratelimit_note(&responder->busy))
+	    log_limit_count(&responder->busy))
 		log_warn("too many requests wait for a check, others are "
 			 "answered from what is known: see max_waiting (%zu)",
 			 responder->options.max_waiting);
@@ -345,7 +344,7 @@ static bool responder_has_memory(const struct gate_conn *conn)
 
 static void worker_turn_away(struct worker *worker, struct gate_conn *conn)
 {
-	size_t n = ratelimit_note(&worker->responder->no_memory);
+	size_t n = log_limit_count(&worker->responder->no_memory);
 
 	gate_close(worker->responder->gate, conn);
 	if (n)

@@ -48,8 +48,6 @@ static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
 
 #include "front/fcgi_reply.c"
 #include "front/fcgi_scan.c"
-#include "front/gate_peer.c"
-#include "base/ratelimit.c"
 #include "unit.h"
 
 static int lines_logged;

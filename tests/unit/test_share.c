@@ -24,7 +24,6 @@ static inline int64_t clock_ms(void)
 	return *fake_us / 1000;
 }
 
-#include "board/record.c"
 #include "base/result.c"
 #include "base/text.c"
 #include "board/share_file.c"
