@@ -37,7 +37,7 @@
 #define HEALTH_CHECK_H
 
 #include "conf/conf.h"
-#include "base/result.h"
+#include "base/failure.h"
 
 struct admit;
 struct check;
@@ -130,6 +130,14 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 /* The connection is of no more use: code and our words. */
 void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+static inline void conn_failed_as(struct conn *conn,
+				  const struct failure *failure)
+{
+	if (*failure->detail)
+		conn_detail(conn, failure->detail);
+	conn_failed(conn, failure->code, "%s", failure->words);
+}
 
 /* ---- for the prober ---- */
 

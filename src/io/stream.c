@@ -2,16 +2,20 @@
 
 #include "io/stream.h"
 
+#include "io/resolve_addr.h"
 #include "io/stream_race.h"
 #include "io/stream_tls.h"
-#include "io/stream_words.h"
 #include "io/stream_unix.h"
 #include "io/wire.h"
+#include "base/text.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,7 +28,10 @@ struct stream {
 	struct stream_tls tls;
 	int fd; /* -1 until connected */
 	short events;
-	struct stream_failure failure;
+	/* The host without its last dot, or the path; for failures. */
+	char name[256];
+	uint16_t port;
+	struct failure failure;
 };
 
 static bool stream_failed(const struct stream *stream)
@@ -32,10 +39,39 @@ static bool stream_failed(const struct stream *stream)
 	return stream->failure.code != RESULT_UNKNOWN;
 }
 
+/* Adds the peer to the failure that ends the stream. */
+static enum stream_state stream_fail(struct stream *stream)
+{
+	char peer[sizeof(stream->name) + 80], address[INET6_ADDRSTRLEN] = "";
+	const struct sockaddr *at = stream_peer(stream);
+
+	if (stream->dial) {
+		failure_of_peer(&stream->failure, stream->name);
+		return STREAM_ERROR;
+	}
+	if (at)
+		inet_ntop(at->sa_family, resolve_addr_bits(at), address,
+			  sizeof(address));
+	if (!*stream->name || strcmp(stream->name, address) == 0)
+		snprintf(peer, sizeof(peer), "%s port %u", address,
+			 stream->port);
+	else
+		snprintf(peer, sizeof(peer), at ? "%s (%s) port %u" : "%s%s",
+			 stream->name, address, stream->port);
+	failure_of_peer(&stream->failure, peer);
+	return STREAM_ERROR;
+}
+
+static enum stream_state stream_tls_state(struct stream *stream,
+					  enum stream_state state)
+{
+	return state == STREAM_ERROR ? stream_fail(stream) : state;
+}
+
 static enum stream_state stream_fail_errno(struct stream *stream, int error)
 {
-	stream->failure = stream_words_errno(error);
-	return STREAM_ERROR;
+	stream->failure = failure_errno(error);
+	return stream_fail(stream);
 }
 
 int64_t stream_try_ms(int64_t left_ms, size_t n)
@@ -57,17 +93,23 @@ struct stream *stream_open(const struct stream_target *target)
 	stream->fd = -1;
 	stream->race.set_fd = stream->race.timer_fd = -1;
 	stream->race.places[0].fd = -1;
-	stream->failure.words = "";
+	stream->port = target->port;
 	if (target->unix_path) {
+		snprintf(stream->name, sizeof(stream->name), "%s",
+			 target->unix_path);
 		stream->dial = stream_unix_start(target->offload,
 						 target->unix_path);
 		error = stream->dial ? 0 : errno;
 	} else {
 		error = stream_race_to_addrs(&stream->race, target->addrs,
 					     target->port, target->try_ms);
+		if (target->host)
+			snprintf(stream->name, sizeof(stream->name), "%.*s",
+				 (int)text_undotted(target->host),
+				 target->host);
 		if (target->trust)
 			stream_tls_init(&stream->tls, target->trust,
-					target->host);
+					stream->name);
 	}
 	if (error)
 		stream_fail_errno(stream, error);
@@ -124,7 +166,9 @@ enum stream_state stream_advance(struct stream *stream)
 	}
 	if (!stream->tls.trust || stream->tls.secured)
 		return STREAM_DONE;
-	return stream_tls_secure(&stream->tls, stream->fd, &stream->failure);
+	return stream_tls_state(
+		stream,
+		stream_tls_secure(&stream->tls, stream->fd, &stream->failure));
 }
 
 /* What a system call that moved nothing means. */
@@ -146,11 +190,12 @@ enum stream_state stream_read(struct stream *stream, void *to, size_t size,
 		return STREAM_ERROR;
 	assert(stream->fd >= 0 && size > 0);
 	if (stream->tls.trust)
-		return stream_tls_read(&stream->tls, to, size, moved,
-				       &stream->failure);
+		return stream_tls_state(
+			stream, stream_tls_read(&stream->tls, to, size, moved,
+						&stream->failure));
 	got = wire_recv(stream->fd, to, size, 0);
 	if (got == 0)
-		return STREAM_EOF;
+		return stream_fail_errno(stream, EPIPE);
 	if (got < 0)
 		return stream_judge(stream, POLLIN);
 	*moved = (size_t)got;
@@ -166,8 +211,9 @@ enum stream_state stream_write(struct stream *stream, const void *from,
 		return STREAM_ERROR;
 	assert(stream->fd >= 0 && size > 0);
 	if (stream->tls.trust)
-		return stream_tls_write(&stream->tls, from, size, moved,
-					&stream->failure);
+		return stream_tls_state(
+			stream, stream_tls_write(&stream->tls, from, size,
+						 moved, &stream->failure));
 	sent = send(stream->fd, from, size, MSG_NOSIGNAL);
 	if (sent < 0)
 		return stream_judge(stream, POLLOUT);
@@ -200,24 +246,16 @@ const char *stream_step(const struct stream *stream)
 		       : "connected";
 }
 
-enum result_code stream_code(const struct stream *stream)
+const struct failure *stream_failure(const struct stream *stream)
 {
-	return stream->failure.code;
-}
-
-const char *stream_words(const struct stream *stream)
-{
-	return stream->failure.words;
-}
-
-const char *stream_detail(const struct stream *stream)
-{
-	return stream->failure.detail;
+	return &stream->failure;
 }
 
 const struct sockaddr *stream_peer(const struct stream *stream)
 {
-	const struct stream_place *winner = stream->race.winner;
+	const struct stream_race *race = &stream->race;
+	const struct stream_place *place = race->winner ? race->winner
+							: race->failed;
 
-	return winner ? &winner->sa : NULL;
+	return place ? &place->sa : NULL;
 }

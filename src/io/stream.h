@@ -21,7 +21,7 @@
 #include <sys/types.h>
 
 #include "io/resolve.h"
-#include "base/result.h"
+#include "base/failure.h"
 
 struct offload;
 struct stream;
@@ -52,7 +52,8 @@ struct stream_target {
 	const struct resolve_answer *addrs; /* borrowed during stream_open() */
 	uint16_t port;
 	struct stream_trust *trust; /* NULL: no TLS */
-	const char *host; /* verified and sent as SNI; with TLS only */
+	const char *host; /* named in failures; with TLS also verified and
+			     sent as SNI */
 	int64_t try_ms;	  /* one address may take this long before the next
 			     one is tried beside it */
 };
@@ -63,8 +64,7 @@ int64_t stream_try_ms(int64_t left_ms, size_t n);
 enum stream_state {
 	STREAM_PENDING, /* wait for stream_fd() and stream_events() */
 	STREAM_DONE,	/* open; or: the bytes were moved */
-	STREAM_EOF,	/* the peer closed in order */
-	STREAM_ERROR	/* see stream_code(), stream_words() */
+	STREAM_ERROR	/* see stream_failure(); also when the peer closed */
 };
 
 /* Begins to connect.  Never NULL but for lack of memory. */
@@ -89,12 +89,11 @@ int stream_fd(const struct stream *stream);
 short stream_events(const struct stream *stream);
 const char *stream_step(const struct stream *stream); /* "connecting", ... */
 
-/* After STREAM_ERROR: code, our words, and what the library said (""). */
-enum result_code stream_code(const struct stream *stream);
-const char *stream_words(const struct stream *stream);
-const char *stream_detail(const struct stream *stream);
+/* After STREAM_ERROR: why; before, its code is RESULT_UNKNOWN. */
+const struct failure *stream_failure(const struct stream *stream);
 
-/* The address that the stream is connected to; NULL for a Unix socket. */
+/* The address that the stream is connected to, or could not connect to; NULL:
+ * none, or a Unix socket. */
 const struct sockaddr *stream_peer(const struct stream *stream);
 
 #endif

@@ -66,13 +66,16 @@ int stream_race_to_addrs(struct stream_race *race,
 
 /* Keeps the error that tells most: that there is no way to some address is
  * usual where a host has both families. */
-static void stream_race_note(struct stream_race *race, int error)
+static void stream_race_note(struct stream_race *race,
+			     const struct stream_place *place, int error)
 {
 	int old = race->error;
 
 	if (!old || old == ENETUNREACH || old == EHOSTUNREACH ||
-	    old == EADDRNOTAVAIL || old == EAFNOSUPPORT)
+	    old == EADDRNOTAVAIL || old == EAFNOSUPPORT) {
 		race->error = error;
+		race->failed = place;
+	}
 }
 
 static void stream_race_arm(struct stream_race *race)
@@ -127,12 +130,14 @@ static int stream_race_try(struct stream_race *race, struct stream_place *place)
 /* Starts with the next place that does not fail at once. */
 static void stream_race_try_next(struct stream_race *race)
 {
+	struct stream_place *place;
 	int error = -1;
 
 	while (error && race->next < race->n) {
-		error = stream_race_try(race, &race->places[race->next++]);
+		place = &race->places[race->next++];
+		error = stream_race_try(race, place);
 		if (error)
-			stream_race_note(race, error);
+			stream_race_note(race, place, error);
 	}
 	stream_race_arm(race);
 }
@@ -153,7 +158,7 @@ static bool stream_race_look(struct stream_race *race,
 		race->winner = place;
 		return false;
 	}
-	stream_race_note(race, error);
+	stream_race_note(race, place, error);
 	close(place->fd); /* and leaves the epoll set by that */
 	place->fd = -1;
 	return true;

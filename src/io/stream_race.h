@@ -34,7 +34,9 @@ struct stream_race {
 	int64_t try_ms;
 	int set_fd, timer_fd; /* -1 with one place, or when it is over */
 	const struct stream_place *winner; /* NULL: none yet */
-	int error; /* of the most telling try; 0: none has failed */
+	const struct stream_place *failed; /* the most telling try that failed,
+					      NULL: none has */
+	int error;			   /* ... and its error */
 };
 
 /* Begins: 0, or the number of the error that ended it before it began. */

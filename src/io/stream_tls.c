@@ -3,27 +3,94 @@
 #include "io/stream_tls.h"
 
 #include "io/stream_trust.h"
-#include "base/text.h"
-#include "base/tls_words.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#include "io/wire.h"
+
 #include <arpa/inet.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <string.h>
+#include <sys/socket.h>
 
 /* A long chain of certificates is below this. */
 #define STREAM_HANDSHAKE_BYTES (128 * 1024)
+
+/* ---- the socket, as OpenSSL uses it ---- */
+
+static int stream_bio_write(BIO *library, const char *from, int size)
+{
+	struct stream_bio *bio = BIO_get_data(library);
+	ssize_t sent = send(bio->fd, from, (size_t)size, MSG_NOSIGNAL);
+
+	BIO_clear_retry_flags(library);
+	if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+		BIO_set_retry_write(library);
+	else if (sent < 0)
+		bio->error = errno;
+	return (int)sent;
+}
+
+static int stream_bio_read(BIO *library, char *to, int size)
+{
+	struct stream_bio *bio = BIO_get_data(library);
+	ssize_t got = wire_recv(bio->fd, to, (size_t)size, 0);
+
+	BIO_clear_retry_flags(library);
+	if (got > 0)
+		bio->bytes += (size_t)got;
+	else if (got == 0)
+		bio->input_end = true;
+	else if (errno == EAGAIN || errno == EINTR)
+		BIO_set_retry_read(library);
+	else
+		bio->error = errno;
+	return (int)got;
+}
+
+static long stream_bio_ctrl(BIO *library, int command, long number, void *arg)
+{
+	const struct stream_bio *bio = BIO_get_data(library);
+
+	(void)number, (void)arg;
+	if (command == BIO_CTRL_EOF)
+		return bio->input_end;
+	return command == BIO_CTRL_FLUSH;
+}
+
+BIO_METHOD *stream_bio_method(void)
+{
+	BIO_METHOD *method = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "stream");
+
+	if (method && BIO_meth_set_write(method, stream_bio_write) &&
+	    BIO_meth_set_read(method, stream_bio_read) &&
+	    BIO_meth_set_ctrl(method, stream_bio_ctrl))
+		return method;
+	BIO_meth_free(method);
+	return NULL;
+}
+
+static BIO *stream_bio_create(const BIO_METHOD *method, struct stream_bio *bio)
+{
+	BIO *library = BIO_new(method);
+
+	if (!library)
+		return NULL;
+	BIO_set_data(library, bio);
+	BIO_set_init(library, 1);
+	return library;
+}
+
+/* ---- TLS ---- */
 
 void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
 		     const char *host)
 {
 	tls->trust = trust;
+	tls->host = host;
 	tls->events = POLLIN;
-	snprintf(tls->host, sizeof(tls->host), "%.*s", (int)text_undotted(host),
-		 host);
 }
 
 static bool stream_tls_expect_host(struct stream_tls *tls)
@@ -55,24 +122,29 @@ static bool stream_tls_begin(struct stream_tls *tls, int fd)
 	return stream_tls_expect_host(tls);
 }
 
-static struct stream_failure stream_tls_failure(const struct stream_tls *tls)
+static struct failure stream_tls_failure(const struct stream_tls *tls)
 {
-	const char *distrust = tls_words_handshake(tls->ssl);
+	const char *said = ERR_reason_error_string(ERR_peek_error());
+	struct failure failure;
 
 	if (tls->bio.error)
-		return stream_words_errno(tls->bio.error);
-	if (tls->secured)
-		return stream_words_library(ERR_peek_error(),
-					    "TLS: connection broken");
-	if (distrust)
-		return stream_words_verify(distrust,
-					   SSL_get_verify_result(tls->ssl));
-	return stream_words_library(ERR_peek_error(), "TLS: handshake failed");
+		return failure_errno(tls->bio.error);
+	if (!tls->secured) {
+		failure = failure_handshake(tls->ssl);
+		if (failure.code != RESULT_UNKNOWN)
+			return failure;
+	}
+	failure = failure_tls(said ? said : "",
+			      tls->secured ? "TLS: connection broken"
+					   : "TLS: handshake failed");
+	snprintf(failure.detail, sizeof(failure.detail), "%s",
+		 said ? said : "");
+	return failure;
 }
 
 /* What a call of the library that did not do its work means. */
 static enum stream_state stream_tls_judge(struct stream_tls *tls, int returned,
-					  struct stream_failure *failure)
+					  struct failure *failure)
 {
 	switch (SSL_get_error(tls->ssl, returned)) {
 	case SSL_ERROR_WANT_READ:
@@ -82,10 +154,11 @@ static enum stream_state stream_tls_judge(struct stream_tls *tls, int returned,
 		tls->events = POLLOUT;
 		return STREAM_PENDING;
 	case SSL_ERROR_ZERO_RETURN:
-		if (tls->secured)
-			return STREAM_EOF;
-		*failure = stream_words_own(
-			RESULT_TLS, "TLS: peer closed in the handshake");
+		*failure = tls->secured
+				   ? failure_errno(EPIPE)
+				   : failure_make(RESULT_TLS,
+						  "TLS: peer closed in the "
+						  "handshake");
 		return STREAM_ERROR;
 	default:
 		*failure = stream_tls_failure(tls);
@@ -94,20 +167,18 @@ static enum stream_state stream_tls_judge(struct stream_tls *tls, int returned,
 }
 
 enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
-				    struct stream_failure *failure)
+				    struct failure *failure)
 {
 	int returned;
 
 	ERR_clear_error();
 	if (!tls->ssl && !stream_tls_begin(tls, fd)) {
-		*failure = stream_words_own(RESULT_INTERNAL,
-					    "TLS cannot be set up");
+		*failure = failure_make(RESULT_INTERNAL, "cannot set up TLS");
 		return STREAM_ERROR;
 	}
 	returned = SSL_do_handshake(tls->ssl);
 	if (returned != 1 && tls->bio.bytes > STREAM_HANDSHAKE_BYTES) {
-		*failure = stream_words_own(RESULT_TLS,
-					    "TLS: handshake too long");
+		*failure = failure_make(RESULT_TLS, "TLS: handshake too long");
 		return STREAM_ERROR;
 	}
 	if (returned != 1)
@@ -118,7 +189,7 @@ enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
 }
 
 enum stream_state stream_tls_read(struct stream_tls *tls, void *to, size_t size,
-				  size_t *moved, struct stream_failure *failure)
+				  size_t *moved, struct failure *failure)
 {
 	int returned;
 
@@ -130,7 +201,7 @@ enum stream_state stream_tls_read(struct stream_tls *tls, void *to, size_t size,
 
 enum stream_state stream_tls_write(struct stream_tls *tls, const void *from,
 				   size_t size, size_t *moved,
-				   struct stream_failure *failure)
+				   struct failure *failure)
 {
 	int returned;
 

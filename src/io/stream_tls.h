@@ -13,14 +13,28 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/failure.h"
 #include "io/stream.h"
-#include "io/stream_bio.h"
-#include "io/stream_words.h"
+
+/*
+ * OpenSSL's own socket BIO would call write(2), which raises SIGPIPE on a
+ * connection that the peer has closed, and does not say which errno broke it.
+ */
+struct stream_bio {
+	int fd;		/* borrowed, non-blocking */
+	bool input_end; /* the peer closed its side */
+	int error;	/* the errno that broke it; 0: none */
+	size_t bytes;	/* read so far */
+};
+
+/* For all streams, any thread; for BIO_meth_free().  NULL when out of memory.
+ */
+BIO_METHOD *stream_bio_method(void);
 
 /* Embedded in its owner; zeroed means without TLS. */
 struct stream_tls {
 	struct stream_trust *trust; /* NULL: without TLS */
-	char host[256];		    /* verified and sent as SNI */
+	const char *host;	    /* verified and sent as SNI; borrowed */
 	SSL *ssl;		    /* NULL: not begun */
 	struct stream_bio bio;
 	bool secured; /* the handshake is over */
@@ -32,14 +46,13 @@ void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
 		     const char *host);
 /* One step of the handshake. */
 enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
-				    struct stream_failure *failure);
+				    struct failure *failure);
 /* As stream_read() and stream_write(); size > 0. */
 enum stream_state stream_tls_read(struct stream_tls *tls, void *to, size_t size,
-				  size_t *moved,
-				  struct stream_failure *failure);
+				  size_t *moved, struct failure *failure);
 enum stream_state stream_tls_write(struct stream_tls *tls, const void *from,
 				   size_t size, size_t *moved,
-				   struct stream_failure *failure);
+				   struct failure *failure);
 /* Tells the peer, unless the connection is broken. */
 void stream_tls_close(struct stream_tls *tls, bool broken);
 

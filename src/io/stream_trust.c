@@ -3,7 +3,7 @@
 #include "io/stream_trust.h"
 
 #include "io/stream.h"
-#include "io/stream_bio.h"
+#include "io/stream_tls.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

@@ -5,8 +5,6 @@
  */
 #include "config.h"
 
-#include "kinds/redis/redis_words.c"
-#include "kinds/redis/redis_answer.c"
 #include "kinds/redis/redis_talk.c"
 
 #include "../unit/fake_conn.h"
@@ -65,22 +63,13 @@ short stream_events(const struct stream *stream)
 	return POLLIN;
 }
 
-enum result_code stream_code(const struct stream *stream)
+const struct failure *stream_failure(const struct stream *stream)
 {
-	(void)stream;
-	return RESULT_CONNECT;
-}
+	static const struct failure reset = { .code = RESULT_CONNECT,
+					      .words = "connection reset" };
 
-const char *stream_words(const struct stream *stream)
-{
 	(void)stream;
-	return "connection reset by the peer";
-}
-
-const char *stream_detail(const struct stream *stream)
-{
-	(void)stream;
-	return "";
+	return &reset;
 }
 
 /* ---- the kind ---- */
@@ -89,7 +78,8 @@ static void fuzz_close(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
 
-	redis_answer_close(&redis->answer);
+	redisReaderFree(redis->answer.reader);
+	redis->answer.reader = NULL;
 	redis_talk_drop(redis);
 }
 
@@ -148,9 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (choice & 32)
 		settings.role = REDIS_ROLE_ANY;
-	stream.end = choice & 64    ? STREAM_EOF
-		     : choice & 128 ? STREAM_ERROR
-				    : STREAM_PENDING;
+	stream.end = choice & (64 | 128) ? STREAM_ERROR : STREAM_PENDING;
 	stream.pieces = fuzz_pieces(&stream.input);
 	FUZZ_CHECK(redis && redis_answer_open(&redis->answer) == 0);
 	redis->stream = &stream;

@@ -8,12 +8,11 @@
 
 #include "kinds/http/http_words.h"
 #include "kinds/postgres/pg_words.h"
-#include "kinds/redis/redis_words.h"
+#include "kinds/redis/redis_talk.c"
 #include "answer/render.h"
 #include "answer/route.h"
-#include "io/stream_words.h"
 #include "base/text.h"
-#include "base/tls_words.h"
+#include "base/failure.h"
 
 #include <cjson/cJSON.h>
 
@@ -110,10 +109,8 @@ static void fuzz_ours(enum result_code code, const char *words)
 static void fuzz_words(const char *says, const char *state, long number)
 {
 	static const char *const commands[] = { "AUTH", "PING", "ROLE" };
-	struct pg_failure pg = pg_words_connect(says);
-	struct redis_failure redis;
-	struct http_failure http;
-	struct stream_failure stream;
+	struct failure pg = pg_words_connect(says);
+	struct failure failure;
 	size_t i;
 
 	fuzz_ours(pg.code, pg.words);
@@ -123,20 +120,18 @@ static void fuzz_words(const char *says, const char *state, long number)
 	fuzz_ours(pg.code, pg.words);
 	FUZZ_CHECK(pg_words_detail_len(says) <= strlen(says));
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		redis = redis_words_error(says, commands[i]);
-		fuzz_ours(redis.code, redis.words);
+		failure = redis_talk_error(says, commands[i]);
+		fuzz_ours(failure.code, failure.words);
 	}
-	http = http_words_transfer((CURLcode)(number & 0x7f), number, number,
-				   says);
-	fuzz_ours(http.code, http.words);
+	failure = http_words_transfer((CURLcode)(number & 0x7f), number, number,
+				      says);
+	fuzz_ours(failure.code, failure.words);
 	fuzz_ours(http_words_status(number), "HTTP");
-	fuzz_ours(RESULT_TLS, tls_words_verify(number));
-	stream = stream_words_errno((int)number);
-	fuzz_ours(stream.code, stream.words);
-	stream = stream_words_verify(tls_words_verify(number), number);
-	fuzz_ours(stream.code, stream.words);
-	stream = stream_words_library((unsigned long)number, "TLS: failed");
-	fuzz_ours(stream.code, stream.words);
+	fuzz_ours(RESULT_TLS, failure_verify(number));
+	failure = failure_errno((int)number);
+	fuzz_ours(failure.code, failure.words);
+	failure = failure_tls(says, "TLS: failed");
+	fuzz_ours(failure.code, failure.words);
 }
 
 /* ---- the body ---- */

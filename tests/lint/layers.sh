@@ -12,7 +12,7 @@
 cd "${1:-$(dirname "$0")/../..}" || exit 1
 
 layers='
-base	cidr clock helper log probe result text tls_words
+base	cidr clock failure helper log probe result text
 conf	conf dialect
 io	closer curlio loop offload resolve stream wire
 check	admit check

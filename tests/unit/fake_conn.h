@@ -32,7 +32,7 @@ struct conn {
 	int ready, answered, failed;
 	enum result_code code;
 	char words[RESULT_ERROR_BYTES];
-	char detail[512];
+	char detail[FAILURE_DETAIL_BYTES];
 };
 
 void *conn_state(struct conn *conn)

@@ -32,7 +32,7 @@ struct conn {
 	bool answered;
 	enum result_code code;
 	char words[RESULT_ERROR_BYTES];
-	char detail[512];
+	char detail[FAILURE_DETAIL_BYTES];
 	int64_t within_ms;
 };
 
@@ -1809,10 +1809,10 @@ static const struct {
 	enum result_code expected;
 	const char *words, *said;
 } transfers[] = {
-	{ CURLE_COULDNT_CONNECT, ENETUNREACH, 0, RESULT_CONNECT, "host unreachable", "" },
+	{ CURLE_COULDNT_CONNECT, ENETUNREACH, 0, RESULT_CONNECT, "network unreachable", "" },
 	{ CURLE_COULDNT_CONNECT, EPERM, 0, RESULT_CONNECT,
 	  "no permission to connect", "" },
-	{ CURLE_COULDNT_CONNECT, ENOBUFS, 0, RESULT_CONNECT, "cannot connect", "" },
+	{ CURLE_COULDNT_CONNECT, ENOBUFS, 0, RESULT_INTERNAL, "out of memory", "" },
 	{ CURLE_OPERATION_TIMEDOUT, 0, 0, RESULT_CONNECT, "no address answered", "" },
 	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_OK, RESULT_TLS, "TLS: certificate is for another host", "" },
 	{ CURLE_PEER_FAILED_VERIFICATION, 0, X509_V_ERR_UNSPECIFIED, RESULT_TLS, "TLS: certificate is for another host", "" },
@@ -1839,7 +1839,7 @@ static const struct {
 
 static void test_words(void)
 {
-	struct http_failure failure;
+	struct failure failure;
 	size_t i;
 
 	for (i = 0; i < sizeof(transfers) / sizeof(*transfers); i++) {

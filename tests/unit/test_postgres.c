@@ -207,7 +207,7 @@ static void test_connect_words(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct pg_failure failure = pg_words_connect(cases[i].message);
+		struct failure failure = pg_words_connect(cases[i].message);
 
 		CHECK_INT(failure.code, cases[i].code);
 		CHECK_STR(failure.words, cases[i].words);
@@ -216,7 +216,7 @@ static void test_connect_words(void)
 
 static void test_query_words(void)
 {
-	struct pg_failure failure = pg_words_query("42P01", "no such table");
+	struct failure failure = pg_words_query("42P01", "no such table");
 
 	CHECK_INT(failure.code, RESULT_UPSTREAM);
 	CHECK_STR(failure.words, "query failed (SQLSTATE 42P01)");

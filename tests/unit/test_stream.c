@@ -1,7 +1,5 @@
 #include "config.h"
 
-#include "io/stream_bio.c"
-#include "io/stream_words.c"
 #include "io/stream_trust.c"
 #include "io/stream_tls.c"
 #include "io/stream_race.c"
@@ -299,8 +297,8 @@ static void expect_error(struct stream *stream, struct server *server,
 			 enum result_code code, const char *words)
 {
 	CHECK_INT(drive(stream, server), STREAM_ERROR);
-	CHECK_INT(stream_code(stream), code);
-	CHECK_STR(stream_words(stream), words);
+	CHECK_INT(stream_failure(stream)->code, code);
+	CHECK_STR(stream_failure(stream)->words, words);
 	CHECK_INT(stream_advance(stream), STREAM_ERROR);
 	stream_close(stream);
 }
@@ -334,7 +332,7 @@ static void test_plain(void)
 	CHECK_INT(read_soon(stream, text, sizeof(text), &moved), STREAM_DONE);
 	CHECK_INT(moved, 2);
 	shutdown(server.fd, SHUT_WR);
-	CHECK_INT(read_soon(stream, text, sizeof(text), &moved), STREAM_EOF);
+	CHECK_INT(read_soon(stream, text, sizeof(text), &moved), STREAM_ERROR);
 	stream_close(stream);
 	server_close(&server);
 	stream_close(NULL);
@@ -362,8 +360,8 @@ static void test_broken(struct stream_trust *trust, const struct party *party)
 	for (i = 0; i < 1000 && state != STREAM_ERROR; i++)
 		state = stream_write(stream, text, sizeof(text), &moved);
 	CHECK_INT(state, STREAM_ERROR);
-	CHECK_INT(stream_code(stream), RESULT_CONNECT);
-	CHECK(strncmp(stream_words(stream), "connection ", 11) == 0);
+	CHECK_INT(stream_failure(stream)->code, RESULT_CONNECT);
+	CHECK(strncmp(stream_failure(stream)->words, "connection ", 11) == 0);
 	if (trust)
 		CHECK_INT(stream_read(stream, text, sizeof(text), &moved),
 			  STREAM_ERROR);
@@ -404,11 +402,22 @@ static void test_refused(void)
 {
 	static const char *const both[] = { "127.0.0.1", "127.0.0.2" };
 	struct server server = { .port = 0 };
+	struct stream *stream;
+	char detail[64];
 
 	server_open(&server);
 	server_close(&server);
-	expect_error(open_one(&server, NULL, "x"), NULL, RESULT_REFUSED,
-		     "connection refused");
+	stream = open_one(&server, NULL, "x.test.");
+	CHECK_INT(drive(stream, NULL), STREAM_ERROR);
+	snprintf(detail, sizeof(detail), "x.test (127.0.0.1) port %u",
+		 server.port);
+	CHECK_STR(stream_failure(stream)->detail, detail);
+	expect_error(stream, NULL, RESULT_REFUSED, "connection refused");
+	stream = open_one(&server, NULL, "127.0.0.1");
+	CHECK_INT(drive(stream, NULL), STREAM_ERROR);
+	snprintf(detail, sizeof(detail), "127.0.0.1 port %u", server.port);
+	CHECK_STR(stream_failure(stream)->detail, detail);
+	stream_close(stream);
 	expect_error(open_to(both, 2, server.port, NULL, "x"), NULL,
 		     RESULT_REFUSED, "connection refused");
 }
@@ -418,41 +427,12 @@ static void test_note(void)
 {
 	struct stream_race race = { .error = 0 };
 
-	stream_race_note(&race, ENETUNREACH);
+	stream_race_note(&race, &race.places[0], ENETUNREACH);
 	CHECK_INT(race.error, ENETUNREACH);
-	stream_race_note(&race, ECONNREFUSED);
+	stream_race_note(&race, &race.places[0], ECONNREFUSED);
 	CHECK_INT(race.error, ECONNREFUSED);
-	stream_race_note(&race, EHOSTUNREACH);
+	stream_race_note(&race, &race.places[0], EHOSTUNREACH);
 	CHECK_INT(race.error, ECONNREFUSED);
-}
-
-static void test_words(void)
-{
-	struct stream_failure failure = stream_words_errno(ECONNREFUSED);
-
-	CHECK_INT(failure.code, RESULT_REFUSED);
-	CHECK_STR(failure.words, "connection refused");
-	CHECK_STR(failure.detail, "Connection refused");
-	failure = stream_words_errno(ELOOP);
-	CHECK_INT(failure.code, RESULT_CONNECT);
-	CHECK_STR(failure.words, "connection failed");
-	CHECK(*failure.detail);
-	failure = stream_words_verify(
-		tls_words_verify(X509_V_ERR_PATH_LENGTH_EXCEEDED),
-		X509_V_ERR_PATH_LENGTH_EXCEEDED);
-	CHECK_INT(failure.code, RESULT_TLS);
-	CHECK_STR(failure.words, "TLS: certificate is not valid");
-	CHECK(*failure.detail);
-	failure = stream_words_library(
-		ERR_PACK(ERR_LIB_SSL, 0, SSL_R_HTTP_REQUEST), "otherwise");
-	CHECK_STR(failure.words, "TLS: peer does not speak TLS");
-	/* The reasons of other parts of the library have the same numbers. */
-	failure = stream_words_library(
-		ERR_PACK(ERR_LIB_X509, 0, SSL_R_HTTP_REQUEST), "otherwise");
-	CHECK_STR(failure.words, "otherwise");
-	failure = stream_words_library(0, "otherwise");
-	CHECK_STR(failure.words, "otherwise");
-	CHECK_STR(failure.detail, "");
 }
 
 static void test_second_address(void)
@@ -565,7 +545,7 @@ static void test_unix(void)
 		state = stream_advance(fill[n]);
 	}
 	CHECK_INT(state, STREAM_ERROR);
-	CHECK_INT(stream_code(fill[n - 1]), RESULT_BUSY);
+	CHECK_INT(stream_failure(fill[n - 1])->code, RESULT_BUSY);
 	for (i = 0; i < n; i++)
 		stream_close(fill[i]);
 	close(listener);
@@ -601,7 +581,7 @@ static void test_tls(void)
 	/* Killed, without a word. */
 	close(server.fd);
 	server.fd = -1;
-	CHECK_INT(read_soon(stream, text, sizeof(text), &moved), STREAM_EOF);
+	CHECK_INT(read_soon(stream, text, sizeof(text), &moved), STREAM_ERROR);
 	stream_close(stream);
 	server_close(&server);
 
@@ -692,8 +672,9 @@ static void test_client_certificate(void)
 	for (i = 0; i < 5; i++)
 		server_step(&server);
 	CHECK_INT(read_soon(stream, text, sizeof(text), &moved), STREAM_ERROR);
-	CHECK_INT(stream_code(stream), RESULT_TLS);
-	CHECK_STR(stream_words(stream), "TLS: peer wants a client certificate");
+	CHECK_INT(stream_failure(stream)->code, RESULT_TLS);
+	CHECK_STR(stream_failure(stream)->words,
+		  "TLS: peer wants a client certificate");
 	stream_close(stream);
 	server_close(&server);
 
@@ -793,7 +774,6 @@ int main(void)
 	test_plain();
 	test_refused();
 	test_note();
-	test_words();
 	test_second_address();
 	test_black_hole();
 	test_unix();

@@ -150,9 +150,7 @@ static void http_ask_dial(struct http_ask *ask)
 			http_ask_start(ask);
 		return;
 	default:
-		conn_detail(conn, stream_detail(ask->dialled));
-		conn_failed(conn, stream_code(ask->dialled), "%s",
-			    stream_words(ask->dialled));
+		conn_failed_as(conn, stream_failure(ask->dialled));
 	}
 }
 
@@ -372,7 +370,7 @@ static void http_ask_stopped(struct http_ask *ask)
 
 static void http_ask_failed(struct http_ask *ask, CURLcode code)
 {
-	struct http_failure failure;
+	struct failure failure;
 	long os_errno = 0, verified = 0;
 
 	/* libcurl has one code for a connection that broke and for chunks that
@@ -382,9 +380,9 @@ static void http_ask_failed(struct http_ask *ask, CURLcode code)
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
 	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
 	failure = http_words_transfer(code, os_errno, verified, ask->error);
-	conn_detail(ask->conn,
-		    ask->error[0] ? ask->error : curl_easy_strerror(code));
-	conn_failed(ask->conn, failure.code, "%s", failure.words);
+	snprintf(failure.detail, sizeof(failure.detail), "%s",
+		 ask->error[0] ? ask->error : curl_easy_strerror(code));
+	conn_failed_as(ask->conn, &failure);
 }
 
 static void http_ask_on_done(void *arg, CURLcode code)

@@ -9,18 +9,13 @@
 
 #include <curl/curl.h>
 
-#include "base/result.h"
-
-struct http_failure {
-	enum result_code code;
-	char words[RESULT_ERROR_BYTES];
-};
+#include "base/failure.h"
 
 /* os_errno, verified and said are CURLINFO_OS_ERRNO, CURLINFO_SSL_VERIFYRESULT
  * and what libcurl wrote to CURLOPT_ERRORBUFFER, which tell more about some of
  * the codes. */
-struct http_failure http_words_transfer(CURLcode code, long os_errno,
-					long verified, const char *said);
+struct failure http_words_transfer(CURLcode code, long os_errno, long verified,
+				   const char *said);
 
 /* A status other than the expected. */
 enum result_code http_words_status(long status);

@@ -2,6 +2,7 @@
 
 #include "kinds/postgres/pg_open.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -46,24 +47,30 @@ bool pg_overfed(PGconn *pg, int64_t *bytes)
 /* Keeps the failure that tells most: a server that said something counts more
  * than one that was not reached, else the first one. */
 static void pg_open_note(struct postgres *postgres,
-			 const struct pg_failure *failure, const char *message)
+			 const struct failure *failure)
 {
 	if (postgres->failure.code != RESULT_UNKNOWN &&
 	    (pg_words_reached(postgres->failure.code) ||
 	     !pg_words_reached(failure->code)))
 		return;
 	postgres->failure = *failure;
-	snprintf(postgres->detail, sizeof(postgres->detail), "%.*s",
-		 (int)pg_words_detail_len(message), message);
+}
+
+/* What libpq said names the server; what is known already comes after it. */
+static void pg_open_detail(struct failure *failure, const char *message)
+{
+	char said[FAILURE_DETAIL_BYTES];
+
+	snprintf(said, sizeof(said), "%.*s", (int)pg_words_detail_len(message),
+		 message);
+	failure_of_peer(failure, said);
 }
 
 static void pg_open_give_up(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	struct pg_failure failure = postgres->failure;
 
-	conn_detail(conn, postgres->detail);
-	conn_failed(conn, failure.code, "%s", failure.words);
+	conn_failed_as(conn, &postgres->failure);
 }
 
 /* Something failed and was noted: the next, unless the answer was final. */
@@ -186,17 +193,18 @@ static void pg_open_failed(struct pg_attempt *attempt)
 {
 	struct conn *conn = attempt->conn;
 	const char *message = PQerrorMessage(attempt->pg);
-	struct pg_failure failure = pg_words_connect(message);
-	const char *reason;
+	struct failure failure = pg_words_connect(message);
+	const struct failure *reason = pg_tls_reason();
 
-	reason = pg_tls_reason();
-	if (reason && strstr(message, "certificate verify failed"))
-		snprintf(failure.words, sizeof(failure.words), "%s", reason);
+	if (reason->code != RESULT_UNKNOWN &&
+	    strstr(message, "certificate verify failed"))
+		failure = *reason;
 	if (failure.code == RESULT_MISMATCH)
 		failure = pg_words_role(attempt->attrs);
 	if (attempt->tap.refused)
 		failure = *attempt->tap.refused;
-	pg_open_note(conn_state(conn), &failure, message);
+	pg_open_detail(&failure, message);
+	pg_open_note(conn_state(conn), &failure);
 	pg_open_end(attempt);
 	pg_open_next(conn, failure.code);
 }
@@ -215,14 +223,14 @@ static void pg_open_watch(struct pg_attempt *attempt, short events)
 
 static void pg_open_on_io(void *arg, short revents)
 {
-	static const struct pg_failure too_long = { RESULT_PROTOCOL,
-						    "answer too long" };
+	static const struct failure too_long = { .code = RESULT_PROTOCOL,
+						 .words = "answer too long" };
 	struct pg_attempt *attempt = arg;
 	PostgresPollingStatusType state;
 
 	(void)revents;
 	if (pg_overfed(attempt->pg, &attempt->bytes)) {
-		pg_open_note(conn_state(attempt->conn), &too_long, "");
+		pg_open_note(conn_state(attempt->conn), &too_long);
 		pg_open_end(attempt);
 		pg_open_next(attempt->conn, too_long.code);
 		return;
@@ -265,8 +273,6 @@ static const char *pg_open_hostaddr(const struct pg_target *target,
 /* Dials the next address; false: it failed at once. */
 static bool pg_open_dial(struct conn *conn)
 {
-	static const struct pg_failure memory = { RESULT_INTERNAL,
-						  "out of memory" };
 	struct postgres *postgres = conn_state(conn);
 	const struct pg_plan *plan = pg_open_plan(conn);
 	struct pg_attempt *attempt =
@@ -274,7 +280,7 @@ static bool pg_open_dial(struct conn *conn)
 	const struct resolve_addr *addr =
 		&postgres->found.addrs[postgres->address++];
 	char text[INET6_ADDRSTRLEN + 16];
-	struct pg_failure failure;
+	struct failure failure;
 	int fd;
 
 	pg_open_end(attempt);
@@ -304,8 +310,9 @@ static bool pg_open_dial(struct conn *conn)
 		return true;
 	}
 	failure = attempt->pg ? pg_words_connect(PQerrorMessage(attempt->pg))
-			      : memory;
-	pg_open_note(postgres, &failure, PQerrorMessage(attempt->pg));
+			      : failure_errno(ENOMEM);
+	pg_open_detail(&failure, PQerrorMessage(attempt->pg));
+	pg_open_note(postgres, &failure);
 	pg_open_end(attempt);
 	return false;
 }
@@ -325,14 +332,14 @@ static void pg_open_unreach(struct conn *conn)
 
 static void pg_open_on_patience(void *arg)
 {
-	static const struct pg_failure silent = { RESULT_TIMEOUT,
-						  "no answer in time" };
+	static const struct failure silent = { .code = RESULT_TIMEOUT,
+					       .words = "no answer in time" };
 	struct conn *conn = arg;
 	struct postgres *postgres = conn_state(conn);
 
 	/* Attempts go on; a name is not looked up beside others. */
 	if (postgres->resolving) {
-		pg_open_note(postgres, &silent, "");
+		pg_open_note(postgres, &silent);
 		resolve_cancel(conn_env(conn)->resolver, &postgres->query);
 		pg_open_unreach(conn);
 		postgres->resolving = false;
@@ -385,7 +392,7 @@ static void pg_open_on_found(void *arg, const struct resolve_answer *answer)
 {
 	struct conn *conn = arg;
 	struct postgres *postgres = conn_state(conn);
-	struct pg_failure failure = { .code = answer->code };
+	struct failure failure;
 
 	postgres->resolving = false;
 	if (answer->code == RESULT_OK) {
@@ -393,19 +400,18 @@ static void pg_open_on_found(void *arg, const struct resolve_answer *answer)
 		pg_open_advance(conn);
 		return;
 	}
-	snprintf(failure.words, sizeof(failure.words), "%s", answer->words);
-	pg_open_note(postgres, &failure, "");
+	failure = failure_make(answer->code, "%s", answer->words);
+	failure_of_peer(&failure,
+			pg_open_plan(conn)->targets[postgres->target].host);
+	pg_open_note(postgres, &failure);
 	pg_open_next(conn, failure.code);
 }
 
 static void pg_open_note_stream(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	struct pg_failure failure = { .code = stream_code(postgres->reached) };
 
-	snprintf(failure.words, sizeof(failure.words), "%s",
-		 stream_words(postgres->reached));
-	pg_open_note(postgres, &failure, stream_detail(postgres->reached));
+	pg_open_note(postgres, stream_failure(postgres->reached));
 	postgres->resolving = false;
 	pg_open_unreach(conn);
 }
@@ -426,7 +432,7 @@ static bool pg_open_reach(struct conn *conn, const struct pg_target *target)
 	/* Without memory, the deadline ends it. */
 	if (!postgres->reached)
 		return false;
-	if (stream_code(postgres->reached) == RESULT_UNKNOWN) {
+	if (stream_failure(postgres->reached)->code == RESULT_UNKNOWN) {
 		conn_watch(conn, stream_fd(postgres->reached), POLLIN);
 		return false;
 	}
@@ -449,7 +455,7 @@ void pg_open_on_reached(struct conn *conn)
 		pg_open_advance(conn);
 		break;
 	default:
-		code = stream_code(postgres->reached);
+		code = stream_failure(postgres->reached)->code;
 		pg_open_note_stream(conn);
 		pg_open_next(conn, code);
 	}

@@ -25,7 +25,6 @@
 
 struct conn;
 
-#define PG_DETAIL_BYTES 1024
 #define PG_ATTEMPTS_MAX 4
 
 struct postgres_settings {
@@ -67,13 +66,12 @@ struct postgres {
 	struct loop_timer patience; /* before the next one is tried, too */
 	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
 	size_t attempted;
-	struct pg_failure failure; /* the most telling one so far */
-	char detail[PG_DETAIL_BYTES];
+	struct failure failure; /* the most telling one so far */
 
 	/* The question. */
-	struct pg_failure verdict; /* what the server reported */
-	bool heard;		   /* there was a result */
-	bool answered;		   /* there was a row */
+	struct failure verdict; /* what the server reported */
+	bool heard;		/* there was a result */
+	bool answered;		/* there was a row */
 	bool matched;
 	bool wants_role; /* its row comes before those of the query */
 	bool role_lost;	 /* the server has another role now */

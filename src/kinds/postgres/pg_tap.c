@@ -16,21 +16,24 @@
 #define PG_TAP_SCRAM_ROUNDS 20000
 #define PG_TAP_SASL_CONTINUE 11
 
-static const struct pg_failure pg_tap_too_long = { RESULT_PROTOCOL,
-						   "answer too long" };
-static const struct pg_failure pg_tap_endless = {
-	RESULT_PROTOCOL, "server asks for the password without end"
+static const struct failure pg_tap_too_long = { .code = RESULT_PROTOCOL,
+						.words = "answer too long" };
+static const struct failure pg_tap_endless = {
+	.code = RESULT_PROTOCOL,
+	.words = "server asks for the password without end"
 };
-static const struct pg_failure pg_tap_costly = {
-	RESULT_PROTOCOL, "server wants too many rounds of SCRAM"
-};
-
-static const struct pg_failure pg_tap_early = {
-	RESULT_PROTOCOL, "server speaks before it is asked"
+static const struct failure pg_tap_costly = {
+	.code = RESULT_PROTOCOL,
+	.words = "server wants too many rounds of SCRAM"
 };
 
-static const struct pg_failure pg_tap_mixed = { RESULT_PROTOCOL,
-						"COPY in the middle of rows" };
+static const struct failure pg_tap_early = {
+	.code = RESULT_PROTOCOL, .words = "server speaks before it is asked"
+};
+
+static const struct failure pg_tap_mixed = {
+	.code = RESULT_PROTOCOL, .words = "COPY in the middle of rows"
+};
 
 static uint32_t pg_tap_number(const void *bytes)
 {

@@ -27,10 +27,10 @@
 struct pg_tap {
 	struct wire_tap wire; /* the first member */
 	PGconn *pg;
-	uint64_t cookie;		  /* of the socket, socket(7) */
-	const struct pg_failure *refused; /* why it was ended, or NULL */
-	bool begun;			  /* the first message has begun */
-	bool rows;   /* were described, and have not ended */
+	uint64_t cookie;	       /* of the socket, socket(7) */
+	const struct failure *refused; /* why it was ended, or NULL */
+	bool begun;		       /* the first message has begun */
+	bool rows;		       /* were described, and have not ended */
 	size_t head; /* bytes of the message's header so far */
 	unsigned char header[5];
 	size_t left;		/* bytes of its body that are still to come */

@@ -2,20 +2,18 @@
 
 #include "kinds/postgres/pg_tls.h"
 
-#include "base/tls_words.h"
-
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
-static _Thread_local const char *pg_tls_words;
+static _Thread_local struct failure pg_tls_failure;
 
 static void pg_tls_on_free(void *ssl, void *data, CRYPTO_EX_DATA *all,
 			   int index, long number, void *pointer)
 {
 	(void)data, (void)all, (void)index, (void)number, (void)pointer;
-	pg_tls_words = tls_words_handshake(ssl);
+	pg_tls_failure = failure_handshake(ssl);
 }
 
 void pg_tls_listen(void)
@@ -30,12 +28,12 @@ void pg_tls_listen(void)
 
 void pg_tls_forget(void)
 {
-	pg_tls_words = NULL;
+	pg_tls_failure.code = RESULT_UNKNOWN;
 }
 
-const char *pg_tls_reason(void)
+const struct failure *pg_tls_reason(void)
 {
-	return pg_tls_words;
+	return &pg_tls_failure;
 }
 
 /* OpenSSL would ask the terminal. */

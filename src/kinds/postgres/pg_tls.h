@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/failure.h"
+
 /* From now on; once or more often.  The main thread, before there are others.
  */
 void pg_tls_listen(void);
@@ -19,9 +21,9 @@ void pg_tls_listen(void);
 /* Forgets what was heard in this thread. */
 void pg_tls_forget(void);
 
-/* "TLS: certificate has expired": of the SSL object that was freed last in this
- * thread since pg_tls_forget(), or NULL.  Static. */
-const char *pg_tls_reason(void);
+/* Of the SSL object that was freed last in this thread since pg_tls_forget();
+ * RESULT_UNKNOWN: none, or its certificate was accepted.  Never NULL. */
+const struct failure *pg_tls_reason(void);
 
 /* Whether a PEM text can be read to its end and holds a certificate, or a
  * revocation list.  libpq passes over an sslcrl that it cannot read, and then

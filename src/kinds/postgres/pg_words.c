@@ -2,7 +2,6 @@
 
 #include "kinds/postgres/pg_words.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define PG_STATE_LEN 5
@@ -76,7 +75,8 @@ static const struct pg_phrase pg_pooler[] = {
 	  "connection terminated by the administrator" },
 };
 
-/* libpq's own, the more telling first: most of them contain others. */
+/* libpq's own, the more telling first: most of them contain others.
+ * RESULT_UNKNOWN: an error of the system is in the message, or the words. */
 static const struct pg_phrase pg_client[] = {
 	{ "session is read-only",     RESULT_MISMATCH, "server is read-only" },
 	{ "session is not read-only", RESULT_MISMATCH, "server is not read-only" },
@@ -89,8 +89,6 @@ static const struct pg_phrase pg_client[] = {
 	  "not a PostgreSQL server" },
 	{ "SSL SYSCALL error: EOF",   RESULT_CONNECT,
 	  "server closed the connection" },
-	{ "SSL SYSCALL error: Connection reset", RESULT_CONNECT,
-	  "server closed the connection" },
 	{ "SSL connection has been closed", RESULT_CONNECT,
 	  "server closed the connection" },
 	{ "does not support SSL",     RESULT_TLS,
@@ -99,28 +97,19 @@ static const struct pg_phrase pg_client[] = {
 	  "TLS: certificate is for another host" },
 	{ "certificate verify failed", RESULT_TLS,
 	  "TLS: certificate is not trusted" },
-	{ "alert certificate expired", RESULT_TLS,
-	  "TLS: client certificate has expired" },
-	{ "alert certificate required", RESULT_TLS,
-	  "TLS: peer wants a client certificate" },
-	{ "alert unknown ca",         RESULT_TLS, "TLS: client certificate refused" },
-	{ "alert bad certificate",    RESULT_TLS, "TLS: client certificate refused" },
-	{ "alert decrypt error",      RESULT_TLS, "TLS: client certificate refused" },
 	{ "private key",              RESULT_CONFIG,
 	  "TLS: client key cannot be used" },
 	{ "root certificate",         RESULT_CONFIG, "TLS: CA file cannot be used" },
 	{ "certificate file",         RESULT_CONFIG,
 	  "TLS: client certificate cannot be used" },
-	{ "unsupported protocol",     RESULT_TLS, "TLS: no common version" },
-	{ "alert protocol version",   RESULT_TLS, "TLS: no common version" },
+	{ "SSL SYSCALL error: Connection reset", RESULT_CONNECT,
+	  "server closed the connection" },
+	{ "SSL SYSCALL error",        RESULT_UNKNOWN, "server closed the connection" },
 	{ "SSL",                      RESULT_TLS, "TLS: handshake failed" },
 	{ "uthentication",            RESULT_AUTH, "authentication failed" },
 	{ "SCRAM",                    RESULT_AUTH, "authentication failed" },
 	{ "channel binding",          RESULT_AUTH, "authentication failed" },
 	{ "GSSAPI",                   RESULT_AUTH, "authentication failed" },
-	{ "Connection refused",       RESULT_REFUSED, "connection refused" },
-	{ "No such file",             RESULT_CONNECT, "no such socket" },
-	{ "Permission denied",        RESULT_CONNECT, "no permission to connect" },
 	{ "server closed the connection", RESULT_CONNECT,
 	  "server closed the connection" },
 	{ "Connection reset",         RESULT_CONNECT,
@@ -129,15 +118,12 @@ static const struct pg_phrase pg_client[] = {
 	  "server closed the connection" },
 	{ "no connection to the server", RESULT_CONNECT,
 	  "server closed the connection" },
-	{ "No route to host",         RESULT_CONNECT, "no route to host" },
-	{ "Network is unreachable",   RESULT_CONNECT, "no route to host" },
-	{ "timed out",                RESULT_CONNECT, "connection timed out" },
 	{ "out of memory",            RESULT_INTERNAL, "out of memory" },
 	{ "lost synchronization",     RESULT_PROTOCOL, "answer not understood" },
 	{ "message type",             RESULT_PROTOCOL, "answer not understood" },
 	{ "message contents",         RESULT_PROTOCOL, "answer not understood" },
 	{ "protocol",                 RESULT_PROTOCOL, "answer not understood" },
-	{ "",                         RESULT_CONNECT, "connection failed" },
+	{ "",                         RESULT_UNKNOWN, "connection failed" },
 };
 /* clang-format on */
 
@@ -191,19 +177,15 @@ static const char *pg_last_state(const char *message)
 	return state;
 }
 
-static struct pg_failure pg_failure_of(const struct pg_phrase *phrase)
+static struct failure pg_failure_of(const struct pg_phrase *phrase)
 {
-	struct pg_failure failure = { .code = phrase->code };
-
-	snprintf(failure.words, sizeof(failure.words), "%s", phrase->words);
-	return failure;
+	return failure_make(phrase->code, "%s", phrase->words);
 }
 
 /* what: the words of a state that is not in the table. */
-static struct pg_failure pg_words_of(const char *state, const char *message,
-				     const char *what)
+static struct failure pg_words_of(const char *state, const char *message,
+				  const char *what)
 {
-	struct pg_failure failure = { .code = RESULT_UPSTREAM };
 	const struct pg_phrase *phrase;
 
 	if (strncmp(state, "57P03", PG_STATE_LEN) == 0)
@@ -214,24 +196,31 @@ static struct pg_failure pg_words_of(const char *state, const char *message,
 		phrase = pg_find_state(state);
 	if (phrase)
 		return pg_failure_of(phrase);
-	snprintf(failure.words, sizeof(failure.words), "%s (SQLSTATE %.*s)",
-		 what, PG_STATE_LEN, state);
-	return failure;
+	return failure_make(RESULT_UPSTREAM, "%s (SQLSTATE %.*s)", what,
+			    PG_STATE_LEN, state);
 }
 
-struct pg_failure pg_words_connect(const char *message)
+struct failure pg_words_connect(const char *message)
 {
 	const char *state = pg_last_state(message);
+	const struct pg_phrase *phrase;
+	struct failure failure;
 
 	/* Of two attempts, with TLS and without, both may have been refused. */
 	if (state && strncmp(state, "28000", PG_STATE_LEN) == 0)
 		return pg_failure_of(pg_find(PG_PHRASES(pg_refused), message));
 	if (state)
 		return pg_words_of(state, state, "login refused");
-	return pg_failure_of(pg_find(PG_PHRASES(pg_client), message));
+	failure = failure_tls(message, NULL);
+	if (failure.code != RESULT_UNKNOWN)
+		return failure;
+	phrase = pg_find(PG_PHRASES(pg_client), message);
+	return phrase->code == RESULT_UNKNOWN
+		       ? failure_errno_said(message, phrase->words)
+		       : pg_failure_of(phrase);
 }
 
-struct pg_failure pg_words_query(const char *sqlstate, const char *message)
+struct failure pg_words_query(const char *sqlstate, const char *message)
 {
 	static const struct pg_phrase broken_tls = { "", RESULT_TLS,
 						     "TLS: connection broken" };
@@ -247,7 +236,7 @@ struct pg_failure pg_words_query(const char *sqlstate, const char *message)
 	return pg_words_connect(message);
 }
 
-struct pg_failure pg_words_role(const char *attrs)
+struct failure pg_words_role(const char *attrs)
 {
 	/* clang-format off */
 	static const struct pg_phrase roles[] = {

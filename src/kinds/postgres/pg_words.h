@@ -13,24 +13,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/result.h"
-
-struct pg_failure {
-	enum result_code code; /* RESULT_UNKNOWN: none */
-	char words[RESULT_ERROR_BYTES];
-};
+#include "base/failure.h"
 
 /*
  * A connection that was not made or broke: PQerrorMessage() at verbosity
  * PQERRORS_VERBOSE, the only way to a SQLSTATE while connecting.
  */
-struct pg_failure pg_words_connect(const char *message);
+struct failure pg_words_connect(const char *message);
 
 /* An error result; sqlstate and message may be NULL. */
-struct pg_failure pg_words_query(const char *sqlstate, const char *message);
+struct failure pg_words_query(const char *sqlstate, const char *message);
 
 /* No server plays the role that target_session_attrs asks for. */
-struct pg_failure pg_words_role(const char *attrs);
+struct failure pg_words_role(const char *attrs);
 
 /* Whether another host of the list may do better.  One that refuses the user
  * or the database speaks for all, as it does in libpq. */

@@ -92,7 +92,7 @@ static void postgres_broke(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
 	const char *message = PQerrorMessage(postgres->pg);
-	struct pg_failure failure = postgres->verdict;
+	struct failure failure = postgres->verdict;
 
 	if (postgres->tap.refused) {
 		failure = *postgres->tap.refused;
@@ -269,7 +269,7 @@ static void postgres_answered(struct conn *conn)
 {
 	const struct postgres_settings *settings = conn_settings(conn);
 	struct postgres *postgres = conn_state(conn);
-	struct pg_failure verdict = postgres->verdict, role;
+	struct failure verdict = postgres->verdict, role;
 
 	if (PQstatus(postgres->pg) == CONNECTION_BAD) {
 		postgres_broke(conn);

@@ -16,6 +16,8 @@
 #include "io/stream.h"
 #include "base/text.h"
 
+#include <hiredis/hiredis.h>
+
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,7 +250,9 @@ static void redis_close(struct conn *conn)
 	resolve_cancel(conn_env(conn)->resolver, &redis->query);
 	stream_close(redis->stream);
 	redis->stream = NULL;
-	redis_answer_close(&redis->answer);
+	if (redis->answer.reader)
+		redisReaderFree(redis->answer.reader);
+	redis->answer.reader = NULL;
 	redis_talk_drop(redis);
 }
 

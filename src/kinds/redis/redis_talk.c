@@ -3,16 +3,84 @@
 #include "kinds/redis/redis_talk.h"
 
 #include "check/check.h"
-#include "kinds/redis/redis_words.h"
 #include "io/stream.h"
 
 #include <hiredis/hiredis.h>
 
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #define REDIS_CHUNK_BYTES 4096
+
+/* ---- one reply ---- */
+
+#define REDIS_ANSWER_MAX_BYTES (16 * 1024)
+
+static void *redis_answer_on_string(const redisReadTask *task, char *text,
+				    size_t len)
+{
+	struct redis_answer *answer = task->privdata;
+	const redisReadTask *parent = task->parent;
+
+	if (parent && (parent->parent || task->idx != 0))
+		return answer;
+	answer->type = task->type;
+	if (len >= sizeof(answer->text))
+		len = sizeof(answer->text) - 1;
+	memcpy(answer->text, text, len);
+	answer->text[len] = '\0';
+	return answer;
+}
+
+static redisReplyObjectFunctions redis_answer_functions = {
+	.createString = redis_answer_on_string,
+};
+
+int redis_answer_open(struct redis_answer *answer)
+{
+	answer->reader = redisReaderCreateWithFunctions(
+		&redis_answer_functions);
+	if (!answer->reader)
+		return -1;
+	answer->reader->privdata = answer;
+	return 0;
+}
+
+enum redis_answer_state {
+	REDIS_ANSWER_PART,    /* more must come */
+	REDIS_ANSWER_WHOLE,   /* type and text are filled */
+	REDIS_ANSWER_SURPLUS, /* they are, but more bytes follow */
+	REDIS_ANSWER_LONG,    /* more than any answer needs */
+	REDIS_ANSWER_BROKEN,  /* not the protocol: see reader->errstr */
+	REDIS_ANSWER_NO_MEMORY
+};
+
+/* All but REDIS_ANSWER_PART are final until the next question, and all but
+ * REDIS_ANSWER_WHOLE after that, too. */
+static enum redis_answer_state redis_answer_feed(struct redis_answer *answer,
+						 const char *bytes, size_t len)
+{
+	redisReader *reader = answer->reader;
+	void *out = NULL;
+
+	answer->len += len;
+	if (redisReaderFeed(reader, bytes, len) != REDIS_OK ||
+	    redisReaderGetReply(reader, &out) != REDIS_OK)
+		return reader->err == REDIS_ERR_OOM ? REDIS_ANSWER_NO_MEMORY
+						    : REDIS_ANSWER_BROKEN;
+	if (!out)
+		return answer->len > REDIS_ANSWER_MAX_BYTES ? REDIS_ANSWER_LONG
+							    : REDIS_ANSWER_PART;
+	/* Without a function for it hiredis gives the type as a pointer. */
+	if (out != answer)
+		answer->type = (int)(intptr_t)out;
+	return reader->pos == reader->len ? REDIS_ANSWER_WHOLE
+					  : REDIS_ANSWER_SURPLUS;
+}
+
+/* ---- questions ---- */
 
 static const struct redis_talk_question {
 	const char *name; /* for our words */
@@ -39,6 +107,50 @@ const char *redis_talk_step(enum redis_step step)
 	return redis_talk_questions[step].step;
 }
 
+/* clang-format off */
+static const struct {
+	const char *says; /* how it begins */
+	enum result_code code;
+	const char *words;
+} redis_errors[] = {
+	{ "LOADING ", RESULT_BUSY, "loading the dataset into memory" },
+	{ "MASTERDOWN ", RESULT_BUSY, "replica has lost its master" },
+	{ "BUSY ", RESULT_BUSY, "busy running a script" },
+	{ "CLUSTERDOWN ", RESULT_BUSY, "cluster is down" },
+	{ "MISCONF ", RESULT_UPSTREAM, "refuses writes, cannot save to disk" },
+	{ "NOAUTH ", RESULT_AUTH, "authentication required" },
+	{ "WRONGPASS ", RESULT_AUTH, "authentication failed" },
+	{ "DENIED ", RESULT_AUTH, "refused by protected mode" },
+	{ "ERR max number of clients reached", RESULT_BUSY, "max number of clients reached" },
+	{ "ERR invalid password", RESULT_AUTH, "authentication failed" },
+	{ "ERR AUTH <password> called without", RESULT_AUTH, "no password is set there, but one was sent" },
+	{ "ERR Client sent AUTH, but no password", RESULT_AUTH, "no password is set there, but one was sent" },
+	{ "ERR operation not permitted", RESULT_AUTH, "authentication required" },
+	{ "ERR DB index is out of range", RESULT_MISSING, "no such database" },
+	{ "ERR invalid DB index", RESULT_MISSING, "no such database" },
+	{ "ERR SELECT is not allowed in cluster", RESULT_MISSING, "no such database" },
+	{ "ERR This instance has cluster support disabled", RESULT_MISMATCH, "not a node of a cluster" },
+};
+/* clang-format on */
+
+/* What an error reply, without the "-" in front, means. */
+static struct failure redis_talk_error(const char *says, const char *command)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(redis_errors) / sizeof(*redis_errors); i++)
+		if (strncmp(says, redis_errors[i].says,
+			    strlen(redis_errors[i].says)) == 0)
+			return failure_make(redis_errors[i].code, "%s",
+					    redis_errors[i].words);
+	if (strncmp(says, "NOPERM ", 7) == 0)
+		return failure_make(RESULT_AUTH, "no permission for %s",
+				    command);
+	if (strcmp(command, "AUTH") == 0)
+		return failure_make(RESULT_AUTH, "authentication failed");
+	return failure_make(RESULT_UPSTREAM, "error reply to %s", command);
+}
+
 /* ---- judging ---- */
 
 /* The answer to the last question of a phase, or one that ends it. */
@@ -62,7 +174,7 @@ static void redis_talk_end(struct conn *conn, enum result_code code,
 static void redis_talk_judge_error(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
-	struct redis_failure failure = redis_words_error(
+	struct failure failure = redis_talk_error(
 		redis->answer.text, redis_talk_questions[redis->step].name);
 
 	conn_detail(conn, redis->answer.text);
@@ -188,29 +300,16 @@ static bool redis_talk_may_want_tls(struct conn *conn)
 	       !settings->target.tls && !settings->target.path;
 }
 
-static void redis_talk_lost(struct conn *conn, const char *words)
-{
-	conn_failed(conn, RESULT_CONNECT, "%s%s", words,
-		    redis_talk_may_want_tls(conn) ? "; for TLS write rediss://"
-						  : "");
-}
-
-static void redis_talk_closed(struct conn *conn)
-{
-	redis_talk_lost(conn, "connection closed by the peer");
-}
-
 void redis_talk_stream_failed(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
+	const struct failure *failure = stream_failure(redis->stream);
+	bool hint = failure->code == RESULT_CONNECT &&
+		    redis_talk_may_want_tls(conn);
 
-	if (*stream_detail(redis->stream))
-		conn_detail(conn, stream_detail(redis->stream));
-	if (stream_code(redis->stream) == RESULT_CONNECT)
-		redis_talk_lost(conn, stream_words(redis->stream));
-	else
-		conn_failed(conn, stream_code(redis->stream), "%s",
-			    stream_words(redis->stream));
+	conn_detail(conn, failure->detail);
+	conn_failed(conn, failure->code, "%s%s", failure->words,
+		    hint ? "; for TLS write rediss://" : "");
 }
 
 static void redis_talk_wait(struct conn *conn)
@@ -289,7 +388,7 @@ static void redis_talk_take(struct conn *conn, enum redis_answer_state state)
 				    "peer speaks TLS; write rediss://");
 			return;
 		}
-		conn_detail(conn, redis_answer_detail(&redis->answer));
+		conn_detail(conn, redis->answer.reader->errstr);
 		conn_failed(conn, RESULT_PROTOCOL,
 			    "answer is not in the Redis protocol");
 		return;
@@ -303,8 +402,6 @@ static void redis_talk_pause(struct conn *conn, enum stream_state state)
 {
 	if (state == STREAM_PENDING)
 		redis_talk_wait(conn);
-	else if (state == STREAM_EOF)
-		redis_talk_closed(conn);
 	else
 		redis_talk_stream_failed(conn);
 }
@@ -356,7 +453,8 @@ static void redis_talk_put(struct conn *conn, int argc, const char *argv[])
 	}
 	redis->command_len = (size_t)len;
 	redis->command_sent = 0;
-	redis_answer_expect(&redis->answer);
+	redis->answer.len = 0;
+	redis->answer.text[0] = '\0';
 	redis_talk(conn);
 }
 

@@ -13,11 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kinds/redis/redis_answer.h"
 #include "kinds/redis/redis_url.h"
 #include "io/resolve.h"
 
 struct conn;
+struct redisReader;
 struct stream;
 struct stream_trust;
 
@@ -38,6 +38,26 @@ struct redis_settings {
 	struct redis_url target;
 	struct stream_trust *trust; /* NULL: no TLS */
 };
+
+#define REDIS_ANSWER_TEXT_BYTES 192
+
+/*
+ * The bytes that come for one question, as one reply.  hiredis builds no tree
+ * of replies: a peer that announces a huge array would make it allocate
+ * gigabytes.  One text is kept, cut, and of everything else only the type.
+ * Embedded in its owner; zeroed means closed.
+ */
+struct redis_answer {
+	struct redisReader *reader;
+	size_t len;			    /* bytes that came */
+	int type;			    /* REDIS_REPLY_... */
+	char text[REDIS_ANSWER_TEXT_BYTES]; /* of an array: of its first
+					       element; "": none */
+};
+
+/* -1: out of memory. */
+int redis_answer_open(struct redis_answer *answer)
+	__attribute__((warn_unused_result));
 
 /* In the order in which they come, those that are needed. */
 enum redis_step {

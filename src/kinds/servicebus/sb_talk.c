@@ -15,21 +15,6 @@
 
 /* ---- talking ---- */
 
-static void sb_talk_stream_failed(struct conn *conn, enum stream_state state)
-{
-	struct sb_talk *talk = conn_state(conn);
-	const struct stream *stream = talk->stream;
-
-	if (state == STREAM_EOF) {
-		conn_failed(conn, RESULT_CONNECT,
-			    "connection closed by the peer");
-		return;
-	}
-	if (*stream_detail(stream))
-		conn_detail(conn, stream_detail(stream));
-	conn_failed(conn, stream_code(stream), "%s", stream_words(stream));
-}
-
 /* Sends what there is, until it would have to wait. */
 static enum stream_state sb_talk_flush(struct sb_talk *talk)
 {
@@ -152,10 +137,9 @@ static void sb_talk_move(struct conn *conn)
 	}
 	if (state == SB_FAILED)
 		sb_talk_tell(conn, state);
-	else if (in == STREAM_EOF || in == STREAM_ERROR)
-		sb_talk_stream_failed(conn, in);
-	else if (out == STREAM_ERROR && !sb_talk_is_news(talk, state))
-		sb_talk_stream_failed(conn, out);
+	else if (in == STREAM_ERROR ||
+		 (out == STREAM_ERROR && !sb_talk_is_news(talk, state)))
+		conn_failed_as(conn, stream_failure(talk->stream));
 	else if (in == STREAM_PENDING)
 		sb_talk_wait_for(conn, state,
 				 events | stream_events(talk->stream), false);
@@ -189,7 +173,7 @@ static void sb_talk_advance(struct conn *conn)
 		return;
 	}
 	if (state != STREAM_DONE) {
-		sb_talk_stream_failed(conn, state);
+		conn_failed_as(conn, stream_failure(talk->stream));
 		return;
 	}
 	if (stream_peer(talk->stream))
