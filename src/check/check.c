@@ -13,6 +13,7 @@
 #include "check/check_renew.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/dial.h"
 #include "io/loop.h"
 #include "base/text.h"
 
@@ -77,6 +78,9 @@ struct conn {
 	unsigned idle_events;	  /* since it was last asked */
 	bool extended;		  /* this opening was suspended once */
 	int64_t renew_at_ms;	  /* 0: never */
+	struct dial dial;
+	void (*on_dialled)(struct conn *conn, struct stream *stream);
+	char peer[RESULT_DETAIL_BYTES]; /* that was dialled; "": unknown */
 	char detail[RESULT_DETAIL_BYTES];
 };
 
@@ -134,6 +138,7 @@ static void conn_drop(struct conn *conn)
 	loop_timer_clear(check->env->loop, &conn->expiry);
 	/* The watch ends before the descriptor does. */
 	loop_watch_clear(check->env->loop, &conn->watch);
+	dial_end(&conn->dial);
 	if (conn->phase > CONN_QUEUED)
 		check->kind->close(conn);
 	conn->phase = CONN_CLOSED;
@@ -221,7 +226,7 @@ static void conn_on_admitted(void *arg)
 	check_arm(check);
 	conn->phase = CONN_OPENING;
 	conn->extended = false;
-	conn->detail[0] = '\0';
+	conn->detail[0] = conn->peer[0] = '\0';
 	memset(conn->state, 0, check->kind->conn_size);
 	loop_timer_set(check->env->loop, &conn->expiry,
 		       clock_ms() + check_timeout_ms(check));
@@ -239,6 +244,21 @@ static void conn_begin(struct conn *conn)
 	assert(conn->phase == CONN_CLOSED);
 	conn->phase = CONN_QUEUED;
 	admit_enter(conn->check->env->admit, &conn->ticket);
+}
+
+/* What is known about the trouble; at least whom it was with. */
+static const char *conn_known(const struct conn *conn)
+{
+	return *conn->detail ? conn->detail : conn->peer;
+}
+
+static const char *conn_step(const struct conn *conn)
+{
+	const char *step = dial_step(&conn->dial);
+
+	if (conn->phase <= CONN_QUEUED)
+		return "";
+	return step ? step : conn->check->kind->step(conn);
 }
 
 static void conn_ask(struct conn *conn)
@@ -445,10 +465,12 @@ static void check_on_deadline(void *arg)
 		return;
 	snprintf(result.error, sizeof(result.error), "Timeout after %lldms",
 		 (long long)check_timeout_ms(check));
-	snprintf(result.step, sizeof(result.step), "%s",
-		 conn->phase > CONN_QUEUED ? check->kind->step(conn) : "");
+	snprintf(result.step, sizeof(result.step), "%s", conn_step(conn));
 	snprintf(result.detail, sizeof(result.detail), "%s",
 		 conn == other ? check->warm->detail : other->detail);
+	if (!*result.detail)
+		snprintf(result.detail, sizeof(result.detail), "%s",
+			 conn_known(conn));
 	check->failures++;
 	check->renewed = true;
 	check->renewing = false;
@@ -567,12 +589,14 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 		check_settle(check);
 		return;
 	}
-	snprintf(result.detail, sizeof(result.detail), "%s", conn->detail);
 	if (code == RESULT_OK) {
+		snprintf(result.detail, sizeof(result.detail), "%s",
+			 conn->detail);
 		check_prefer(check, conn);
 		check_finish(check, result);
 		return;
 	}
+	snprintf(result.detail, sizeof(result.detail), "%s", conn_known(conn));
 	va_start(args, fmt);
 	vsnprintf(result.error, sizeof(result.error), fmt, args);
 	va_end(args);
@@ -651,7 +675,7 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(result.error, sizeof(result.error), fmt, args);
 	va_end(args);
-	snprintf(result.detail, sizeof(result.detail), "%s", conn->detail);
+	snprintf(result.detail, sizeof(result.detail), "%s", conn_known(conn));
 	conn_drop(conn);
 	/* Also a warm one that was lost: a peer that takes connections only to
 	 * close them is not to be called four times a second. */
@@ -663,8 +687,8 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	}
 	log_masked(LOG_DEBUG, "check=%s %s code=%s: %s%s%s", check->setup->name,
 		   was_idle ? "warm connection lost" : "background connect",
-		   result_word(code), result.error, conn->detail[0] ? ": " : "",
-		   conn->detail);
+		   result_word(code), result.error,
+		   result.detail[0] ? ": " : "", result.detail);
 	/* A renewal that fails is no verdict, but the old connection proves
 	 * nothing any more: the next run has to log in. */
 	if (!was_warm)
@@ -705,12 +729,48 @@ bool conn_is_kept(const struct conn *conn)
 	return conn->check->setup->policy.keep;
 }
 
-int64_t conn_deadline_ms(const struct conn *conn)
+static int64_t conn_deadline_ms(const struct conn *conn)
 {
 	const struct check *check = conn->check;
 
 	return loop_timer_armed(&check->deadline) ? check->deadline.at_ms
 						  : conn->expiry.at_ms;
+}
+
+int64_t conn_left_ms(const struct conn *conn)
+{
+	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
+
+	return left_ms > 0 ? left_ms : 0;
+}
+
+static void conn_on_dialled(void *arg, struct stream *stream,
+			    const struct failure *failure)
+{
+	struct conn *conn = arg;
+
+	if (failure)
+		conn_failed_as(conn, failure);
+	else
+		conn->on_dialled(conn, stream);
+}
+
+void conn_dial(struct conn *conn, const struct dial_target *target,
+	       void (*on_open)(struct conn *conn, struct stream *stream))
+{
+	const struct check_env *env = conn_env(conn);
+	char peer[300];
+
+	snprintf(peer, sizeof(peer), target->path ? "%s" : "%s port %u",
+		 target->path ? target->path : target->host, target->port);
+	text_show_ends(conn->peer, sizeof(conn->peer), peer);
+	conn->on_dialled = on_open;
+	conn->dial.loop = env->loop;
+	conn->dial.resolver = env->resolver;
+	conn->dial.offload = env->offload;
+	conn->dial.on_done = conn_on_dialled;
+	conn->dial.arg = conn;
+	dial_start(&conn->dial, target, conn_deadline_ms(conn));
 }
 
 void conn_watch(struct conn *conn, int fd, short events)

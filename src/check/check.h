@@ -43,9 +43,11 @@ struct admit;
 struct check;
 struct conn;
 struct curlio;
+struct dial_target;
 struct loop;
 struct offload;
 struct resolver;
+struct stream;
 
 /* What the prober thread offers to kinds; borrowed, outlives all checks. */
 struct check_env {
@@ -111,9 +113,17 @@ const struct check_env *conn_env(const struct conn *conn);
 bool conn_is_hedge(const struct conn *conn);
 /* Whether the connection may stay open when the run is over. */
 bool conn_is_kept(const struct conn *conn);
-/* When the opening or the run under way must have ended, on clock_ms(); for
- * kinds that have to divide the time among several addresses. */
-int64_t conn_deadline_ms(const struct conn *conn);
+/* How much time the opening or the run under way has left, at least 0; for
+ * kinds that divide it among several addresses. */
+int64_t conn_left_ms(const struct conn *conn);
+
+/*
+ * In open(): opens a stream to the target, whose texts are borrowed.  Then
+ * on_open() is called, now or later, and owns the stream; a failure ends the
+ * opening.  The engine tells the step and drops what is under way.
+ */
+void conn_dial(struct conn *conn, const struct dial_target *target,
+	       void (*on_open)(struct conn *conn, struct stream *stream));
 
 /* Watches fd for events on behalf of the connection; replaces the last
  * interest; fd < 0: none. */
@@ -131,6 +141,7 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* conn_failed(), with the detail. */
 static inline void conn_failed_as(struct conn *conn,
 				  const struct failure *failure)
 {

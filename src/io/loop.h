@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 struct loop;
 
 struct loop_watch {
@@ -64,6 +66,12 @@ void loop_watch_clear(struct loop *loop, struct loop_watch *watch);
  * A zeroed record is a valid timer that is not armed.
  */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms);
+/* ... for so many milliseconds from now. */
+static inline void loop_timer_in(struct loop *loop, struct loop_timer *timer,
+				 int64_t ms)
+{
+	loop_timer_set(loop, timer, clock_ms() + ms);
+}
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 static inline bool loop_timer_armed(const struct loop_timer *timer)
 {

@@ -83,6 +83,14 @@ void curlio_cancel(struct curlio *curlio, struct curlio_transfer *transfer)
 		started = NULL;
 }
 
+/* The url has an address: libcurl connects. */
+void conn_dial(struct conn *conn, const struct dial_target *target,
+	       void (*on_open)(struct conn *conn, struct stream *stream))
+{
+	(void)conn, (void)target, (void)on_open;
+	FUZZ_CHECK(false);
+}
+
 bool conn_is_hedge(const struct conn *conn)
 {
 	(void)conn;

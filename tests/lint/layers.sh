@@ -14,7 +14,7 @@ cd "${1:-$(dirname "$0")/../..}" || exit 1
 layers='
 base	cidr clock failure helper log probe result text
 conf	conf dialect
-io	closer curlio loop offload resolve stream wire
+io	closer curlio dial loop offload resolve stream wire
 check	admit check
 kinds	kinds
 board	board share share_watch

@@ -10,7 +10,9 @@
 #define HEALTH_FAKE_CONN_H
 
 #include "check/check.h"
-#include "base/clock.h"
+#ifdef FAKE_CONN_DIALS
+#include "io/dial.h"
+#endif
 
 #include <assert.h>
 #include <fcntl.h>
@@ -25,6 +27,11 @@ struct conn {
 	const void *settings;
 	struct check_env env;
 	bool drop_when_answered;
+
+#ifdef FAKE_CONN_DIALS
+	struct dial dial;
+	void (*on_dialled)(struct conn *conn, struct stream *stream);
+#endif
 
 	/* what the kind watches and said */
 	int fd;
@@ -61,10 +68,10 @@ bool conn_is_kept(const struct conn *conn)
 	return true;
 }
 
-int64_t conn_deadline_ms(const struct conn *conn)
+int64_t conn_left_ms(const struct conn *conn)
 {
 	(void)conn;
-	return clock_ms() + 1000;
+	return 1000;
 }
 
 void conn_watch(struct conn *conn, int fd, short events)
@@ -97,6 +104,9 @@ static inline void fake_conn_drop(struct conn *conn)
 	if (!conn->state)
 		return;
 	conn->fd = -1;
+#ifdef FAKE_CONN_DIALS
+	dial_end(&conn->dial);
+#endif
 	conn->kind->close(conn);
 	conn->kind->close(conn);
 	free(conn->state);
@@ -133,5 +143,9 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	va_end(args);
 	fake_conn_drop(conn);
 }
+
+#ifdef FAKE_CONN_DIALS
+#include "fake_dial.h"
+#endif
 
 #endif

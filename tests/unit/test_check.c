@@ -56,7 +56,7 @@ void log_masked(enum log_level level, const char *fmt, ...)
 
 void text_show_ends(char *to, size_t size, const char *from)
 {
-	snprintf(to, size, "%s", from);
+	snprintf(to, size, "%.*s", (int)size - 1, from);
 }
 
 const char *result_word(int32_t code)

@@ -26,7 +26,8 @@ struct conn {
 	struct http_settings *settings;
 	struct http_ask state;
 	struct check_env env;
-	struct loop_watch watch;
+	struct dial dial;
+	void (*on_dialled)(struct conn *conn, struct stream *stream);
 	bool hedge, unkept;
 	int ended; /* times that answered or failed was called */
 	bool answered;
@@ -35,6 +36,8 @@ struct conn {
 	char detail[FAILURE_DETAIL_BYTES];
 	int64_t within_ms;
 };
+
+#include "fake_dial.h"
 
 struct conf_section {
 	const char *has;
@@ -127,8 +130,8 @@ void resolve_start(struct resolver *resolver, struct resolve_query *query,
 void resolve_cancel(struct resolver *resolver, struct resolve_query *query)
 {
 	(void)resolver;
-	CHECK(look_up == query);
-	look_up = NULL;
+	if (look_up == query)
+		look_up = NULL;
 }
 
 void resolve_prefer(struct resolver *resolver, const char *host,
@@ -182,21 +185,9 @@ bool conn_is_kept(const struct conn *conn)
 	return !conn->unkept;
 }
 
-int64_t conn_deadline_ms(const struct conn *conn)
+int64_t conn_left_ms(const struct conn *conn)
 {
-	return clock_ms() + conn->within_ms;
-}
-
-static void conn_on_io(void *arg, short revents)
-{
-	check_http.on_io(arg, revents);
-}
-
-void conn_watch(struct conn *conn, int fd, short events)
-{
-	conn->watch.on_io = conn_on_io;
-	conn->watch.arg = conn;
-	CHECK(!loop_watch_set(loop, &conn->watch, fd, events));
+	return conn->within_ms;
 }
 
 void conn_detail(struct conn *conn, const char *text)
@@ -225,6 +216,12 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 	va_end(args);
 }
 
+static void conn_close(struct conn *conn)
+{
+	dial_end(&conn->dial);
+	check_http.close(conn);
+}
+
 /* As the engine does, the connection is closed inside. */
 void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 {
@@ -233,8 +230,7 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	va_start(args, fmt);
 	conn_end(conn, false, code, fmt, args);
 	va_end(args);
-	loop_watch_clear(loop, &conn->watch);
-	check_http.close(conn);
+	conn_close(conn);
 }
 
 /* ---- a server that says what it is told to ---- */
@@ -422,7 +418,7 @@ static void conn_open(struct conn *conn)
 	conn_reset(conn);
 	check_http.open(conn);
 	turn(conn);
-	CHECK_INT(conn->watch.index, 0);
+	CHECK_INT(conn->dial.watch.index, 0);
 }
 
 static void conn_again(struct conn *conn)
@@ -438,8 +434,8 @@ static void ask_once(struct conn *conn)
 	prepare();
 	CHECK_INT(mistakes, 0);
 	conn_open(conn);
-	check_http.close(conn);
-	check_http.close(conn);
+	conn_close(conn);
+	conn_close(conn);
 }
 
 #define ANSWER(status, body) "HTTP/1.1 " status "\r\nContent-Length: " body
@@ -975,7 +971,7 @@ static void test_warm(void)
 	conn_open(&conn);
 	CHECK(conn.answered);
 	CHECK_INT(conn.code, RESULT_STATUS);
-	check_http.close(&conn);
+	conn_close(&conn);
 	server.answer = ANSWER("200 OK", "2\r\n\r\nok");
 	conn_open(&conn);
 	before = server.connections - 2;
@@ -983,8 +979,8 @@ static void test_warm(void)
 	/* A second one shares nothing with the first. */
 	conn_open(&hedge);
 	CHECK_INT(server.connections, before + 3);
-	check_http.close(&hedge);
-	check_http.close(&conn);
+	conn_close(&hedge);
+	conn_close(&conn);
 }
 
 /* With `keep = no` the peer sees the end of it. */
@@ -1000,7 +996,7 @@ static void test_unkept(void)
 	check_http.open(&conn);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
-	check_http.close(&conn);
+	conn_close(&conn);
 	turn_until_gone();
 	CHECK_INT(server.fd, -1);
 }
@@ -1057,7 +1053,7 @@ static void test_endless_body(void)
 			turn(NULL);
 			CHECK_INT(conn.ended, 0);
 		}
-		check_http.close(&conn);
+		conn_close(&conn);
 		CHECK_INT(server.connections, before + 1);
 	}
 
@@ -1122,7 +1118,7 @@ static void test_rest(void)
 	conn_again(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(server.connections, before);
-	check_http.close(&conn);
+	conn_close(&conn);
 
 	/* A redirect that is followed has as long as it needs. */
 	settings_reset("127.0.0.1", server.port, "/");
@@ -1134,7 +1130,7 @@ static void test_rest(void)
 		      (char[]){ "moved" }, 150);
 	CHECK_INT(conn.code, RESULT_OK);
 	server.then = NULL;
-	check_http.close(&conn);
+	conn_close(&conn);
 
 	/* 103 is not the answer, nor do its lines belong to it. */
 	settings_reset("127.0.0.1", server.port, "/");
@@ -1145,7 +1141,7 @@ static void test_rest(void)
 	loop_timer_set(loop, &soon, clock_ms() + 150);
 	turn(NULL);
 	CHECK_INT(conn.ended, 0);
-	check_http.close(&conn);
+	conn_close(&conn);
 	settings_reset("127.0.0.1", server.port, "/");
 	settings.contains = (char[]){ "ok" };
 	server.answer = "HTTP/1.1 103 Hints\r\nContent-Encoding: br, br\r\n"
@@ -1175,7 +1171,7 @@ static void test_tunnel_is_no_answer(void)
 	turn(NULL);
 	CHECK_INT(server.requests, before + 1);
 	CHECK_INT(conn.ended, 0);
-	check_http.close(&conn);
+	conn_close(&conn);
 }
 
 /* ---- compressed bodies ---- */
@@ -1350,12 +1346,12 @@ static void test_silence(void)
 	prepare();
 	conn_reset(&conn);
 	check_http.open(&conn);
-	CHECK_STR(check_http.step(&conn), "connecting");
+	CHECK_STR(fake_dial_step(&conn, &check_http), "connecting");
 	loop_timer_set(loop, &soon, clock_ms() + 50);
 	turn(NULL);
 	CHECK_INT(conn.ended, 0);
-	CHECK_STR(check_http.step(&conn), "waiting for the answer");
-	check_http.close(&conn);
+	CHECK_STR(fake_dial_step(&conn, &check_http), "waiting for the answer");
+	conn_close(&conn);
 	CHECK_INT(conn.ended, 0);
 
 	settings_reset("127.0.0.1", server.port, "/");
@@ -1367,9 +1363,9 @@ static void test_silence(void)
 	loop_timer_set(loop, &soon, clock_ms() + 50);
 	turn(NULL);
 	CHECK_INT(conn.ended, 0);
-	CHECK_STR(check_http.step(&conn), "reading the answer");
-	check_http.close(&conn);
-	check_http.close(&conn);
+	CHECK_STR(fake_dial_step(&conn, &check_http), "reading the answer");
+	conn_close(&conn);
+	conn_close(&conn);
 	CHECK_INT(conn.ended, 0);
 }
 
@@ -1425,7 +1421,7 @@ static void test_redirect_body(void)
 	settings.question.judge = judge_empty;
 	conn_open(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
-	check_http.close(&conn);
+	conn_close(&conn);
 	server.then = NULL;
 }
 
@@ -1504,7 +1500,8 @@ static void test_names(void)
 	conn_reset(&conn);
 	check_http.open(&conn);
 	CHECK_INT(looked_up, 1);
-	CHECK_STR(check_http.step(&conn), "resolving the host name");
+	CHECK_STR(fake_dial_step(&conn, &check_http),
+		  "resolving the host name");
 	answer_look_up(RESULT_OK, 1);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
@@ -1524,7 +1521,7 @@ static void test_names(void)
 	CHECK_INT(conn.ended, 1);
 	CHECK(conn.code != RESULT_OK);
 	CHECK_INT(server.connections, before);
-	check_http.close(&conn);
+	conn_close(&conn);
 	cached = false;
 
 	conn_reset(&conn);
@@ -1538,7 +1535,7 @@ static void test_names(void)
 	conn_reset(&conn);
 	check_http.open(&conn);
 	CHECK(look_up);
-	check_http.close(&conn);
+	conn_close(&conn);
 	CHECK(!look_up);
 }
 
@@ -1568,19 +1565,18 @@ static void test_silent_address(void)
 	check_http.open(&conn);
 	begin_ms = clock_ms();
 	answer_look_up(RESULT_OK, 2);
-	CHECK_STR(check_http.step(&conn), "connecting");
+	CHECK_STR(fake_dial_step(&conn, &check_http), "connecting");
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK(clock_ms() - begin_ms < 2000);
-	check_http.close(&conn);
+	conn_close(&conn);
 
 	/* Closed while nobody answers. */
 	conn_reset(&conn);
 	conn.hedge = true;
 	check_http.open(&conn);
 	answer_look_up(RESULT_OK, 2);
-	loop_watch_clear(loop, &conn.watch);
-	check_http.close(&conn);
+	conn_close(&conn);
 	close(waiting);
 	server_end(&hole);
 
@@ -1643,7 +1639,7 @@ static void test_dot(void)
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK(strstr(server.request, "Host: health.test:"));
-	check_http.close(&conn);
+	conn_close(&conn);
 
 	settings_reset("far.test", 80, "/x");
 	snprintf(text, sizeof(text), "http://proxy.:%d", server.port);

@@ -73,12 +73,6 @@ void http_ask_another(struct conn *conn, const char *text, size_t max_body)
 	another_bytes = max_body;
 }
 
-void http_ask_on_io(struct conn *conn, short revents)
-{
-	(void)conn;
-	(void)revents;
-}
-
 void http_ask_close(struct conn *conn)
 {
 	(void)conn;

@@ -1,9 +1,9 @@
 #include "config.h"
 
 #include "kinds/redis/redis_talk.c"
-#include "kinds/redis/redis_open.c"
 #include "kinds/redis/redis.c"
 
+#define FAKE_CONN_DIALS
 #include "fake_conn.h"
 #include "fake_offload.h"
 #include "unit.h"
@@ -48,6 +48,27 @@ void resolve_prefer(struct resolver *resolver, const char *host,
 	(void)resolver, (void)host;
 	CHECK_INT(sa->sa_family, AF_INET);
 	preferred++;
+}
+
+/* ---- the loop, faked: one watch at a time ---- */
+
+static struct loop_watch *dialling;
+
+int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
+		   short events)
+{
+	(void)loop;
+	watch->fd = fd;
+	watch->events = events;
+	dialling = watch;
+	return 0;
+}
+
+void loop_watch_clear(struct loop *loop, struct loop_watch *watch)
+{
+	(void)loop;
+	if (dialling == watch)
+		dialling = NULL;
 }
 
 /* ---- the configuration's side, faked ---- */
@@ -247,11 +268,14 @@ static void drive(struct conn *conn, struct server *server)
 	while (fake_conn_ends(conn) == before && quiet < 20) {
 		if (server)
 			server_step(server);
-		polled.fd = conn->fd;
-		polled.events = conn->events;
+		polled.fd = dialling ? dialling->fd : conn->fd;
+		polled.events = dialling ? dialling->events : conn->events;
 		polled.revents = 0;
 		if (poll(&polled, 1, 2) > 0) {
-			check_redis.on_io(conn, polled.revents);
+			if (dialling)
+				dialling->on_io(dialling->arg, polled.revents);
+			else
+				check_redis.on_io(conn, polled.revents);
 			quiet = 0;
 		} else {
 			quiet++;
@@ -773,11 +797,12 @@ static void test_resolving(void)
 	address.n = 0;
 	conn_open(&conn, &settings);
 	CHECK(resolving);
-	CHECK_STR(check_redis.step(&conn), "resolving the host name");
+	CHECK_STR(fake_dial_step(&conn, &check_redis),
+		  "resolving the host name");
 	query = resolving;
 	resolving = NULL;
 	query->on_done(query->arg, &found);
-	CHECK_STR(check_redis.step(&conn), "connecting");
+	CHECK_STR(fake_dial_step(&conn, &check_redis), "connecting");
 	drive(&conn, &server);
 	CHECK_INT(conn.ready, 1);
 	fake_conn_drop(&conn);
@@ -824,7 +849,7 @@ static void test_idle(void)
 			int before = conn.answered;
 
 			check_redis.ask(&conn);
-			CHECK_STR(check_redis.step(&conn),
+			CHECK_STR(fake_dial_step(&conn, &check_redis),
 				  "waiting for the answer");
 			drive(&conn, &server);
 			CHECK_INT(conn.answered, before + 1);
@@ -832,7 +857,7 @@ static void test_idle(void)
 		}
 		check_redis.on_idle(&conn, POLLIN);
 		CHECK_INT(conn.failed, 0);
-		CHECK_STR(check_redis.step(&conn), "idle");
+		CHECK_STR(fake_dial_step(&conn, &check_redis), "idle");
 		if (i == 0)
 			shutdown(server.fd, SHUT_WR);
 		else

@@ -318,7 +318,6 @@ const struct check_kind check_http = {
 	.live_refused = http_live_refused,
 	.open = http_open,
 	.ask = http_ask_again,
-	.on_io = http_ask_on_io,
 	.close = http_ask_close,
 	.step = http_ask_step,
 };

@@ -9,9 +9,9 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "base/clock.h"
 #include "kinds/http/http_url.h"
 #include "kinds/http/http_words.h"
+#include "io/dial.h"
 #include "io/stream.h"
 
 #define HTTP_REDIRECTS_MAX 3
@@ -131,67 +131,16 @@ static int http_ask_use(struct http_ask *ask, const struct sockaddr *peer)
 	return 0;
 }
 
-static void http_ask_dial(struct http_ask *ask)
+static void http_ask_on_open(struct conn *conn, struct stream *stream)
 {
-	struct conn *conn = ask->conn;
-	const struct sockaddr *peer; /* NULL: a Unix socket */
+	struct http_ask *ask = conn_state(conn);
+	const struct sockaddr *peer = stream_peer(stream); /* NULL: Unix */
 
-	switch (stream_advance(ask->dialled)) {
-	case STREAM_PENDING:
-		conn_watch(conn, stream_fd(ask->dialled),
-			   stream_events(ask->dialled));
-		return;
-	case STREAM_DONE:
-		conn_watch(conn, -1, 0);
-		peer = stream_peer(ask->dialled);
-		if (peer && http_ask_use(ask, peer))
-			conn_failed(conn, RESULT_INTERNAL, "out of memory");
-		else
-			http_ask_start(ask);
-		return;
-	default:
-		conn_failed_as(conn, stream_failure(ask->dialled));
-	}
-}
-
-void http_ask_on_io(struct conn *conn, short revents)
-{
-	(void)revents;
-	http_ask_dial(conn_state(conn));
-}
-
-static void http_ask_dial_begin(struct http_ask *ask,
-				const struct stream_target *target)
-{
-	ask->dialled = stream_open(target);
-	if (ask->dialled)
-		http_ask_dial(ask);
+	ask->dialled = stream;
+	if (peer && http_ask_use(ask, peer))
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 	else
-		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
-}
-
-static void http_ask_on_resolved(void *arg, const struct resolve_answer *answer)
-{
-	struct http_ask *ask = arg;
-	struct conn *conn = ask->conn;
-	struct resolve_answer turned = *answer;
-	const struct stream_target target = {
-		.addrs = &turned,
-		.port = ask->question->port,
-		.try_ms = stream_try_ms(conn_deadline_ms(conn) - clock_ms(),
-					answer->n),
-	};
-	size_t i;
-
-	ask->resolving = false;
-	if (answer->code != RESULT_OK) {
-		conn_failed(conn, answer->code, "%s", answer->words);
-		return;
-	}
-	/* A hedge begins with another address: the best one may be silent. */
-	for (i = 0; i < answer->n && conn_is_hedge(conn); i++)
-		turned.addrs[i] = answer->addrs[(i + 1) % answer->n];
-	http_ask_dial_begin(ask, &target);
+		http_ask_start(ask);
 }
 
 /* The address that answered comes first the next time. */
@@ -305,7 +254,7 @@ static void http_ask_on_more(void *arg, size_t from)
 {
 	struct http_ask *ask = arg;
 	struct http_answer answer = http_ask_answer(ask);
-	int64_t now_ms = clock_ms(), moment_ms;
+	int64_t moment_ms = conn_left_ms(ask->conn) / 4;
 
 	if (loop_timer_armed(&ask->rest) || answer.status < 200 ||
 	    !ask->question->enough)
@@ -314,11 +263,9 @@ static void http_ask_on_more(void *arg, size_t from)
 	if (http_ask_to_follow(ask, answer.status) ||
 	    !ask->question->enough(ask->conn, &answer, from))
 		return;
-	moment_ms = (conn_deadline_ms(ask->conn) - now_ms) / 4;
 	if (moment_ms > HTTP_REST_MS)
 		moment_ms = HTTP_REST_MS;
-	loop_timer_set(conn_env(ask->conn)->loop, &ask->rest,
-		       now_ms + moment_ms);
+	loop_timer_in(conn_env(ask->conn)->loop, &ask->rest, moment_ms);
 }
 
 static bool http_ask_reached(const struct http_ask *ask, CURLINFO when)
@@ -415,14 +362,6 @@ static void http_ask_on_done(void *arg, CURLcode code)
 
 /* ---- steps ---- */
 
-/* The deadline of the check comes before it; libcurl has one of its own. */
-static long http_ask_connect_ms(const struct http_ask *ask)
-{
-	int64_t left = conn_deadline_ms(ask->conn) - clock_ms();
-
-	return (long)(left > 0 ? left : 0) + 100;
-}
-
 /* One transfer: the question, or the next of its redirects. */
 static void http_ask_start(struct http_ask *ask)
 {
@@ -434,8 +373,9 @@ static void http_ask_start(struct http_ask *ask)
 	ask->transfer.on_done = http_ask_on_done;
 	ask->transfer.arg = ask;
 	bad |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)ask->fresh);
+	/* The deadline of the check comes before it. */
 	bad |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-				http_ask_connect_ms(ask));
+				(long)conn_left_ms(ask->conn) + 100);
 	if (bad ||
 	    curlio_start(conn_env(ask->conn)->curlio, &ask->transfer, easy))
 		conn_failed(ask->conn, RESULT_INTERNAL, "libcurl refused");
@@ -475,8 +415,14 @@ static int http_ask_rewind(struct http_ask *ask, bool fresh)
 void http_ask_open(struct conn *conn, const struct http_question *question)
 {
 	struct http_ask *ask = conn_state(conn);
-	struct resolver *resolver = conn_env(conn)->resolver;
-	const struct resolve_answer *answer;
+	const struct dial_target target = {
+		.path = question->unix_path,
+		.host = question->host,
+		.port = question->port,
+		/* The best address of a hedge may be the silent one. */
+		.turned = conn_is_hedge(conn),
+		.unproven = true,
+	};
 
 	ask->conn = conn;
 	ask->question = question;
@@ -485,27 +431,10 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 		conn_failed(conn, RESULT_INTERNAL, "libcurl refused");
 		return;
 	}
-	if (question->unix_path) {
-		http_ask_dial_begin(ask,
-				    &(struct stream_target){
-					    .unix_path = question->unix_path,
-					    .offload = conn_env(conn)->offload,
-				    });
-		return;
-	}
-	if (!question->host) {
+	if (target.path || target.host)
+		conn_dial(conn, &target, http_ask_on_open);
+	else
 		http_ask_start(ask);
-		return;
-	}
-	answer = resolve_cached(resolver, question->host);
-	if (answer) {
-		http_ask_on_resolved(ask, answer);
-		return;
-	}
-	ask->resolving = true;
-	ask->query.on_done = http_ask_on_resolved;
-	ask->query.arg = ask;
-	resolve_start(resolver, &ask->query, question->host);
 }
 
 /*
@@ -544,9 +473,6 @@ void http_ask_close(struct conn *conn)
 	struct http_ask *ask = conn_state(conn);
 	const struct check_env *env = conn_env(conn);
 
-	if (ask->resolving)
-		resolve_cancel(env->resolver, &ask->query);
-	ask->resolving = false;
 	loop_timer_clear(env->loop, &ask->rest);
 	if (ask->easy) {
 		curlio_cancel(env->curlio, &ask->transfer);
@@ -564,10 +490,6 @@ const char *http_ask_step(const struct conn *conn)
 {
 	const struct http_ask *ask = conn_state_const(conn);
 
-	if (ask->resolving)
-		return "resolving the host name";
-	if (ask->dialled)
-		return "connecting";
 	if (ask->intake.heard)
 		return "reading the answer";
 	if (ask->easy && http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))

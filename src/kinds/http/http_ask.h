@@ -26,7 +26,6 @@
 #include "io/curlio.h"
 #include "kinds/http/http_intake.h"
 #include "io/loop.h"
-#include "io/resolve.h"
 
 struct stream;
 
@@ -95,14 +94,12 @@ struct http_ask {
 	const struct http_question *question;
 	CURL *easy;
 	struct curlio_transfer transfer;
-	struct resolve_query query;
-	struct stream *dialled;	      /* until it is libcurl's */
+	struct stream *dialled;	      /* until libcurl takes it */
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
 	struct loop_timer rest; /* the time of what need not come any more */
-	bool resolving;
-	bool fresh;	  /* on a connection of its own */
-	bool may_connect; /* libcurl, by itself */
-	bool kept;	  /* asked on a connection from an earlier run */
+	bool fresh;		/* on a connection of its own */
+	bool may_connect;	/* libcurl, by itself */
+	bool kept;		/* asked on a connection from an earlier run */
 	int redirects;
 	size_t max_body; /* of the transfer under way */
 	struct http_intake intake;
@@ -115,7 +112,6 @@ void http_ask_again(struct conn *conn);
 /* In judge(), instead of an answer: asks for another URL of the same host, on
  * the same connection, before the same deadline. */
 void http_ask_another(struct conn *conn, const char *url, size_t max_body);
-void http_ask_on_io(struct conn *conn, short revents);
 void http_ask_close(struct conn *conn);
 const char *http_ask_step(const struct conn *conn);
 

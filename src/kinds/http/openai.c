@@ -448,8 +448,8 @@ static void openai_ask(struct conn *conn)
 #define OPENAI_KIND                                                         \
 	.timeout = "3s", .open_asks = true,                                 \
 	.conn_size = sizeof(struct openai_conn), .dispose = openai_dispose, \
-	.open = openai_open, .ask = openai_ask, .on_io = http_ask_on_io,    \
-	.close = http_ask_close, .step = http_ask_step
+	.open = openai_open, .ask = openai_ask, .close = http_ask_close,    \
+	.step = http_ask_step
 
 const struct check_kind check_openai = {
 	.name = "openai",

@@ -10,7 +10,6 @@
 #include <sys/ioctl.h>
 
 #include "check/check.h"
-#include "base/clock.h"
 #include "kinds/postgres/pg_tls.h"
 #include "io/stream.h"
 #include "io/wire.h"
@@ -354,8 +353,6 @@ static void pg_open_be_patient(struct conn *conn)
 	struct postgres *postgres = conn_state(conn);
 	const struct pg_plan *plan = pg_open_plan(conn);
 	struct loop *loop = conn_env(conn)->loop;
-	int64_t now_ms = clock_ms();
-	int64_t left_ms = conn_deadline_ms(conn) - now_ms;
 	size_t left = plan->n - postgres->begun;
 
 	left += postgres->found.n - postgres->address;
@@ -366,8 +363,8 @@ static void pg_open_be_patient(struct conn *conn)
 		return;
 	postgres->patience.on_time = pg_open_on_patience;
 	postgres->patience.arg = conn;
-	loop_timer_set(loop, &postgres->patience,
-		       now_ms + left_ms / (int64_t)(left + 1));
+	loop_timer_in(loop, &postgres->patience,
+		      conn_left_ms(conn) / (int64_t)(left + 1));
 }
 
 /* Turns to the next host; the one that answered last comes first. */

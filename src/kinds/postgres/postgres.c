@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "kinds/kinds.h"
-#include "base/clock.h"
 #include "conf/dialect.h"
 #include "kinds/postgres/pg_open.h"
 #include "kinds/postgres/pg_parse.h"
@@ -136,8 +135,7 @@ static int postgres_send(struct conn *conn)
 	struct postgres *postgres = conn_state(conn);
 	const struct postgres_settings *settings = conn_settings(conn);
 	const struct postgres_role *role = postgres_role_of(postgres->attrs);
-	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
-	int64_t limit_ms = (left_ms > 0 ? left_ms : 0) + POSTGRES_GRACE_MS;
+	int64_t limit_ms = conn_left_ms(conn) + POSTGRES_GRACE_MS;
 	char limit[64] = "", *text;
 	int sent;
 

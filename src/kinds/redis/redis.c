@@ -10,9 +10,9 @@
 #include "check/check.h"
 #include "kinds/kinds.h"
 #include "conf/dialect.h"
-#include "kinds/redis/redis_open.h"
 #include "kinds/redis/redis_options.h"
 #include "kinds/redis/redis_talk.h"
+#include "io/dial.h"
 #include "io/stream.h"
 #include "base/text.h"
 
@@ -218,6 +218,28 @@ static void redis_dispose(void *record)
 
 /* ---- the kind ---- */
 
+static void redis_on_open(struct conn *conn, struct stream *stream)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	redis->stream = stream;
+	if (redis_answer_open(&redis->answer))
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+	else
+		redis_talk_next(conn);
+}
+
+static void redis_open(struct conn *conn)
+{
+	const struct redis_settings *settings = conn_settings(conn);
+	const struct dial_target target = { .path = settings->target.path,
+					    .host = settings->target.host,
+					    .port = settings->target.port,
+					    .trust = settings->trust };
+
+	conn_dial(conn, &target, redis_on_open);
+}
+
 static void redis_ask(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
@@ -228,13 +250,8 @@ static void redis_ask(struct conn *conn)
 
 static void redis_on_io(struct conn *conn, short revents)
 {
-	const struct redis_conn *redis = conn_state(conn);
-
 	(void)revents;
-	if (redis->step == REDIS_CONNECT)
-		redis_open_advance(conn);
-	else
-		redis_talk(conn);
+	redis_talk(conn);
 }
 
 static void redis_on_idle(struct conn *conn, short revents)
@@ -247,7 +264,6 @@ static void redis_close(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);
 
-	resolve_cancel(conn_env(conn)->resolver, &redis->query);
 	stream_close(redis->stream);
 	redis->stream = NULL;
 	if (redis->answer.reader)
@@ -260,18 +276,7 @@ static const char *redis_step(const struct conn *conn)
 {
 	const struct redis_conn *redis = conn_state_const(conn);
 
-	switch (redis->step) {
-	case REDIS_RESOLVE:
-		return "resolving the host name";
-	case REDIS_CONNECT:
-		return redis->stream ? stream_step(redis->stream)
-				     : "connecting";
-	case REDIS_READY:
-	case REDIS_DONE:
-		return "idle";
-	default:
-		return redis_talk_step(redis->step);
-	}
+	return redis_talk_step(redis->step);
 }
 
 const struct check_kind check_redis = {

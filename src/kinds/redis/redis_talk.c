@@ -104,7 +104,10 @@ static const struct redis_talk_question {
 
 const char *redis_talk_step(enum redis_step step)
 {
-	return redis_talk_questions[step].step;
+	const char *words = step < REDIS_DONE ? redis_talk_questions[step].step
+					      : NULL;
+
+	return words ? words : "idle";
 }
 
 /* clang-format off */
@@ -296,8 +299,7 @@ static bool redis_talk_may_want_tls(struct conn *conn)
 	const struct redis_settings *settings = conn_settings(conn);
 	const struct redis_conn *redis = conn_state(conn);
 
-	return redis->step > REDIS_CONNECT && !redis->heard &&
-	       !settings->target.tls && !settings->target.path;
+	return !redis->heard && !settings->target.tls && !settings->target.path;
 }
 
 void redis_talk_stream_failed(struct conn *conn)

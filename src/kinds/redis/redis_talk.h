@@ -14,7 +14,6 @@
 #include <stdint.h>
 
 #include "kinds/redis/redis_url.h"
-#include "io/resolve.h"
 
 struct conn;
 struct redisReader;
@@ -61,7 +60,6 @@ int redis_answer_open(struct redis_answer *answer)
 
 /* In the order in which they come, those that are needed. */
 enum redis_step {
-	REDIS_RESOLVE,
 	REDIS_CONNECT,
 	REDIS_AUTH,
 	REDIS_SELECT,
@@ -76,7 +74,6 @@ enum redis_step {
 /* State per connection; zeroed: closed. */
 struct redis_conn {
 	enum redis_step step;
-	struct resolve_query query;
 	struct stream *stream;
 	struct redis_answer answer;
 	char *command; /* NULL: sent */
@@ -96,7 +93,7 @@ void redis_talk(struct conn *conn);
 void redis_talk_idle(struct conn *conn);
 /* Ends the connection with what the stream reports. */
 void redis_talk_stream_failed(struct conn *conn);
-/* What is being waited for, from REDIS_AUTH on. */
+/* What is being waited for. */
 const char *redis_talk_step(enum redis_step step);
 /* Forgets the question under way, at any step; also twice. */
 void redis_talk_drop(struct redis_conn *redis);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "kinds/servicebus/sb_conf.h"
 #include "kinds/servicebus/sb_link.h"
+#include "io/dial.h"
 #include "io/stream.h"
 
 #include <stdint.h>
@@ -161,60 +162,16 @@ static void sb_talk_on_due(void *arg)
 
 /* ---- connecting ---- */
 
-static void sb_talk_advance(struct conn *conn)
+static void sb_talk_on_open(struct conn *conn, struct stream *stream)
 {
-	const struct sb_conf *conf = conn_settings(conn);
 	struct sb_talk *talk = conn_state(conn);
-	enum stream_state state = stream_advance(talk->stream);
 
-	if (state == STREAM_PENDING) {
-		conn_watch(conn, stream_fd(talk->stream),
-			   stream_events(talk->stream));
-		return;
-	}
-	if (state != STREAM_DONE) {
-		conn_failed_as(conn, stream_failure(talk->stream));
-		return;
-	}
-	if (stream_peer(talk->stream))
-		resolve_prefer(conn_env(conn)->resolver, conf->look_up,
-			       stream_peer(talk->stream));
-	talk->link = sb_link_create(conf);
+	talk->stream = stream;
+	talk->link = sb_link_create(conn_settings(conn));
 	if (talk->link)
 		sb_talk_move(conn);
 	else
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-}
-
-static void sb_talk_connect(struct conn *conn,
-			    const struct resolve_answer *addrs)
-{
-	const struct sb_conf *conf = conn_settings(conn);
-	struct sb_talk *talk = conn_state(conn);
-	int64_t left_ms = conn_deadline_ms(conn) - clock_ms();
-	const struct stream_target target = {
-		.addrs = addrs,
-		.port = (uint16_t)conf->port,
-		.trust = conf->trust,
-		.host = conf->host,
-		.try_ms = stream_try_ms(left_ms, addrs->n),
-	};
-
-	talk->stream = stream_open(&target);
-	if (talk->stream)
-		sb_talk_advance(conn);
-	else
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-}
-
-static void sb_talk_on_resolved(void *arg, const struct resolve_answer *answer)
-{
-	struct conn *conn = arg;
-
-	if (answer->code == RESULT_OK)
-		sb_talk_connect(conn, answer);
-	else
-		conn_failed(conn, answer->code, "%s", answer->words);
 }
 
 /* ---- what the engine calls ---- */
@@ -222,18 +179,11 @@ static void sb_talk_on_resolved(void *arg, const struct resolve_answer *answer)
 void sb_talk_open(struct conn *conn)
 {
 	const struct sb_conf *conf = conn_settings(conn);
-	struct resolver *resolver = conn_env(conn)->resolver;
-	struct sb_talk *talk = conn_state(conn);
-	const struct resolve_answer *answer = resolve_cached(resolver,
-							     conf->look_up);
+	const struct dial_target target = { .host = conf->look_up,
+					    .port = (uint16_t)conf->port,
+					    .trust = conf->trust };
 
-	if (answer) {
-		sb_talk_on_resolved(conn, answer);
-		return;
-	}
-	talk->query.on_done = sb_talk_on_resolved;
-	talk->query.arg = conn;
-	resolve_start(resolver, &talk->query, conf->look_up);
+	conn_dial(conn, &target, sb_talk_on_open);
 }
 
 void sb_talk_ask(struct conn *conn)
@@ -245,26 +195,20 @@ void sb_talk_ask(struct conn *conn)
 		return;
 	}
 	talk->wait = SB_TALK_WAIT_ANSWER;
-	sb_link_ask(talk->link, conn_deadline_ms(conn) - clock_ms());
+	sb_link_ask(talk->link, conn_left_ms(conn));
 	sb_talk_move(conn);
 }
 
 void sb_talk_on_io(struct conn *conn, short revents)
 {
-	struct sb_talk *talk = conn_state(conn);
-
 	(void)revents;
-	if (talk->link)
-		sb_talk_move(conn);
-	else
-		sb_talk_advance(conn);
+	sb_talk_move(conn);
 }
 
 void sb_talk_close(struct conn *conn)
 {
 	struct sb_talk *talk = conn_state(conn);
 
-	resolve_cancel(conn_env(conn)->resolver, &talk->query);
 	loop_timer_clear(conn_env(conn)->loop, &talk->due);
 	if (talk->link) {
 		/* As far as it can be sent at once. */
@@ -281,8 +225,5 @@ const char *sb_talk_step(const struct conn *conn)
 {
 	const struct sb_talk *talk = conn_state_const(conn);
 
-	if (talk->link)
-		return sb_link_step(talk->link);
-	return talk->stream ? stream_step(talk->stream)
-			    : "resolving the host name";
+	return sb_link_step(talk->link);
 }

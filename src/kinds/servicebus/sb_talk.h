@@ -8,7 +8,6 @@
 #define HEALTH_SB_TALK_H
 
 #include "io/loop.h"
-#include "io/resolve.h"
 
 struct conn;
 struct sb_link;
@@ -22,9 +21,8 @@ enum sb_talk_wait {
 };
 
 struct sb_talk {
-	struct resolve_query query;
-	struct stream *stream; /* NULL: the name is being resolved */
-	struct sb_link *link;  /* NULL: not connected yet */
+	struct stream *stream; /* NULL: not connected yet */
+	struct sb_link *link;  /* NULL: likewise */
 	struct loop_timer due;
 	enum sb_talk_wait wait;
 };
