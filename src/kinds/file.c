@@ -14,29 +14,25 @@
 #include <unistd.h>
 
 #include "io/offload.h"
+#include "kinds/look.h"
 
 #define FILE_TEXT_BYTES 1024
 #define FILE_READ_BYTES (1024 * 1024) /* as much is searched for a text */
 
 struct file_settings {
+	struct look_settings look;
 	char *path;
 	int64_t newer_than_ms;
 	int64_t min_size;
 	char *contains;
-	struct offload_lane *lane; /* made by file_prepare() */
 };
 
-/* The whole of one look at a file, so that its thread needs nothing else: a
- * stuck one outlives the settings. */
 struct file_job {
+	struct look look;
 	char path[PATH_MAX];
 	char contains[FILE_TEXT_BYTES + 1];
 	int64_t newer_than_ms;
 	int64_t min_size;
-	/* the result */
-	enum result_code code;
-	char words[RESULT_ERROR_BYTES];
-	char detail[RESULT_DETAIL_BYTES];
 };
 
 #define FIELD(name) offsetof(struct file_settings, name)
@@ -59,25 +55,9 @@ static const struct conf_key file_keys[] = {
 
 /* ---- in the other thread ---- */
 
-static void file_end(struct file_job *job, enum result_code code,
-		     const char *words)
+static bool file_end_errno(struct file_job *job)
 {
-	job->code = code;
-	snprintf(job->words, sizeof(job->words), "%s", words);
-}
-
-/* What errno means for the file. */
-static void file_end_errno(struct file_job *job)
-{
-	int error = errno;
-
-	snprintf(job->detail, sizeof(job->detail), "%m");
-	if (error == ENOENT || error == ENOTDIR)
-		file_end(job, RESULT_MISSING, "file does not exist");
-	else if (error == EACCES || error == EPERM)
-		file_end(job, RESULT_INTERNAL, "permission denied");
-	else
-		file_end(job, RESULT_INTERNAL, "file cannot be read");
+	return look_end_errno(&job->look, "file does not exist", "file");
 }
 
 /* "7m12s": two units are enough. */
@@ -133,33 +113,26 @@ static bool file_age_good(struct file_job *job, const struct stat *status)
 
 	if (job->newer_than_ms == 0)
 		return true;
-	if (age_ms < -job->newer_than_ms) {
-		file_end(job, RESULT_STALE, "its time is in the future");
-		return false;
-	}
+	if (age_ms < -job->newer_than_ms)
+		return look_end(&job->look, RESULT_STALE,
+				"modification time is in the future");
 	if (age_ms <= job->newer_than_ms)
 		return true;
 	file_format_age(limit, sizeof(limit), job->newer_than_ms);
 	file_format_age(age, sizeof(age), age_ms);
-	job->code = RESULT_STALE;
-	snprintf(job->words, sizeof(job->words), "older than %s: %s", limit,
-		 age);
-	return false;
+	return look_end(&job->look, RESULT_STALE, "older than %s: %s", limit,
+			age);
 }
 
 static bool file_status_good(struct file_job *job, const struct stat *status)
 {
-	if (!S_ISREG(status->st_mode)) {
-		file_end(job, RESULT_MISMATCH, "not a regular file");
-		return false;
-	}
-	if (status->st_size < job->min_size) {
-		job->code = RESULT_MISMATCH;
-		snprintf(job->words, sizeof(job->words),
-			 "smaller than %" PRId64 " bytes: %" PRId64,
-			 job->min_size, (int64_t)status->st_size);
-		return false;
-	}
+	if (!S_ISREG(status->st_mode))
+		return look_end(&job->look, RESULT_MISMATCH,
+				"not a regular file");
+	if (status->st_size < job->min_size)
+		return look_end(&job->look, RESULT_MISMATCH,
+				"smaller than %" PRId64 " bytes: %" PRId64,
+				job->min_size, (int64_t)status->st_size);
 	return file_age_good(job, status);
 }
 
@@ -170,7 +143,7 @@ static void file_search(struct file_job *job, int fd)
 	ssize_t n = 1;
 
 	if (!text) {
-		file_end(job, RESULT_INTERNAL, "out of memory");
+		look_end(&job->look, RESULT_INTERNAL, "out of memory");
 		return;
 	}
 	while (n && len < FILE_READ_BYTES) {
@@ -183,9 +156,9 @@ static void file_search(struct file_job *job, int fd)
 	if (n < 0)
 		file_end_errno(job);
 	else if (memmem(text, len, job->contains, strlen(job->contains)))
-		job->code = RESULT_OK;
+		job->look.code = RESULT_OK;
 	else
-		file_end(job, RESULT_MISMATCH, "text not found");
+		look_end(&job->look, RESULT_MISMATCH, "text not found");
 	free(text);
 }
 
@@ -217,49 +190,10 @@ static void file_work(void *copy)
 	else if (job->contains[0])
 		file_open_and_search(job);
 	else
-		job->code = RESULT_OK;
+		job->look.code = RESULT_OK;
 }
 
 /* ---- in the prober's ---- */
-
-static void file_prepare(struct conf *conf, struct conf_section *section,
-			 void *record)
-{
-	struct file_settings *settings = record;
-
-	settings->lane = calloc(1, sizeof(*settings->lane));
-	if (!settings->lane)
-		conf_mistake(conf, section, NULL, "out of memory");
-}
-
-static void file_dispose(void *record)
-{
-	struct file_settings *settings = record;
-
-	free(settings->lane);
-}
-
-static const char *file_live_refused(const void *record)
-{
-	(void)record;
-	return NULL;
-}
-
-static void file_ask(struct conn *conn);
-
-static void file_on_done(void *arg, const void *copy)
-{
-	struct conn *conn = arg;
-	const struct file_job *job = copy;
-
-	if (!job) {
-		file_ask(conn);
-		return;
-	}
-	if (job->detail[0])
-		conn_detail(conn, job->detail);
-	conn_answered(conn, job->code, "%s", job->words);
-}
 
 static void file_ask(struct conn *conn)
 {
@@ -275,22 +209,7 @@ static void file_ask(struct conn *conn)
 
 	snprintf(job.path, sizeof(job.path), "%s", settings->path);
 	snprintf(job.contains, sizeof(job.contains), "%s", settings->contains);
-	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &order,
-			     file_on_done, conn))
-		conn_failed(conn, RESULT_INTERNAL, "cannot create a thread");
-}
-
-static void file_close(struct conn *conn)
-{
-	const struct file_settings *settings = conn_settings(conn);
-
-	offload_lane_leave(settings->lane, conn);
-}
-
-static const char *file_step(const struct conn *conn)
-{
-	(void)conn;
-	return "waiting for the file system";
+	look_ask(conn, &order, file_ask);
 }
 
 const struct check_kind check_file = {
@@ -300,10 +219,10 @@ const struct check_kind check_file = {
 	.keys = file_keys,
 	.renamed = { "max_age", "newer_than" },
 	.settings_size = sizeof(struct file_settings),
-	.prepare = file_prepare,
-	.dispose = file_dispose,
-	.live_refused = file_live_refused,
+	.prepare = look_prepare,
+	.dispose = look_dispose,
+	.live_refused = look_live_refused,
 	.ask = file_ask,
-	.close = file_close,
-	.step = file_step,
+	.close = look_close,
+	.step = look_step,
 };

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 #include <unistd.h>
 
 #include "io/offload.h"
+#include "kinds/look.h"
 
 /* Linux gives no process a higher number (PID_MAX_LIMIT): what a marker says
  * beyond that is a time or the like. */
@@ -27,22 +27,17 @@
 #define MODEL_SKEW_MS 2000
 
 struct model_settings {
+	struct look_settings look;
 	char *path;
 	char *marker;
 	char *mapped;
-	struct offload_lane *lane; /* made by model_prepare() */
 };
 
-/* The whole of one look, so that its thread needs nothing else: a stuck one
- * outlives the settings. */
 struct model_job {
+	struct look look;
 	char path[PATH_MAX];
 	char marker[PATH_MAX];
 	char mapped[PATH_MAX];
-	/* the result */
-	enum result_code code;
-	char words[RESULT_ERROR_BYTES];
-	char detail[RESULT_DETAIL_BYTES];
 };
 
 #define FIELD(name) offsetof(struct model_settings, name)
@@ -60,46 +55,20 @@ static const struct conf_key model_keys[] = {
 };
 /* clang-format on */
 
-/* ---- in the other thread ---- */
-
-/* All steps say whether to go on. */
-__attribute__((format(printf, 3, 4))) static bool model_end(
-	struct model_job *job, enum result_code code, const char *fmt, ...)
-{
-	va_list args;
-
-	job->code = code;
-	va_start(args, fmt);
-	vsnprintf(job->words, sizeof(job->words), fmt, args);
-	va_end(args);
-	return false;
-}
-
-static bool model_end_errno(struct model_job *job, const char *missing,
-			    const char *what)
-{
-	int error = errno;
-
-	snprintf(job->detail, sizeof(job->detail), "%m");
-	if (error == ENOENT || error == ENOTDIR)
-		return model_end(job, RESULT_MISSING, "%s", missing);
-	if (error == EACCES || error == EPERM)
-		return model_end(job, RESULT_INTERNAL, "%s: permission denied",
-				 what);
-	return model_end(job, RESULT_INTERNAL, "%s cannot be read", what);
-}
+/* ---- in the other thread: each step says whether to go on ---- */
 
 static bool model_look_at_file(struct model_job *job, const char *path,
 			       struct stat *status)
 {
 	if (stat(path, status))
-		return model_end_errno(job, "model file does not exist",
-				       "model file");
+		return look_end_errno(&job->look, "model file does not exist",
+				      "model file");
 	if (!S_ISREG(status->st_mode))
-		return model_end(job, RESULT_MISMATCH,
-				 "model is not a regular file");
+		return look_end(&job->look, RESULT_MISMATCH,
+				"model is not a regular file");
 	if (status->st_size == 0)
-		return model_end(job, RESULT_MISMATCH, "model file is empty");
+		return look_end(&job->look, RESULT_MISMATCH,
+				"model file is empty");
 	return true;
 }
 
@@ -150,16 +119,16 @@ static bool model_look_in_folder(struct model_job *job, const char *path)
 	bool found;
 
 	if (!folder)
-		return model_end_errno(job, "model folder does not exist",
-				       "model folder");
+		return look_end_errno(&job->look, "model folder does not exist",
+				      "model folder");
 	errno = 0;
 	found = model_has_file(folder, MODEL_FOLDER_DEPTH);
 	if (!found && errno == EIO)
-		model_end_errno(job, "model folder does not exist",
-				"model folder");
+		look_end_errno(&job->look, "model folder does not exist",
+			       "model folder");
 	else if (!found)
-		model_end(job, RESULT_MISMATCH,
-			  "model folder has no file with content");
+		look_end(&job->look, RESULT_MISMATCH,
+			 "model folder has no file with content");
 	closedir(folder);
 	return found;
 }
@@ -220,15 +189,17 @@ static bool model_read_marker(struct model_job *job,
 	char text[128];
 
 	if (stat(job->marker, &status))
-		return model_end_errno(
-			job, "not loaded yet: marker file does not exist",
+		return look_end_errno(
+			&job->look,
+			"not loaded yet: marker file does not exist",
 			"marker file");
 	if (!S_ISREG(status.st_mode))
-		return model_end(job, RESULT_MISMATCH,
-				 "marker is not a regular file");
+		return look_end(&job->look, RESULT_MISMATCH,
+				"marker is not a regular file");
 	if (model_read(job->marker, text, sizeof(text)) < 0)
-		return model_end_errno(
-			job, "not loaded yet: marker file does not exist",
+		return look_end_errno(
+			&job->look,
+			"not loaded yet: marker file does not exist",
 			"marker file");
 	marker->pid = model_parse_pid(text);
 	marker->written_ms = (int64_t)status.st_mtim.tv_sec * 1000 +
@@ -282,28 +253,28 @@ static bool model_is_writer(struct model_job *job,
 	int pid = (int)marker->pid;
 
 	if (marker->start >= 0 && start < 0)
-		return model_end(job, RESULT_INTERNAL,
-				 "start of process %d cannot be read", pid);
+		return look_end(&job->look, RESULT_INTERNAL,
+				"start of process %d cannot be read", pid);
 	if (marker->start >= 0
 		    ? marker->start != start
 		    : start >= 0 && model_start_ms(start) >
 					    marker->written_ms + MODEL_SKEW_MS)
-		return model_end(job, RESULT_MISSING,
-				 "process %d did not write the marker: it "
-				 "started at another time",
-				 pid);
+		return look_end(&job->look, RESULT_MISSING,
+				"process %d did not write the marker: it "
+				"started at another time",
+				pid);
 	/* What it has mapped proves more. */
 	if (marker->start >= 0 || job->mapped[0])
 		return true;
 	if (pid == getpid())
-		return model_end(job, RESULT_MISMATCH,
-				 "process %d of the marker is health.fcgi: "
-				 "written in another container?",
-				 pid);
+		return look_end(&job->look, RESULT_MISMATCH,
+				"process %d of the marker is health.fcgi: "
+				"written in another container?",
+				pid);
 	if (pid == 1)
-		return model_end(job, RESULT_MISMATCH,
-				 "process 1 of the marker may be any "
-				 "container's: write start=, too");
+		return look_end(&job->look, RESULT_MISMATCH,
+				"process 1 of the marker may be any "
+				"container's: write start=, too");
 	return true;
 }
 
@@ -316,12 +287,12 @@ static bool model_process_lives(struct model_job *job,
 
 	/* EPERM: somebody else's, but there. */
 	if (kill(pid, 0) && errno == ESRCH)
-		return model_end(job, RESULT_MISSING,
-				 "process %d of the marker is gone", (int)pid);
+		return look_end(&job->look, RESULT_MISSING,
+				"process %d of the marker is gone", (int)pid);
 	model_read_process(pid, &state, &start);
 	if (state == 'Z' || state == 'X')
-		return model_end(job, RESULT_MISSING, "process %d is a zombie",
-				 (int)pid);
+		return look_end(&job->look, RESULT_MISSING,
+				"process %d is a zombie", (int)pid);
 	return model_is_writer(job, marker, start);
 }
 
@@ -373,13 +344,14 @@ static bool model_is_mapped(struct model_job *job, pid_t pid,
 	bool found, broken;
 
 	if (!realpath(job->mapped, real_path))
-		return model_end_errno(job, "model file does not exist",
-				       "model file");
+		return look_end_errno(&job->look, "model file does not exist",
+				      "model file");
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	maps = fopen(path, "re");
 	if (!maps)
-		return model_end_errno(job, "process of the marker is gone",
-				       "memory map of the process");
+		return look_end_errno(&job->look,
+				      "process of the marker is gone",
+				      "memory map of the process");
 	found = model_find_in_maps(maps, status, real_path);
 	/* Another user's map may be opened and then not be read. */
 	broken = ferror(maps);
@@ -387,11 +359,11 @@ static bool model_is_mapped(struct model_job *job, pid_t pid,
 	if (found)
 		return true;
 	if (broken)
-		return model_end(job, RESULT_INTERNAL,
-				 "memory map of process %d cannot be read",
-				 (int)pid);
-	return model_end(job, RESULT_MISMATCH,
-			 "model file is not mapped by process %d", (int)pid);
+		return look_end(&job->look, RESULT_INTERNAL,
+				"memory map of process %d cannot be read",
+				(int)pid);
+	return look_end(&job->look, RESULT_MISMATCH,
+			"model file is not mapped by process %d", (int)pid);
 }
 
 static bool model_look(struct model_job *job)
@@ -408,8 +380,8 @@ static bool model_look(struct model_job *job)
 	if (!job->mapped[0])
 		return true;
 	if (!marker.pid)
-		return model_end(job, RESULT_MISMATCH,
-				 "marker file holds no process id");
+		return look_end(&job->look, RESULT_MISMATCH,
+				"marker file holds no process id");
 	return model_look_at_file(job, job->mapped, &status) &&
 	       model_is_mapped(job, marker.pid, &status);
 }
@@ -419,7 +391,7 @@ static void model_work(void *copy)
 	struct model_job *job = copy;
 
 	if (model_look(job))
-		job->code = RESULT_OK;
+		job->look.code = RESULT_OK;
 }
 
 /* ---- in the prober's ---- */
@@ -429,9 +401,7 @@ static void model_prepare(struct conf *conf, struct conf_section *section,
 {
 	struct model_settings *settings = record;
 
-	settings->lane = calloc(1, sizeof(*settings->lane));
-	if (!settings->lane)
-		conf_mistake(conf, section, NULL, "out of memory");
+	look_prepare(conf, section, record);
 	if (!settings->path[0] && !settings->marker[0] && !settings->mapped[0])
 		conf_mistake(conf, section, NULL,
 			     "needs `path`, `marker`, or both and `mapped`");
@@ -441,39 +411,10 @@ static void model_prepare(struct conf *conf, struct conf_section *section,
 			     "process that maps it");
 }
 
-static void model_dispose(void *record)
-{
-	struct model_settings *settings = record;
-
-	free(settings->lane);
-}
-
-static const char *model_live_refused(const void *record)
-{
-	(void)record;
-	return NULL;
-}
-
-static void model_ask(struct conn *conn);
-
-static void model_on_done(void *arg, const void *copy)
-{
-	struct conn *conn = arg;
-	const struct model_job *job = copy;
-
-	if (!job) {
-		model_ask(conn);
-		return;
-	}
-	if (job->detail[0])
-		conn_detail(conn, job->detail);
-	conn_answered(conn, job->code, "%s", job->words);
-}
-
 static void model_ask(struct conn *conn)
 {
 	const struct model_settings *settings = conn_settings(conn);
-	struct model_job job = { .code = RESULT_INTERNAL };
+	struct model_job job = { .look.code = RESULT_INTERNAL };
 	struct offload_order order = {
 		.data = &job,
 		.size = sizeof(job),
@@ -484,22 +425,7 @@ static void model_ask(struct conn *conn)
 	snprintf(job.path, sizeof(job.path), "%s", settings->path);
 	snprintf(job.marker, sizeof(job.marker), "%s", settings->marker);
 	snprintf(job.mapped, sizeof(job.mapped), "%s", settings->mapped);
-	if (offload_lane_ask(conn_env(conn)->offload, settings->lane, &order,
-			     model_on_done, conn))
-		conn_failed(conn, RESULT_INTERNAL, "cannot create a thread");
-}
-
-static void model_close(struct conn *conn)
-{
-	const struct model_settings *settings = conn_settings(conn);
-
-	offload_lane_leave(settings->lane, conn);
-}
-
-static const char *model_step(const struct conn *conn)
-{
-	(void)conn;
-	return "waiting for the file system";
+	look_ask(conn, &order, model_ask);
 }
 
 const struct check_kind check_model = {
@@ -509,9 +435,9 @@ const struct check_kind check_model = {
 	.keys = model_keys,
 	.settings_size = sizeof(struct model_settings),
 	.prepare = model_prepare,
-	.dispose = model_dispose,
-	.live_refused = model_live_refused,
+	.dispose = look_dispose,
+	.live_refused = look_live_refused,
 	.ask = model_ask,
-	.close = model_close,
-	.step = model_step,
+	.close = look_close,
+	.step = look_step,
 };

@@ -56,7 +56,7 @@ test_file() {
 		pipe|mismatch|not a regular file
 		too_small|mismatch|smaller than 19 bytes: 18
 		too_old|stale|
-		future|stale|its time is in the future
+		future|stale|modification time is in the future
 		text|mismatch|
 		text_of_a_pipe|mismatch|not a regular file
 		round|internal|file cannot be read

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "kinds/file.c"
+#include "kinds/look.c"
 
 #include "fake_conn.h"
 #include "unit.h"
@@ -132,7 +133,7 @@ static void test_age(void)
 	file_touch(-200);
 	expect(RESULT_OK, "");
 	file_touch(-400);
-	expect(RESULT_STALE, "its time is in the future");
+	expect(RESULT_STALE, "modification time is in the future");
 	settings.newer_than_ms = 0;
 	expect(RESULT_OK, "");
 }
@@ -213,7 +214,7 @@ static void test_fifo(void)
 	/* Put into the place of a file after it was looked at. */
 	snprintf(job.path, sizeof(job.path), "%s", path);
 	file_open_and_search(&job);
-	CHECK_INT(job.code, RESULT_MISMATCH);
+	CHECK_INT(job.look.code, RESULT_MISMATCH);
 	unlink(path);
 }
 
@@ -225,7 +226,7 @@ static void test_permission(void)
 	file_write("x", 1);
 	settings.contains = (char[]){ "x" };
 	CHECK(!chmod(path, 0));
-	expect(RESULT_INTERNAL, "permission denied");
+	expect(RESULT_INTERNAL, "file: permission denied");
 	unlink(path);
 }
 

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "kinds/model.c"
+#include "kinds/look.c"
 
 #include "fake_conn.h"
 #include "unit.h"
