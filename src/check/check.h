@@ -68,8 +68,8 @@ struct check_kind {
 	/* The old name of a key and its new one: the old one is accepted with
 	 * a warning while the new one is not set; NULL: none. */
 	const char *renamed[2];
-	bool open_asks;		     /* open() asks the question itself (an HTTP
-					request): never done in the background */
+	bool open_asks; /* open() asks the question itself (an HTTP
+			   request): never done in the background */
 
 	/*
 	 * Completes and judges the settings: conf_mistake() for what is

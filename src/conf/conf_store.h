@@ -25,9 +25,9 @@ struct conf_entry {
 	struct conf_entry *next;
 	const char *key;
 	const char *shown; /* the key as the file has it */
-	char *written;	  /* the value as the file has it */
-	char *value;	  /* with ${} expanded; NULL: an error was collected */
-	bool secret_file; /* conf_apply() read it from a file */
+	char *written;	   /* the value as the file has it */
+	char *value;	   /* with ${} expanded; NULL: an error was collected */
+	bool secret_file;  /* conf_apply() read it from a file */
 	const struct conf_key *row; /* the table's key, set by conf_apply() */
 	const char *origin;	    /* file or variable */
 	int line;		    /* 0: origin is a variable */
