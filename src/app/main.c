@@ -52,8 +52,8 @@ static const char usage[] =
 	"  --socket-mode MODE  permissions of a Unix socket, octal (0660)\n"
 	"  --once [PROBE]      print one answer; exit 0 when healthy, 1 when "
 	"not\n"
-	"  --check-config      print the settings in effect, or every mistake\n"
-	"  --state             print what processes that share results know\n"
+	"  --check-config      print the settings in effect, or every error\n"
+	"  --state             print the shared results of all processes\n"
 	"  -h, --help          print this\n"
 	"  -V, --version       print the version\n";
 
@@ -111,8 +111,7 @@ static int options_fail_check(const struct settings *settings,
 {
 	size_t i;
 
-	fprintf(stderr, "health.fcgi: --once %s: no check has this name; ",
-		probe);
+	fprintf(stderr, "health.fcgi: --once %s: no such check; ", probe);
 	for (i = 0; i < settings->checks.n; i++)
 		fprintf(stderr, "%s%s", i ? ", " : "there are: ",
 			settings->checks.setups[i].name);
@@ -120,7 +119,7 @@ static int options_fail_check(const struct settings *settings,
 	return EX_USAGE;
 }
 
-/* -1: go on; otherwise the exit status. */
+/* -1: continue; otherwise the exit status. */
 static int options_parse(struct options *options, int argc, char **argv)
 {
 	enum { CONFIG, LISTEN, MODE, ONCE, CHECK, STATE, HELP, VERSION_OPTION };
@@ -167,7 +166,7 @@ static int options_parse(struct options *options, int argc, char **argv)
 		case VERSION_OPTION:
 			puts(PACKAGE_STRING);
 			return EX_OK;
-		default: /* getopt_long(3) has said what is wrong */
+		default: /* getopt_long(3) has printed the error */
 			fputs("see health.fcgi --help\n", stderr);
 			return EX_USAGE;
 		}
@@ -177,17 +176,17 @@ static int options_parse(struct options *options, int argc, char **argv)
 	if (options->once && !options_probe_known(options->once))
 		return options_fail("no such probe: ", options->once);
 	if (optind < argc)
-		return options_fail("unexpected: ", argv[optind]);
+		return options_fail("unexpected argument: ", argv[optind]);
 	return -1;
 }
 
 /* ---- the parts ---- */
 
-/* What every way of running needs: results and how they become answers. */
+/* What all modes need: the results, and the service that answers from them. */
 struct base {
 	struct settings settings;
-	bool broken;	     /* the configuration has mistakes */
-	struct share *share; /* NULL: this process is alone */
+	bool broken;	     /* the configuration has errors */
+	struct share *share; /* NULL: results are not shared */
 	struct board *board;
 	struct service *service;
 };
@@ -248,16 +247,16 @@ static int run_check_config(struct base *base)
 	return fflush(stdout) ? EX_IOERR : EX_OK;
 }
 
-/* Waits for the signal that ends the program, or its parent's end. */
+/* Waits for a signal that ends the program, or for the end of its parent. */
 static void run_until_signal(pid_t parent, const sigset_t *signals)
 {
 	int number = parent_wait(parent, signals);
 
 	if (number)
-		log_info("stopping on signal %d", number);
+		log_info("stopping on signal %d (%s)", number,
+			 strsignal(number));
 	else
-		log_warn("stopping: process %ld, which started this one, "
-			 "is gone",
+		log_warn("stopping: parent process %ld has exited",
 			 (long)parent);
 }
 
@@ -280,7 +279,7 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 	responder = responder_start(&options, base->service, base->board);
 	if (!responder)
 		return EX_OSERR;
-	/* libfcgi has put its own handler there. */
+	/* libfcgi has installed its own handler. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!base->broken)
 		prober = prober_start(&base->settings.checks,
@@ -290,10 +289,10 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 		run_until_signal(listener->parent, signals);
 	else
 		status = EX_OSERR;
-	/* Who has connected before this is served. */
+	/* Connections that were accepted before are still served. */
 	listen_leave(listener);
 	responder_stop(responder);
-	/* A prober that is stuck is left behind with all that it holds. */
+	/* A prober that is stuck cannot be freed. */
 	if (prober && prober_stop(prober)) {
 		log_end();
 		_exit(status);
@@ -335,7 +334,7 @@ static int run_inherited(struct base *base, struct listener *listener,
 	return run_fastcgi(base, listener, signals);
 }
 
-/* probe: of the command line; NULL: as a CGI program */
+/* probe: from the command line; NULL: as a CGI program */
 static int run_oneshot(const struct base *base, const char *probe)
 {
 	const struct oneshot_config config = {
@@ -360,7 +359,7 @@ static enum share_setup_start run_start(const struct listener *inherited,
 static int run(struct base *base, const struct options *options,
 	       struct listener *inherited, bool cgi, const sigset_t *signals)
 {
-	/* A CGI program starts for each request, and would repeat itself. */
+	/* A CGI program starts for each request and would repeat them. */
 	if (!cgi)
 		settings_log_warnings(&base->settings);
 	if (options->check_config)
@@ -375,15 +374,15 @@ static int run(struct base *base, const struct options *options,
 	if (options->once &&
 	    !options_check_known(&base->settings, options->once))
 		return options_fail_check(&base->settings, options->once);
-	/* Who asks on the command line wants to see it done. */
+	/* --once runs the checks itself. */
 	if (!base->broken && !options->once)
 		base->share = share_setup_open(&base->settings,
 					       run_start(inherited, cgi));
-	/* Alone, it is always the first to see that a check is healthy. */
+	/* Without shared results, each request logs that a check is healthy. */
 	if (cgi && !base->share && base->settings.health.log_level == LOG_INFO)
 		log_set_level(LOG_WARN);
-	/* What no process keeps up to date may say for ever that the
-	 * application is dead. */
+	/* No process updates background results between requests: an old
+	 * failure would fail liveness forever. */
 	if (cgi)
 		settings_clear_live(&base->settings);
 	if (base_open(base))
@@ -397,8 +396,8 @@ static int run(struct base *base, const struct options *options,
 
 /* ---- start ---- */
 
-/* All threads inherit this: signals come to sigwait() in main and nowhere
- * else.  As CGI and on the command line they do what they always do. */
+/* All threads inherit this mask, so that only sigwait() in main receives the
+ * signals.  As CGI and on the command line they keep their default action. */
 static void main_block_signals(sigset_t *signals)
 {
 	sigemptyset(signals);
@@ -410,8 +409,8 @@ static void main_block_signals(sigset_t *signals)
 }
 
 /*
- * Who starts us may have closed 0, 1 or 2.  The next thing to be opened would
- * get the number, and what is logged would be written into a connection.
+ * The parent may have closed 0, 1 or 2.  The next file to be opened would get
+ * that number, and log lines would be written into a connection.
  */
 static void main_fill_descriptors(void)
 {
@@ -433,14 +432,14 @@ static void main_raise_limits(void)
 		limit.rlim_cur = limit.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &limit);
 	}
-	/* Three busy threads do not need an arena each. */
+	/* Three busy threads do not need one arena each. */
 	mallopt(M_ARENA_MAX, 2);
 }
 
 /*
- * Whether the arguments of a CGI program are of those who have started it, and
- * not the words of a URL's query, of which servers make them (RFC 3875, 4.4).
- * lighttpd names the file that was asked for in front (cgi.assign).
+ * Whether the arguments of a CGI program are options, and not the words of a
+ * URL's query, which servers pass as arguments (RFC 3875, 4.4).  lighttpd puts
+ * the name of the requested file first (cgi.assign).
  */
 static bool main_is_called(char **argv)
 {
@@ -459,11 +458,11 @@ int main(int argc, char **argv)
 	bool cgi;
 
 	main_fill_descriptors();
-	/* Otherwise the first gmtime_r() opens the file that TZ names, and on
-	 * a dead mount it would never come back. */
+	/* Otherwise the first gmtime_r() opens the file that TZ names, which on
+	 * a dead mount never returns. */
 	setenv("TZ", "UTC0", 1);
 	signal(SIGPIPE, SIG_IGN);
-	/* A limit of file sizes, which counts for memory, too, is an error. */
+	/* Exceeding RLIMIT_FSIZE, which includes shared memory, is an error. */
 	signal(SIGXFSZ, SIG_IGN);
 	if (listen_inherit(&inherited))
 		inherited.fd = -1;
@@ -471,19 +470,18 @@ int main(int argc, char **argv)
 	      getenv("REQUEST_METHOD");
 	if (!cgi || main_is_called(argv))
 		status = options_parse(&options, argc, argv);
-	/* With an option that says what to do, the environment is that of a CGI
-	 * program or of a shell behind one. */
+	/* With such an option, the environment was inherited from a CGI
+	 * program. */
 	cgi = cgi && !options_run(&options);
 	if (status < 0 && !cgi && inherited.fd < 0 && !options_run(&options))
-		status = options_fail("not started by a web server, and no "
-				      "option says what to do",
-				      "");
+		status = options_fail(
+			"not started by a web server, and no option given", "");
 	if (status >= 0)
 		return status;
 	if (!cgi && !options.once && !options.check_config && !options.state)
 		main_block_signals(&signals);
 	main_raise_limits();
-	/* A line of a CGI program comes again with each request. */
+	/* A CGI program would log a line again with each request. */
 	if (cgi)
 		log_set_level(LOG_ERR);
 	base.broken = settings_load(&base.settings, options.config) != 0;

@@ -29,19 +29,19 @@ const struct conf_key settings_health_keys[] = {
 	  "name of the service, shown by liveness" },
 	{ "checks", CONF_CHOICE, offsetof(struct settings_health, checks),
 	  "some", NULL, "some|none", 0,
-	  "none: no check is meant, and readiness proves nothing" },
+	  "none: no check is intended, and readiness proves nothing" },
 	{ "mount", CONF_STR, offsetof(struct settings_health, mount),
 	  "", "0", "255", 0,
-	  "one more path, besides /health, below which requests come" },
+	  "path below which requests come, in addition to /health" },
 	{ "drain_file", CONF_STR, offsetof(struct settings_health, drain_file),
 	  "", "0", "4095", CONF_PATH,
 	  "while this file exists, the service is not ready" },
 	{ "state_dir", CONF_STR, offsetof(struct settings_health, state_dir),
 	  "auto", "1", "4000", 0,
-	  "folder for results that processes share: auto, none, or a path" },
+	  "directory of shared results: auto, none, or a path" },
 	{ "log_level", CONF_CHOICE, offsetof(struct settings_health, log_level),
 	  "info", NULL, "error|warn|info|debug", 0,
-	  "lines above this level are not logged: error, warn, info, debug" },
+	  "least severe lines that are logged: error, warn, info, debug" },
 	{ "answer_within", CONF_DURATION,
 	  offsetof(struct settings_health, answer_within_ms),
 	  "4500ms", "100ms", "60s", 0,
@@ -59,7 +59,7 @@ const struct conf_key settings_health_keys[] = {
 	  "connections that web servers may hold open" },
 	{ "trusted", CONF_LIST, offsetof(struct settings_health, trusted),
 	  "", NULL, "64", CONF_WORDS,
-	  "addresses and networks that are shown details of failures" },
+	  "addresses and networks that may see details of failures" },
 	CONF_END
 };
 
@@ -94,8 +94,7 @@ static bool settings_is_check_key(const char *name)
 	return false;
 }
 
-/* Says where a key belongs that is known, but not in this section.  kind: NULL
- * in [health]. */
+/* Reports keys that belong in another section.  kind NULL: in [health]. */
 static void settings_judge_keys(struct conf *conf,
 				const struct conf_section *section,
 				const struct check_kind *kind)
@@ -134,7 +133,7 @@ static void settings_load_health(struct settings *settings)
 		if (!cidr_valid(trusted->items[i]))
 			conf_mistake(conf, section, "trusted",
 				     "\"%.64s\" is neither an address nor a "
-				     "network as 10.0.0.0/8",
+				     "network such as 10.0.0.0/8",
 				     trusted->items[i]);
 	state_dir = settings->health.state_dir;
 	if (*state_dir != '/' && strcmp(state_dir, "auto") != 0 &&
@@ -144,8 +143,9 @@ static void settings_load_health(struct settings *settings)
 			     "/");
 	mount = settings->health.mount;
 	if (*mount && (*mount != '/' || strpbrk(mount, " \t?#%\\")))
-		conf_mistake(conf, section, "mount",
-			     "must be a path as /status, without ?, # and %%");
+		conf_mistake(
+			conf, section, "mount",
+			"must be a path such as /status, without ?, # and %%");
 }
 
 /* ---- one check ---- */
@@ -196,7 +196,7 @@ static void settings_kind_unknown(struct conf *conf,
 			     list);
 }
 
-/* What was probably meant by a section that has no kind. */
+/* Suggests what a section without a kind was meant to be. */
 static void settings_kind_missing(struct conf *conf,
 				  const struct conf_section *section)
 {
@@ -222,7 +222,7 @@ static void settings_kind_missing(struct conf *conf,
 			     "must be set, to one of: %s", list);
 }
 
-/* NULL: a mistake was collected. */
+/* NULL: an error was collected. */
 static const struct check_kind *settings_find_kind(
 	struct conf *conf, const struct conf_section *section)
 {
@@ -239,7 +239,7 @@ static const struct check_kind *settings_find_kind(
 	return kind;
 }
 
-/* The common keys, but with the timeout that suits the kind. */
+/* The common keys with the default timeout of the kind. */
 static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
 				 const struct check_kind *kind)
 {
@@ -254,7 +254,7 @@ static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
 }
 
 /* A background result is replaced once per interval, by a run that may take
- * up to its timeout: it cannot be younger. */
+ * its whole timeout: it may be as old as both together. */
 static void settings_judge_interval(struct conf *conf,
 				    const struct conf_section *section,
 				    struct check_policy *common)
@@ -274,7 +274,7 @@ static void settings_judge_interval(struct conf *conf,
 	common->max_age_ms = age_ms;
 }
 
-/* What was set to another value than the default and changes nothing. */
+/* Warns of keys that were changed from their default and have no effect. */
 static void settings_note_unused(struct conf *conf,
 				 const struct conf_section *section,
 				 const struct check_kind *kind,
@@ -307,7 +307,7 @@ static void settings_note_unused(struct conf *conf,
 			  "out");
 }
 
-/* What depends on several keys. */
+/* Settings that depend on several keys. */
 static void settings_judge_common(struct conf *conf,
 				  const struct conf_section *section,
 				  const struct check_kind *kind,
@@ -321,14 +321,14 @@ static void settings_judge_common(struct conf *conf,
 		common->interval_ms = SETTINGS_LIVE_INTERVAL_MS;
 	if (common->live && common->interval_ms == 0)
 		conf_mistake(conf, section, "interval",
-			     "must not be 0s with live = yes: liveness waits "
-			     "for nothing and needs a background result");
+			     "must not be 0s with live = yes: liveness never "
+			     "waits and needs a background result");
 	if (common->interval_ms > 0)
 		settings_judge_interval(conf, section, common);
 	settings_note_unused(conf, section, kind, common);
 }
 
-/* The kind may only be asked about settings without mistakes. */
+/* The kind may judge only settings without errors. */
 static void settings_judge_live(struct conf *conf,
 				const struct conf_section *section,
 				const struct check_setup *setup, bool mistaken)
@@ -338,8 +338,8 @@ static void settings_judge_live(struct conf *conf,
 	if (!setup->policy.live || conf_section_refusal(conf, section))
 		return;
 	if (!setup->kind->live_refused)
-		reason = "a fault of what it asks would restart every replica "
-			 "of this service";
+		reason = "a failure of its dependency would restart every "
+			 "replica of this service";
 	else if (!mistaken)
 		reason = setup->kind->live_refused(setup->settings);
 	if (reason)
@@ -361,7 +361,7 @@ static void settings_load_check(struct settings *settings,
 	if (!settings_name_valid(setup->name))
 		conf_mistake(conf, section, NULL,
 			     "the name of a check may have up to %d letters, "
-			     "figures, _, . and -",
+			     "digits, _, . and -",
 			     SETTINGS_NAME_BYTES);
 	setup->kind = settings_find_kind(conf, section);
 	if (!setup->kind)
@@ -392,7 +392,7 @@ static void settings_load_check(struct settings *settings,
 	settings_judge_live(conf, section, setup,
 			    conf_mistakes(conf) > mistakes);
 	setup->refusal = conf_section_refusal(conf, section);
-	/* A restart would not cure it. */
+	/* A restart would not help. */
 	if (setup->refusal)
 		setup->policy.live = false;
 }
@@ -419,7 +419,7 @@ static void settings_load_checks(struct settings *settings)
 
 /* ---- all of it ---- */
 
-/* A request that waits for such a check always gets "No result within ...". */
+/* Requests that wait for such a check may get "No result within ...". */
 static void settings_note_slow(const struct settings *settings,
 			       const struct check_setup *setup)
 {
@@ -431,13 +431,12 @@ static void settings_note_slow(const struct settings *settings,
 			  conf_section_find(settings->conf, setup->name),
 			  "timeout",
 			  "%" PRId64 "ms is not below answer_within "
-			  "(%" PRId64 "ms): what comes later than that is "
-			  "not waited for; raise answer_within, or set an "
-			  "interval",
+			  "(%" PRId64 "ms): later results are not waited for; "
+			  "raise answer_within, or set an interval",
 			  common->timeout_ms, within_ms);
 }
 
-/* Probes that are green whatever happens are worth a line. */
+/* Warns of probes that can never fail. */
 static void settings_note_proof(const struct settings *settings)
 {
 	bool ready = false, started = false;
@@ -450,9 +449,9 @@ static void settings_note_proof(const struct settings *settings)
 	}
 	if (settings->checks.n > 0 && !ready)
 		conf_warn(settings->conf, NULL, NULL,
-			  "every check has required = no: /health/ready is "
-			  "200 %swhatever they find",
-			  started ? "" : "and /health/started is 200 ");
+			  "every check has required = no: /health/ready %s "
+			  "always 200",
+			  started ? "is" : "and /health/started are");
 }
 
 void settings_log_warnings(const struct settings *settings)
@@ -466,7 +465,8 @@ void settings_log_warnings(const struct settings *settings)
 		if (settings->checks.setups[i].refusal)
 			log_masked(
 				LOG_WARN,
-				"check=%s is not asked and unhealthy: %s",
+				"check=%s is not run and counts as unhealthy: "
+				"%s",
 				settings->checks.setups[i].name,
 				settings->checks.setups[i].refusal->sentence);
 }
@@ -532,7 +532,7 @@ static void settings_print_check(const struct check_setup *setup, FILE *to)
 	record.kind = kind;
 	fprintf(to, "\n[%s]\n", setup->name);
 	if (setup->refusal)
-		fprintf(to, "# not asked, unhealthy: %s\n",
+		fprintf(to, "# not run, unhealthy: %s\n",
 			setup->refusal->sentence);
 	conf_print(to, settings_check_keys, &record, false);
 	conf_print(to, check_common_keys, &setup->policy, false);
@@ -555,7 +555,7 @@ void settings_print(const struct settings *settings, FILE *to)
 
 static void settings_digest_feed(void *arg, const void *bytes, size_t len)
 {
-	/* A digest that did not take everything is found at its end. */
+	/* EVP_DigestFinal_ex() reports a failure. */
 	(void)EVP_DigestUpdate(arg, bytes, len);
 }
 
@@ -571,7 +571,7 @@ static void settings_digest_check(EVP_MD_CTX *to,
 	settings_digest_text(to, setup->kind->name);
 	conf_feed(check_common_keys, &setup->policy, settings_digest_feed, to);
 	conf_feed(setup->kind->keys, setup->settings, settings_digest_feed, to);
-	/* A value that was refused may have left a default. */
+	/* A refused value may have left a default. */
 	settings_digest_text(to,
 			     setup->refusal ? setup->refusal->sentence : "");
 }

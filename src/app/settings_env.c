@@ -14,15 +14,15 @@
 #include <strings.h>
 #include <unistd.h>
 
-/* One variable and the key that it becomes.  Of several for one key the first
- * that is set counts. */
+/* One variable and the key that it sets.  Of several for one key, the first one
+ * that is set is used. */
 struct settings_variable {
 	const char *section;
 	const char *kind;
 	const char *key;
 	const char *name;
-	bool secret; /* or may hold one, as a URL; such a one makes a check, the
-			others belong to one */
+	bool secret; /* holds a secret, or may (a URL); only such variables
+			create a check, the others add to it */
 };
 
 /* clang-format off */
@@ -55,9 +55,9 @@ static const struct settings_variable settings_variables[] = {
 #define SETTINGS_VARIABLES \
 	(sizeof(settings_variables) / sizeof(settings_variables[0]))
 
-/* Container platforms set variables to "" for "not set", and secrets made with
- * echo end in a newline, which goes: in place, where the value is overwritten
- * later on. */
+/* Container platforms set variables to "" for "not set", and secrets that were
+ * made with echo end in a newline.  It is removed in place, where the value is
+ * overwritten later. */
 static const char *settings_env(const char *name)
 {
 	char *value = getenv(name);
@@ -68,7 +68,7 @@ static const char *settings_env(const char *name)
 	return value[strspn(value, " \t")] ? value : NULL;
 }
 
-/* Sets a key to a variable, when that is set. */
+/* Sets a key to the value of a variable, when that is set. */
 static void settings_env_set(struct conf *conf, const char *name,
 			     const char *section, const char *kind,
 			     const char *key)
@@ -82,7 +82,7 @@ static void settings_env_set(struct conf *conf, const char *name,
 		return;
 	if (before) {
 		if (strcmp(before, value) != 0)
-			log_warn("%s is ignored: %s counts", name,
+			log_warn("%s is ignored: %s is used", name,
 				 conf_section_variable(found, key));
 		return;
 	}
@@ -94,7 +94,7 @@ static void settings_env_set(struct conf *conf, const char *name,
 		log_err("%s: out of memory", name);
 }
 
-/* Adds a variable to its check, when it is set. */
+/* Adds a variable to the check in its row, when it is set. */
 static void settings_env_add(struct conf *conf, const char *section,
 			     const char *name)
 {
@@ -111,16 +111,16 @@ static void settings_env_database(struct conf *conf)
 	const char *value = settings_env("DATABASE_URL");
 
 	if (value && dialect_is_file(value))
-		log_info("DATABASE_URL names a file and no server: no check is "
-			 "made of it");
+		log_info("DATABASE_URL names a file, not a server: no check is "
+			 "created for it");
 	else
 		settings_env_add(conf, "database", "DATABASE_URL");
 }
 
 /*
- * Adds all variables of a check of the table to a section of a kind, which is
- * another one than the table's when OpenAI's variables describe a resource of
- * Azure.  Of api_version, dates count: `preview` stands for other paths.
+ * Adds all variables of one check of the table to a section.  Its kind differs
+ * from the table's when OpenAI's variables describe a resource of Azure.  An
+ * api_version must be a date: `preview` means other paths.
  */
 static void settings_env_add_all(struct conf *conf, const char *of,
 				 const char *section, const char *kind)
@@ -144,8 +144,8 @@ static void settings_env_add_all(struct conf *conf, const char *of,
 	}
 }
 
-/* A variable of an unknown client that says where the key belongs: it must not
- * be shown to somebody else. */
+/* A variable of an unknown client that names the server of the key, which must
+ * not be sent to another one. */
 static const char *settings_env_gateway(void)
 {
 	static const char *const names[] = {
@@ -166,8 +166,8 @@ static const char *settings_env_gateway(void)
 	return NULL;
 }
 
-/* Some clients of Azure take OPENAI_API_KEY for their own; OpenAI's begin with
- * "sk-". */
+/* Some clients of Azure use OPENAI_API_KEY for Azure's key.  OpenAI's begin
+ * with "sk-". */
 static bool settings_env_is_azure_key(void)
 {
 	const char *key = settings_env("OPENAI_API_KEY");
@@ -177,7 +177,7 @@ static bool settings_env_is_azure_key(void)
 	       !settings_env("AZURE_OPENAI_API_KEY");
 }
 
-/* Refuses the check `openai` when it is not known who may see its key. */
+/* Refuses the check `openai` when the server of its key is not certain. */
 static void settings_env_doubt_openai(struct conf *conf, bool is_token)
 {
 	struct conf_section *section = conf_section_find(conf, "openai");
@@ -185,29 +185,30 @@ static void settings_env_doubt_openai(struct conf *conf, bool is_token)
 
 	conf_section_lenient(section);
 	if (is_token)
-		conf_mistake(conf, section, "api_key",
-			     "is not sent: OPENAI_API_TYPE says that it is a "
-			     "token of Entra ID; write a key, with "
-			     "OPENAI_API_TYPE=azure");
+		conf_mistake(
+			conf, section, "api_key",
+			"is not sent: OPENAI_API_TYPE says that it is a token "
+			"of Entra ID; use a key and OPENAI_API_TYPE=azure");
 	else if (!conf_section_has(section, "base_url") &&
 		 !conf_section_has(section, "endpoint") &&
 		 settings_env_is_azure_key())
-		conf_mistake(conf, section, "api_key",
-			     "is not sent: it may be that of "
-			     "AZURE_OPENAI_ENDPOINT; set AZURE_OPENAI_API_KEY, "
-			     "or OPENAI_BASE_URL to where it belongs");
+		conf_mistake(
+			conf, section, "api_key",
+			"is not sent: it may belong to AZURE_OPENAI_ENDPOINT; "
+			"set AZURE_OPENAI_API_KEY, or OPENAI_BASE_URL to the "
+			"URL that it belongs to");
 	else if (!conf_section_has(section, "base_url") &&
 		 !conf_section_has(section, "endpoint") && gateway)
 		conf_mistake(conf, section, "api_key",
-			     "is not sent: %.*s may say where it belongs; set "
-			     "OPENAI_BASE_URL to that URL",
+			     "is not sent: %.*s may name the server that it "
+			     "belongs to; set OPENAI_BASE_URL to its URL",
 			     (int)strcspn(gateway, "="), gateway);
 }
 
 /*
- * The check is called `openai` whoever serves the model; only when both are
- * set up do they need two names.  Half of Azure's two variables make a check,
- * too: it says that its credentials are not configured.
+ * The check is called `openai` for both services; only when both are set up do
+ * they need two names.  One of Azure's two variables is enough for a check,
+ * which then reports that its credentials are not configured.
  */
 static void settings_env_openai(struct conf *conf)
 {
@@ -233,7 +234,7 @@ static void settings_env_openai(struct conf *conf)
 			 "AZURE_OPENAI_API_KEY");
 }
 
-/* A name as "BAAI/bge-small-en" says nothing about where the model is. */
+/* A name such as "BAAI/bge-small-en" does not say where the model is. */
 static void settings_env_model(struct conf *conf)
 {
 	const char *model = settings_env("EMBEDDING_MODEL");
@@ -247,7 +248,7 @@ static void settings_env_model(struct conf *conf)
 	settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL_MARKER");
 }
 
-/* The connection string of a whole namespace does not say what to ask. */
+/* The connection string of a whole namespace names no queue. */
 static void settings_env_servicebus(struct conf *conf)
 {
 	const char *text = settings_env("AZURE_SERVICEBUS_CONNECTION_STRING");
@@ -270,8 +271,8 @@ static void settings_env_servicebus(struct conf *conf)
 	settings_env_add(conf, "service_bus", "AZURE_SERVICEBUS_QUEUE");
 #else
 	(void)conf;
-	log_warn("AZURE_SERVICEBUS_CONNECTION_STRING is set, but checks of "
-		 "the kind servicebus are not part of this build: ignored");
+	log_warn("AZURE_SERVICEBUS_CONNECTION_STRING is set, but this build "
+		 "has no kind servicebus: ignored");
 #endif
 }
 
@@ -291,7 +292,7 @@ void settings_env_names(char *to, size_t size)
 
 	*to = '\0';
 	for (i = 0; i < SETTINGS_VARIABLES && len < size; i++, row++) {
-		/* Other names for the same are in the manual. */
+		/* The manual has the other names of the same key. */
 		if (!row->key || (last && strcmp(row->key, last->key) == 0 &&
 				  strcmp(row->section, last->section) == 0))
 			continue;
@@ -301,8 +302,8 @@ void settings_env_names(char *to, size_t size)
 	}
 }
 
-/* In place, where the kernel finds it for /proc/PID/environ; the variable
- * stays, and is empty. */
+/* In place, where the kernel reads it for /proc/PID/environ; the variable stays
+ * set and empty. */
 static void settings_env_overwrite(const char *name)
 {
 	char *value = getenv(name);

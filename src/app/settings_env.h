@@ -10,17 +10,17 @@
 #include "conf/conf.h"
 
 /*
- * Adds the sections that the environment asks for.  What is set but cannot
- * be checked is left out, with a warning in the log.
+ * Adds the sections that the environment describes.  Variables that cannot be
+ * checked are left out, with a warning in the log.
  */
 void settings_env_read(struct conf *conf);
 
-/* The variables that can make a check, as "A, B, C"; for a sentence. */
+/* The variables that can create a check, "A, B, C"; for a sentence. */
 void settings_env_names(char *to, size_t size);
 
 /*
- * Overwrites the values of all variables that hold secrets: those known here,
- * used or not, and those that conf expanded for secret keys.
+ * Overwrites the values of all variables that hold secrets: those in the table,
+ * used or not, and those that conf expanded in secrets.
  */
 void settings_env_forget(const struct conf *conf);
 

@@ -16,10 +16,10 @@
 #define SETTINGS_FILE "/health.conf"
 #define SETTINGS_ENVIRONMENT "environment"
 #define SETTINGS_SYSTEM SYSCONFDIR "/health-fcgi" SETTINGS_FILE
-/* Its first place; an upgrade must not lose the checks in it. */
+/* Its place in 0.1.0; an upgrade must not lose the checks in it. */
 #define SETTINGS_SYSTEM_OLD SYSCONFDIR SETTINGS_FILE
 
-/* The file beside the program; "" when nobody can tell where that is. */
+/* The file beside the program; "" when its directory is unknown. */
 static void settings_beside(char *path, size_t size)
 {
 	ssize_t len = readlink("/proc/self/exe", path, size - 1);
@@ -30,8 +30,8 @@ static void settings_beside(char *path, size_t size)
 		path[len] = '\0';
 	} else {
 		/* Without /proc: the path that was executed (getauxval(3)),
-		 * maybe relative to the working directory of that moment,
-		 * which is still ours. */
+		 * perhaps relative to the working directory, which has not
+		 * changed. */
 		started = (const char *)getauxval(AT_EXECFN);
 		snprintf(path, size, "%s", started ? started : "");
 	}
@@ -43,8 +43,8 @@ static void settings_beside(char *path, size_t size)
 }
 
 /*
- * A file that may be there but cannot be reached counts as there: to do as if
- * there was nothing to check would be the worst answer.
+ * A file that cannot be reached counts as existing: to act as if there was
+ * nothing to check would be the worst answer.
  */
 static bool settings_exists(const char *path)
 {
@@ -57,7 +57,7 @@ static bool settings_exists(const char *path)
 static void settings_read_file(struct settings *settings, const char *path)
 {
 	settings->source = conf_keep(settings->conf, path);
-	/* what is wrong with it is among the mistakes */
+	/* errors are collected */
 	(void)conf_read_file(settings->conf, path);
 }
 
@@ -66,8 +66,8 @@ static void settings_read_named(struct settings *settings, const char *path,
 {
 	if (!settings_exists(path))
 		conf_mistake(settings->conf, NULL, NULL,
-			     "the configuration that %s names is not there; "
-			     "no other place is looked at",
+			     "the configuration file that %s names does not "
+			     "exist; no other place is searched",
 			     by);
 	settings_read_file(settings, path);
 }
@@ -85,8 +85,8 @@ static void settings_read_system(struct settings *settings, bool old)
 	if (both)
 		conf_warn(settings->conf, NULL, NULL,
 			  SETTINGS_SYSTEM_OLD
-			  " is not read, because " SETTINGS_SYSTEM
-			  " is there; remove one of the two");
+			  " is not read because " SETTINGS_SYSTEM
+			  " exists; remove one of the two");
 }
 
 void settings_find(struct settings *settings, const char *path)
@@ -124,7 +124,7 @@ void settings_find_nothing(struct settings *settings)
 		conf_mistake(conf, NULL, NULL,
 			     "no check is configured: there is none in %s; add "
 			     "one, or write checks = none in [health] if that "
-			     "is meant",
+			     "is intended",
 			     settings->source);
 		return;
 	}
@@ -134,10 +134,10 @@ void settings_find_nothing(struct settings *settings)
 		     "no check is configured; name a file with --config or "
 		     "HEALTH_CONF");
 	conf_mistake(conf, NULL, NULL,
-		     "not there: %s%s" SETTINGS_SYSTEM ", " SETTINGS_SYSTEM_OLD,
+		     "not found: %s%s" SETTINGS_SYSTEM ", " SETTINGS_SYSTEM_OLD,
 		     beside, *beside ? ", " : "");
 	conf_mistake(conf, NULL, NULL,
-		     "not set, or nothing to check (a web server passes on "
-		     "only what it is told to): %s",
+		     "not set, or nothing to check (a web server may not pass "
+		     "variables on): %s",
 		     variables);
 }

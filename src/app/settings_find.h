@@ -9,14 +9,13 @@
 struct settings;
 
 /*
- * Reads `path`, or with NULL the first of the other places that there is, into
- * settings->conf, and sets settings->source.  What is wrong with it is among
- * the mistakes.
+ * Reads `path`, or with NULL the first of the other places that exists, into
+ * settings->conf, and sets settings->source.  Errors are collected.
  */
 void settings_find(struct settings *settings, const char *path);
 
-/* Collects the mistake that no check is configured, with each place that
- * settings_find() looked at and what to write instead. */
+/* Collects the error that no check is configured, with each place that
+ * settings_find() searched and what to write instead. */
 void settings_find_nothing(struct settings *settings);
 
 #endif

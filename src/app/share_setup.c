@@ -18,7 +18,7 @@
 
 #define SHARE_SETUP_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
-/* Reads a line that the kernel makes; "" when there is none. */
+/* Reads a line from a file of the kernel; "" when that fails. */
 static void share_setup_read_line(char *line, size_t size, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -30,7 +30,7 @@ static void share_setup_read_line(char *line, size_t size, const char *path)
 		close(fd);
 }
 
-/* Names one namespace of ours; "" on kernels that have one for all. */
+/* The name of one of our namespaces; "" on kernels without them. */
 static void share_setup_read_namespace(char *name, size_t size,
 				       const char *path)
 {
@@ -40,11 +40,11 @@ static void share_setup_read_namespace(char *name, size_t size,
 }
 
 /*
- * Times in the file are those of CLOCK_MONOTONIC: they mean nothing after
- * another boot (random(4)), on another machine that has the same directory,
- * and in another time namespace (time_namespaces(7)).  Neither does a result
- * where an address or a path leads elsewhere: in another network namespace, or
- * under another root.  -1 when there is no telling.
+ * Times in the file are from CLOCK_MONOTONIC: they mean nothing after another
+ * boot (random(4)), on another machine with the same directory, and in another
+ * time namespace (time_namespaces(7)).  In another network namespace, or under
+ * another root, an address or a path may lead elsewhere, and results differ.
+ * -1 when the boot is unknown.
  */
 static int share_setup_salt(char *salt, size_t size)
 {
@@ -63,7 +63,7 @@ static int share_setup_salt(char *salt, size_t size)
 	return 0;
 }
 
-/* Whether to share, and in which directory; NULL: the one of this user. */
+/* Whether to share, and in which directory; NULL: the default one. */
 static bool share_setup_wanted(const struct settings *settings,
 			       enum share_setup_start start, const char **dir)
 {
@@ -88,7 +88,7 @@ static struct share *share_setup_open_file(const struct settings *settings,
 		       "the digest is no identity");
 	if (share_setup_salt(salt, sizeof(salt))) {
 		snprintf(reason, reason_size,
-			 "%s: cannot be read, and tells one boot from another",
+			 "%s cannot be read; it identifies the boot",
 			 SHARE_SETUP_BOOT_ID);
 		return NULL;
 	}
@@ -115,8 +115,8 @@ struct share *share_setup_open(const struct settings *settings,
 	if (share)
 		log_debug("sharing results in %s", share_path(share));
 	else
-		/* Anybody may take the name of the default directory, and would
-		 * have a line in the log for each request. */
+		/* Another user may own the name of the default directory, which
+		 * would log a line for each request. */
 		log_line(start == SHARE_SETUP_CGI && !options.dir ? LOG_DEBUG
 								  : LOG_WARN,
 			 "state_dir: %s; this process shares no results",
@@ -130,7 +130,7 @@ static const char *share_setup_words(enum share_lease lease)
 {
 	switch (lease) {
 	case SHARE_FREE:
-		return "nobody";
+		return "free";
 	case SHARE_IDLE:
 		return "waiting";
 	case SHARE_CALLED:
@@ -172,11 +172,11 @@ static void share_setup_print_check(const struct share *share, size_t check,
 }
 
 struct share_setup_others {
-	const char *ours; /* where our own configuration is */
+	const char *ours; /* the path of our own configuration */
 	size_t n;
 };
 
-/* A board that another configuration has made. */
+/* A board of another configuration. */
 static void share_setup_print_other(void *arg, const char *path,
 				    const char *source)
 {
@@ -189,7 +189,7 @@ static void share_setup_print_other(void *arg, const char *path,
 				"configurations; name one with --config:\n");
 	fprintf(stderr, "%s: %s%s\n", path, clean,
 		strcmp(source, others->ours) == 0
-			? " (as it was before, or with other variables)"
+			? " (an earlier version, or other variables)"
 			: "");
 }
 
@@ -201,7 +201,7 @@ int share_setup_print(const struct settings *settings, FILE *to)
 	struct share_setup_others others = { .ours = settings->source };
 	size_t i;
 
-	/* As if started by a server: where those share that were. */
+	/* The place that processes use that a server has started. */
 	if (share_setup_wanted(settings, SHARE_SETUP_MANY, &options.dir))
 		share = share_setup_open_file(settings, &options, reason,
 					      sizeof(reason));

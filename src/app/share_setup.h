@@ -15,21 +15,21 @@ struct share;
 /* How the process was started. */
 enum share_setup_start {
 	SHARE_SETUP_ALONE, /* on the command line, or as the only one */
-	SHARE_SETUP_MANY,  /* by a server that starts as many as it likes */
-	SHARE_SETUP_CGI	   /* likewise, for one request */
+	SHARE_SETUP_MANY,  /* by a server that starts several processes */
+	SHARE_SETUP_CGI	   /* by a server, for one request */
 };
 
 /*
- * NULL when the process is to be alone, or, with a line in the log, when the
- * results cannot be shared safely; a CGI program that shares by default has it
- * with log_level = debug only.  To be ended with share_close().
+ * NULL when the process shares no results, or, with a line in the log, when it
+ * cannot do so safely; for a CGI program with the default directory that line
+ * has level debug.  The caller closes it with share_close().
  */
 struct share *share_setup_open(const struct settings *settings,
 			       enum share_setup_start start);
 
 /*
- * Writes what the processes that share results know, one check a line
- * (--state).  -1 and a sentence on standard error when there are none.
+ * Writes the shared results, one check per line (--state).  -1 and a sentence
+ * on standard error when there are none.
  */
 int share_setup_print(const struct settings *settings, FILE *to);
 

@@ -1,29 +1,35 @@
 /*
  * conf: settings from an INI file or the environment into typed records.
  *
- * It knows no key: those stand in tables (struct conf_key), one for the
- * program and one for each kind of check.  A table says how a value is
- * written, its default as the user would write it, its limits, where it is
- * stored and what one line of the manual says about it.
+ * It knows no key.  Keys are in tables (struct conf_key), one for the program
+ * and one for each kind of check.  A table says how a value is written, its
+ * default as the user would write it, its limits, where it is stored, and gives
+ * one line of help.
  *
  *	[section]
  *	key = value		; a comment, after a blank
  *	key_file = /path	; the value is the content of that file
- *	key = ${VARIABLE}	; from the environment; unset is a mistake
+ *	key = ${VARIABLE}	; from the environment; unset is an error
  *	key = $${not}		; stands for "${not}"
  *
- * A line is a whole: none goes on in the next one.  The content of a key_file,
- * and of a variable, loses one newline at its end; the path of the file may be
- * relative to the folder of the configuration file.
+ * A line never continues in the next one.  The content of a key_file, and of a
+ * variable, loses one newline at its end; the path of the file may be relative
+ * to the directory of the configuration file.
  *
- * All mistakes are collected, each a sentence that names file, line and key;
- * nothing stops at the first.
+ * All errors are collected, each as a sentence that names file, line and key;
+ * nothing stops at the first.  Functions call them mistakes: the user made
+ * them.
  *
- * A value that is one variable and no more was written by someone else.  In a
- * lenient section a mistake in it is collected as the section's refusal and
- * not among the mistakes: the program can run without that section.
+ * A value that is only one variable was set by someone else.  In a lenient
+ * section an error in it becomes the section's refusal and is not one of the
+ * errors: the program can run without that section.
  *
  * Used by one thread, before there are others; a conf_copy() by any one.
+ *
+ * conf_read.c reads files and lines, conf_table.c turns sections into records
+ * and prints them, conf_value.c knows numbers and words, conf_secret.c what is
+ * secret in a URL, conf.c keeps everything.  dialect.c translates URLs that
+ * were written for other programs.
  */
 #ifndef HEALTH_CONF_H
 #define HEALTH_CONF_H
@@ -42,15 +48,16 @@ enum conf_type {
 	CONF_CHOICE,   /* int, index into max = "one|two|three" */
 	CONF_LIST,     /* struct conf_list; the key may be repeated, and what
 			  is given replaces the default; min and max are
-			  lengths of one item; at most 1000 items */
+			  lengths of a value, with CONF_WORDS max is that of
+			  an item; at most 1000 items */
 };
 
-#define CONF_SECRET 1u	 /* never shown, masked wherever it turns up */
-#define CONF_URL 2u	 /* shown, but for the password and query in it */
-#define CONF_REQUIRED 4u /* leaving it out or empty is a mistake */
-#define CONF_WORDS 8u	 /* a list: cut at blanks and commas */
-#define CONF_PATH 16u	 /* counts from the folder of the configuration file */
-#define CONF_MIXED 32u	 /* never shown; its kind masks what is secret in it */
+#define CONF_SECRET 1u	 /* never shown, masked everywhere */
+#define CONF_URL 2u	 /* shown without its password and query */
+#define CONF_REQUIRED 4u /* must be set, and not empty */
+#define CONF_WORDS 8u	 /* a list: split at blanks and commas */
+#define CONF_PATH 16u	 /* relative to the configuration file's directory */
+#define CONF_MIXED 32u	 /* never shown; the kind registers its secrets */
 
 struct conf_list {
 	char **items; /* n strings */
@@ -79,21 +86,21 @@ struct conf_section; /* one [section] */
 /* NULL when out of memory. */
 struct conf *conf_create(void);
 
-/* Overwrites secrets, frees all sections and what conf_apply() allocated
- * (settings records point into it).  NULL is allowed. */
+/* Overwrites secrets and frees all sections and the strings of records that
+ * conf_apply() filled.  NULL is allowed. */
 void conf_destroy(struct conf *conf);
 
 /*
- * Reads a file, or a text under a name.  Mistakes of form are collected.
- * -1 when the file cannot be read at all (that is a collected mistake, too).
+ * Reads a file, or a text under a name.  Errors of syntax are collected.
+ * -1 when the file cannot be read (which is collected, too).
  */
 int conf_read_file(struct conf *conf, const char *path);
 void conf_read_text(struct conf *conf, const char *name, const char *text);
 
 /*
- * Adds one value by program, from the environment: `origin` ("DATABASE_URL")
- * stands where file and line would stand in sentences.  The section is made
- * when there is none.  ${} is not expanded in it.  -1 when out of memory.
+ * Adds a value from the environment: sentences name `origin` ("DATABASE_URL")
+ * in place of file and line.  Creates the section when it does not exist.  Does
+ * not expand ${}.  -1 when out of memory.
  */
 int conf_set(struct conf *conf, const char *section, const char *key,
 	     const char *value, const char *origin);
@@ -104,38 +111,44 @@ struct conf_section *conf_section_find(struct conf *conf, const char *name);
 const char *conf_section_name(const struct conf_section *section);
 
 /* The text of a key with ${} expanded; NULL when the section does not set it
- * (as `key` itself) or a mistake was found in it. */
+ * (as `key` itself) or it has an error. */
 const char *conf_section_get(const struct conf_section *section,
 			     const char *key);
-/* The keys as the section writes them, in the order of the file; NULL past the
- * end. */
+/* The keys of the section, in the order of the file; NULL past the end. */
 const char *conf_section_key_at(const struct conf_section *section,
 				size_t index);
 /* Whether the section sets the key, as `key` or as `key_file`. */
 bool conf_section_has(const struct conf_section *section, const char *key);
 
-/* The variable that the value of a key is, as `url = ${NAME}` in a file or by
- * conf_set(); NULL: the value was typed, or the key is not set. */
+/* The name of the variable that is the whole value of a key, by `url = ${NAME}`
+ * in a file or by conf_set(); NULL: the value was typed, or is not set. */
 const char *conf_section_variable(const struct conf_section *section,
 				  const char *key);
+
+/* Whether a secret or URL of the section was read from a file. */
+bool conf_section_has_secret_file(const struct conf_section *section);
 
 /* A key that was renamed: while the section sets only `old`, that stands for
  * `key`, with a warning. */
 void conf_section_rename(struct conf *conf, struct conf_section *section,
 			 const char *old, const char *key);
 
-/* From now on a mistake in a value that is one variable refuses the section. */
+/* From now on an error in a value that is only one variable refuses the
+ * section. */
 void conf_section_lenient(struct conf_section *section);
 
 /* Why a section cannot be used. */
 struct conf_refusal {
 	const char *variable; /* its name */
-	const char *sentence; /* as a mistake's */
+	const char *sentence; /* like that of an error */
 };
-/* The first one about a section, or NULL; borrowed until
- * conf_destroy(). */
+/* The first one of a section, or NULL; borrowed until conf_destroy(). */
 const struct conf_refusal *conf_section_refusal(
 	const struct conf *conf, const struct conf_section *section);
+
+/* A section as it was read, for conf_apply() in another thread, which reads its
+ * files again.  NULL when out of memory. */
+struct conf *conf_copy(const struct conf_section *section);
 
 struct conf_target {
 	const struct conf_key *keys; /* ends in CONF_END */
@@ -143,78 +156,70 @@ struct conf_target {
 };
 
 /*
- * Fills all records from the section, defaults first; a key in none of the
- * tables is a mistake that names the nearest known key, unless there is a
- * mistake about it already.  A key in two tables means the later one; the other
- * keeps its default.  section may be NULL: defaults only.  Strings belong to
- * conf.  A value with a mistake leaves the default.  What is secret is
- * registered with text_secret().
+ * Fills all records from the section, defaults first.  A key in none of the
+ * tables is an error that suggests the nearest known key, unless it has an
+ * error already.  Of a key in two tables the later one is set; the other keeps
+ * its default.  section NULL: defaults only.  Strings belong to conf.  A value
+ * with an error leaves the default.  Secrets are registered with text_secret().
  */
 void conf_apply(struct conf *conf, struct conf_section *section,
 		const struct conf_target targets[], size_t n);
 
 /*
- * Collects a mistake about a key of a section (key NULL: the section itself;
- * section NULL: the program).  The sentence says what to write instead, and
- * does not show secrets.  Only the first one about a key counts, and none once
- * the section is refused: the others would be its consequences.
+ * Collects an error about a key of a section (key NULL: the section itself;
+ * section NULL: the program).  The sentence says what to write instead and
+ * shows no secrets.  Only the first error of a key is kept, and none after the
+ * section was refused: later ones are consequences.
  */
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* In the order of the file.  Having run out of memory is one of them. */
+/* How many errors; having run out of memory is one. */
 size_t conf_mistakes(const struct conf *conf);
-/* "health.conf:12: [redis] timeout: ..."; borrowed until conf_destroy(). */
+/* "health.conf:12: [redis] timeout: ...", in the order of the file; borrowed
+ * until conf_destroy(). */
 const char *conf_mistake_at(const struct conf *conf, size_t index);
 
-/* Collects a line for the log about a key that is set, in the form of a
- * mistake, for what is understood in part or will lose its meaning. */
+/* Collects a warning for the log, in the form of an error, about what is
+ * accepted but has little or no effect, or will lose its meaning. */
 void conf_warn(struct conf *conf, const struct conf_section *section,
 	       const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 /* NULL past the end; borrowed until conf_destroy(). */
 const char *conf_warning_at(const struct conf *conf, size_t index);
 
-/* Environment variables that went into secrets by ${}; NULL past the end. */
+/* Variables that were part of secrets by ${NAME}; NULL past the end. */
 const char *conf_secret_variable_at(const struct conf *conf, size_t index);
-
-/*
- * Reads a whole regular file (never a FIFO or device: those can block for
- * ever) of at most max_bytes into *text, terminated, owned by the caller; its
- * length to *len when len is not NULL.
- * -1 and a reason in words for the operator otherwise.
- */
-int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
-	       char *reason, size_t reason_size)
-	__attribute__((warn_unused_result));
 
 /* Keeps a string with conf: freed with it.  NULL when out of memory. */
 char *conf_keep(struct conf *conf, const char *text);
 
-/* Whether a secret of the section, or a URL, is the content of a file. */
-bool conf_section_has_secret_file(const struct conf_section *section);
-
-/* A section by itself, as it was read, for conf_apply() in another thread: what
- * it has in files is read anew.  NULL when out of memory. */
-struct conf *conf_copy(const struct conf_section *section);
+/*
+ * Reads a whole regular file (a FIFO or device could block forever) of at most
+ * max_bytes into *text, terminated, owned by the caller; its length to *len
+ * when len is not NULL.  -1 and a reason for the operator otherwise.
+ */
+int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
+	       char *reason, size_t reason_size)
+	__attribute__((warn_unused_result));
 
 /* Whether two records hold the same texts. */
 bool conf_same_texts(const struct conf_key *keys, const void *one,
 		     const void *other);
 
 /*
- * Writes the keys of a table with their values in effect as a configuration
- * file would have them, each with its line of help.  What is secret, and what
- * no line can hold, is written as a comment.
+ * Writes the keys of a table with their values in effect, as a configuration
+ * file has them, each with its line of help.  Secrets, and values that do not
+ * fit into a line, become comments.  hide_urls: URLs, too, since they could not
+ * be read and any part of them may be secret.
  */
-/* hide_urls: they could not be read, so what is secret in them is not known. */
 void conf_print(FILE *to, const struct conf_key *keys, const void *record,
 		bool hide_urls);
 
 /*
- * Gives names and values in effect, secrets as well, to feed(): the same bytes
- * for the same settings, others for others.  For a digest.
+ * Passes names and values in effect, with secrets, to feed(), for a digest:
+ * equal bytes for equal settings only.
  */
 void conf_feed(const struct conf_key *keys, const void *record,
 	       void (*feed)(void *arg, const void *bytes, size_t len),

@@ -34,9 +34,9 @@ struct conf_span {
 	size_t start, len;
 };
 
-/* A URL hides its password, the whole of its query, whose parameters may be
- * called anything, and elsewhere the values of secret names, as a connection
- * string does. */
+/* Hidden are, in a URL, the password and the whole query, whose parameters may
+ * have any name; elsewhere in it, and in a connection string, the values of
+ * secret names. */
 #define CONF_SPANS_MAX 16
 
 struct conf_spans {
@@ -46,7 +46,7 @@ struct conf_spans {
 	size_t query; /* which one it is; CONF_SPANS_MAX: none */
 };
 
-/* Whether a text matches a pattern of fnmatch(3); those are short texts. */
+/* Whether a short text matches one of the patterns (fnmatch(3)). */
 static bool conf_matches(const char *const patterns[], int flags,
 			 const char *text, size_t len)
 {
@@ -119,8 +119,8 @@ static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
 }
 
 /*
- * Without a password, what stands there is a token (HTTP) or a password in the
- * wrong place (Redis).  PostgreSQL has users without one.
+ * A user without a password is a token (HTTP) or a password in the wrong place
+ * (Redis).  PostgreSQL has users without a password.
  */
 static bool conf_user_is_secret(const char *url, const char *colon,
 				const char *at)
@@ -129,8 +129,8 @@ static bool conf_user_is_secret(const char *url, const char *colon,
 	       strncasecmp(url, "pgsql", 5) && strncasecmp(url, "cockroach", 9);
 }
 
-/* How many bytes at `at` are one of these characters, as it stands or
- * percent-encoded, even more than once; 0: they are something else. */
+/* The length of one of these characters at `at`, which may be percent-encoded,
+ * even repeatedly; 0: it is another one. */
 static size_t conf_one_of(const char *at, const char *characters)
 {
 	char hex[3] = "";
@@ -147,8 +147,8 @@ static size_t conf_one_of(const char *at, const char *characters)
 	return c && strchr(characters, c) ? len : 0;
 }
 
-/* The name that ends at `end`; what separates it from others may be
- * percent-encoded as well. */
+/* The name that ends at `end`; the separator before it may be percent-encoded,
+ * too. */
 static const char *conf_pair_name(const char *from, const char *end)
 {
 	const char *name = end;
@@ -165,8 +165,8 @@ static const char *conf_pair_name(const char *from, const char *end)
 
 /*
  * "/x%3Fcode=secret", "/x;code=secret", "#code=secret": in the path and the
- * fragment, what is called secret or looks like it.  It ends at an encoded
- * separator or has that in it: both are taken, and they overlap.
+ * fragment, the values of secret names, and those that look secret.  An encoded
+ * separator ends the value or is a part of it: both are taken and overlap.
  */
 static void conf_pair_spans(struct conf_spans *spans, const char *url,
 			    const char *from, const char *end)
@@ -195,8 +195,8 @@ static void conf_pair_spans(struct conf_spans *spans, const char *url,
 }
 
 /*
- * A password may hold "/", "?", "#" and "@" although RFC 3986 wants them
- * encoded; so it ends at the last "@" of all.
+ * A password may contain "/", "?", "#" and "@", although RFC 3986 wants them
+ * encoded; so it ends at the last "@" of the URL.
  */
 static void conf_url_spans(struct conf_spans *spans, const char *url,
 			   const char *user)
@@ -206,7 +206,7 @@ static void conf_url_spans(struct conf_spans *spans, const char *url,
 
 	if (colon && at && colon > at)
 		colon = NULL;
-	/* An "@" in the path or the query, and nobody in front of the host. */
+	/* The "@" is in the path or the query; there is no user. */
 	if (!colon && at && strcspn(user, "/?#") < (size_t)(at - user))
 		at = NULL;
 	query = strchr(at ? at : user, '?');
@@ -257,7 +257,7 @@ static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
 		value++;
 		value += strspn(value, blanks);
 		len = conf_conninfo_len(value);
-		/* "HOST:6380,password=a,ssl=True", as of Azure */
+		/* "HOST:6380,password=a,ssl=True", from Azure */
 		if (memchr(at, ',', name_len) && strcspn(value, ",") < len)
 			len = strcspn(value, ",");
 		if (conf_is_secret_name(at, name_len))
@@ -380,8 +380,8 @@ static int conf_register(const char *text, size_t len, bool percent)
 	return bad;
 }
 
-/* Of a query only what is called secret or looks like it: hiding each
- * "verify-full" in the log would garble it. */
+/* Of a query, only values of secret names and values that look secret: hiding
+ * each "verify-full" would garble the log. */
 static int conf_register_query(const char *query, size_t len)
 {
 	const char *end = query + len, *equals;

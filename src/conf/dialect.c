@@ -14,9 +14,9 @@
 #define DIALECT_ADDED_BYTES 64 /* that one row may add */
 #define DIALECT_SKIPPED_BYTES 240
 
-/* `name=value` as it stands in the text. */
+/* `name=value` in the text. */
 struct dialect_pair {
-	char name[DIALECT_NAME_BYTES]; /* cut when longer */
+	char name[DIALECT_NAME_BYTES]; /* truncated when longer */
 	const char *value;
 	size_t value_len;
 	bool done;
@@ -39,7 +39,7 @@ struct dialect_reader {
 
 /* ---- words ---- */
 
-/* "ca" as a word of its own: "ca_file", "rootCA", but not "cache". */
+/* "ca" as a separate word: "ca_file", "rootCA", but not "cache". */
 static bool dialect_has_ca(const char *name)
 {
 	const char *at = name;
@@ -120,7 +120,7 @@ static size_t dialect_take_part(const char *text, char separator,
 	return len;
 }
 
-/* false: there are too many, or it is no list of pairs. */
+/* false: there are too many, or the text is not a list of pairs. */
 static bool dialect_split(struct dialect_reader *reader, const char *text)
 {
 	char separator = reader->dialect->separator;
@@ -198,7 +198,7 @@ static bool dialect_translate(struct dialect_reader *reader,
 	return true;
 }
 
-/* What stands in no row. */
+/* A parameter that no row names. */
 static bool dialect_pass(struct dialect_reader *reader,
 			 const struct dialect_pair *pair)
 {
@@ -224,8 +224,8 @@ static bool dialect_pass(struct dialect_reader *reader,
 	return true;
 }
 
-/* The first of what matters that stands there twice: of two hosts only one
- * would be asked.  NULL: none. */
+/* The first parameter that matters and occurs twice: of two hosts only one
+ * would be checked.  NULL: there is none. */
 static const char *dialect_twice(const struct dialect_reader *reader)
 {
 	const struct dialect_pair *pairs = reader->pairs;
@@ -248,7 +248,7 @@ static bool dialect_pairs(struct dialect_reader *reader)
 	if (twice)
 		return dialect_refuse(
 			reader, dialect_may_show(reader, twice) ? twice : NULL,
-			"it stands there twice; leave one of them out");
+			"it occurs twice; leave one of them out");
 	for (table = 0; table < DIALECT_TABLES_MAX; table++)
 		for (row = reader->dialect->tables[table]; row && row->names;
 		     row++)
@@ -271,7 +271,7 @@ static bool dialect_pairs(struct dialect_reader *reader)
 
 /* ---- the scheme ---- */
 
-/* NULL: none of them.  Without a scheme: the one that has none. */
+/* len 0: the dialect without a scheme.  NULL: not found. */
 static const struct dialect *dialect_find_scheme(const struct dialect *dialects,
 						 const char *text, size_t len)
 {
@@ -283,7 +283,7 @@ static const struct dialect *dialect_find_scheme(const struct dialect *dialects,
 	return NULL;
 }
 
-/* "redis+unix" is a scheme of its own, "postgres+asyncpg" is not. */
+/* "redis+unix" is in the table, "postgres+asyncpg" is not. */
 static const struct dialect *dialect_find(const struct dialect *dialects,
 					  const char *text, size_t scheme)
 {
@@ -311,7 +311,8 @@ bool dialect_is_file(const char *text)
 			       strcmp(text, ":memory:") == 0;
 }
 
-/* "scheme://host" up to the query; a driver's name in the scheme goes. */
+/* Writes "scheme://host", up to the query, without the name of a driver in the
+ * scheme. */
 static bool dialect_put_address(struct dialect_reader *reader, const char *text,
 				size_t scheme, size_t len)
 {
@@ -328,8 +329,8 @@ static bool dialect_put_address(struct dialect_reader *reader, const char *text,
 		 driver ? driver : "");
 	if (driver && dialect_matters(name)) {
 		conf_mistake(reader->conf, reader->section, reader->key,
-			     "begins with %.*s://, and what stands behind the "
-			     "+ is not understood; write %s://",
+			     "begins with %.*s://, and the part after + is not "
+			     "understood; write %s://",
 			     (int)scheme, text, dialect->scheme);
 		return false;
 	}
@@ -342,8 +343,8 @@ static bool dialect_put_address(struct dialect_reader *reader, const char *text,
 	return true;
 }
 
-/* Where the query begins, or the text ends.  Drivers let "?" pass in a password
- * that is not encoded, but not "/". */
+/* Where the query begins, or the text ends.  Drivers accept an unencoded "?" in
+ * a password, but not "/". */
 static size_t dialect_query(const char *text, size_t scheme)
 {
 	const char *rest = text + scheme + 1;
@@ -354,7 +355,7 @@ static size_t dialect_query(const char *text, size_t scheme)
 	return (size_t)(rest - text) + strcspn(rest, "?");
 }
 
-/* false: nothing is to be translated, or a mistake was collected. */
+/* false: there is nothing to translate, or an error was collected. */
 static bool dialect_write(struct dialect_reader *reader, const char *text,
 			  bool typed)
 {
@@ -380,15 +381,15 @@ static bool dialect_write(struct dialect_reader *reader, const char *text,
 	return dialect_pairs(reader) && (scheme || reader->kept);
 }
 
-/* What is no URL may be anything, and is not shown. */
+/* A text that is not a URL may be anything, and is not shown. */
 static void dialect_refuse_scheme(const struct dialect_reader *reader,
 				  const char *text, size_t len,
 				  const char *scheme)
 {
 	if (strncmp(text + len, "://", 3) == 0)
 		conf_mistake(reader->conf, reader->section, reader->key,
-			     "begins with %.*s://, and this kind of check asks "
-			     "%s:// only",
+			     "begins with %.*s://, but this kind of check "
+			     "accepts only %s://",
 			     (int)len, text, scheme);
 	else
 		conf_mistake(reader->conf, reader->section, reader->key,

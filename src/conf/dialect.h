@@ -2,10 +2,10 @@
  * dialect: a URL or connection string that was written for another program.
  *
  * Variables such as DATABASE_URL belong to an application, whose driver has
- * parameters of its own.  A table of rows says for each which ones mean
- * something here; what stands in no row and is not known to our own driver is
- * left out, with a line in the log, unless its name says that it decides who is
- * asked, how securely, or as whom: then the check is refused.
+ * parameters of its own.  A table of rows says what each of them means here.  A
+ * parameter that no row names and our own driver does not know is left out,
+ * with a line in the log; but when its name suggests that it chooses the
+ * server, its security or the user, the check is refused.
  *
  * Used by the main thread before there are others.
  */
@@ -18,18 +18,18 @@
 
 #define DIALECT_REFUSED "!"
 
-/* Lists are as "a|b"; an empty word in them is an empty value.  Capital and
- * small letters are the same. */
+/* Lists are written "a|b"; an empty word is an empty value.  Letter case does
+ * not matter. */
 struct dialect_row {
 	const char *names;
 	const char *values;  /* NULL: any other */
 	const char *becomes; /* "key=value"; "key=" keeps the value; NULL: it is
 				left out; DIALECT_REFUSED: note says why */
-	const char *note;    /* for the log; NULL: nothing to say */
+	const char *note;    /* for the log, or NULL */
 };
-/* The first row that fits a parameter counts.  Parameters are put into the
- * order of the rows, and drivers take the last of a name: the strictest row
- * stands last. */
+/* The first row that matches a parameter counts.  Parameters are written in the
+ * order of the rows, and drivers use the last one of a name, so the strictest
+ * row comes last. */
 #define DIALECT_ROWS_END      \
 	{                     \
 		.names = NULL \
@@ -38,11 +38,11 @@ struct dialect_row {
 #define DIALECT_TABLES_MAX 2
 
 struct dialect {
-	const char *schemes; /* "postgres|pgsql", also as "postgres+driver"
-				where that is not in a row itself; NULL: texts
-				without a scheme */
+	const char *schemes; /* "postgres|pgsql", also "postgres+driver" unless
+				another entry lists that; NULL: texts without a
+				scheme */
 	const char *scheme;  /* what they become */
-	const char *host;    /* stands for an empty one; NULL: leave it */
+	const char *host;    /* in place of an empty one; NULL: leave it */
 	char separator;	     /* '&' in a query, ';', or ' ' as libpq does */
 	const struct dialect_row *tables[DIALECT_TABLES_MAX];
 };
@@ -50,17 +50,17 @@ struct dialect {
 /* Ends in an entry without tables. */
 extern const struct dialect dialect_postgres[];
 extern const struct dialect dialect_redis[];
-extern const struct dialect dialect_redis_options[]; /* behind the host */
+extern const struct dialect dialect_redis_options[]; /* after the host */
 extern const struct dialect dialect_servicebus[];
 
-/* Whether the text names a file and no server, as sqlite: does. */
+/* Whether the text names a file (sqlite:), not a server. */
 bool dialect_is_file(const char *text);
 
 /*
- * The value `text` of a key as the check's own driver takes it.  Of one that
- * was typed only the scheme is translated.  known(): whether our driver has a
- * parameter of that name; NULL: none.  Lines for the log are collected with
- * conf_warn().  The text belongs to conf; NULL: a mistake was collected.
+ * The value `text` of a key as the check's own driver reads it.  Of a value
+ * that was typed, only the scheme is translated.  known(): whether our driver
+ * has a parameter of that name; NULL: it has none.  Warnings go to conf_warn().
+ * The text belongs to conf; NULL: an error was collected.
  */
 const char *dialect_read(struct conf *conf, const struct conf_section *section,
 			 const char *key, const char *text,

@@ -1,4 +1,4 @@
-/* The tables: which drivers write what, and what it is to us. */
+/* The tables: what drivers accept, and what it means here. */
 #include "config.h"
 
 #include "conf/dialect.h"
@@ -11,8 +11,8 @@
 
 /*
  * SQLAlchemy and its drivers, asyncpg, Prisma, Doctrine, Django, Rails, Ecto,
- * node-postgres, pgx, sqlx, and what PostgreSQL's providers add for them.  The
- * weakest of several values for TLS counts least.
+ * node-postgres, pgx, sqlx, and what hosters of PostgreSQL add.  Of several
+ * values for TLS the strictest one counts.
  */
 static const struct dialect_row postgres_rows[] = {
 	{ SSL, "disable|false|0|off|no", "sslmode=disable", NULL },
@@ -20,7 +20,7 @@ static const struct dialect_row postgres_rows[] = {
 	{ SSL, "prefer", "sslmode=prefer", NULL },
 	{ SSL, "require", "sslmode=require", NULL },
 	{ SSL, "no-verify", "sslmode=require",
-	  "no-verify is taken as sslmode=require: the connection is encrypted, "
+	  "no-verify counts as sslmode=require: the connection is encrypted, "
 	  "the certificate is not verified" },
 	{ SSL, "verify-ca", "sslmode=verify-ca", NULL },
 	{ "sslaccept", "strict", "sslmode=verify-full", NULL },
@@ -30,11 +30,11 @@ static const struct dialect_row postgres_rows[] = {
 	{ "ssl-cert", NULL, "sslcert=", NULL },
 	{ "ssl-key", NULL, "sslkey=", NULL },
 	{ "database", NULL, "dbname=", NULL },
-	/* Nothing that a question depends on, although the names sound so. */
+	/* Harmless, although their names contain a word that matters. */
 	{ "socket_timeout|socketTimeout|serverVersion|server_version|"
 	  "server_settings|load_balance_hosts|uselibpqcompat|user_search_path",
 	  NULL, NULL, NULL },
-	/* These are shown also where a name may be a piece of a password. */
+	/* Shown even where a name may be a part of a password. */
 	{ "TimeZone|search_path|statement_timeout|lock_timeout|DateStyle|"
 	  "schema|pgbouncer|connection_limit|pool_timeout|pool|charset|"
 	  "encoding|pool_max_conns|pool_min_conns|default_query_exec_mode",
@@ -42,12 +42,12 @@ static const struct dialect_row postgres_rows[] = {
 	DIALECT_ROWS_END
 };
 
-/* With pgjdbc `sslmode` counts more than `ssl`. */
+/* In pgjdbc `sslmode` overrides `ssl`. */
 static const struct dialect_row jdbc_rows[] = {
 	{ "ssl", "true|", "sslmode=verify-full", NULL },
 	{ "sslfactory", "org.postgresql.ssl.NonValidatingFactory",
 	  "sslmode=require",
-	  "NonValidatingFactory is taken as sslmode=require: the connection is "
+	  "NonValidatingFactory counts as sslmode=require: the connection is "
 	  "encrypted, the certificate is not verified" },
 	{ "sslfactory", "org.postgresql.ssl.DefaultJavaSSLFactory|"
 	  "org.postgresql.ssl.LibPQFactory", NULL, NULL },
@@ -99,8 +99,8 @@ static const struct dialect_row redis_tls_rows[] = {
 	{ "ssl|tls", "true|yes|1|on|", NULL, NULL },
 	{ "ssl_cert_reqs", "required|CERT_REQUIRED|ssl.CERT_REQUIRED", NULL, NULL },
 	{ VERIFY, NULL, NULL,
-	  "what it says of the server's certificate is ignored: TLS is always "
-	  "verified; for a certificate of your own authority set ca_file" },
+	  "what it says about the certificate is ignored: TLS always verifies "
+	  "it; for a CA of your own set ca_file" },
 	{ "ssl_ca_certs|ssl_ca_file|cafile|ca", NULL, DIALECT_REFUSED,
 	  "name the file with ca_file in health.conf" },
 	{ "ssl_certfile|ssl_keyfile|ssl_cert_file|ssl_key_file", NULL,
@@ -117,7 +117,7 @@ const struct dialect dialect_redis[] = {
 	{ .schemes = NULL }
 };
 
-/* StackExchange.Redis, as Azure shows it. */
+/* StackExchange.Redis, the form that Azure shows. */
 static const struct dialect_row redis_option_rows[] = {
 	{ "user", NULL, "user=", NULL },
 	{ "password", NULL, "password=", NULL },

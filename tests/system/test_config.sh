@@ -128,7 +128,7 @@ test_once_names_a_check() {
 	for name in nope fir First first/second; do
 		run --config "$conf" --once "ready/$name"
 		assertEquals "$name" 64 "$code"
-		assert_said "--once ready/$name: no check has this name; there are: first, second"
+		assert_said "--once ready/$name: no such check; there are: first, second"
 		assertEquals '' "$(cat "$out")"
 	done
 	printf '[health]\nchecks = none\n' >"$conf"

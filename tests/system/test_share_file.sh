@@ -105,7 +105,7 @@ test_state_lists_others() {
 	state
 	assertEquals 69 "$code"
 	assertEquals \
-		"$board: $scratch/health.conf (as it was before, or with other variables)" \
+		"$board: $scratch/health.conf (an earlier version, or other variables)" \
 		"$(sed 1,2d "$scratch/state.err")"
 
 	# Two of them.
@@ -419,7 +419,7 @@ test_no_boot() {
 	of a /health/ready
 	assert_status 200
 	assertEquals "$(cat "$scratch/log/a")" 1 "$(grep -c \
-		'warn: state_dir: .*boot_id: .*; this process shares no results' \
+		'warn: state_dir: .*boot_id .*; this process shares no results' \
 		"$scratch/log/a")"
 	assertFalse 'a file' "[ -e '$state' ]"
 }

@@ -69,8 +69,8 @@ test_bad_variable() {
 	once "DATABASE_URL=$database_url" "REDIS_URL=reddis://:$secret@h" \
 		-- --check-config
 	assertEquals 0 "$code"
-	assert_said 'REDIS_URL: [redis] url: begins with reddis://, and this kind of check asks redis:// only'
-	assertContains "$answer" '# not asked, unhealthy: REDIS_URL: '
+	assert_said 'REDIS_URL: [redis] url: begins with reddis://, but this kind of check accepts only redis://'
+	assertContains "$answer" '# not run, unhealthy: REDIS_URL: '
 	# What cannot be read may hold a secret anywhere.
 	for text in "\"postgres://app:$secret@h/d\"" "app:$secret@h/d" \
 		"psql 'postgresql://app:$secret@h/d'" \
@@ -150,7 +150,7 @@ test_redis_tls_dialects() {
 		done
 	done <<-END
 		localhost:$port,password=$secret+/=,ssl=True,abortConnect=False|ignored: abortConnect
-		rediss://:$secret%2B%2F%3D@localhost:$port/0?ssl_cert_reqs=none|TLS is always verified
+		rediss://:$secret%2B%2F%3D@localhost:$port/0?ssl_cert_reqs=none|TLS always verifies it
 		rediss://:$secret%2B%2F%3D@localhost:$port?ssl_cert_reqs=required|
 		valkeys://:$secret%2B%2F%3D@localhost:$port|
 	END
@@ -310,13 +310,13 @@ test_not_asked() {
 		postgresql://$login@$place/postgres?sslidentity=x has the parameter sslidentity
 		jdbc:postgresql://$place/postgres?socketFactory=x&password=$secret has the parameter socketFactory
 		postgresql://app:pass@$secret@$place/postgres write @ / ? as %40 %2F %3F
-		postgresql+tls://$login@$place/postgres what stands behind the +
+		postgresql+tls://$login@$place/postgres the part after +
 		Server=$place;Password=$secret; has a parameter whose name is not shown
 	END
 	once DATABASE_URL=sqlite:///db.sqlite3 "REDIS_URL=$redis_url"
 	assertEquals 0 "$code"
 	assert_answer '.checks | has("database")' false
-	assert_said 'DATABASE_URL names a file and no server'
+	assert_said 'DATABASE_URL names a file, not a server'
 }
 
 test_model_folder() {

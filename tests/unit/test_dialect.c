@@ -102,8 +102,7 @@ static const struct row postgres_cases[] = {
 	{ "postgresql+psycopg2://u:p@/d?host=/var/run/postgresql",
 	  "postgresql://u:p@/d?host=/var/run/postgresql", "" },
 	{ "postgresql+psycopg2://u:p@/d?host=a:1&host=b:2", NULL,
-	  "has the parameter host: it stands there twice; leave one of them "
-	  "out" },
+	  "has the parameter host: it occurs twice; leave one of them out" },
 	{ "postgresql+pg8000://u:p@/d?unix_sock=/x/.s.PGSQL.5432", NULL,
 	  UNKNOWN("unix_sock") },
 	/* asyncpg's own */
@@ -128,8 +127,7 @@ static const struct row postgres_cases[] = {
 	{ "postgresql://u:p@localhost/d?host=/cloudsql/x",
 	  "postgresql://u:p@localhost/d?host=/cloudsql/x", "" },
 	{ "prisma+postgres://accelerate.example/?api_key=x", NULL,
-	  "begins with prisma+postgres://, and this kind of check asks "
-	  "postgresql:// only" },
+	  "begins with prisma+postgres://, but this kind of check accepts only postgresql://" },
 
 	/* Symfony and Doctrine, Laravel */
 	{ "postgresql://app:p@127.0.0.1:5432/app?serverVersion=16&charset=utf8",
@@ -162,10 +160,10 @@ static const struct row postgres_cases[] = {
 	{ "postgres://h/d?ssl", "postgresql://h/d?sslmode=verify-full", "" },
 	{ "postgres://h/d?ssl=perhaps", NULL, UNKNOWN("ssl") },
 	{ "postgres://h/d?sslmode=no-verify", "postgresql://h/d?sslmode=require",
-	  "no-verify is taken as sslmode=require: the connection is encrypted, "
+	  "no-verify counts as sslmode=require: the connection is encrypted, "
 	  "the certificate is not verified" },
 	{ "postgres://h/d?ssl=no-verify", "postgresql://h/d?sslmode=require",
-	  "no-verify is taken as sslmode=require: the connection is encrypted, "
+	  "no-verify counts as sslmode=require: the connection is encrypted, "
 	  "the certificate is not verified" },
 	{ "postgres://h/d?uselibpqcompat=true&sslmode=require",
 	  "postgresql://h/d?sslmode=require", IGNORED "uselibpqcompat" },
@@ -217,7 +215,7 @@ static const struct row postgres_cases[] = {
 	{ "jdbc:postgresql://h/d?ssl=true&"
 	  "sslfactory=org.postgresql.ssl.NonValidatingFactory",
 	  "postgresql://h/d?sslmode=verify-full&sslmode=require",
-	  "NonValidatingFactory is taken as sslmode=require: the connection is "
+	  "NonValidatingFactory counts as sslmode=require: the connection is "
 	  "encrypted, the certificate is not verified" },
 	{ "jdbc:postgresql://h/d?sslfactory=com.example.Mine", NULL,
 	  UNKNOWN("sslfactory") },
@@ -244,19 +242,13 @@ static const struct row postgres_cases[] = {
 	  IGNORED "maxSize" },
 
 	/* other databases */
-	{ "mysql://u:p@h/d", NULL, "begins with mysql://, and this kind of "
-	  "check asks postgresql:// only" },
-	{ "mongodb+srv://u:p@h/d", NULL, "begins with mongodb+srv://, and this "
-	  "kind of check asks postgresql:// only" },
-	{ "postgresqlx://h", NULL, "begins with postgresqlx://, and this kind "
-	  "of check asks postgresql:// only" },
-	{ "jdbc:mysql://h/d", NULL, "begins with jdbc:mysql://, and this kind "
-	  "of check asks postgresql:// only" },
-	{ "sqlite:///x", NULL, "begins with sqlite://, and this kind of check "
-	  "asks postgresql:// only" },
+	{ "mysql://u:p@h/d", NULL, "begins with mysql://, but this kind of check accepts only postgresql://" },
+	{ "mongodb+srv://u:p@h/d", NULL, "begins with mongodb+srv://, but this kind of check accepts only postgresql://" },
+	{ "postgresqlx://h", NULL, "begins with postgresqlx://, but this kind of check accepts only postgresql://" },
+	{ "jdbc:mysql://h/d", NULL, "begins with jdbc:mysql://, but this kind of check accepts only postgresql://" },
+	{ "sqlite:///x", NULL, "begins with sqlite://, but this kind of check accepts only postgresql://" },
 	{ "hunter:hunter@h/d", NULL, "must begin with postgresql://" },
-	{ "postgresql+tls://h/d", NULL, "begins with postgresql+tls://, and "
-	  "what stands behind the + is not understood; write postgresql://" },
+	{ "postgresql+tls://h/d", NULL, "begins with postgresql+tls://, and the part after + is not understood; write postgresql://" },
 
 	/* on no list */
 	{ "postgres://h/d?scale=1&application=x&cache=y&location=z",
@@ -381,8 +373,8 @@ static void test_semicolons(void)
 
 /* clang-format off */
 #define VERIFIED \
-	"what it says of the server's certificate is ignored: TLS is always " \
-	"verified; for a certificate of your own authority set ca_file"
+	"what it says about the certificate is ignored: TLS always verifies " \
+	"it; for a CA of your own set ca_file"
 #define REFUSED(name, why) "has the parameter " name ": " why
 
 static const struct row redis_cases[] = {
@@ -404,11 +396,11 @@ static const struct row redis_cases[] = {
 	{ "redis+socket:///r.sock?virtual_host=3", "unix:///r.sock?db=3", "" },
 	{ "redis+unix:///r.sock", "unix:///r.sock?", "" },
 	{ "redis+cluster://h", "redis://h?", "" },
-	{ "sentinel://h:26379", NULL, "begins with sentinel://, and this kind of check asks redis:// only" },
-	{ "redis-sentinel://h:26379", NULL, "begins with redis-sentinel://, and this kind of check asks redis:// only" },
-	{ "redis+sentinel://h:26379/m/0", NULL, "begins with redis+sentinel://, and what stands behind the + is not understood; write redis://" },
-	{ "redis+tls://h", NULL, "begins with redis+tls://, and what stands behind the + is not understood; write redis://" },
-	{ "amqp://h", NULL, "begins with amqp://, and this kind of check asks redis:// only" },
+	{ "sentinel://h:26379", NULL, "begins with sentinel://, but this kind of check accepts only redis://" },
+	{ "redis-sentinel://h:26379", NULL, "begins with redis-sentinel://, but this kind of check accepts only redis://" },
+	{ "redis+sentinel://h:26379/m/0", NULL, "begins with redis+sentinel://, and the part after + is not understood; write redis://" },
+	{ "redis+tls://h", NULL, "begins with redis+tls://, and the part after + is not understood; write redis://" },
+	{ "amqp://h", NULL, "begins with amqp://, but this kind of check accepts only redis://" },
 	{ "localhost:6379", NULL, "must begin with redis://" },
 	/* TLS, never weaker */
 	{ "rediss://h?ssl_cert_reqs=required", "rediss://h?", IGNORED "ssl_cert_reqs" },
@@ -440,7 +432,7 @@ static const struct row option_cases[] = {
 	{ "password=p,sslProtocols=tls12,channelPrefix=x,name=n", "password=p", IGNORED "sslProtocols, channelPrefix, name" },
 	{ "password=p,sslHost=other", NULL, UNKNOWN("sslHost") },
 	{ "password=p,serviceName=m", NULL, UNKNOWN("serviceName") },
-	{ "password=p,password=q", NULL, "has the parameter password: it stands there twice; leave one of them out" },
+	{ "password=p,password=q", NULL, "has the parameter password: it occurs twice; leave one of them out" },
 	{ NULL, NULL, NULL }
 };
 
@@ -456,7 +448,7 @@ static const struct row bus_cases[] = {
 	{ "Endpoint=sb://n/;Authentication=Managed Identity", NULL, REFUSED("Authentication", "identities are not supported; give the string with SharedAccessKeyName and SharedAccessKey") },
 	{ "Endpoint=sb://n/;SharedAccessSignature=SharedAccessSignature sr=x&sig=y", "Endpoint=sb://n/;SharedAccessSignature=SharedAccessSignature sr=x&sig=y", "" },
 	{ BUS ";TrustServerCertificate=true", NULL, UNKNOWN("TrustServerCertificate") },
-	{ BUS ";Endpoint=sb://m/", NULL, "has the parameter Endpoint: it stands there twice; leave one of them out" },
+	{ BUS ";Endpoint=sb://m/", NULL, "has the parameter Endpoint: it occurs twice; leave one of them out" },
 	{ NULL, NULL, NULL }
 };
 /* clang-format on */

@@ -363,8 +363,8 @@ static void test_slow_check(void)
 		  0);
 	CHECK_STR(warnings(),
 		  "t:10: [long] timeout: 2000ms is not below answer_within "
-		  "(2000ms): what comes later than that is not waited for; "
-		  "raise answer_within, or set an interval");
+		  "(2000ms): later results are not waited for; raise "
+		  "answer_within, or set an interval");
 	done();
 }
 
@@ -440,16 +440,15 @@ static const struct {
 	  "t:4: [health] kind: belongs in the section of a check" },
 	{ "[a]\nkind : zebra\n",
 	  "t:2: [a] kind: unknown kind \"zebra\", write one of: " KINDS },
-	{ "[a b]\nkind = file\n",
-	  "t:1: [a b] the name of a check may have up to 64 letters, figures, "
-	  "_, . and -" },
-	{ "[..]\nkind = file\n",
-	  "t:1: [..] the name of a check may have up to 64 letters, figures, "
-	  "_, . and -" },
+	{ "[a b]\nkind = file\n", "t:1: [a b] the name of a check may have up "
+				  "to 64 letters, digits, _, . and -" },
+	{ "[..]\nkind = file\n", "t:1: [..] the name of a check may have up to "
+				 "64 letters, digits, _, . and -" },
 	{ "[health]\ntrusted = 10.0.0.0/8 me\nmount = status\n",
 	  "t:2: [health] trusted: \"me\" is neither an address nor a network "
-	  "as 10.0.0.0/8\n"
-	  "t:3: [health] mount: must be a path as /status, without ?, # and "
+	  "such as 10.0.0.0/8\n"
+	  "t:3: [health] mount: must be a path such as /status, without ?, # "
+	  "and "
 	  "%" },
 	{ "[health]\nlog_level = loud\nthreads = 65\nanswer_within = 5\n",
 	  "t:2: [health] log_level: \"loud\" must be one of: error|warn|info|"
@@ -463,13 +462,13 @@ static const struct {
 	{ "[health]\nstate_dir =\n",
 	  "t:2: [health] state_dir: the value must not be empty" },
 	{ "[a]\nkind = file\nlive = yes\n",
-	  "t:3: [a] live: must be no for this check: a fault of what it asks "
-	  "would restart every replica of this service" },
+	  "t:3: [a] live: must be no for this check: a failure of its "
+	  "dependency would restart every replica of this service" },
 	{ "[a]\nkind = model\nlive = yes\npath = /far\n",
 	  "t:3: [a] live: must be no for this check: it is far" },
 	{ "[a]\nkind = model\nlive = yes\ninterval = 0\n",
-	  "t:4: [a] interval: must not be 0s with live = yes: liveness waits "
-	  "for nothing and needs a background result" },
+	  "t:4: [a] interval: must not be 0s with live = yes: liveness never "
+	  "waits and needs a background result" },
 	{ "[a]\nkind = model\ninterval = 99ms\n",
 	  "t:3: [a] interval: must be 0s or at least 100ms" },
 	{ "[a]\nkind = model\ninterval = 10s\nmax_age = 10s\n",
@@ -663,7 +662,7 @@ static void test_print(void)
 
 #define NO_CHECK_IN_T                                                    \
 	"no check is configured: there is none in t; add one, or write " \
-	"checks = none in [health] if that is meant"
+	"checks = none in [health] if that is intended"
 
 static void test_no_check(void)
 {
@@ -699,7 +698,7 @@ static void test_no_file(void)
 	settings_beside(beside, sizeof(beside));
 	CHECK_INT(load(NULL), -1);
 	snprintf(expected, sizeof(expected),
-		 "\nnot there: %s, etc/health-fcgi/health.conf, "
+		 "\nnot found: %s, etc/health-fcgi/health.conf, "
 		 "etc/health.conf\n",
 		 beside);
 	CHECK(strstr(mistakes(), "name a file with --config or HEALTH_CONF"));
@@ -732,15 +731,14 @@ static void test_proof(void)
 	CHECK_INT(load_text("[a]\nkind = file\nrequired = no\n"
 			    "[b]\nkind = file\nrequired = no\n"),
 		  0);
-	CHECK_STR(warnings(), "every check has required = no: /health/ready is "
-			      "200 and /health/started is 200 whatever they "
-			      "find");
+	CHECK_STR(warnings(), "every check has required = no: /health/ready "
+			      "and /health/started are always 200");
 	done();
 	CHECK_INT(load_text("[a]\nkind = file\nrequired = no\n"
 			    "startup = yes\n"),
 		  0);
 	CHECK_STR(warnings(), "every check has required = no: /health/ready is "
-			      "200 whatever they find");
+			      "always 200");
 	done();
 	CHECK_INT(load_text("[a]\nkind = file\nrequired = no\n"
 			    "[b]\nkind = file\n"),
@@ -782,9 +780,9 @@ static void test_sources(void)
 	put("etc/health-fcgi/health.conf", "[new]\nkind = file\n");
 	CHECK_INT(load(NULL), 0);
 	CHECK_STR(checks(), "new:file");
-	CHECK_STR(warnings(), "etc/health.conf is not read, because "
-			      "etc/health-fcgi/health.conf is there; remove "
-			      "one of the two");
+	CHECK_STR(warnings(),
+		  "etc/health.conf is not read because "
+		  "etc/health-fcgi/health.conf exists; remove one of the two");
 	done();
 
 	put(beside, "[beside]\nkind = file\n");
@@ -809,18 +807,20 @@ static void test_sources(void)
 
 	/* a file that is named must be there */
 	CHECK_INT(load("gone"), -1);
-	CHECK_STR(mistakes(),
-		  "the configuration that --config names is not there; no "
-		  "other place is looked at\n"
-		  "gone: cannot be opened: No such file or directory");
+	CHECK_STR(
+		mistakes(),
+		"the configuration file that --config names does not exist; no "
+		"other place is searched\n"
+		"gone: cannot be opened: No such file or directory");
 	CHECK_STR(settings.health.service, "");
 	CHECK_INT(settings.checks.n, 0);
 	done();
 	setenv("HEALTH_CONF", "gone", 1);
 	CHECK_INT(load(NULL), -1);
 	CHECK_STR(mistakes(),
-		  "the configuration that HEALTH_CONF names is not there; no "
-		  "other place is looked at\n"
+		  "the configuration file that HEALTH_CONF names does not "
+		  "exist; no "
+		  "other place is searched\n"
 		  "gone: cannot be opened: No such file or directory");
 	done();
 	unsetenv("HEALTH_CONF");
@@ -861,9 +861,9 @@ static void test_sources(void)
 #define IGNORED_QUEUE                         \
 	"AZURE_SERVICEBUS_QUEUE is ignored: " \
 	"set AZURE_SERVICEBUS_CONNECTION_STRING\n"
-#define IGNORED_DATABASE                                             \
-	"DATABASE_URL names a file and no server: no check is made " \
-	"of it\n"
+#define IGNORED_DATABASE                                                \
+	"DATABASE_URL names a file, not a server: no check is created " \
+	"for it\n"
 static const struct {
 	const char *set[4][2];
 	const char *checks;
@@ -1025,7 +1025,7 @@ static const struct {
 	  "openai:openai azure_openai:azure-openai",
 	  NULL,
 	  NULL,
-	  "is not sent: it may be that of AZURE_OPENAI_ENDPOINT",
+	  "is not sent: it may belong to AZURE_OPENAI_ENDPOINT",
 	  NULL },
 	{ { KEY, { "AZURE_OPENAI_ENDPOINT", "https://a" } },
 	  "openai:openai azure_openai:azure-openai",
@@ -1070,7 +1070,7 @@ static const struct {
 	  "http://a",
 	  "sk-1",
 	  NULL,
-	  "OPENAI_API_BASE is ignored: OPENAI_BASE_URL counts\n" },
+	  "OPENAI_API_BASE is ignored: OPENAI_BASE_URL is used\n" },
 	{ { KEY,
 	    { "OPENAI_API_BASE", "http://a" },
 	    { "OPENAI_BASE_URL", "http://a" } },
@@ -1084,22 +1084,22 @@ static const struct {
 	  "openai:openai",
 	  "",
 	  NULL,
-	  "is not sent: OPENAI_GATEWAY_ENDPOINT may say where it belongs; set "
-	  "OPENAI_BASE_URL to that URL",
+	  "is not sent: OPENAI_GATEWAY_ENDPOINT may name the server that it "
+	  "belongs to; set OPENAI_BASE_URL to its URL",
 	  NULL },
 	{ { KEY, { "OPENAI_HOST", "gw.internal" } },
 	  "openai:openai",
 	  "",
 	  NULL,
-	  "is not sent: OPENAI_HOST may say where it belongs; set "
-	  "OPENAI_BASE_URL to that URL",
+	  "is not sent: OPENAI_HOST may name the server that it belongs to; "
+	  "set OPENAI_BASE_URL to its URL",
 	  NULL },
 	{ { KEY, { "OPENAI_PROXY_URL", "http://gw/v1" } },
 	  "openai:openai",
 	  "",
 	  NULL,
-	  "is not sent: OPENAI_PROXY_URL may say where it belongs; set "
-	  "OPENAI_BASE_URL to that URL",
+	  "is not sent: OPENAI_PROXY_URL may name the server that it belongs "
+	  "to; set OPENAI_BASE_URL to its URL",
 	  NULL },
 	/* no address, or no doubt */
 	{ { KEY, { "OPENAI_HOST", "openai" } },
@@ -1147,7 +1147,7 @@ static const struct {
 	  "https://x",
 	  NULL,
 	  "is not sent: OPENAI_API_TYPE says that it is a token of Entra ID; "
-	  "write a key, with OPENAI_API_TYPE=azure",
+	  "use a key and OPENAI_API_TYPE=azure",
 	  NULL },
 	{ { KEY, { "OPENAI_API_TYPE", "open_ai" } },
 	  "openai:openai",
@@ -1253,9 +1253,9 @@ static void test_environment_keys(void)
 	CHECK_STR(checks(), "database:postgres redis:redis");
 	CHECK(!settings.checks.setups[0].refusal);
 	CHECK_STR(settings.checks.setups[1].refusal->variable, "REDIS_URL");
-	CHECK_STR(logged, "check=redis is not asked and unhealthy: "
+	CHECK_STR(logged, "check=redis is not run and counts as unhealthy: "
 			  "REDIS_URL: [redis] url: is bad\n");
-	CHECK(strstr(printed(), "[redis]\n# not asked, unhealthy: REDIS_URL: "
+	CHECK(strstr(printed(), "[redis]\n# not run, unhealthy: REDIS_URL: "
 				"[redis] url: is bad\nkind = redis"));
 	done();
 	clear_environment();
