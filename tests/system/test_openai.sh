@@ -508,7 +508,7 @@ test_environment_old_names() {
 		"$health_program" --once ready >"$scratch/once" 2>&1
 	assertEquals 'exit status' 1 $?
 	assertContains "$(cat "$scratch/once")" '"code":"config"'
-	assertContains "$(cat "$scratch/once")" 'OPENAI_GATEWAY_HOST may say'
+	assertContains "$(cat "$scratch/once")" 'OPENAI_GATEWAY_HOST may name'
 	stop gateway
 	OPENAI_API_KEY='"sk-Secret-quoted"' \
 		"$health_program" --once ready >"$scratch/once" 2>&1
