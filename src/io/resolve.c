@@ -4,10 +4,8 @@
 
 #include "base/clock.h"
 #include "io/loop.h"
-#include "io/resolve_addr.h"
 #include "io/resolve_cache.h"
 #include "io/resolve_dns.h"
-#include "io/resolve_judge.h"
 
 #include <assert.h>
 #include <stdbool.h>

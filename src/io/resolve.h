@@ -36,6 +36,15 @@ struct resolve_addr {
 	char text[INET6_ADDRSTRLEN]; /* numeric, without a scope */
 };
 
+/* The bytes of an IPv4 or IPv6 address; borrowed from it. */
+static inline const void *resolve_addr_bits(const struct sockaddr *sa)
+{
+	if (sa->sa_family == AF_INET)
+		return &((const struct sockaddr_in *)(const void *)sa)
+				->sin_addr;
+	return &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+}
+
 struct resolve_answer {
 	enum result_code code; /* RESULT_OK, or RESULT_RESOLVE and so on */
 	char words[RESULT_ERROR_BYTES]; /* ours, when not ok */

@@ -3,7 +3,7 @@
 #include "io/resolve_cache.h"
 
 #include "base/clock.h"
-#include "io/resolve_addr.h"
+#include "io/resolve_dns.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,18 +10,172 @@
 #include "io/resolve_dns.h"
 
 #include "base/clock.h"
-#include "io/resolve_addr.h"
 
 #include <assert.h>
 #include <limits.h>
 #include <netdb.h>
 #include <poll.h>
+#include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define RESOLVE_TRY_MS 400     /* first wait for a name server; doubles */
 #define RESOLVE_TRIES 3	       /* of each name server */
 #define RESOLVE_GRACE_MS 50    /* for the other family, RFC 8305 section 3 */
 #define RESOLVE_LIMIT_MS 10000 /* many servers and search domains add up */
+
+/* ---- addresses ---- */
+
+bool resolve_addr_same(const struct sockaddr *a, const struct sockaddr *b)
+{
+	size_t len = a->sa_family == AF_INET ? sizeof(struct in_addr)
+					     : sizeof(struct in6_addr);
+
+	return a->sa_family == b->sa_family &&
+	       memcmp(resolve_addr_bits(a), resolve_addr_bits(b), len) == 0;
+}
+
+bool resolve_addr_set(struct resolve_addr *addr, int family, const void *bits)
+{
+	memset(addr, 0, sizeof(*addr));
+	if (family == AF_INET) {
+		addr->in.sin_family = AF_INET;
+		memcpy(&addr->in.sin_addr, bits, sizeof(addr->in.sin_addr));
+		addr->len = sizeof(addr->in);
+	} else {
+		addr->in6.sin6_family = AF_INET6;
+		memcpy(&addr->in6.sin6_addr, bits, sizeof(addr->in6.sin6_addr));
+		addr->len = sizeof(addr->in6);
+	}
+	return inet_ntop(family, bits, addr->text, sizeof(addr->text)) != NULL;
+}
+
+/*
+ * "localhost" needs no look-up (RFC 6761 section 6.3), the more so as c-ares
+ * 1.18 loses memory each time it is asked for it and hosts(5) has one family
+ * only.
+ */
+bool resolve_addr_known(const char *host, struct resolve_answer *answer)
+{
+	struct in_addr v4 = { .s_addr = htonl(INADDR_LOOPBACK) };
+	struct in6_addr bits = in6addr_loopback;
+	int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+
+	answer->code = RESULT_OK;
+	answer->words[0] = '\0';
+	if (!strcasecmp(host, "localhost") || !strcasecmp(host, "localhost.")) {
+		answer->n = 2;
+		return resolve_addr_set(&answer->addrs[0], AF_INET, &v4) &&
+		       resolve_addr_set(&answer->addrs[1], AF_INET6, &bits);
+	}
+	answer->n = 1;
+	return inet_pton(family, host, &bits) == 1 &&
+	       resolve_addr_set(&answer->addrs[0], family, &bits);
+}
+
+/* ---- what both families came to, as one answer ---- */
+
+#define RESOLVE_TTL_MIN_S 1
+#define RESOLVE_TTL_MAX_S 60	/* or a moved service stays lost for too long */
+#define RESOLVE_TTL_PARTIAL_S 5 /* one family did not answer: ask soon */
+
+/* c-ares' statuses as ours; of two failures the one that stands first tells
+ * more.  NODATA is the weakest: the other family may have had addresses.
+ * c-ares 1.18 says ECONNREFUSED also when all servers answered SERVFAIL or
+ * REFUSED, later versions tell them apart: one sentence for all. */
+static const struct {
+	int status;
+	enum result_code code;
+	const char *words;
+} resolve_failures[] = {
+	{ ARES_ENOMEM, RESULT_INTERNAL, "out of memory" },
+	{ ARES_EBADNAME, RESULT_RESOLVE, "host name is not valid" },
+	{ ARES_ENOTFOUND, RESULT_RESOLVE, "host name not found" },
+	{ ARES_ETIMEOUT, RESULT_RESOLVE, "name server does not answer" },
+	{ ARES_ECONNREFUSED, RESULT_RESOLVE, "no name server could answer" },
+	{ ARES_ESERVFAIL, RESULT_RESOLVE, "no name server could answer" },
+	{ ARES_EREFUSED, RESULT_RESOLVE, "no name server could answer" },
+	{ ARES_ENODATA, RESULT_RESOLVE, "host name has no address" },
+};
+#define RESOLVE_FAILURES (sizeof(resolve_failures) / sizeof(*resolve_failures))
+
+void resolve_judge_failure(struct resolve_answer *answer, int status)
+{
+	const char *words = "name server's answer is unusable";
+	size_t i;
+
+	answer->code = RESULT_RESOLVE;
+	for (i = 0; i < RESOLVE_FAILURES; i++)
+		if (resolve_failures[i].status == status) {
+			answer->code = resolve_failures[i].code;
+			words = resolve_failures[i].words;
+		}
+	snprintf(answer->words, sizeof(answer->words), "%s", words);
+}
+
+/* The status to report when neither family has an address. */
+static int resolve_judge_worst(const struct resolve_part *parts)
+{
+	int status[RESOLVE_FAMILIES];
+	size_t i, family;
+
+	for (family = 0; family < RESOLVE_FAMILIES; family++)
+		status[family] = parts[family].done ? parts[family].status
+						    : ARES_ETIMEOUT;
+	for (i = 0; i < RESOLVE_FAILURES; i++)
+		for (family = 0; family < RESOLVE_FAMILIES; family++)
+			if (status[family] == resolve_failures[i].status)
+				return status[family];
+	return status[RESOLVE_V4];
+}
+
+/* Takes addresses from both families in turn, RFC 8305 section 4. */
+static void resolve_judge_merge(struct resolve_answer *answer,
+				const struct resolve_part *parts)
+{
+	size_t i, family;
+
+	for (i = 0; i < RESOLVE_MAX; i++)
+		for (family = 0; family < RESOLVE_FAMILIES; family++)
+			if (i < parts[family].n && answer->n < RESOLVE_MAX)
+				answer->addrs[answer->n++] =
+					parts[family].addrs[i];
+}
+
+/* How long an answer may be kept, as far as this family goes. */
+static int resolve_judge_ttl_s(const struct resolve_part *part)
+{
+	if (part->n)
+		return part->ttl_s;
+	if (part->done &&
+	    (part->status == ARES_ENODATA || part->status == ARES_ENOTFOUND))
+		return RESOLVE_TTL_MAX_S;
+	return RESOLVE_TTL_PARTIAL_S;
+}
+
+static int resolve_judge(struct resolve_answer *answer,
+			 const struct resolve_part parts[RESOLVE_FAMILIES])
+{
+	int ttl_s = RESOLVE_TTL_MAX_S, of_part;
+	size_t family;
+
+	resolve_judge_merge(answer, parts);
+	if (answer->n == 0) {
+		resolve_judge_failure(answer, resolve_judge_worst(parts));
+		return 0;
+	}
+	answer->code = RESULT_OK;
+	for (family = 0; family < RESOLVE_FAMILIES; family++) {
+		of_part = resolve_judge_ttl_s(&parts[family]);
+		if (of_part < ttl_s)
+			ttl_s = of_part;
+	}
+	/* /etc/hosts has a TTL of 0. */
+	return ttl_s < RESOLVE_TTL_MIN_S ? RESOLVE_TTL_MIN_S : ttl_s;
+}
+
+/* ---- the look-up ---- */
 
 void resolve_dns_stop(struct resolve_dns *dns)
 {

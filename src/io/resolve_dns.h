@@ -8,14 +8,26 @@
 #define HEALTH_RESOLVE_DNS_H
 
 #include <ares.h>
+#include <stdbool.h>
 
 #include "io/loop.h"
 #include "io/resolve.h"
-#include "io/resolve_judge.h"
 
 #define RESOLVE_SOCKETS 16 /* UDP and TCP for eight name servers */
 
 struct resolve_dns;
+
+enum resolve_family { RESOLVE_V6, RESOLVE_V4, RESOLVE_FAMILIES };
+
+/* What one family came to. */
+struct resolve_part {
+	struct resolve_dns *dns; /* that it is a part of */
+	bool done;
+	int status; /* ARES_..., not ARES_SUCCESS; with n 0 only */
+	int ttl_s;  /* of the shortest; with n > 0 only */
+	size_t n;
+	struct resolve_addr addrs[RESOLVE_MAX];
+};
 
 struct resolve_socket {
 	struct resolve_dns *dns;
@@ -45,5 +57,20 @@ int resolve_dns_start(struct resolve_dns *dns, struct loop *loop,
 		      const char *host) __attribute__((warn_unused_result));
 /* Without on_done(); idle is allowed. */
 void resolve_dns_stop(struct resolve_dns *dns);
+
+/* Fills an answer without addresses: a status of c-ares as code and words. */
+void resolve_judge_failure(struct resolve_answer *answer, int status);
+
+/* ---- addresses; pure, any thread ---- */
+
+/* Whether both are the same address, whatever their ports. */
+bool resolve_addr_same(const struct sockaddr *a, const struct sockaddr *b);
+
+/* false: it has no text, and is of no use. */
+bool resolve_addr_set(struct resolve_addr *addr, int family, const void *bits);
+
+/* Fills the answer for a numeric address or "localhost"; false: the host is
+ * neither, and the answer holds nothing. */
+bool resolve_addr_known(const char *host, struct resolve_answer *answer);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "io/stream.h"
 
-#include "io/resolve_addr.h"
 #include "io/stream_race.h"
 #include "io/stream_tls.h"
 #include "io/stream_unix.h"

@@ -9,9 +9,7 @@ static int test_init_options(ares_channel *channel,
 #define ares_init_options test_init_options
 #include "io/resolve_dns.c"
 #undef ares_init_options
-#include "io/resolve_addr.c"
 #include "io/resolve_cache.c"
-#include "io/resolve_judge.c"
 #include "io/resolve.c"
 /* A loop stops once and for all; here it runs once for each test. */
 #include "io/loop.c"
