@@ -23,6 +23,10 @@
 #include "io/resolve.h"
 #include "base/failure.h"
 
+#define STREAM_PEM_BYTES (1024 * 1024) /* of a file */
+
+struct conf;
+struct conf_section;
 struct offload;
 struct stream;
 struct stream_trust; /* CA certificates and TLS settings, shared by streams */
@@ -34,6 +38,11 @@ struct stream_trust; /* CA certificates and TLS settings, shared by streams */
  */
 struct stream_trust *stream_trust_create(const char *pem, size_t len,
 					 char *words, size_t words_size);
+/* The same for what a check has as `ca_file`, "" for the system's; NULL: an
+ * error was collected. */
+struct stream_trust *stream_trust_prepare(struct conf *conf,
+					  const struct conf_section *section,
+					  const char *ca_file);
 /*
  * Adds a certificate (with its chain) and key to show to peers that ask for
  * one.  -1 and words when they are unusable; an encrypted key is.

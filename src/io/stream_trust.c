@@ -2,6 +2,7 @@
 
 #include "io/stream_trust.h"
 
+#include "conf/conf.h"
 #include "io/stream.h"
 #include "io/stream_tls.h"
 
@@ -110,6 +111,24 @@ no_memory:
 	snprintf(words, words_size, "TLS cannot be set up");
 	stream_trust_destroy(trust);
 	return NULL;
+}
+
+struct stream_trust *stream_trust_prepare(struct conf *conf,
+					  const struct conf_section *section,
+					  const char *ca_file)
+{
+	struct stream_trust *trust = NULL;
+	char words[160], *pem = NULL;
+	size_t len = 0;
+
+	if (!*ca_file || !conf_slurp(ca_file, STREAM_PEM_BYTES, &pem, &len,
+				     words, sizeof(words)))
+		trust = stream_trust_create(pem, len, words, sizeof(words));
+	if (!trust)
+		conf_mistake(conf, section, *ca_file ? "ca_file" : NULL,
+			     "%s%s%s", ca_file, *ca_file ? " " : "", words);
+	free(pem);
+	return trust;
 }
 
 /* The first certificate is ours, those behind it lead to a root. */

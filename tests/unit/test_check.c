@@ -54,11 +54,6 @@ void log_masked(enum log_level level, const char *fmt, ...)
 	(void)fmt;
 }
 
-void text_show_ends(char *to, size_t size, const char *from)
-{
-	snprintf(to, size, "%.*s", (int)size - 1, from);
-}
-
 const char *result_word(int32_t code)
 {
 	return code == RESULT_OK ? "ok" : "failed";

@@ -23,8 +23,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define REDIS_PEM_BYTES (1024 * 1024)
-
 /* ---- settings ---- */
 
 #define REDIS_FIELD(name) offsetof(struct redis_settings, name)
@@ -136,32 +134,12 @@ static char *redis_pem(const struct redis_prepare *prepare, const char *key,
 {
 	char reason[160], *text;
 
-	if (conf_slurp(path, REDIS_PEM_BYTES, &text, len, reason,
+	if (conf_slurp(path, STREAM_PEM_BYTES, &text, len, reason,
 		       sizeof(reason)) == 0)
 		return text;
 	conf_mistake(prepare->conf, prepare->section, key, "%s %s", path,
 		     reason);
 	return NULL;
-}
-
-static void redis_prepare_trust(const struct redis_prepare *prepare)
-{
-	struct redis_settings *settings = prepare->settings;
-	const char *path = settings->ca_file;
-	char words[96], *pem = NULL;
-	size_t len = 0;
-
-	if (*path) {
-		pem = redis_pem(prepare, "ca_file", path, &len);
-		if (!pem)
-			return;
-	}
-	settings->trust = stream_trust_create(pem, len, words, sizeof(words));
-	if (!settings->trust)
-		conf_mistake(prepare->conf, prepare->section,
-			     *path ? "ca_file" : NULL, "%s%s%s", path,
-			     *path ? " " : "", words);
-	free(pem);
 }
 
 static void redis_prepare_identity(const struct redis_prepare *prepare)
@@ -197,7 +175,8 @@ static void redis_prepare(struct conf *conf, struct conf_section *section,
 			     *settings->key_file ? "key_file" : "cert_file",
 			     "cert_file and key_file belong together");
 	if (settings->target.tls && !settings->target.path) {
-		redis_prepare_trust(&prepare);
+		settings->trust = stream_trust_prepare(conf, section,
+						       settings->ca_file);
 		if (*settings->cert_file && *settings->key_file)
 			redis_prepare_identity(&prepare);
 	} else if (*settings->ca_file || *settings->cert_file) {

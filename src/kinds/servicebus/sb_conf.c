@@ -13,7 +13,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define SB_PEM_BYTES (1024 * 1024)
 #define SB_DOMAIN ".servicebus.windows.net"
 #define SB_PORT_PLAIN 5672 /* the emulator's */
 #define SB_BLANKS " \t\r\n"
@@ -239,27 +238,6 @@ static void sb_prepare_names(struct sb_prepare *prepare)
 	settings->audience = conf_keep(prepare->conf, audience);
 }
 
-static void sb_prepare_trust(struct sb_prepare *prepare)
-{
-	struct sb_conf *settings = prepare->settings;
-	const char *path = settings->ca_file;
-	char words[160], *pem = NULL;
-	size_t len = 0;
-
-	if (*path &&
-	    conf_slurp(path, SB_PEM_BYTES, &pem, &len, words, sizeof(words))) {
-		conf_mistake(prepare->conf, prepare->section, "ca_file",
-			     "%s %s", path, words);
-		return;
-	}
-	settings->trust = stream_trust_create(pem, len, words, sizeof(words));
-	if (!settings->trust)
-		conf_mistake(prepare->conf, prepare->section,
-			     *path ? "ca_file" : NULL, "%s%s%s", path,
-			     *path ? " " : "", words);
-	free(pem);
-}
-
 void sb_conf_prepare(struct conf *conf, struct conf_section *section,
 		     void *record)
 {
@@ -276,7 +254,8 @@ void sb_conf_prepare(struct conf *conf, struct conf_section *section,
 	else if (!sb_has(&prepare, "port") && settings->plain)
 		settings->port = SB_PORT_PLAIN;
 	if (!settings->plain)
-		sb_prepare_trust(&prepare);
+		settings->trust = stream_trust_prepare(conf, section,
+						       settings->ca_file);
 	else if (*settings->ca_file)
 		conf_mistake(conf, section, "ca_file",
 			     "is for TLS only, and the emulator has none");
