@@ -103,8 +103,8 @@ struct stream_trust *stream_trust_create(const char *pem, size_t len,
 	if (n > 0)
 		return trust;
 	snprintf(words, words_size, "%s",
-		 n < 0 ? "holds a certificate that cannot be read"
-		       : "holds no certificate (PEM is expected)");
+		 n < 0 ? "contains a certificate that cannot be read"
+		       : "contains no certificate in PEM format");
 	stream_trust_destroy(trust);
 	return NULL;
 no_memory:

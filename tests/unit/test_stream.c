@@ -714,14 +714,14 @@ static void test_trust(void)
 	struct stream_trust *trust;
 
 	CHECK(!stream_trust_create("", 0, words, sizeof(words)));
-	CHECK_STR(words, "holds no certificate (PEM is expected)");
+	CHECK_STR(words, "contains no certificate in PEM format");
 	CHECK(!stream_trust_create("nonsense", 8, words, sizeof(words)));
-	CHECK_STR(words, "holds no certificate (PEM is expected)");
+	CHECK_STR(words, "contains no certificate in PEM format");
 	snprintf(broken, sizeof(broken), "%s%s", ca.cert_pem, ca.cert_pem);
 	broken[strlen(broken) - 60] = '!';
 	CHECK(!stream_trust_create(broken, strlen(broken), words,
 				   sizeof(words)));
-	CHECK_STR(words, "holds a certificate that cannot be read");
+	CHECK_STR(words, "contains a certificate that cannot be read");
 	snprintf(broken, sizeof(broken), "# ours\n%s\n%s", other_ca.cert_pem,
 		 ca.cert_pem);
 	trust = stream_trust_create(broken, strlen(broken), words,

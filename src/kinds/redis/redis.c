@@ -156,7 +156,7 @@ static void redis_prepare_identity(const struct redis_prepare *prepare)
 	    stream_trust_identify(settings->trust, cert, cert_len, key, key_len,
 				  words, sizeof(words)))
 		conf_mistake(prepare->conf, prepare->section, "cert_file",
-			     "with key_file is of no use: %s", words);
+			     "and key_file cannot be used: %s", words);
 	if (key)
 		explicit_bzero(key, key_len);
 	free(key);

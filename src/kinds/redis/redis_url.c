@@ -125,10 +125,10 @@ static const char *redis_url_host(struct redis_url *url,
 	if (strchr(url->host, ','))
 		return "only one host can be given";
 	if (strchr(url->host, ':'))
-		return "an IPv6 address belongs into brackets";
+		return "put IPv6 addresses in brackets";
 	for (at = url->host; *at; at++)
 		if (!isgraph((unsigned char)*at))
-			return "the host name holds a character that none has";
+			return "invalid character in host name";
 	return NULL;
 }
 
@@ -142,7 +142,7 @@ static const char *redis_url_brackets(struct redis_url *url,
 		return mistake;
 	return inet_pton(AF_INET6, url->host, &bits) == 1
 		       ? NULL
-		       : "what is in brackets is no IPv6 address";
+		       : "the address in brackets is not an IPv6 address";
 }
 
 /* [user:password@]host[:port] */
