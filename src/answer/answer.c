@@ -87,7 +87,7 @@ void answer_begin(const struct service *service,
 
 	pending->route = route_find(&service->map, request);
 	pending->trusted = service_trusts(service, remote_addr);
-	/* Without a configuration nothing is asked, and nobody waits. */
+	/* Without a configuration no check is asked, and no request waits. */
 	pending->question = (struct board_question){
 		.probe = route->error || service->config.broken ? PROBE_LIVE
 								: route->probe,

@@ -4,7 +4,7 @@
  *
  *	answer_begin()	routes it: what is asked, and until when to answer
  *	answer_ask()	asks the board; false: it must wait, ask again when the
- *			board has been heard of, or when the time is up
+ *			board has news, or when the time is up
  *	answer_render()	judges and writes what the board said
  *
  * The service is read-only after creation and shared by all threads; a view is
@@ -28,7 +28,7 @@ struct service_config {
 	const char *mount;		 /* "" or one more mount path */
 	const struct conf_list *trusted; /* networks that are shown details */
 	int64_t answer_within_ms;	 /* the whole answer */
-	bool broken; /* the configuration has mistakes; liveness answers,
+	bool broken; /* the configuration has errors; liveness answers,
 			everything else says so */
 };
 
@@ -55,7 +55,7 @@ enum answer_how {
 	ANSWER_IF_KNOWN, /* false when something is missing: it is then wanted
 			  */
 	ANSWER_NOW,	 /* the time is up: what is missing counts as failed */
-	ANSWER_BUSY	 /* there is no room to let it wait */
+	ANSWER_BUSY	 /* no room to let it wait */
 };
 
 struct response {

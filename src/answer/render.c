@@ -32,8 +32,8 @@ static bool render_text(cJSON *object, const char *key, const char *text)
 	return render_words(object, key, clean);
 }
 
-/* cJSON prints a double that is no short decimal with 17 digits, and one with
- * the decimal comma of the locale. */
+/* cJSON prints 17 digits for a double without a short decimal form, and the
+ * decimal comma of the locale. */
 static bool render_latency(cJSON *object, int32_t latency_us)
 {
 	int64_t tenths = ((int64_t)latency_us + 50) / 100;

@@ -45,7 +45,7 @@ static bool route_climbs(const char *path)
 /*
  * "/a//b" and "/c/" become "/a/b/c"; nothing, or slashes only, become "".
  * The two are joined without a slash between them: Caddy's `split /health`
- * makes "/health" and "ready" of "/healthready", which is none of our paths.
+ * makes "/health" and "ready" of "/healthready", which is not one of our paths.
  */
 static bool route_join(char path[ROUTE_PATH_BYTES + 1], const char *head,
 		       const char *tail)
@@ -72,7 +72,7 @@ static const char *route_after(const char *path, const char *mount)
 
 /*
  * What follows the first mount in the path, the longest one where several
- * begin at the same segment; NULL when there is none.  The first, so that a
+ * begin at the same segment; NULL without one.  The first, so that a
  * check may be named like a mount ("/health/ready/health").
  */
 static const char *route_rest(const char *path, const char *mount)

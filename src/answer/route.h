@@ -31,7 +31,7 @@ struct route {
 /* What paths mean here; borrowed, read-only. */
 struct route_map {
 	const char *mount; /* one more mount path, or "" */
-	bool broken;	   /* the configuration has mistakes, so no name can
+	bool broken;	   /* the configuration has errors, so no name can
 			      be called unknown: all of them mean `ready` */
 	size_t n;
 	const char *const *names; /* of the n checks */
@@ -44,7 +44,7 @@ struct route_map {
  * SCRIPT_NAME and PATH_INFO are joined, since servers cut the URL at different
  * places; repeated slashes count as one and one at the end as none; everything
  * up to and with the first segment that is the mount ("health", "health.fcgi",
- * map->mount) is dropped; the rest is matched exactly.  When there is no rest,
+ * map->mount) is dropped; the rest is matched exactly.  Without a rest,
  * that of REQUEST_URI counts, if it is a probe or almost one: a rewrite rule
  * that leads /health/ready to the program and drops the path would have
  * readiness answered with liveness.

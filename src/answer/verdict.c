@@ -50,7 +50,8 @@ static void verdict_unknown(struct result *result)
 	snprintf(result->error, sizeof(result->error), "not checked yet");
 }
 
-/* A background check was not run again in time: old green is no green. */
+/* A background check was not run again in time: an old healthy result does not
+ * count. */
 static void verdict_stale(const struct verdict_input *input,
 			  struct result *result)
 {
@@ -80,7 +81,8 @@ static bool verdict_judge(const struct verdict_input *input, size_t check)
 	return result_healthy(result);
 }
 
-/* Whether what is there may answer although nobody could wait for more. */
+/* Whether the results in the view may answer although there is no room to wait
+ * for newer ones. */
 static bool verdict_usable(const struct verdict_input *input, size_t first,
 			   size_t end)
 {
@@ -110,7 +112,7 @@ static struct verdict verdict_live(const struct verdict_input *input)
 	bool alive = true;
 	size_t i;
 
-	/* With a broken configuration there is no prober that could be. */
+	/* With a broken configuration no prober runs that could be stuck. */
 	if (input->view->stuck && !input->broken)
 		return verdict_say(503, "stuck", NULL);
 	for (i = 0; i < input->view->n; i++) {

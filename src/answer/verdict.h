@@ -19,10 +19,10 @@ struct verdict {
 	const char *status; /* "ready", "not_ready", ...; static; NULL: none */
 	const char *error;  /* static words for "error"; NULL: none */
 	const char *detail; /* static words for "detail"; NULL: none */
-	bool show_service;  /* "service" belongs into the body */
-	bool show_checks;   /* "checks" belongs into the body */
-	bool show_waiting;  /* "waiting_for" belongs into the body */
-	bool only_live;	    /* show no others than `live` checks */
+	bool show_service;  /* the body has "service" */
+	bool show_checks;   /* the body has "checks" */
+	bool show_waiting;  /* the body has "waiting_for" */
+	bool only_live;	    /* of these, only `live` checks */
 	size_t first, end;  /* checks to show are among first..end-1 */
 };
 
@@ -34,7 +34,7 @@ struct verdict {
  *
  * asked_us (clock_us()) and answer_within_ms are what the question was asked
  * with.
- * broken: the configuration has mistakes, everything but liveness is 503.
+ * broken: the configuration has errors, everything but liveness is 503.
  * busy: there was no room to let the question wait; what the view has is used
  * if it is not much older than allowed.
  */
@@ -50,7 +50,7 @@ struct verdict_input {
 };
 struct verdict verdict_make(const struct verdict_input *input);
 
-/* Whether a check belongs into the body. */
+/* Whether the body shows a check. */
 static inline bool verdict_shows(const struct verdict *verdict,
 				 const struct check_setup *checks, size_t check)
 {

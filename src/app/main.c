@@ -253,8 +253,7 @@ static void run_until_signal(pid_t parent, const sigset_t *signals)
 	int number = parent_wait(parent, signals);
 
 	if (number)
-		log_info("stopping on signal %d (%s)", number,
-			 strsignal(number));
+		log_info("stopping on SIG%s", sigabbrev_np(number));
 	else
 		log_warn("stopping: parent process %ld has exited",
 			 (long)parent);

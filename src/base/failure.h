@@ -20,7 +20,8 @@ struct ssl_st;
 
 struct failure {
 	enum result_code code;		/* RESULT_UNKNOWN: nothing failed */
-	char words[RESULT_ERROR_BYTES]; /* ours, without hosts: for everybody */
+	char words[RESULT_ERROR_BYTES]; /* ours, without hosts: for every caller
+					 */
 	/* Which peer, and what it or a library said; "": unknown.  For the log
 	 * and trusted callers, after conn_detail(). */
 	char detail[FAILURE_DETAIL_BYTES];

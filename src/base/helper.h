@@ -1,8 +1,8 @@
 /*
- * helper: starts a thread that nobody waits for.
+ * helper: starts a detached thread.
  *
- * It takes no signals: those belong to the main thread.  At the end of the
- * process it may be anywhere, so what it uses is never freed under it.
+ * It takes no signals: those belong to the main thread.  It may still
+ * run when the process ends, so what it uses is never freed.
  */
 #ifndef HEALTH_HELPER_H
 #define HEALTH_HELPER_H

@@ -29,9 +29,9 @@
  * when it is masked. */
 #define LOG_RAW_BYTES 4096
 
-/* What waits while nobody takes it; a power of two, since counters wrap. */
+/* Lines that wait for the writer; a power of two, since counters wrap. */
 #define LOG_ROOM_BYTES (64 * 1024)
-/* So long the writer may need for a line before it counts as stuck. */
+/* A writer that takes longer than this for a line counts as stuck. */
 #define LOG_PATIENCE_MS 20
 
 static const char *const log_words[] = {
@@ -53,19 +53,19 @@ static pthread_once_t log_found = PTHREAD_ONCE_INIT;
 static bool log_journal;
 
 /*
- * Whoever reads descriptor 2 may stop, the disk below it may hang, and a
- * write(2) then does not come back: poll(2) calls every regular file ready, a
+ * The reader of descriptor 2 may stop, or the disk below it may hang, and a
+ * write(2) then does not return: poll(2) calls every regular file ready, a
  * terminal when it has room for one byte, and a pipe that others share may be
- * full a moment later.  O_NONBLOCK does not help, either: it belongs to the
- * open file description, hence to the web server as well.  So there is a thread
- * for this one thing.  Who logs waits for it only as long as it is not known
- * to be stuck: in good times a line is written when log_line() returns.
+ * full a moment later. O_NONBLOCK does not help: it belongs to the open file
+ * description, and so to the web server as well. Therefore one thread does
+ * nothing but write. A thread that logs waits for it only while it is not known
+ * to be stuck: normally a line is written when log_line() returns.
  */
 static struct log_writer {
 	pthread_mutex_t lock;
 	pthread_cond_t put_some, wrote_some; /* on CLOCK_MONOTONIC */
 	enum { LOG_NEW, LOG_RUNNING, LOG_WITHOUT } state;
-	bool stuck;	   /* was not back in time; nobody waits */
+	bool stuck;	   /* did not return in time; threads do not wait */
 	size_t put, wrote; /* bytes so far */
 	size_t lost;	   /* lines for which there was no room, or that could
 			      not be written */
@@ -114,7 +114,7 @@ static size_t log_head(char *line, size_t size, enum log_level level)
 
 /* ---- the thread that writes ---- */
 
-/* False: the disk is full, or nobody reads. */
+/* False: the disk is full, or the reader is gone. */
 static bool log_write(const char *line, size_t len)
 {
 	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
@@ -126,7 +126,7 @@ static bool log_write(const char *line, size_t len)
 			line += n;
 			len -= (size_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
-			/* somebody has set O_NONBLOCK */
+			/* another process has set O_NONBLOCK */
 			poll(&room, 1, -1);
 		} else if (n == 0 || errno != EINTR) {
 			return false;
@@ -135,15 +135,15 @@ static bool log_write(const char *line, size_t len)
 	return true;
 }
 
-/* Takes the oldest line out, or what is to be said of *told lost ones; waits
- * for them.  The lock is held. */
+/* Takes the oldest line out, or makes one that reports *told lost lines; waits
+ * for either. The lock is held. */
 static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES],
 		       size_t *told)
 {
 	size_t len = 0;
 
 	*told = 0;
-	/* That lines are lost is said once another one could be written. */
+	/* Lost lines are reported once another line was written. */
 	while (writer->put == writer->wrote &&
 	       (!writer->lost || writer->failing))
 		pthread_cond_wait(&writer->put_some, &writer->lock);
@@ -151,7 +151,7 @@ static size_t log_take(struct log_writer *writer, char line[LOG_LINE_BYTES],
 		len = log_head(line, LOG_LINE_BYTES, LOG_WARN);
 		len += (size_t)snprintf(
 			line + len, LOG_LINE_BYTES - len,
-			"%zu lines were lost: they could not be "
+			"%zu log lines were lost: they could not be "
 			"written\n",
 			writer->lost);
 		*told = writer->lost;
@@ -205,10 +205,10 @@ static void log_start(struct log_writer *writer)
 							 : LOG_RUNNING;
 }
 
-/* ---- everybody else ---- */
+/* ---- the other threads ---- */
 
-/* Whether something that was put up to here is not written yet. */
-static bool log_is_to_come(const struct log_writer *writer, size_t put)
+/* Whether a part of what was put up to here is not written yet. */
+static bool log_is_unwritten(const struct log_writer *writer, size_t put)
 {
 	return (ssize_t)(put - writer->wrote) > 0;
 }
@@ -231,14 +231,15 @@ static void log_wait(struct log_writer *writer, size_t put)
 {
 	struct timespec until = log_in_ms(LOG_PATIENCE_MS);
 
-	while (!writer->stuck && log_is_to_come(writer, put))
+	while (!writer->stuck && log_is_unwritten(writer, put))
 		if (pthread_cond_timedwait(&writer->wrote_some, &writer->lock,
 					   &until) == ETIMEDOUT)
-			/* It may have come before we had the lock again. */
-			writer->stuck = log_is_to_come(writer, put);
+			/* It may have been written before we had the lock
+			 * again. */
+			writer->stuck = log_is_unwritten(writer, put);
 }
 
-/* Without a thread it is written here, if that is likely to come back. */
+/* Without a writer thread: writes here, if that will probably not block. */
 static void log_write_here(const char *line, size_t len)
 {
 	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };

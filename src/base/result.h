@@ -46,8 +46,8 @@ struct result {
 	int32_t code;	    /* enum result_code */
 	int32_t latency_us; /* from the start of the run to its end */
 	int64_t ended_us;   /* clock_us() then; 0: no run has ended */
-	char error[RESULT_ERROR_BYTES];	  /* "" when ok; shown to everybody */
-	char step[RESULT_STEP_BYTES];	  /* "" unless code is timeout */
+	char error[RESULT_ERROR_BYTES]; /* "" when ok; shown to every caller */
+	char step[RESULT_STEP_BYTES];	/* "" unless code is timeout */
 	char detail[RESULT_DETAIL_BYTES]; /* log and trusted callers only */
 };
 
@@ -74,8 +74,8 @@ void record_add(struct record *record, const struct result *result);
 
 /*
  * Makes a record from outside one that is safe to use: texts end and are
- * clean, latencies are not negative, and counters do not overflow.  false: it
- * cannot be meant, its code is none, or it was made after now_us.
+ * clean, latencies are not negative, and counters do not overflow.  false: the
+ * record is invalid, its code is unknown, or it was made after now_us.
  */
 bool record_sane(struct record *record, int64_t now_us);
 

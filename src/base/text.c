@@ -12,7 +12,7 @@
 #include <strings.h>
 
 #define TEXT_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-/* What is not called a secret is none when it is shorter. */
+/* A value under another name is taken for a secret only from this length on. */
 #define TEXT_TOKEN_MIN 8
 
 /* Characters that reorder the text around them when shown (UAX 9). */
@@ -31,7 +31,7 @@ struct text_out {
 	size_t cut; /* where "..." still fits */
 };
 
-/* false: there is no room.  Pieces are never torn. */
+/* false: it does not fit. Pieces are never split. */
 static bool text_put(struct text_out *out, const char *piece, size_t len)
 {
 	if (len >= out->size - out->len)
@@ -96,16 +96,16 @@ void text_clean(char *to, size_t size, const char *from, size_t len)
 
 bool text_looks_secret(const char *text, size_t len)
 {
-	bool letter = false, figure = false;
+	bool letter = false, digit = false;
 	size_t i;
 
 	if (len < TEXT_TOKEN_MIN || text[0] == '/')
 		return false;
 	for (i = 0; i < len; i++) {
 		letter = letter || isalpha((unsigned char)text[i]);
-		figure = figure || isdigit((unsigned char)text[i]);
+		digit = digit || isdigit((unsigned char)text[i]);
 	}
-	return letter && figure;
+	return letter && digit;
 }
 
 static void text_mask_and_clean(char *to, size_t size, const char *from)

@@ -32,8 +32,8 @@ void text_clean(char *to, size_t size, const char *from, size_t len);
  */
 int text_secret(const char *secret);
 
-/* Whether a value that nobody calls a secret may be one: long, of letters and
- * figures, and no path. */
+/* Whether a value that is not declared as a secret may be one: long, of letters
+ * and digits, and not a path. */
 bool text_looks_secret(const char *text, size_t len);
 
 /* Overwrites and frees all remembered secrets. */

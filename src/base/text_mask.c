@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define TEXT_SECRET_MIN 4
-/* So many characters of a longer secret are no accident. */
+/* A match of this many characters of a longer secret is not a coincidence. */
 #define TEXT_PART_MIN 10
 /*
  * Where a secret is looked for: at every seventh place of it, since each part

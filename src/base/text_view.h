@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One unit of UTF-16, or a byte that is no UTF-8. */
+/* One unit of UTF-16, or a byte that is not UTF-8. */
 struct text_unit {
 	uint16_t c;
 	uint16_t from, to; /* the bytes of the text that it stands for */
@@ -30,8 +30,8 @@ struct text_view {
 
 /*
  * Decodes one character (RFC 3629) from len > 0 bytes; returns how many bytes
- * it has, or 0 when they are no valid character: overlong, a surrogate, above
- * U+10FFFF or broken off.
+ * it has, or 0 when they are not a valid character: overlong, a surrogate,
+ * above U+10FFFF or incomplete.
  */
 size_t text_decode(const unsigned char *from, size_t len, uint32_t *character);
 

@@ -100,7 +100,7 @@ void board_expect_drain(struct board *board)
 	board->drain_expected = true;
 }
 
-/* Who is to be told when the lock is open again. */
+/* What to call once the lock is released. */
 struct board_calls {
 	bool wake, hear, tell, complain;
 };
@@ -120,8 +120,8 @@ static void board_unlock(struct board *board, const struct board_calls *calls)
 	if (share)
 		share_tell(share);
 	if (calls->complain)
-		log_err("the prober has not moved for %d s: liveness says "
-			"\"stuck\", so that the program is restarted",
+		log_err("prober thread has not responded for %d s: liveness "
+			"answers \"stuck\", so that the program is restarted",
 			BOARD_STUCK_MS / 1000);
 }
 
@@ -142,9 +142,9 @@ static bool board_in_scope(const struct board_slot *slot, size_t check,
 }
 
 /*
- * A result answers until it is max_age old.  While its successor is made, by a
- * run that began before, it goes on answering until that run must have ended:
- * so nobody waits for a check that is asked for again and again.
+ * A result answers until it is max_age old. While a run that began before makes
+ * its successor, it goes on answering until that run must have ended: so no
+ * question waits for a check that is asked for again and again.
  */
 static bool board_fresh(const struct board *board,
 			const struct board_slot *slot, int64_t asked_us)
@@ -159,7 +159,7 @@ static bool board_fresh(const struct board *board,
 	       share_renewing(board->share, check, clock_ms());
 }
 
-/* Whether anybody in the share may still try a check that has failed again. */
+/* Whether a process in the share may still retry a failed check. */
 static bool board_retried(const struct board *board,
 			  const struct board_slot *slot, int64_t asked_us)
 {
@@ -234,14 +234,13 @@ static bool board_want(struct board *board,
 }
 
 /*
- * Whether those who wait for this slot, whose result has come, are to hear of
- * it.  Those who asked for everything need not while another result is
- * missing: they wait for that one from now on.  What is missing for the first
- * who asked is missing for all who asked later.
- *
- * A result made just before a question may be published just after it: it does
- * not answer the question, yet it took the mark.  Nobody works on another one
- * then, and those who wait have to ask again.
+ * Whether the questions that wait for this slot, whose result has come, are to
+ * be told. Those for all checks need not while another result is missing: they
+ * wait for that one from now on. What is missing for the first question is
+ * missing for all later ones. A result made just before a question may be
+ * published just after it: it does not answer the question, yet it took the
+ * mark. No other run is under way then, and the questions that wait must ask
+ * again.
  */
 static bool board_hear(struct board *board, struct board_slot *slot)
 {
@@ -265,7 +264,7 @@ static bool board_hear(struct board *board, struct board_slot *slot)
 	return true;
 }
 
-/* Takes in a record; true when somebody is to hear of it. */
+/* Takes in a record; true when questions are to be told. */
 static bool board_take_in(struct board *board, struct board_slot *slot,
 			  const struct record *record)
 {
@@ -283,7 +282,7 @@ static bool board_pull(struct board *board, size_t check, bool *hear)
 	struct board_slot *slot = &board->slots[check];
 	struct record record;
 
-	/* What is not newer is our own. */
+	/* What is not newer was published by us. */
 	if (!share_read(board->share, check, &slot->seen, &record) ||
 	    record.result.ended_us <= slot->record.result.ended_us)
 		return false;
@@ -292,7 +291,7 @@ static bool board_pull(struct board *board, size_t check, bool *hear)
 	return true;
 }
 
-/* Before a question is judged: what do the others know? */
+/* Before a question is judged: takes in the results of other processes. */
 static void board_pull_for(struct board *board,
 			   const struct board_question *question, bool *hear)
 {
@@ -303,9 +302,9 @@ static void board_pull_for(struct board *board,
 			board_pull(board, i, hear);
 }
 
-/* A check that is asked for while its last result is not long invalid is worth
- * being run ahead of the next question.  One that answers a question which
- * waited for it is none. */
+/* A check that is asked for soon after its last result is worth running ahead
+ * of the next question. One that answers a question which waited for it does
+ * not count. */
 static void board_note_use(struct board *board,
 			   const struct board_question *question)
 {
@@ -324,8 +323,8 @@ static void board_note_use(struct board *board,
 	}
 }
 
-/* The last word of whoever looked, unless he is said to look tomorrow: then it
- * is garbage, and no other word would ever be later. */
+/* Newest drain observation. Ignore times in the future: the shared file may be
+ * corrupt. */
 static bool board_draining(const struct board *board, int64_t *looked_ms)
 {
 	bool draining = share_draining(board->share, looked_ms);
@@ -336,7 +335,7 @@ static bool board_draining(const struct board *board, int64_t *looked_ms)
 	return board->draining;
 }
 
-/* Whether the question has to wait until somebody has looked. */
+/* Whether the question must wait until a process has looked. */
 static bool board_drain_unknown(const struct board *board, int64_t looked_ms)
 {
 	return board->drain_expected && !board->drain_ms &&
@@ -412,7 +411,7 @@ bool board_ask(struct board *board, const struct board_question *question,
 	pthread_mutex_lock(&board->lock);
 	board_pull_for(board, question, &calls.hear);
 	draining = board_draining(board, &looked_ms);
-	/* Who drains needs no results, and costs nobody a question. */
+	/* A draining service needs no results, so it asks nothing. */
 	if (question->probe == PROBE_READY && draining) {
 		answered = !board_drain_unknown(board, looked_ms);
 	} else {
@@ -526,7 +525,7 @@ void board_set_draining(struct board *board, bool draining)
 	struct board_calls calls = { .wake = false };
 
 	pthread_mutex_lock(&board->lock);
-	/* Some may wait for this alone. */
+	/* Some questions may wait for this alone. */
 	calls.hear = !board->drain_ms;
 	board->draining = draining;
 	board->drain_ms = clock_ms();

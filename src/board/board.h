@@ -52,15 +52,15 @@ struct board *board_create(const struct check_list *checks,
 void board_destroy(struct board *board);
 
 /*
- * Sets who is told: wake(arg) when something became wanted, heard(arg) when
- * a result came for which somebody waits.  Both must be safe in any thread.
+ * Sets what is called: wake(arg) when something became wanted, heard(arg) when
+ * a result came for which a question waits.  Both must be safe in any thread.
  * What is wanted before there is a wake() is found by board_take_wanted().
  */
 void board_on_wanted(struct board *board, void (*wake)(void *), void *arg);
 void board_on_published(struct board *board, void (*heard)(void *), void *arg);
 
-/* Before there are threads: who asks for everything is to wait until
- * somebody has looked whether the service drains. */
+/* Before threads start: readiness waits until a process has looked whether the
+ * service drains. */
 void board_expect_drain(struct board *board);
 
 /* ---- responders; any thread ---- */
@@ -105,15 +105,15 @@ void board_join(struct board *board, struct share *share);
 #define BOARD_DRAIN_MS 2000
 void board_set_draining(struct board *board, bool draining);
 /* Likewise, when nothing could be seen: what was last seen, here or by another
- * process, holds, and `otherwise` when nobody has ever seen anything.  Returns
+ * process, holds, and `otherwise` when no process has looked yet.  Returns
  * what holds. */
 bool board_keep_draining(struct board *board, bool otherwise);
 
 /* What the prober has to know of a check to plan its next run. */
 struct board_state {
-	struct result result; /* ended_us is 0 when there is none */
-	bool latched;	      /* was healthy once, or is no startup check */
-	bool pending;	      /* somebody waits for another result */
+	struct result result; /* ended_us is 0 before the first */
+	bool latched;	      /* was healthy once, or not for startup */
+	bool pending;	      /* a question waits for another result */
 };
 void board_state(struct board *board, size_t check, struct board_state *state);
 

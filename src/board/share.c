@@ -32,7 +32,7 @@
 
 /* How often a copy that changes meanwhile is read again, a token looked for,
  * and a file opened that is removed at that moment, with a pause: on a busy
- * machine who removes it may not have run yet. */
+ * machine the process that removes it may not have run yet. */
 #define SHARE_READ_TRIES 8
 #define SHARE_TOKEN_TRIES 1000
 #define SHARE_OPEN_TRIES 10
@@ -58,7 +58,7 @@ struct share_slot {
 	_Atomic uint64_t lease;
 	_Atomic uint64_t current; /* name of the valid copy; 0: none */
 	_Atomic int64_t used_ms;
-	_Atomic int64_t pid; /* of who took the lease last */
+	_Atomic int64_t pid; /* that took the lease last */
 	struct share_copy copies[2];
 };
 
@@ -152,9 +152,10 @@ static int share_open_file(struct share *share, char *reason,
 	return 0;
 }
 
-/* ---- who is there ---- */
+/* ---- processes ---- */
 
-/* Locks some bytes of those that stand for processes, or tells who has. */
+/* Locks some of the bytes that stand for processes, or tells what holds them.
+ */
 static int share_lock(const struct share *share, int command, uint64_t token,
 		      uint64_t tokens, struct flock *lock)
 {
@@ -176,7 +177,7 @@ static int share_take_token(struct share *share)
 
 		share->token = (last + 1) % SHARE_TOKENS;
 		if (!share->token)
-			continue; /* stands for nobody */
+			continue; /* stands for no process */
 		if (share_lock(share, F_OFD_SETLK, share->token, 1, &lock) == 0)
 			return 0;
 		if (errno != EAGAIN && errno != EACCES)
@@ -195,7 +196,7 @@ static bool share_is_free(const struct share *share, uint64_t token,
 	       lock.l_type == F_UNLCK;
 }
 
-/* Whether nobody was there before.  The tokens after ours are those of
+/* Whether no process was there before. The tokens after ours are those of
  * processes that start at the same time: of several, one is the first. */
 static bool share_is_first(const struct share *share)
 {
@@ -209,13 +210,13 @@ static bool share_is_first(const struct share *share)
 	       share_is_free(share, 0, tokens - to_the_end);
 }
 
-/* In doubt they live: their leases run out all the same. */
+/* In doubt they are alive: their leases expire all the same. */
 static bool share_is_dead(const struct share *share, uint64_t token)
 {
 	return share_is_free(share, token, 1);
 }
 
-/* Takes part in the file; false: the last one who did is removing it. */
+/* Takes part in the file; false: its last process is removing it. */
 static bool share_enter(struct share *share, char *reason, size_t reason_size)
 {
 	int entered = share_take_token(share);
@@ -225,7 +226,8 @@ static bool share_enter(struct share *share, char *reason, size_t reason_size)
 	return entered == 0 && !share_file_is_gone(&share->file);
 }
 
-/* The last one removes the file.  Who comes meanwhile gets no token in it. */
+/* The last process removes the file. One that comes meanwhile gets no token in
+ * it. */
 static void share_remove(struct share *share)
 {
 	struct flock lock;
@@ -363,8 +365,8 @@ static void share_write(struct share_copy *copy, uint64_t name,
 	size_t i;
 
 	memcpy(words, record, sizeof(words));
-	/* Who reads a word of this, and then `current`, finds it at least as
-	 * we did. */
+	/* A reader that sees a word of this, and then `current`, finds it at
+	 * least as new as we did. */
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&copy->name, name, memory_order_relaxed);
 	for (i = 0; i < SHARE_WORDS; i++)
@@ -459,8 +461,8 @@ uint32_t share_news(const struct share *share)
 	return atomic_load(&share->header->news);
 }
 
-/* glibc has no function for futex(2).  Not FUTEX_PRIVATE_FLAG: who waits is
- * in other processes. */
+/* glibc has no function for futex(2).  Not FUTEX_PRIVATE_FLAG: the
+ * waiters are other processes. */
 static void share_futex(struct share *share, int operation, uint32_t value,
 			const struct timespec *timeout)
 {
@@ -470,7 +472,7 @@ static void share_futex(struct share *share, int operation, uint32_t value,
 
 void share_wait(struct share *share, uint32_t seen)
 {
-	/* Should the file be lost meanwhile, nobody could end this. */
+	/* Should the file be lost meanwhile, no process could end this. */
 	static const struct timespec timeout = { .tv_sec = 1 };
 
 	share_futex(share, FUTEX_WAIT, seen, &timeout);
@@ -513,8 +515,8 @@ static bool lease_is_run(uint64_t lease)
 	       lease_kind(lease) == SHARE_RENEW;
 }
 
-/* A holder that does not run has no time limit; and what ends later than any
- * run is garbage, for which nobody is to wait. */
+/* A holder that does not run has no time limit. A limit later than that of any
+ * run is garbage: do not wait for it. */
 static bool lease_is_over(uint64_t lease, int64_t now_ms)
 {
 	int64_t left_ms = lease_until_ms(lease) - now_ms;
@@ -531,7 +533,7 @@ static bool lease_is_theirs(const struct share *share, uint64_t lease)
 	       !share_is_dead(share, lease_token(lease));
 }
 
-/* Asks the holder, who is another, to run. */
+/* Asks the holder, another process, to run. */
 static bool lease_call(struct share_slot *slot, uint64_t *lease)
 {
 	return atomic_compare_exchange_strong(
@@ -601,10 +603,10 @@ bool share_publish(struct share *share, size_t check,
 		return true;
 	slot = share_slot(share, check);
 	do {
-		/* In this order: whoever takes the lease from now on, for we
-		 * may be stopped here, publishes after what was seen, and then
-		 * the swap fails.  It fails, too, when the one who had the
-		 * lease before us is so late; then it is tried again. */
+		/* In this order: a process that takes the lease from now on,
+		 * for we may be stopped here, publishes after what was seen,
+		 * and then the swap fails. It also fails when the former holder
+		 * of the lease is this late; then it is tried again. */
 		seen = atomic_load(&slot->current);
 		lease = atomic_load(&slot->lease);
 		if (!lease_is_my_run(share, lease))

@@ -10,24 +10,24 @@
  * that are changed by compare-and-swap, and a futex(2) whose waiters look
  * again by themselves.
  *
- * Each check has a lease, one word: who may run it, and until when.
+ * Each check has a lease, one word: which process may run it, and until when.
  *
  *	FREE ──take──► RUN(until) ──publish──► IDLE ──take, by the holder──► RUN
  *	                 ▲   │                   │
- *	   take, when the   run out, or         call, by anybody else
+ *	   take, when the   run out, or         call, by another
  *	   holder is dead ◄──holder dead         ▼
  *	                 └───────── run out ── CALLED(until)
  *
- * The holder keeps the lease, and its warm connection, between runs.  Who
- * needs a result calls the holder; a holder that does not begin within
- * SHARE_CALL_MS, or whose process is gone, loses the lease.  Whether a process
- * is gone tells a lock (fcntl(2), F_OFD_SETLK) that the kernel takes from the
- * dead.
+ * The holder keeps the lease, and its warm connection, between runs.  A process
+ * that needs a result calls the holder; a holder that does not begin within
+ * SHARE_CALL_MS, or whose process is gone, loses the lease.  Whether it is gone
+ * is known from a lock (fcntl(2), F_OFD_SETLK), which the kernel releases when
+ * a process dies.
  *
  * A result is written beside the valid one, under a name that no other writer
  * has, and becomes valid by one swap that succeeds only when nothing was
  * published since the lease was taken.  So half a record is never read, and
- * who lost the lease, be it for having been stopped, publishes nothing.
+ * a process that lost the lease, even by being stopped, publishes nothing.
  * tests/model/ has the model of this that spin(1) checks.
  *
  * A null pointer is a valid share: that of a process that is alone.  It holds
@@ -67,7 +67,7 @@ struct share_options {
 	size_t n; /* checks */
 	const char
 		*source; /* where they were read; borrowed, for share_list() */
-	/* When nobody else is there, the checks' past before now does not
+	/* When no other process is there, the checks' past before now does not
 	 * count for startup: the service begins anew.  And the last one to
 	 * leave removes the file. */
 	bool founder;
@@ -75,7 +75,7 @@ struct share_options {
 };
 
 /*
- * Opens the file, makes it when there is none.  The directory and the file
+ * Opens the file, or creates it.  The directory and the file
  * must be ours alone (owner and mode), no symbolic link, and the file must be
  * what this program makes.  NULL and a sentence for the operator otherwise.
  */
@@ -114,12 +114,12 @@ bool share_read(const struct share *share, size_t check, uint64_t *seen,
 /* When all that counts for startup began. */
 int64_t share_began_us(const struct share *share);
 
-/* Notes that a result was of use, or would have been. */
+/* Notes that a question used a result, or would have. */
 void share_use(struct share *share, size_t check, int64_t now_ms);
 /* When that was last; 0: never. */
 int64_t share_used_ms(const struct share *share, size_t check);
 
-/* Whether the service drains, as somebody saw it at *looked_ms (0: nobody
+/* Whether the service drains, as a process saw it at *looked_ms (0: none
  * ever did). */
 void share_set_draining(struct share *share, bool draining, int64_t now_ms);
 bool share_draining(const struct share *share, int64_t *looked_ms);
@@ -127,7 +127,7 @@ bool share_draining(const struct share *share, int64_t *looked_ms);
 /* ---- leases ---- */
 
 enum share_lease {
-	SHARE_FREE,   /* nobody's, or that of a dead process */
+	SHARE_FREE,   /* not held, or by a dead process */
 	SHARE_IDLE,   /* held; no run is under way */
 	SHARE_CALLED, /* held; a run was asked for */
 	SHARE_RUN,    /* held; a run is under way */
@@ -162,10 +162,10 @@ bool share_theirs(const struct share *share, size_t check);
 /* Whether a run that began in time is under way somewhere; any thread. */
 bool share_renewing(const struct share *share, size_t check, int64_t now_ms);
 
-/* Who has the lease; for the operator. */
+/* The holder of the lease; for the operator. */
 struct share_holder {
 	enum share_lease lease;
-	pid_t pid; /* as he calls himself; 0: nobody */
+	pid_t pid; /* in its own namespace; 0: none */
 };
 struct share_holder share_holder(const struct share *share, size_t check);
 

@@ -78,7 +78,7 @@ static const char *share_file_unsafe(const struct stat *status)
 	if (status->st_uid != geteuid())
 		return "belongs to another user";
 	if (status->st_mode & 077)
-		return "other users have rights on it; take them away (chmod "
+		return "other users have rights on it; remove them (chmod "
 		       "go-rwx)";
 	return NULL;
 }
@@ -139,7 +139,7 @@ static int share_file_fill(int fd, size_t size,
 }
 
 /*
- * Makes the file and gives it its name when it is whole, unless somebody else
+ * Makes the file and gives it its name when it is whole, unless another process
  * was faster, which is as good.  Until then it has none (open(2), O_TMPFILE):
  * a maker that is killed leaves nothing behind.  -1 with errno.
  */
@@ -173,8 +173,7 @@ static int share_file_find(int dir_fd, const char *name)
 static const char *share_file_wrong(const struct share_file *file,
 				    const void *arg)
 {
-	static const char foreign[] =
-		"is not as this program made it; remove it";
+	static const char foreign[] = "was not made by this program; remove it";
 	_Alignas(max_align_t) char head[SHARE_FILE_HEAD_BYTES];
 	struct stat status;
 	const char *unsafe;
@@ -182,7 +181,7 @@ static const char *share_file_wrong(const struct share_file *file,
 	if (fstat(file->fd, &status))
 		return strerror(errno);
 	if (!S_ISREG(status.st_mode))
-		return "is no regular file; remove it";
+		return "is not a regular file; remove it";
 	unsafe = share_file_unsafe(&status);
 	if (unsafe)
 		return unsafe;

@@ -3,10 +3,10 @@
  *
  * The directory is opened without following a link and must belong to us with
  * no rights for others; so must the file.  A new file is filled before it gets
- * its name, so that nobody ever opens half of one, and its blocks are taken at
+ * its name, so that no process opens half of one, and its blocks are taken at
  * once: a full disk shows here and not as SIGBUS later.
  *
- * Should somebody cut the file under us all the same, the kernel sends
+ * Should another program truncate the file all the same, the kernel sends
  * SIGBUS at the next touch (mmap(2)).  A handler puts empty memory in place of
  * the file then, and the mapping is marked as lost.
  *
@@ -37,7 +37,7 @@ struct share_file {
  * Maps dir/name, `size` bytes; dir NULL: a directory of this user's in the
  * memory of the machine.  fill(memory, arg) makes the content of a new file;
  * NULL: none is made.
- * -1 and a sentence for the operator when it cannot be had or is not safe.
+ * -1 and a sentence for the operator when it cannot be opened or is not safe.
  * A process maps one such file.
  */
 int share_file_open(struct share_file *file, const char *dir, const char *name,

@@ -2,8 +2,8 @@
  * share_watch: a thread that turns what is new in a share into turns of the
  * loop.
  *
- * futex(2) cannot be polled, so somebody has to wait in it.  The thread does so
- * while it is told to listen, and touches nothing but the loop's wake.
+ * futex(2) cannot be polled, so a thread has to wait in it.  It does so while
+ * it is told to listen, and touches nothing but the loop's wake.
  *
  * Belongs to the prober thread, but for its start and end.
  */
@@ -16,8 +16,8 @@ struct share_watch;
 struct loop;
 struct share;
 
-/* Both are borrowed until share_watch_stop().  NULL when there is no memory or
- * thread to be had. */
+/* Both are borrowed until share_watch_stop().  NULL when it cannot allocate
+ * memory or create a thread. */
 struct share_watch *share_watch_start(struct share *share, struct loop *loop);
 /* NULL is allowed. */
 void share_watch_stop(struct share_watch *watch);

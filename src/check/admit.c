@@ -9,7 +9,7 @@
 struct admit {
 	struct loop *loop;
 	struct admit_ticket *first, **end; /* queued, in order */
-	struct loop_timer next;		   /* lets in who can be let in */
+	struct loop_timer next;		   /* admits from the queue */
 	unsigned held;
 };
 

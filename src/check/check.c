@@ -19,7 +19,7 @@
 
 /* A warm connection that is silent for this part of its deadline is hedged. */
 #define CHECK_HEDGE_PERCENT 40
-/* A deadline that we notice so late was none: we have not run meanwhile. */
+/* A deadline that fires this late does not count: the process did not run. */
 #define CHECK_SUSPENDED_MS 500
 /* Background reconnects: first after about this, doubling up to the last. */
 #define CHECK_BACKOFF_FIRST_MS 250
@@ -56,8 +56,8 @@ const struct conf_key check_common_keys[] = {
 };
 /* clang-format on */
 
-/* What a peer may have to say between two questions: notices, keep-alives.  A
- * peer that never stops would keep the processor busy. */
+/* How many events an idle connection may cause (notices, keep-alives). A peer
+ * that never stops sending would keep the processor busy. */
 #define CHECK_IDLE_EVENTS 256
 
 enum conn_phase {
@@ -177,9 +177,10 @@ static bool check_has_overslept(const struct check *check)
 }
 
 /*
- * Stopped (SIGSTOP, a frozen container) in the middle of a handshake, we have
- * read one step of it since then, and the peer is not to blame: it has its
- * time once more.  Only once, or in a throttled container no run would end.
+ * When we were stopped (SIGSTOP, a frozen container) in the middle of a
+ * handshake, we have read only one step of it since, and the peer is not to
+ * blame: it gets its time again. Only once, or no run would end in a throttled
+ * container.
  */
 static bool check_extend(const struct check *check, struct loop_timer *timer,
 			 bool *extended)
@@ -246,7 +247,7 @@ static void conn_begin(struct conn *conn)
 	admit_enter(conn->check->env->admit, &conn->ticket);
 }
 
-/* What is known about the trouble; at least whom it was with. */
+/* What is known about the trouble; at least which peer it was with. */
 static const char *conn_known(const struct conn *conn)
 {
 	return *conn->detail ? conn->detail : conn->peer;
@@ -297,7 +298,7 @@ static void check_plan_upkeep(struct check *check)
 {
 	int64_t at_ms;
 
-	/* What was planned for a connection that is gone holds no more. */
+	/* A plan for a connection that is gone is void. */
 	loop_timer_clear(check->env->loop, &check->upkeep);
 	if (!check->kind->open || check->kind->open_asks ||
 	    check->setup->refusal)
@@ -324,8 +325,8 @@ static void check_on_upkeep(void *arg)
 		conn_begin(other);
 }
 
-/* Between runs there is one connection: the newer of two that are good, or the
- * one on its way when the other is gone; none with `keep = no`. */
+/* Between runs one connection is left: the newer of two good ones, or the one
+ * being opened when the other is gone; none with `keep = no`. */
 static void check_settle(struct check *check)
 {
 	struct conn *other = check_other(check);
@@ -359,8 +360,8 @@ static void check_on_hedge(void *arg)
 	}
 }
 
-/* Ends the run: exactly one result.  Connections that are still busy with it
- * are of no more use, their answers would come to the wrong question. */
+/* Ends the run: exactly one result. Connections that are still busy with it are
+ * closed, since their answers would belong to the wrong question. */
 static void check_finish(struct check *check, struct result result)
 {
 	int64_t took_us;
@@ -457,7 +458,7 @@ static void check_on_deadline(void *arg)
 {
 	struct check *check = arg;
 	struct conn *other = check_other(check);
-	/* Of two, the one that was there first tells where the peer hangs. */
+	/* Of two connections, the older one shows where the peer hangs. */
 	struct conn *conn = conn_busy(check->warm) ? check->warm : other;
 	struct result result = { .code = RESULT_TIMEOUT };
 
@@ -546,8 +547,8 @@ void conn_ready(struct conn *conn)
 }
 
 /*
- * What was read so late may be as old as we have slept.  It is asked anew,
- * once: a run that is late again ends as any that had no answer in time.
+ * What was read this late may be as old as our suspension. The question is
+ * asked again, once: a run that is late twice ends like one without an answer.
  */
 static void check_repeat(struct check *check)
 {
@@ -563,7 +564,7 @@ static void check_repeat(struct check *check)
 /* The connection with this answer is the warm one from now on. */
 static void check_prefer(struct check *check, struct conn *conn)
 {
-	/* One that gave a bad answer to the same question is not kept. */
+	/* A connection with a bad answer to the same question is closed. */
 	if (conn != check->warm || check->heard)
 		conn_drop(conn_other(conn));
 	check->warm = conn;
@@ -609,8 +610,8 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 	check_finish_bad(check, &result, true);
 }
 
-/* The queue for admission is ours, and no fault of the peer's.  Many checks
- * that lose their connections at once (a proxy restarts) stand in it. */
+/* The wait for admission is not the fault of the peer. Many checks that lose
+ * their connections at once (a proxy restarts) wait there. */
 static void check_pause(struct check *check)
 {
 	if (!loop_timer_armed(&check->deadline))
@@ -620,7 +621,7 @@ static void check_pause(struct check *check)
 	loop_timer_clear(check->env->loop, &check->deadline);
 }
 
-/* On a busy machine what happened in time may be read after the deadline. */
+/* On a busy machine an event in time may be read after the deadline. */
 static bool check_is_over(const struct check *check)
 {
 	return loop_timer_armed(&check->deadline) &&
@@ -628,15 +629,15 @@ static bool check_is_over(const struct check *check)
 	       (check->extended || !check_has_overslept(check));
 }
 
-/* A connection failed while a run needs an answer.  Goes another way; false:
- * there is none left. */
+/* A connection failed while a run needs an answer. Tries another way; false:
+ * all were tried. */
 static bool check_go_on(struct check *check, struct conn *failed,
 			const struct result *failure)
 {
 	struct conn *other = conn_other(failed);
 
 	if (conn_busy(other)) {
-		/* A warm one that was lost is no failure. */
+		/* A lost warm connection is not a failure. */
 		if (check->hedging && failed != check->warm)
 			check_keep(check, failure, false);
 		check->hedging = true; /* a renewal may be asked now */
@@ -651,7 +652,7 @@ static bool check_go_on(struct check *check, struct conn *failed,
 		conn_ask(other);
 		return true;
 	}
-	/* Begun too late, it would be blamed for the time that we took. */
+	/* Begun too late, a connection would be blamed for our delay. */
 	if (!check->opened && !check_is_over(check)) {
 		check->opened = true;
 		/* Once: a fresh connection is not hedged. */
@@ -677,8 +678,8 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	va_end(args);
 	snprintf(result.detail, sizeof(result.detail), "%s", conn_known(conn));
 	conn_drop(conn);
-	/* Also a warm one that was lost: a peer that takes connections only to
-	 * close them is not to be called four times a second. */
+	/* Also a lost warm connection: a peer that accepts connections only to
+	 * close them must not be contacted four times a second. */
 	check->failures++;
 	if (check->running) {
 		if (!check_go_on(check, conn, &result))
@@ -689,8 +690,8 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 		   was_idle ? "warm connection lost" : "background connect",
 		   result_word(code), result.error,
 		   result.detail[0] ? ": " : "", result.detail);
-	/* A renewal that fails is no verdict, but the old connection proves
-	 * nothing any more: the next run has to log in. */
+	/* A failed renewal is not a result, but the old connection no longer
+	 * proves that logins work: the next run has to log in. */
 	if (!was_warm)
 		conn_drop(check->warm);
 	check_settle(check);

@@ -21,17 +21,18 @@
  * Between runs a warm connection is watched (on_idle), replaced in the
  * background when it dies (backing off, with jitter) and renewed now and then,
  * since a warm green does not prove that logins still work.  With `keep = no`
- * there is none between runs.
+ * every connection is closed after its run.
  *
  * Everything here belongs to the prober thread and never blocks.  A kind:
- *  - must come back at once from each of its functions;
+ *  - must return at once from each of its functions;
  *  - ends open() in conn_ready(), conn_answered() or conn_failed(), and ask()
  *    in conn_answered() or conn_failed(), exactly once, then or later;
  *    open() may end in conn_answered() where opening and asking cannot be
  *    told apart (an HTTP request);
  *  - RETURNS at once after each of these three calls and touches nothing of
  *    the connection any more: close() may have run inside, and another open();
- *  - never reads a clock and knows no deadline.
+ *  - leaves the time limit of a run to the engine; conn_deadline_ms() is for
+ *    kinds that divide it.
  */
 #ifndef HEALTH_CHECK_H
 #define HEALTH_CHECK_H
@@ -82,7 +83,7 @@ struct check_kind {
 	/* Frees what prepare() allocated; NULL: nothing. */
 	void (*dispose)(void *settings);
 	/* Whether files that the settings name, beside those of keys that end
-	 * in _file, hold other secrets than before; NULL: there are none. */
+	 * in _file, hold other secrets than before; NULL: no such files. */
 	bool (*secrets_differ)(const void *before, const void *now);
 	/* Why `live = yes` must not be set (a remote dependency), in words;
 	 * NULL: it may.  The function itself NULL: never allowed. */
@@ -97,7 +98,7 @@ struct check_kind {
 	void (*on_idle)(struct conn *conn, short revents);
 	/* Drops everything, at any step; also before open() and twice. */
 	void (*close)(struct conn *conn);
-	/* What is being waited for: "logging in".  Never NULL. */
+	/* What the run waits for now: "logging in".  Never NULL. */
 	const char *(*step)(const struct conn *conn);
 };
 
@@ -137,7 +138,7 @@ void conn_ready(struct conn *conn);
 /* The question was answered: code and, unless RESULT_OK, our words. */
 void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 		   ...) __attribute__((format(printf, 3, 4)));
-/* The connection is of no more use: code and our words. */
+/* The connection has failed: code and our words. */
 void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 

@@ -33,14 +33,14 @@ struct check_renew {
  * Begins; on_done(arg, news) is called from the loop.  When one is under way
  * already, its end is that of this one.  false: the check has no secret in a
  * file, or no thread can be created.  A file that cannot be used is logged, and
- * is no news.
+ * news is false then.
  */
 bool check_renew_start(struct check_renew *renew, struct offload *offload,
 		       const struct check_setup *setup,
 		       void (*on_done)(void *arg, bool news), void *arg);
 
-/* In on_done(), with news: the new settings take the place of the old ones,
- * which nothing may use any more. */
+/* In on_done(), with news: the new settings replace the old ones,
+ * which must not be used any more. */
 void check_renew_take(struct check_renew *renew);
 
 /* The settings in effect, when those of the setup are replaced; or NULL. */

@@ -24,18 +24,18 @@
 #include "base/log.h"
 #include "io/wire.h"
 
-/* How long accepting rests when there is no room and nobody to send away, and
- * when there was somebody, until he is gone. */
+/* How long accepting pauses without room: when no connection can be closed, and
+ * when one was, until it is gone. */
 #define GATE_REST_MS 50
 #define GATE_REST_SHORT_MS 1
-/* The request of a new connection may be under way for so long. */
+/* A new connection has this long before it may be closed to make room. */
 #define GATE_FRESH_MS 100
-/* Descriptors that are kept for connections when checks have taken all. */
+/* Descriptors kept for connections in case checks use all others. */
 #define GATE_SPARES 8
-/* So often a body is looked at before others go first: 192 KB. */
+/* A body is read this often before other connections: 192 KB. */
 #define GATE_BODY_TURNS 4
 
-/* One sendfile(2) takes at most so much. */
+/* The most that one sendfile(2) may send. */
 #define GATE_REST_BYTES (1024 * 1024)
 
 /* epoll data of the two descriptors that are not connections. */
@@ -86,8 +86,8 @@ static bool gate_peer_allowed(const char *allowed,
 	const char *at = allowed;
 	size_t len;
 
-	/* Empty means everybody, as it does to libfcgi; and a Unix socket has
-	 * file permissions. */
+	/* Empty allows all, as in libfcgi; and a Unix socket has file
+	 * permissions. */
 	if (!at || !*at ||
 	    (peer->ss_family != AF_INET && peer->ss_family != AF_INET6))
 		return true;
@@ -136,8 +136,8 @@ static bool gate_give_up_body(struct gate *gate, int64_t waiting_since_ms)
 	return true;
 }
 
-/* No room: somebody idle has to go.  When nobody can, accepting rests a
- * little; the peers wait in the backlog. */
+/* No room: an idle connection must go. When none can, accepting pauses and the
+ * peers wait in the backlog. */
 static void gate_make_room(struct gate *gate)
 {
 	int64_t now = clock_ms();
@@ -153,8 +153,8 @@ static void gate_make_room(struct gate *gate)
 	open = gate->pool.open;
 	pthread_mutex_unlock(&gate->lock);
 	if (log_limit_count(&gate->full))
-		log_warn("no room for another connection, %zu are open: "
-			 "see max_connections, and the limit of open files",
+		log_warn("no room for another connection: %zu are open (see "
+			 "max_connections and the limit of open files)",
 			 open);
 }
 
@@ -166,8 +166,8 @@ static void gate_refuse(struct gate *gate, const struct sockaddr_storage *peer)
 	if (!n)
 		return;
 	gate_peer_address(peer, address, sizeof(address));
-	log_warn("connections refused, since not from FCGI_WEB_SERVER_ADDRS: "
-		 "%zu, the last from %s",
+	log_warn("refused %zu connections: not from FCGI_WEB_SERVER_ADDRS, the "
+		 "last from %s",
 		 n, address);
 }
 
@@ -179,8 +179,7 @@ static void gate_rest(struct gate *gate)
 	pthread_mutex_unlock(&gate->lock);
 }
 
-/* Takes spare descriptors as long as there are any to be had.  The lock is
- * held. */
+/* Takes spare descriptors while the system has some. The lock is held. */
 static void gate_save(struct gate *gate)
 {
 	int fd;
@@ -193,7 +192,7 @@ static void gate_save(struct gate *gate)
 	}
 }
 
-/* Gives one back; false: there is none. */
+/* Gives one back; false: none is left. */
 static bool gate_spend(struct gate *gate)
 {
 	int fd = -1;
@@ -208,9 +207,9 @@ static bool gate_spend(struct gate *gate)
 }
 
 /*
- * When a thousand connections of checks hang, all descriptors are in their
- * hands; liveness that nobody answers then would have the whole service
- * restarted.  A spare one may be lost to a check, so there are several.
+ * When 1,000 connections of checks hang, they use all descriptors; liveness
+ * without an answer would then restart the whole service. A check may take a
+ * freed spare descriptor, so there are several.
  */
 static int gate_accept_fd(struct gate *gate, struct sockaddr_storage *peer)
 {
@@ -252,8 +251,8 @@ static bool gate_is_full(struct gate *gate)
 	return full;
 }
 
-/* One connection off the backlog, held by the caller; NULL: none, but with
- * *more there may be others, since only this one was refused. */
+/* Accepts one connection, held by the caller. NULL: none, but with *more others
+ * may wait, since only this one was refused. */
 static struct gate_conn *gate_accept(struct gate *gate, bool *more)
 {
 	struct sockaddr_storage peer = { .ss_family = AF_UNSPEC };
@@ -354,7 +353,7 @@ void gate_close(struct gate *gate, struct gate_conn *conn)
 	if (conn->rest_fd >= 0)
 		close(conn->rest_fd);
 	conn->rest_fd = -1;
-	/* In this order: see gate_pool_free(). */
+	/* This order matters: see gate_pool_free(). */
 	pthread_mutex_lock(&gate->lock);
 	gate_pool_free(&gate->pool, conn);
 	pthread_mutex_unlock(&gate->lock);
@@ -371,8 +370,8 @@ enum gate_sight {
 	GATE_BEGINNING, /* the beginning of a request, more must come */
 	GATE_CHANGED,	/* look again */
 	GATE_YIELD,	/* look again, but others first */
-	GATE_LEFT,	/* let go of: it is no longer the caller's */
-	GATE_BROKEN,	/* no request that we take: to be closed */
+	GATE_LEFT,	/* let go: another thread may have it */
+	GATE_BROKEN,	/* not a request that we accept: close it */
 	GATE_END	/* to be closed */
 };
 
@@ -453,8 +452,7 @@ static enum gate_sight gate_see_request(struct gate_conn *conn,
 {
 	bool more = whole && (n > scan->length || n == sizeof(buffer->bytes));
 
-	/* A peer that always has the next request there must not keep others
-	 * out. */
+	/* A peer that sends requests without a pause must not block others. */
 	if (whole)
 		conn->pieces = more ? conn->pieces + 1 : 0;
 	more = more && conn->pieces <= GATE_PIECES;
@@ -584,8 +582,8 @@ static void gate_complain(struct gate *gate)
 	size_t n = log_limit_count(&gate->broken);
 
 	if (n)
-		log_warn("connections closed, since what they sent is no "
-			 "FastCGI request, too long a one, or given up: %zu",
+		log_warn("closed %zu connections: not FastCGI, request too "
+			 "large, or incomplete",
 			 n);
 }
 
@@ -630,9 +628,9 @@ static int64_t gate_body_ms(const struct gate *gate)
 	return gate->stopping ? 0 : GATE_BODY_MS;
 }
 
-/* Sends away who has kept us waiting too long, and goes on accepting after a
- * rest. */
-static void gate_keep_house(struct gate *gate)
+/* Closes connections that were idle too long, and resumes accepting after a
+ * pause. */
+static void gate_expire(struct gate *gate)
 {
 	int64_t now = clock_ms();
 	bool rested;
@@ -653,8 +651,8 @@ static void gate_keep_house(struct gate *gate)
 		gate_arm_listener(gate);
 }
 
-/* How long epoll may wait until somebody has to keep house, or until until_ms;
- * -1: for ever. */
+/* How long epoll may wait until a time limit, or until until_ms; -1: for ever.
+ */
 static int gate_nap_ms(struct gate *gate, int64_t until_ms)
 {
 	int64_t now = clock_ms(), at_ms, nap;
@@ -684,8 +682,8 @@ static struct gate_conn *gate_on_event(struct gate *gate,
 	if (event->data.u64 != GATE_LISTEN)
 		return gate_take(gate, event->data.u64, event->events);
 	conn = gate_accept(gate, &more);
-	/* Somebody who shares the listening socket has shut it down: it is
-	 * ready for ever, though there is nothing to accept. */
+	/* Another process that shares the listening socket has shut it down: it
+	 * stays ready, though no connection can be accepted. */
 	if (event->events & (EPOLLHUP | EPOLLERR))
 		gate_rest(gate);
 	pthread_mutex_lock(&gate->lock);
@@ -708,7 +706,7 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 			int n = epoll_wait(gate->epoll_fd, &event, 1,
 					   gate_nap_ms(gate, until_ms));
 
-			gate_keep_house(gate);
+			gate_expire(gate);
 			if (n > 0 && event.data.u64 == GATE_WAKE)
 				return GATE_WOKEN;
 			if (n > 0)
@@ -808,8 +806,8 @@ void gate_note_cut(struct gate *gate)
 	size_t n = log_limit_count(&gate->cut);
 
 	if (n)
-		log_warn("the web server did not read answers to their end, "
-			 "%zu were cut",
+		log_warn("cut %zu answers: the web server did not read them "
+			 "to the end",
 			 n);
 }
 
@@ -817,8 +815,8 @@ void gate_wake(struct gate *gate)
 {
 	uint64_t one = 1;
 
-	/* Edge-triggered: each write lets one waiting thread go, and nobody
-	 * has to read the counter. */
+	/* Edge-triggered: each write wakes one waiting thread, and the counter
+	 * need not be read. */
 	while (write(gate->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
 		continue;
 }

@@ -6,14 +6,14 @@
  * without waiting (fcgi_scan).  All descriptors are non-blocking.
  *
  * gate_wait() is called by several threads at once; each gets its own event.
- * A connection that came out belongs to the caller until he gives it back by
+ * A connection that came out belongs to the caller until given back by
  * gate_return(), gate_read_body(), gate_linger(), gate_write() or gate_close().
  *
- * Who is not worth waiting for: a connection that has not sent a whole request
- * within GATE_PARTIAL_MS or in GATE_PIECES pieces, and a kept one that has been
- * idle for GATE_IDLE_MS (longer than web servers keep theirs, so that it is
- * they who close).  When descriptors or places run out, the oldest of those
- * goes first, so that idle peers cannot lock out the others.
+ * The gate closes a connection that has not sent a whole request within
+ * GATE_PARTIAL_MS or in GATE_PIECES pieces, and a kept one that has been idle
+ * for GATE_IDLE_MS; web servers keep theirs for less, so that normally they
+ * close first.  When descriptors or slots run out, the gate shuts down the one
+ * that has waited longest, so that idle peers cannot lock out others.
  */
 #ifndef HEALTH_GATE_H
 #define HEALTH_GATE_H
@@ -34,7 +34,7 @@ struct gate_conn;
 
 enum gate_event {
 	GATE_REQUEST, /* *conn has a whole request */
-	GATE_WOKEN,   /* gate_wake() was called since somebody last got this */
+	GATE_WOKEN,   /* gate_wake() was called since a thread last got this */
 	GATE_TIMEOUT
 };
 
@@ -84,7 +84,7 @@ void gate_return(struct gate *gate, struct gate_conn *conn);
  */
 void gate_read_body(struct gate *gate, struct gate_conn *conn, void *kept);
 /* A spent connection was answered: what still comes is thrown away until the
- * peer closes it, since closing it first could cost him the answer. */
+ * peer closes it, since closing it first could cost it the answer. */
 void gate_linger(struct gate *gate, struct gate_conn *conn);
 /*
  * Writes an answer that may be larger than the socket's buffer, from the file's

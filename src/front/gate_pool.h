@@ -1,6 +1,6 @@
 /*
- * gate_pool: a place for each connection of a gate, and lists of those whose
- * peers keep us waiting.
+ * gate_pool: the records of the connections of a gate, and lists of those that
+ * wait for their peers.
  *
  * No lock of its own: the caller holds the gate's lock in every function but
  * gate_pool_key() and gate_pool_close().  Nothing here blocks.
@@ -20,16 +20,16 @@
 
 struct gate_conn;
 
-/* Peers that owe us something, those waiting longest first. */
+/* Connections that wait for their peers, the oldest first. */
 struct gate_list {
 	struct gate_conn *first, *last;
 };
 
 struct gate_conn {
-	/* stay as they are while the place is taken */
-	int fd;		     /* -1: the place is free */
+	/* stay as they are while the slot is taken */
+	int fd;		     /* -1: the slot is free */
 	uint32_t slot;	     /* in conns */
-	uint32_t generation; /* of the place: tells old events from new */
+	uint32_t generation; /* of the slot: tells old events from new */
 	/* for the thread that has the connection, without the lock */
 	uint32_t watched; /* events that epoll reports, 0: unknown to it */
 	unsigned turns;	  /* looks at a body */
@@ -56,7 +56,7 @@ struct gate_conn {
 	struct gate_conn *next_ready;
 };
 
-/* Embedded in its owner, under his lock; zeroed means empty. */
+/* Embedded in its owner, under its lock; zeroed means empty. */
 struct gate_pool {
 	struct gate_conn **conns;
 	size_t room, open;
@@ -69,8 +69,8 @@ struct gate_pool {
 struct gate_conn *gate_pool_take(struct gate_pool *pool, int fd)
 	__attribute__((warn_unused_result));
 /* The descriptor is the caller's, to be closed only now: before, another
- * thread could still find it in a list and shut down whoever got the same
- * number meanwhile. */
+ * thread could still find it in a list and shut down the connection
+ * that got the same number meanwhile. */
 void gate_pool_free(struct gate_pool *pool, struct gate_conn *conn);
 
 /* What an event says of its connection.  For the thread that has it. */

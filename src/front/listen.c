@@ -21,7 +21,7 @@
 /* The kernel cuts this to net.core.somaxconn (listen(2)). */
 #define LISTEN_BACKLOG 4096
 #define LISTEN_SYSTEMD_FD 3
-/* How often, each 10 ms, another starter is waited for. */
+/* How often, every 10 ms, to try for the lock of another starting instance. */
 #define LISTEN_LOCK_TRIES 100
 
 static bool listen_is_listening(int fd)
@@ -47,8 +47,9 @@ static int listen_take(struct listener *listener, int fd)
 	return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
-/* Process 1 ends with the machine or the container, and 0 is beyond our
- * namespace.  Who had SIGHUP ignored (nohup(1)) wants us to outlive him. */
+/* Process 1 ends with the machine or the container, and 0 is outside our
+ * namespace. A parent that had SIGHUP ignored (nohup(1)) wants us to outlive
+ * it. */
 static pid_t listen_parent(void)
 {
 	pid_t parent = getppid();
@@ -60,8 +61,8 @@ static pid_t listen_parent(void)
 	return parent;
 }
 
-/* mod_fcgid names its sockets PID.NUMBER (proc_unix.c there), and hides
- * everything else by which it could be known. */
+/* mod_fcgid names its sockets PID.NUMBER (proc_unix.c there), and removes every
+ * other trace of itself. */
 static bool listen_is_mod_fcgid(int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNSPEC };
@@ -97,8 +98,8 @@ int listen_inherit(struct listener *listener)
 	return -1;
 }
 
-/* Whether a socket can be put there: there is no file, or the left-over of
- * somebody who serves it no more.  Otherwise errno says why not. */
+/* Whether a socket can be created there: no file exists, or one that no process
+ * serves any more. Otherwise errno says why not. */
 static bool listen_is_free(const struct sockaddr_un *address)
 {
 	struct stat st;
@@ -122,22 +123,22 @@ static bool listen_is_free(const struct sockaddr_un *address)
 }
 
 /*
- * Two starters must not both find a left-over and replace it: he who came first
- * would go on without ever being found.  The lock is on the folder, since a
- * file for it would stay behind.  Who keeps it for longer than any starter does
- * is none and is not waited for; and a folder that cannot be locked (not
- * readable, on NFS) is used without.
+ * Two starting instances must not both find a stale socket and replace it: the
+ * first would go on without ever being found. The lock is on the directory,
+ * since a lock file would stay behind. If the lock is held longer than a start
+ * takes, the holder is not a starting instance; stop waiting. A directory that
+ * cannot be locked (not readable, on NFS) is used without a lock.
  */
 static int listen_lock(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	char folder[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
+	char dir[sizeof(((struct sockaddr_un *)NULL)->sun_path)] = ".";
 	int fd, i;
 
 	if (slash)
-		snprintf(folder, sizeof(folder), "%.*s",
+		snprintf(dir, sizeof(dir), "%.*s",
 			 slash == path ? 1 : (int)(slash - path), path);
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (i = 0; fd >= 0 && i < LISTEN_LOCK_TRIES; i++) {
 		if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
 			break;
@@ -174,10 +175,10 @@ static int listen_bind(const struct sockaddr *address, socklen_t len)
 }
 
 /*
- * Makes the socket beside its place and moves it there once it listens: in its
- * place, it could be found before, and connecting would be refused.  The name
- * beside it, which ss(8) goes on showing, is always the same, so that what is
- * left behind by a SIGKILL is found again.
+ * Creates the socket beside its final name and renames it once it listens:
+ * under the final name it could be found earlier, and connecting would be
+ * refused. The name beside it, which ss(8) goes on showing, is always the same,
+ * so that what a SIGKILL leaves behind is found again.
  */
 static int listen_put(struct listener *listener,
 		      const struct sockaddr_un *address)
@@ -187,7 +188,7 @@ static int listen_put(struct listener *listener,
 	struct stat st;
 	int fd, saved;
 
-	/* One byte longer, or another one at the end when there is no room. */
+	/* One byte longer, or another last byte when the name is full. */
 	if (end + 1 == sizeof(beside.sun_path))
 		end--;
 	beside.sun_path[end] = address->sun_path[end] == '~' ? '+' : '~';
@@ -222,7 +223,7 @@ static enum listen_outcome listen_unix(struct listener *listener,
 
 	if (!path[0] || strlen(path) >= sizeof(address.sun_path)) {
 		snprintf(reason, reason_size,
-			 "the path of the socket must have 1 to %zu bytes",
+			 "the path of the socket must be 1 to %zu bytes long",
 			 sizeof(address.sun_path) - 1);
 		return LISTEN_BAD_ADDRESS;
 	}
@@ -259,7 +260,7 @@ static int listen_split(const char *where, char *host, size_t size)
 		return -1;
 	memcpy(host, where, len);
 	host[len] = '\0';
-	/* strtol(3) takes a blank and a sign, too. */
+	/* strtol(3) accepts a leading blank and a sign. */
 	if (colon[1] < '0' || colon[1] > '9')
 		return -1;
 	port = strtol(colon + 1, &end, 10);
@@ -291,7 +292,8 @@ static enum listen_outcome listen_tcp(struct listener *listener,
 		fd = listen_bind((struct sockaddr *)&in6, sizeof(in6));
 	} else {
 		snprintf(reason, reason_size,
-			 "\"%s\" is not an address; names are not looked up",
+			 "\"%s\" is not an IP address; host names are not "
+			 "supported",
 			 host);
 		return LISTEN_BAD_ADDRESS;
 	}
@@ -332,7 +334,7 @@ void listen_leave(struct listener *listener)
 
 void listen_close(struct listener *listener)
 {
-	/* The descriptor is left to the end of the process, which does not wait
-	 * for what lies in the backlog: see closer.h. */
+	/* The end of the process closes the descriptor: close(2) could wait for
+	 * what is in the backlog, see closer.h. */
 	listen_leave(listener);
 }

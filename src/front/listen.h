@@ -16,9 +16,9 @@
 
 struct listener {
 	int fd;
-	/* Who handed it over as descriptor 0; 0: nobody whose end matters. */
+	/* The process that handed it over as descriptor 0; 0: do not watch. */
 	pid_t parent;
-	bool many; /* by one who starts as many of us as it likes */
+	bool many; /* the parent may start many of us */
 	/* Of a socket file that we made ourselves; "" otherwise. */
 	char path[108];
 	dev_t dev;
@@ -27,26 +27,26 @@ struct listener {
 
 enum listen_outcome {
 	LISTEN_OPEN,
-	LISTEN_BAD_ADDRESS, /* what is asked for cannot be meant */
-	LISTEN_FAILED	    /* the system or somebody who is there is against */
+	LISTEN_BAD_ADDRESS, /* not a usable address */
+	LISTEN_FAILED	    /* the system refused, or it is in use */
 };
 
-/* Takes the listening socket that was handed over; -1: there is none. */
+/* Takes the listening socket that was handed over; -1: none was. */
 int listen_inherit(struct listener *listener)
 	__attribute__((warn_unused_result));
 
 /*
  * Opens "unix:PATH", "ADDRESS:PORT", "[ADDRESS]:PORT", "localhost:PORT" or
- * "*:PORT".  A socket file that nobody serves any more is replaced, in one
- * step: whoever finds a file there is listened to.  mode is that of the new
- * file.  A sentence for the operator when it is not open.
+ * "*:PORT".  A socket file that no process serves any more is replaced in one
+ * step, so that a client that finds the file can always connect.  mode is that
+ * of the new file.  reason: a sentence for the operator when it is not open.
  */
 enum listen_outcome listen_open(struct listener *listener, const char *where,
 				unsigned mode, char *reason, size_t reason_size)
 	__attribute__((warn_unused_result));
 
-/* Removes the socket file, unless a successor has put his own there: nobody
- * finds the way any more, who has found it can still be served. */
+/* Removes the socket file, unless a successor has replaced it: no new client
+ * can connect, connected ones can still be served. */
 void listen_leave(struct listener *listener);
 
 /* Leaves and closes it. */

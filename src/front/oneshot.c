@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "prober/prober.h"
 
-/* No more of a request's body is read, in bytes and time. */
+/* At most this much of a request body is read, in bytes and time. */
 #define ONESHOT_BODY_BYTES (16 * 1024 * 1024)
 #define ONESHOT_BODY_MS 2000
 
@@ -71,7 +71,7 @@ static void oneshot_news_init(struct oneshot_news *news)
 struct oneshot {
 	const struct oneshot_config *config;
 	struct oneshot_news news;
-	struct prober *prober; /* NULL: nobody had to be asked */
+	struct prober *prober; /* NULL: no check had to run */
 };
 
 /*

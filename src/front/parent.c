@@ -10,13 +10,12 @@
 #include <unistd.h>
 
 /*
- * Not PR_SET_PDEATHSIG, which comes when the thread ends that has forked us,
- * and a parent with threads may go on without that one.  Not a look at
- * getppid() now and then, either: lighttpd, when it is started again, connects
- * to the socket that it was started with before, and if somebody is still
- * there, it relies on him and never starts another one.  So we must be gone
- * before he is back.  (pidfd_open(2) needs Linux 5.3; without it, nobody is
- * watched.)
+ * Not PR_SET_PDEATHSIG: that signal comes when the thread ends that forked us,
+ * and a parent with threads may go on without it. Not a look at getppid() now
+ * and then: a restarted lighttpd connects to the socket that it used before,
+ * and while a process still serves it, lighttpd relies on that one and never
+ * starts another. So we must be gone before lighttpd is back. (pidfd_open(2)
+ * needs Linux 5.3; without it, the parent is not watched.)
  */
 static int parent_open(pid_t parent)
 {
@@ -30,8 +29,8 @@ static int parent_open(pid_t parent)
 	return fd;
 }
 
-/* False: there is a signal.  Being stopped and continued, or traced, may
- * interrupt poll(2): that is no reason never to watch the parent. */
+/* False: a signal came. When the process is stopped and continued, or traced,
+ * poll(2) may return EINTR: then wait on. */
 static bool parent_settled(struct pollfd *signals)
 {
 	int n;

@@ -1,9 +1,9 @@
 /*
- * parent: whether who started the program is still there.
+ * parent: whether the process that started the program still runs.
  *
- * A web server that ends in good order sends SIGTERM to the programs that it
- * started.  One that is killed cannot, and what it started would stay behind
- * for ever, with a socket that nobody knows any more.
+ * A web server that stops cleanly sends SIGTERM to the programs that it
+ * started. A killed one cannot, and its programs would stay behind for ever,
+ * with a socket that no server uses any more.
  *
  * Belongs to the main thread.
  */
@@ -13,14 +13,14 @@
 #include <signal.h>
 #include <sys/types.h>
 
-/* Who is gone before this has only started us, as spawn-fcgi(1) does, and a
- * shell that puts itself into the background. */
+/* A parent that exits within this time was only a launcher, such as
+ * spawn-fcgi(1) or a shell that goes into the background. */
 #define PARENT_SETTLED_MS 10000
 
 /*
  * Waits for one of the signals, which are blocked in every thread; its number.
- * 0: the parent, who was still there PARENT_SETTLED_MS after the call, has
- * ended.  parent 0: nobody's end is waited for.
+ * 0: the parent, which still ran PARENT_SETTLED_MS after the call, has
+ * ended.  parent 0: no process is watched.
  */
 int parent_wait(pid_t parent, const sigset_t *signals);
 

@@ -20,11 +20,11 @@
 #include "answer/route.h"
 #include "io/wire.h"
 
-/* A thread looks after new requests again after so many parked ones, so that
- * liveness is never behind a thousand answers. */
+/* A thread looks for new requests after this many parked ones, so that liveness
+ * never waits for 1,000 answers. */
 #define RESPONDER_BATCH 8
-/* After so many were parked, memory goes back to the system, but not more often
- * than this. */
+/* After this many were parked, memory goes back to the system, but not more
+ * often than this. */
 #define RESPONDER_CROWD 256
 #define RESPONDER_TRIM_MS 1000
 /* What libfcgi allocates to take a request in: its buffers, its bytes, and for
@@ -150,7 +150,7 @@ static void worker_keep(struct worker *worker, struct request *request)
 		worker->spare = request;
 }
 
-/* The connection is no longer the request's. */
+/* The request no longer owns the connection. */
 static void request_free(struct worker *worker, struct request *request)
 {
 	request->fcgi.ipcFd = -1;
@@ -182,9 +182,9 @@ static void request_end(struct worker *worker, struct request *request)
 }
 
 /*
- * An answer for which the socket's buffer may have no room: libfcgi, which
- * gives up when it is full, writes into a file in memory, and the gate from
- * there as the peer reads.  False: there is no memory for that.
+ * An answer that may not fit into the socket buffer: libfcgi, which gives up
+ * when the buffer is full, writes into a file in memory, and the gate sends
+ * that as the peer reads. False: out of memory.
  */
 static bool request_store(struct worker *worker, struct request *request,
 			  const char *text, size_t len)
@@ -236,8 +236,8 @@ static size_t responder_waiting(const struct responder *responder)
 	return responder->parked.n + responder->heard.n;
 }
 
-/* Whether there is no room to let another request wait, or no time: requests
- * that come after the grace of a stop must not put off the end. */
+/* Whether no room is left to let another request wait, or no time: requests
+ * that come after the grace period of a stop must not delay the end. */
 static bool responder_is_busy(struct responder *responder)
 {
 	return responder_waiting(responder) >= responder->options.max_waiting ||
@@ -257,10 +257,9 @@ static void responder_count(struct responder *responder)
 }
 
 /*
- * A thousand requests that wait take some 25 MB, since what libfcgi allocates
- * for each of them lies between the smaller things that stay, and malloc(3)
- * by itself would keep that for ever.  True when it is
- * to be given back now: once for each crowd.
+ * 1,000 waiting requests take some 25 MB. What libfcgi allocates for each lies
+ * between smaller blocks that stay, so malloc(3) would keep the memory for
+ * ever. True when it is to be given back now: once for each crowd.
  */
 static bool responder_claim_trim(struct responder *responder)
 {
@@ -281,8 +280,8 @@ static void responder_say_busy(struct responder *responder)
 {
 	if (!atomic_load(&responder->stopping) &&
 	    log_limit_count(&responder->busy))
-		log_warn("too many requests wait for a check, others are "
-			 "answered from what is known: see max_waiting (%zu)",
+		log_warn("max_waiting (%zu) reached: answering from the last "
+			 "results",
 			 responder->options.max_waiting);
 }
 
@@ -330,9 +329,9 @@ static size_t responder_bytes(const struct gate_conn *conn)
 	       gate_conn_params(conn) * RESPONDER_PARAM_BYTES;
 }
 
-/* libfcgi ends the process by an assertion when it gets no memory.  There must
- * be twice as much: others may take some at the same time.  (volatile:
- * compilers leave out what is allocated only to be freed.) */
+/* libfcgi aborts the process when malloc fails. Require twice as much: other
+ * threads may allocate at the same time. (volatile: compilers remove an
+ * allocation that is only freed.) */
 static bool responder_has_memory(const struct gate_conn *conn)
 {
 	size_t need = RESPONDER_BUFFERS_BYTES + responder_bytes(conn);
@@ -342,17 +341,17 @@ static bool responder_has_memory(const struct gate_conn *conn)
 	return room != NULL;
 }
 
-static void worker_turn_away(struct worker *worker, struct gate_conn *conn)
+static void worker_refuse(struct worker *worker, struct gate_conn *conn)
 {
 	size_t n = log_limit_count(&worker->responder->no_memory);
 
 	gate_close(worker->responder->gate, conn);
 	if (n)
-		log_err("requests turned away for want of memory: %zu", n);
+		log_err("out of memory: refused %zu requests", n);
 }
 
-/* Has libfcgi read the request, of which the beginning of the body may be all
- * that is there; false: it could not. */
+/* Lets libfcgi read the request, of which only the beginning of the body may
+ * have come; false: it could not. */
 static bool request_read(struct worker *worker, struct request *request)
 {
 	FCGX_Request *fcgi = &request->fcgi;
@@ -387,8 +386,8 @@ static void request_answer(struct worker *worker, struct request *request)
 	request_answer_or_park(worker, request, true);
 }
 
-/* Leaves the request to the gate until the rest of the body was read; false:
- * there is no room to let it wait. */
+/* Leaves the request to the gate until the rest of the body was read; false: no
+ * room to let it wait. */
 static bool request_wait_for_body(struct responder *responder,
 				  struct request *request)
 {
@@ -435,7 +434,7 @@ static void worker_serve_request(struct worker *worker, struct gate_conn *conn)
 	if (responder_has_memory(conn))
 		request = worker_request(worker);
 	if (!request) {
-		worker_turn_away(worker, conn);
+		worker_refuse(worker, conn);
 		return;
 	}
 	request->conn = conn;
@@ -552,8 +551,8 @@ static void *responder_main(void *arg)
 			break;
 		}
 	}
-	/* One wake is heard by one thread, maybe by this one twice.  Who has
-	 * ended hears no more: this one reaches a thread that still sleeps. */
+	/* Wakes are not broadcast. Pass ours on, so that the next sleeping
+	 * worker exits too. */
 	gate_wake(responder->gate);
 	free(worker->spare);
 	free(worker->view);
@@ -626,8 +625,8 @@ static int responder_start_threads(struct responder *responder)
 	return 0;
 }
 
-/* How many connections there may be: checks must not fail for want of a
- * descriptor because idle peers hold all of them. */
+/* How many connections are allowed: checks must not run out of descriptors
+ * because idle peers hold all of them. */
 static size_t responder_room(const struct responder_options *options)
 {
 	size_t keep = RESPONDER_FILES +
@@ -664,7 +663,7 @@ struct responder *responder_start(const struct responder_options *options,
 	if (responder->gate && FCGX_Init() == 0 &&
 	    responder_start_threads(responder) == 0) {
 		board_on_published(board, responder_on_published, responder);
-		/* What was published before this was not heard. */
+		/* What was published before this has woken no worker. */
 		gate_wake(responder->gate);
 		return responder;
 	}
@@ -678,8 +677,8 @@ struct responder *responder_start(const struct responder_options *options,
 void responder_stop(struct responder *responder)
 {
 	atomic_store(&responder->stop_ms, clock_ms() + RESPONDER_GRACE_MS);
-	/* The backlog first: threads that are to stop end when no connection
-	 * is left. */
+	/* The backlog first: workers that are to stop end when no connection is
+	 * left. */
 	if (responder->gate)
 		gate_stop_accepting(responder->gate);
 	atomic_store(&responder->stopping, true);

@@ -3,8 +3,8 @@
  *
  * A thread takes a whole request from the gate, lets libfcgi read it, and
  * answers it from the board.  It never talks to a dependency and never waits
- * for one: a request whose answer is not there yet is parked, and whichever
- * thread is free finishes it when the results are published or its time is up.
+ * for one: a request without an answer yet is parked, and any free thread
+ * finishes it when the results are published or its time is up.
  *
  * All calls belong to the main thread.
  */
@@ -39,7 +39,7 @@ struct responder *responder_start(const struct responder_options *options,
 #define RESPONDER_GRACE_MS 300
 void responder_stop(struct responder *responder);
 
-/* After responder_stop(), and when nobody publishes on the board any more. */
+/* After responder_stop(), when no thread publishes on the board any more. */
 void responder_destroy(struct responder *responder);
 
 #endif

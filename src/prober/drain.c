@@ -37,15 +37,15 @@ static void drain_work(void *copy)
 	look->error = access(look->path, F_OK) ? errno : 0;
 }
 
-/* EACCES, EIO, ESTALE and so on say nothing about the file.  At the start,
- * when there is no last state, the operator may have made it. */
+/* EACCES, EIO, ESTALE and so on say nothing about the file. At the start,
+ * without a last state, assume that the operator has made it. */
 static void drain_doubt(struct drain *drain, int error)
 {
 	drain->draining = board_keep_draining(drain->board, true);
 	if (error != drain->look.error)
 		log_masked(LOG_ERR,
 			   "drain_file: cannot look for %s: %s; until this is "
-			   "cured, readiness is %s",
+			   "fixed, readiness is %s",
 			   drain->look.path, strerror(error),
 			   drain->draining ? "\"draining\""
 					   : "not \"draining\"");

@@ -26,7 +26,7 @@
 /* How long prober_stop() waits for the thread. */
 #define PROBER_STOP_MS 500
 #define PROBER_STACK_BYTES (1024 * 1024)
-/* How often we look at a share of which nothing is heard. */
+/* How often to look at a share without news. */
 #define PROBER_LOOK_MS 1000
 
 struct prober {
@@ -73,7 +73,8 @@ static void prober_attend(struct prober *prober)
 		listen = listen || prober->schedules[i].held ||
 			 prober->schedules[i].waiting;
 	}
-	/* Who neither holds nor waits for anything need not hear of news. */
+	/* A process that neither holds a check nor waits for one needs no news.
+	 */
 	share_watch_listen(prober->watch, listen);
 }
 
@@ -100,8 +101,8 @@ static void prober_join(struct prober *prober)
 	prober_attend(prober);
 }
 
-/* The file may go at any time: systemd-logind, for one, removes what a user
- * has in /dev/shm when he logs out (logind.conf(5), RemoveIPC). */
+/* The file may be removed at any time: systemd-logind, for one, removes what a
+ * user has in /dev/shm when the user logs out (logind.conf(5), RemoveIPC). */
 static void prober_on_look(void *arg)
 {
 	struct prober *prober = arg;
@@ -254,8 +255,8 @@ static int prober_make(struct prober *prober, const struct check_list *checks,
 		return -1;
 	if (prober_spawn(prober))
 		return -1;
-	/* Not before: responders would go on waking a loop that is gone.  What
-	 * became wanted meanwhile is found by this wake. */
+	/* Not earlier: responders would wake a loop that is gone. This wake
+	 * finds what became wanted meanwhile. */
 	board_on_wanted(prober->board, prober_wake, prober->env.loop);
 	loop_wake(prober->env.loop);
 	return 0;
@@ -302,7 +303,8 @@ int prober_stop(struct prober *prober)
 		n = poll(&ended, 1, PROBER_STOP_MS);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
-		log_err("the prober does not come to an end");
+		log_err("prober thread did not stop within %d ms",
+			PROBER_STOP_MS);
 		return -1;
 	}
 	pthread_join(prober->thread, NULL);

@@ -8,7 +8,7 @@
  *
  * With a share it runs a check only while it holds its lease, and has no
  * connection otherwise.  What it runs and is asked for again and again it runs
- * ahead of time, so that nobody waits.
+ * ahead of time, so that no question waits.
  *
  * It alone logs what checks say: a change of state once, a repeat at debug
  * level, a recovery with the length of the outage.
@@ -32,8 +32,8 @@ struct prober *prober_start(const struct check_list *checks,
 			    const char *drain_file, struct board *board,
 			    struct share *share, bool warm);
 
-/* Runs under way end without a result.  -1 when the thread does not come to
- * an end: it and what it holds are left behind then. */
+/* Runs under way end without a result.  -1 when the thread does not stop in
+ * time: it and what it holds are left behind then. */
 int prober_stop(struct prober *prober) __attribute__((warn_unused_result));
 
 #endif

@@ -11,8 +11,8 @@
  * twice as long each time, up to the last. */
 #define SCHEDULE_RETRY_FIRST_MS 500
 #define SCHEDULE_RETRY_LAST_MS 5000
-/* What is run ahead of time is to be there this part of its max_age before
- * the last result is too old: seventeen questions instead of sixteen. */
+/* A run ahead of time ends this part of its max_age before the last result is
+ * too old: 17 questions instead of 16. */
 #define SCHEDULE_AHEAD_PART 16
 /* With a shorter max_age it would be run all the time. */
 #define SCHEDULE_AHEAD_MIN_MS 50
@@ -63,7 +63,7 @@ static int64_t schedule_until_ms(const struct schedule *schedule)
 
 static void schedule_plan(struct schedule *schedule);
 
-/* The run, if there is one, is that of another process. */
+/* If a run is under way, another process does it. */
 static void schedule_leave_to_others(struct schedule *schedule)
 {
 	schedule->held = false;
@@ -178,13 +178,13 @@ static void schedule_plan(struct schedule *schedule)
 			       due_ms < now_ms ? now_ms : due_ms);
 }
 
-/* Whether it was of use lately, here or in another process. */
+/* Whether a question used its result lately, here or in another process. */
 static bool schedule_is_used(const struct schedule *schedule)
 {
 	int64_t ago_ms = clock_ms() -
 			 share_used_ms(schedule->world->share, schedule->index);
 
-	/* Whatever lies in the file: a use in the future is none. */
+	/* Ignore times in the future: the shared file may be corrupt. */
 	return ago_ms >= 0 && ago_ms <= 2 * schedule->setup->policy.max_age_ms;
 }
 
@@ -290,7 +290,8 @@ void schedule_part(struct schedule *schedule)
 
 void schedule_join(struct schedule *schedule)
 {
-	/* Whoever is the first has every connection already, and keeps it. */
+	/* The first process to join still has every connection, and keeps it.
+	 */
 	if (!share_take(schedule->world->share, schedule->index,
 			schedule_until_ms(schedule), false))
 		schedule_lose(schedule);

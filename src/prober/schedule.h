@@ -5,7 +5,7 @@
  * waits for it, and, in a share, ahead of time while it is asked for again and
  * again.  In a share it runs here only while this process holds its lease;
  * without one the check has no connection here, and results come from
- * whoever has it.
+ * the process that has it.
  *
  * Schedules log what checks say: a change of state once, a repeat at debug
  * level, a recovery with the length of the outage.
@@ -60,18 +60,17 @@ int schedule_begin(struct schedule *schedule,
 	__attribute__((warn_unused_result));
 void schedule_end(struct schedule *schedule);
 
-/* Runs the check before anybody asks, unless another process does. */
+/* Runs the check before the first question, unless another process does. */
 void schedule_warm_up(struct schedule *schedule);
 
-/* Somebody waits for a result. */
+/* A question waits for a result. */
 void schedule_want(struct schedule *schedule);
 
-/* Looks what the other processes did; to be called when there are news in the
+/* Looks what the other processes did; to be called when there is news in the
  * share, and when a schedule wants to look soon. */
 void schedule_attend(struct schedule *schedule);
 
-/* world->share has become NULL: there are no others any more.  And has come
- * back. */
+/* world->share has become NULL: this process is alone.  And it is set again. */
 void schedule_part(struct schedule *schedule);
 void schedule_join(struct schedule *schedule);
 

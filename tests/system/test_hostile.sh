@@ -463,7 +463,7 @@ test_late_reader() {
 		assertTrue "$kind: $answers answers were read too late" \
 			"[ $answers -lt 5 ] || [ $kind = large_tcp ]"
 		[ "$answers" = 5 ] || assertTrue "$kind: it is logged" \
-			"grep -q 'did not read answers to their end, 1 were cut' '$scratch/log/$kind'"
+			"grep -q 'cut 1 answers: ' '$scratch/log/$kind'"
 		assert_unharmed 'never' "$before"
 		stop "$kind"
 		assertEquals "$kind: exit status" 0 "$ended"

@@ -361,7 +361,7 @@ test_little_memory() {
 	assertEquals 'ends as it should' 0 "$ended"
 }
 
-# More requests wait than memory is there for: some are turned away, and the log
+# More requests wait than memory is there for: some are refused, and the log
 # says why.
 test_no_memory_for_requests() {
 	[ -z "$sanitized" ] || return 0
@@ -381,14 +381,14 @@ test_no_memory_for_requests() {
 	probe /health/ready -n 600
 	assertTrue "$answers answers, $failed failed" "[ $failed -gt 0 ]"
 	assertTrue 'the log says why' "wait_for logged \
-		'error: requests turned away for want of memory: '"
+		'error: out of memory: refused '"
 	# Those that were answered leave room.
 	wait_for answers /health/live 200
 	limit data unlimited:unlimited
 	wait_for answers /health/ready 200
 	probe /health/ready -n 600
 	assertEquals 'failed' 0 "$failed"
-	assertEquals 'said once' 1 "$(new_log | grep -c 'want of memory')"
+	assertEquals 'said once' 1 "$(new_log | grep -c 'out of memory: refused')"
 	stop nobody
 }
 

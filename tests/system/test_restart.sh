@@ -186,7 +186,7 @@ test_orphans() {
 
 	kill -KILL "$(pid_of lighttpd)"
 	assertTrue "lighttpd's is gone" "patience=3 wait_for gone $of_lighttpd"
-	assertTrue 'the log says why' "grep -q 'which started this one, is gone' \
+	assertTrue 'the log says why' "grep -q 'parent process [0-9]* has exited' \
 		'$scratch/log/lighttpd'"
 	# Not the left-over, which would never be started again.
 	restart_lighttpd

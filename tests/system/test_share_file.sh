@@ -270,7 +270,7 @@ test_a_file_of_ours() {
 	chmod 600 "$scratch/precious"
 	cp "$scratch/precious" "$scratch/before"
 	ln "$scratch/precious" "$board"
-	assert_alone_and_right 'is not as this program made it; remove it'
+	assert_alone_and_right 'was not made by this program; remove it'
 	assertTrue 'it was written to' \
 		"cmp '$scratch/before' '$scratch/precious'"
 }
@@ -278,7 +278,7 @@ test_a_file_of_ours() {
 test_no_files() {
 	make_board
 	mkfifo -m 600 "$board"
-	assert_alone_and_right 'is no regular file'
+	assert_alone_and_right 'is not a regular file'
 	rm "$board"
 	mkdir -m 700 "$board"
 	assert_alone 'Is a directory'
@@ -306,7 +306,7 @@ test_other_content() {
 		$((size * 100)); do
 		cp "$scratch/good" "$board"
 		truncate -s "$size" "$board"
-		assert_alone 'is not as this program made it; remove it'
+		assert_alone 'was not made by this program; remove it'
 		assertEquals "$size" "$(stat -c %s "$board")"
 	done
 	# Nothing, another program's, another layout, number of checks, and
@@ -314,10 +314,10 @@ test_other_content() {
 	patch 0 ''
 	truncate -s 0 "$board"
 	truncate -s "$(stat -c %s "$scratch/good")" "$board"
-	assert_alone 'is not as this program made it; remove it'
+	assert_alone 'was not made by this program; remove it'
 	for size in 0 8 12 16 47; do
 		patch "$size" '\0377'
-		assert_alone 'is not as this program made it; remove it'
+		assert_alone 'was not made by this program; remove it'
 	done
 }
 

@@ -173,7 +173,7 @@ static void test_errors_at_the_start(void)
 	CHECK(board_draining);
 	CHECK_INT(lines, 1);
 	CHECK_STR(line, "drain_file: cannot look for /run/drain: Permission "
-			"denied; until this is cured, readiness is "
+			"denied; until this is fixed, readiness is "
 			"\"draining\"");
 	look(EACCES, 0, true);
 	look(ENOENT, 1, false);

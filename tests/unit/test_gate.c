@@ -671,7 +671,7 @@ static void test_body_ends_late(void)
 	CHECK(turn() == NULL);
 	tell(fd, "\1\5\0\1\0\0\0\0", 8);
 	now_ms += GATE_BODY_MS;
-	gate_keep_house(gate);
+	gate_expire(gate);
 	CHECK(conn->late && turn() == conn && !gate_conn_spent(conn));
 	CHECK(gate_conn_take_kept(conn) == aside);
 	gate_return(gate, conn);
@@ -939,8 +939,8 @@ static void test_write_to_nobody(void)
 	CHECK(turn() == NULL);
 	CHECK_INT(gate_connections(gate), 0);
 	CHECK_INT(lines_logged, 1);
-	CHECK_STR(last_line, "the web server did not read answers to their "
-			     "end, 1 were cut");
+	CHECK_STR(last_line, "cut 1 answers: the web server did not read them "
+			     "to the end");
 	close(fd);
 	/* Gone: nothing is left of it. */
 	fd = write_large(false);
@@ -1306,17 +1306,17 @@ static void test_says_so_now_and_then(void)
 		close(fd);
 	}
 	CHECK_INT(lines_logged, 1);
-	CHECK_STR(last_line,
-		  "connections refused, since not from FCGI_WEB_SERVER_ADDRS: "
-		  "1, the last from 127.0.0.1");
+	CHECK_STR(last_line, "refused 1 connections: not from "
+			     "FCGI_WEB_SERVER_ADDRS, the last "
+			     "from 127.0.0.1");
 	now_ms += 10000;
 	fd = client();
 	CHECK(turn() == NULL);
 	close(fd);
 	CHECK_INT(lines_logged, 2);
 	CHECK_STR(last_line,
-		  "connections refused, since not from FCGI_WEB_SERVER_ADDRS: "
-		  "50, the last from 127.0.0.1");
+		  "refused 50 connections: not from FCGI_WEB_SERVER_ADDRS, the "
+		  "last from 127.0.0.1");
 	close_gate();
 
 	open_gate(AF_UNIX, 10, NULL);

@@ -333,7 +333,7 @@ static void test_bad(void)
 	longest[sizeof(longest) - 1] = '\0';
 	CHECK_INT(strlen(longest), 5 + 108);
 	CHECK_INT(open_at(&listener, longest), LISTEN_BAD_ADDRESS);
-	CHECK_STR(reason, "the path of the socket must have 1 to 107 bytes");
+	CHECK_STR(reason, "the path of the socket must be 1 to 107 bytes long");
 	CHECK_INT(open_at(&listener, "unix:/nonexistent/socket"),
 		  LISTEN_FAILED);
 	CHECK(strstr(reason, "No such file"));

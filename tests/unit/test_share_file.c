@@ -132,7 +132,7 @@ static void test_file_of_others(void)
 	refused(dir, path);
 	unlink(path);
 	CHECK_INT(mkfifo(path, 0600), 0);
-	refused(dir, "no regular file");
+	refused(dir, "not a regular file");
 	unlink(path);
 	CHECK_INT(mkdir(path, 0700), 0);
 	refused(dir, path);
@@ -141,10 +141,10 @@ static void test_file_of_others(void)
 	refused(dir, "other users have rights");
 	unlink(path);
 	put(path, 0, 0600);
-	refused(dir, "not as this program made it");
+	refused(dir, "was not made by this program");
 	unlink(path);
 	put(path, SIZE + 1, 0600);
-	refused(dir, "not as this program made it");
+	refused(dir, "was not made by this program");
 	unlink(path);
 	if (geteuid() == 0) {
 		put(path, SIZE, 0600);
@@ -176,7 +176,7 @@ static void test_foreign(void)
 	CHECK_INT(share_file_open(&file, dir, "results", SIZE, fill, "x",
 				  reason, sizeof(reason)),
 		  -1);
-	CHECK(strstr(reason, "not as this program made it") != NULL);
+	CHECK(strstr(reason, "was not made by this program") != NULL);
 	CHECK(file.memory == NULL);
 	unlink(path);
 	CHECK_INT(share_file_open(&file, dir, "results", SIZE, fill, "x",
@@ -188,7 +188,7 @@ static void test_foreign(void)
 	CHECK_INT(share_file_reopen(&file, dir, "results", fill, "x", reason,
 				    sizeof(reason)),
 		  -1);
-	CHECK(strstr(reason, "not as this program made it") != NULL);
+	CHECK(strstr(reason, "was not made by this program") != NULL);
 	CHECK(file.memory == memory && memory[0] == 'x' &&
 	      memory[SIZE - 1] == 'x');
 	unlink(path);
