@@ -9,6 +9,9 @@
  *
  * The service is read-only after creation and shared by all threads; a view is
  * scratch room that each thread has of its own.
+ *
+ * answer/ is for the way from a path to an answer.  It knows the board, and no
+ * connection.
  */
 #ifndef HEALTH_ANSWER_H
 #define HEALTH_ANSWER_H

@@ -4,6 +4,9 @@
  * Joins the generic reader (conf), the program's own keys ([health]) and the
  * tables of all kinds.  Used by the main thread before there are others;
  * afterwards everything here is read-only and may be read by all.
+ *
+ * app/ is for options, the whole configuration, start and stop.  It knows all
+ * other folders.
  */
 #ifndef HEALTH_SETTINGS_H
 #define HEALTH_SETTINGS_H

@@ -85,7 +85,7 @@ static struct share *share_setup_open_file(const struct settings *settings,
 	char salt[512];
 
 	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
-		       "the digest is no identity");
+		       "the digest does not identify a configuration");
 	if (share_setup_salt(salt, sizeof(salt))) {
 		snprintf(reason, reason_size,
 			 "%s cannot be read; it identifies the boot",

@@ -4,6 +4,9 @@
  * Plain data without pointers: it is copied between threads, and lies in the
  * file of a share.  The codes stand in one table, from which come the words
  * in JSON, in the log and in the manual (a test compares the manual with it).
+ *
+ * base/ is for words, time, codes and the log.  It knows nothing of this
+ * program.
  */
 #ifndef HEALTH_RESULT_H
 #define HEALTH_RESULT_H

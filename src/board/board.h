@@ -7,6 +7,9 @@
  * answer, or is told to wait; the prober takes what is wanted and publishes.
  *
  * With a share (share.h) the board knows what other processes published, too.
+ *
+ * board/ is for results, shared by threads and processes.  It knows results and
+ * policies, and not how a result came about.
  */
 #ifndef HEALTH_BOARD_H
 #define HEALTH_BOARD_H

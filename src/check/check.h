@@ -33,6 +33,9 @@
  *    the connection any more: close() may have run inside, and another open();
  *  - leaves the time limit of a run to the engine; conn_deadline_ms() is for
  *    kinds that divide it.
+ *
+ * check/ is for running one check.  It knows kinds by their contract below, and
+ * no protocol.
  */
 #ifndef HEALTH_CHECK_H
 #define HEALTH_CHECK_H

@@ -30,6 +30,9 @@
  * and prints them, conf_value.c knows numbers and words, conf_secret.c what is
  * secret in a URL, conf.c keeps everything.  dialect.c translates URLs that
  * were written for other programs.
+ *
+ * conf/ is for configuration files and tables of keys.  It knows what a table
+ * declares, and no check.
  */
 #ifndef HEALTH_CONF_H
 #define HEALTH_CONF_H

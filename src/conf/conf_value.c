@@ -37,8 +37,8 @@ __attribute__((format(printf, 2, 3))) static int conf_wrong(
 
 /* ---- numbers ---- */
 
-/* The number that a text begins with, and to *unit what follows; NULL: there
- * is none.  One that is too large becomes INT64_MAX, which no limit allows. */
+/* The number at the start of a text; returns what follows, NULL: not a number.
+ * A number that is too large becomes INT64_MAX, which no limit allows. */
 static const char *conf_read_digits(const char *text, int64_t *number)
 {
 	const char *at = text;

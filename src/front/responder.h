@@ -7,6 +7,9 @@
  * finishes it when the results are published or its time is up.
  *
  * All calls belong to the main thread.
+ *
+ * front/ is for requests: FastCGI, CGI and the command line.  It knows answers,
+ * and no check.
  */
 #ifndef HEALTH_RESPONDER_H
 #define HEALTH_RESPONDER_H

@@ -103,7 +103,7 @@ static void *closer_main(void *arg)
 /* The lock is held. */
 static bool closer_start(void)
 {
-	/* So that nobody has to wait for the children. */
+	/* So that the kernel reaps the children. */
 	if (!closer.runs && signal(SIGCHLD, SIG_IGN) != SIG_ERR)
 		closer.runs = helper_start(closer_main, NULL) == 0;
 	return closer.runs;

@@ -1,5 +1,5 @@
 /*
- * closer: closes descriptors whose close(2) may wait, in a process of its own.
+ * closer: closes descriptors whose close(2) may wait, in a child process.
  *
  * What lies unread in a Unix socket may include descriptors that its peer
  * passed along (SCM_RIGHTS, unix(7)).  Closing the socket drops their last

@@ -14,6 +14,9 @@
  * Order within one turn: poll, input, one more look without waiting when a
  * timer is due (what arrived while we were busy counts as in time), then the
  * timers that are due.
+ *
+ * io/ is for waiting without blocking.  It knows descriptors, addresses and
+ * TLS, and no protocol of a dependency.
  */
 #ifndef HEALTH_LOOP_H
 #define HEALTH_LOOP_H

@@ -32,7 +32,7 @@ struct offload_shared {
 	size_t wakes;	 /* of these, how many have been told of some */
 	size_t starting; /* threads that do not yet look for work */
 	int fd;		 /* tells the loop that something is finished */
-	bool closed;	 /* nobody will fetch what is finished */
+	bool closed;	 /* finished jobs are no longer fetched */
 	struct offload_job *queued;   /* oldest first */
 	struct offload_job *running;  /* in any order */
 	struct offload_job *finished; /* oldest first */
@@ -209,8 +209,8 @@ static int offload_spawn(struct offload_shared *shared)
 
 /*
  * Has the queued job taken by an idle thread, or a new one if it may run now.
- * Where no thread can be created, the job waits for one of those that there
- * are; false: there are none.  The lock is held.
+ * If no thread can be created, the job waits for one of the running threads;
+ * false: there are none.  The lock is held.
  */
 static bool offload_hand_over(struct offload_shared *shared,
 			      struct offload_job *job)

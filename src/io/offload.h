@@ -60,7 +60,7 @@ struct offload_lane {
 	/* private to offload.c */
 	struct offload_job *job; /* under way, perhaps stuck */
 	bool joined;		 /* it began before the last question */
-	void (*done)(void *arg, const void *copy); /* NULL: nobody waits */
+	void (*done)(void *arg, const void *copy); /* NULL: no question waits */
 	void *arg;
 };
 
@@ -74,7 +74,7 @@ int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
 		     const struct offload_order *order,
 		     void (*done)(void *arg, const void *copy), void *arg)
 	__attribute__((warn_unused_result));
-/* Who asked with arg does not wait any more; the job goes on. */
+/* The question asked with arg no longer waits; the job continues. */
 void offload_lane_leave(struct offload_lane *lane, const void *arg);
 
 #endif

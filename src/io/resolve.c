@@ -122,7 +122,7 @@ static void resolve_on_done(void *arg, struct resolve_answer *answer, int ttl_s)
 	resolve_on_ready(lookup);
 }
 
-/* Only the first question may fail: this one may have, for want of a
+/* Only the first query may fail: this one may have, without a free
  * descriptor. */
 static void resolve_on_again(void *arg, struct resolve_answer *answer,
 			     int ttl_s)

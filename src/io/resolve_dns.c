@@ -217,7 +217,7 @@ static void resolve_dns_arm(struct resolve_dns *dns)
 		loop_timer_clear(dns->loop, &dns->repeat);
 		return;
 	}
-	/* Rounded up: too early would be in vain, and again at once. */
+	/* Rounded up: a timer that fires too early would only be set again. */
 	loop_timer_set(dns->loop, &dns->repeat,
 		       clock_ms() + wait.tv_sec * 1000 + wait.tv_usec / 1000 +
 			       1);

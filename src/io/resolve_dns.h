@@ -66,7 +66,7 @@ void resolve_judge_failure(struct resolve_answer *answer, int status);
 /* Whether both are the same address, whatever their ports. */
 bool resolve_addr_same(const struct sockaddr *a, const struct sockaddr *b);
 
-/* false: it has no text, and is of no use. */
+/* false: it has no text form and cannot be used. */
 bool resolve_addr_set(struct resolve_addr *addr, int family, const void *bits);
 
 /* Fills the answer for a numeric address or "localhost"; false: the host is

@@ -3,7 +3,7 @@
  *
  * They are tried one after another; one that is silent for its share of the
  * time is not given up, but the next one is tried beside it (RFC 8305), and
- * who answers first is taken.
+ * the first that answers is used.
  *
  * Belongs to the prober thread; never blocks.  Errors are error numbers; no
  * memory is allocated.
@@ -45,7 +45,8 @@ int stream_race_to_addrs(struct stream_race *race,
 			 int64_t try_ms) __attribute__((warn_unused_result));
 
 /* One step: 0 when there is a winner, whose descriptor is the caller's from
- * now on; EINPROGRESS: wait; any other: nobody is left, and that is why. */
+ * now on; EINPROGRESS: wait; any other: no address is left, and this is the
+ * reason. */
 int stream_race_step(struct stream_race *race)
 	__attribute__((warn_unused_result));
 

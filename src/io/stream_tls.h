@@ -41,7 +41,7 @@ struct stream_tls {
 	short events; /* what to poll(2) for after STREAM_PENDING */
 };
 
-/* Who the peer must be, before anything else. */
+/* Sets the identity that the peer must prove; call this first. */
 void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
 		     const char *host);
 /* One step of the handshake. */

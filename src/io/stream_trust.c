@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The system's CAs, for all who trust them. */
+/* The system's CAs, shared by all connections that trust them. */
 static struct {
 	X509_STORE *cas; /* NULL until needed */
 	size_t users;
@@ -197,28 +197,29 @@ void stream_trust_destroy(struct stream_trust *trust)
 	free(trust);
 }
 
-/* Whether the library finds CAs by name in its folder (openssl-rehash(1)). */
+/* Whether the library finds CAs by name in its directory (openssl-rehash(1)).
+ */
 static bool stream_trust_system_hashed(void)
 {
-	DIR *folder;
+	DIR *directory;
 	struct dirent *entry;
 	bool found = false;
 
 	if (getenv(X509_get_default_cert_file_env()) ||
 	    getenv(X509_get_default_cert_dir_env()))
 		return false;
-	folder = opendir(X509_get_default_cert_dir());
-	while (folder && !found && (entry = readdir(folder)))
+	directory = opendir(X509_get_default_cert_dir());
+	while (directory && !found && (entry = readdir(directory)))
 		found = strlen(entry->d_name) == 10 &&
 			strspn(entry->d_name, "0123456789abcdef") == 8 &&
 			strcmp(entry->d_name + 8, ".0") == 0;
-	if (folder)
-		closedir(folder);
+	if (directory)
+		closedir(directory);
 	return found;
 }
 
-/* A store that reads the few CAs that are met from the hashed folder is made
- * in no time; one with the whole bundle takes 20 ms and 800 kB. */
+/* A store that reads single CAs from the hashed directory on demand costs
+ * nothing; one with the whole bundle takes 20 ms and 800 kB. */
 static X509_STORE *stream_trust_system_load(void)
 {
 	X509_STORE *cas = X509_STORE_new();

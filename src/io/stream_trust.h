@@ -1,6 +1,6 @@
 /*
- * stream_trust: whom a stream with TLS trusts, what it shows to a peer that
- * asks for a certificate, and the TLS settings of all streams.
+ * stream_trust: the CAs that a TLS stream trusts, its client certificate,
+ * and the TLS settings of all streams.
  *
  * The functions that make and free one are in stream.h: the main thread calls
  * them, at start and at the end.  In between it belongs to the prober thread.

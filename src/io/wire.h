@@ -50,7 +50,7 @@ ssize_t wire_peek(int fd, void *to, size_t size, bool *rights);
 /*
  * What the calling thread reads by read(2) from WIRE_FED, which no descriptor
  * is: these bytes, then the end.  libfcgi takes no bytes in another way, and
- * would read from a connection what nobody has looked at.  Borrowed until the
+ * would otherwise read bytes that the gate has not checked.  Borrowed until the
  * next call.
  */
 #define WIRE_FED INT_MAX

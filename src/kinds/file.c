@@ -100,9 +100,9 @@ static int64_t file_now_ms(void)
 /*
  * The clock is read after stat(2), which may have hung for hours.
  *
- * The clocks of a file server and ours differ a little, so a file may be from
- * the future; but one from farther ahead than it may be old would count as
- * fresh until then, whoever stopped writing it.
+ * The clock of a file server may be a little ahead of ours.  A file from
+ * further ahead than its allowed age would count as new until then, even if its
+ * writer has stopped.
  */
 static bool file_age_good(struct file_job *job, const struct stat *status)
 {

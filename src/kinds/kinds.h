@@ -1,7 +1,10 @@
 /*
- * check_kinds: the list of kinds; the only place that names them all.
+ * kinds: the list of kinds; the only place that names them all.
  *
  * Constant; any thread.
+ *
+ * kinds/ is for protocols, spoken on one connection each.  A kind knows its own
+ * settings and connection, and no clock, no board and no other check.
  */
 #ifndef HEALTH_KINDS_H
 #define HEALTH_KINDS_H
@@ -20,7 +23,7 @@ extern const struct check_kind check_servicebus;
 /* In alphabetical order; NULL past the end. */
 const struct check_kind *check_kind_at(size_t index);
 
-/* NULL when there is none of that name. */
+/* NULL: there is no kind of that name. */
 const struct check_kind *check_kind_find(const char *name);
 
 #endif

@@ -46,7 +46,7 @@ struct model_job {
 static const struct conf_key model_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
 	{ "path", CONF_STR, FIELD(path), "", "0", "4095", CONF_PATH,
-	  "the model, a file or a folder: must exist and not be empty" },
+	  "the model, a file or a directory: must exist and not be empty" },
 	{ "marker", CONF_STR, FIELD(marker), "", "0", "4095", CONF_PATH,
 	  "written when the model is loaded; the process in it must be alive" },
 	{ "mapped", CONF_STR, FIELD(mapped), "", "0", "4095", CONF_PATH,
@@ -73,10 +73,10 @@ static bool model_look_at_file(struct model_job *job, const char *path,
 }
 
 /* How deep caches of models have their files: snapshots/REVISION/NAME. */
-#define MODEL_FOLDER_DEPTH 4
+#define MODEL_DEPTH 4
 
-/* A download that was cut off leaves empty files, folders, and names that begin
- * with a dot or end in ".incomplete". */
+/* A download that was cut off leaves empty files, empty directories, and names
+ * that begin with a dot or end in ".incomplete". */
 static bool model_is_leftover(const char *name)
 {
 	const char *end = strrchr(name, '.');
@@ -84,8 +84,8 @@ static bool model_is_leftover(const char *name)
 	return name[0] == '.' || (end && strcmp(end, ".incomplete") == 0);
 }
 
-/* Whether there is a file with content in the folder, or in one below it. */
-static bool model_has_file(DIR *folder, int depth)
+/* Whether there is a file with content in the directory, or in one below it. */
+static bool model_has_file(DIR *directory, int depth)
 {
 	const struct dirent *entry;
 	struct stat status;
@@ -93,14 +93,14 @@ static bool model_has_file(DIR *folder, int depth)
 	DIR *below;
 	int fd;
 
-	while (!found && (entry = readdir(folder))) {
+	while (!found && (entry = readdir(directory))) {
 		if (model_is_leftover(entry->d_name) ||
-		    fstatat(dirfd(folder), entry->d_name, &status, 0))
+		    fstatat(dirfd(directory), entry->d_name, &status, 0))
 			continue;
 		found = S_ISREG(status.st_mode) && status.st_size > 0;
 		if (!S_ISDIR(status.st_mode) || depth == 0)
 			continue;
-		fd = openat(dirfd(folder), entry->d_name,
+		fd = openat(dirfd(directory), entry->d_name,
 			    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		below = fd >= 0 ? fdopendir(fd) : NULL;
 		if (below) {
@@ -113,33 +113,34 @@ static bool model_has_file(DIR *folder, int depth)
 	return found;
 }
 
-static bool model_look_in_folder(struct model_job *job, const char *path)
+static bool model_look_in_directory(struct model_job *job, const char *path)
 {
-	DIR *folder = opendir(path);
+	DIR *directory = opendir(path);
 	bool found;
 
-	if (!folder)
-		return look_end_errno(&job->look, "model folder does not exist",
-				      "model folder");
+	if (!directory)
+		return look_end_errno(&job->look,
+				      "model directory does not exist",
+				      "model directory");
 	errno = 0;
-	found = model_has_file(folder, MODEL_FOLDER_DEPTH);
+	found = model_has_file(directory, MODEL_DEPTH);
 	if (!found && errno == EIO)
-		look_end_errno(&job->look, "model folder does not exist",
-			       "model folder");
+		look_end_errno(&job->look, "model directory does not exist",
+			       "model directory");
 	else if (!found)
 		look_end(&job->look, RESULT_MISMATCH,
-			 "model folder has no file with content");
-	closedir(folder);
+			 "model directory has no file with content");
+	closedir(directory);
 	return found;
 }
 
-/* A file, or a folder of files as libraries for models make it. */
+/* A file, or a directory of files, as model libraries create it. */
 static bool model_look_at(struct model_job *job, const char *path)
 {
 	struct stat status;
 
 	if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
-		return model_look_in_folder(job, path);
+		return model_look_in_directory(job, path);
 	return model_look_at_file(job, path, &status);
 }
 
@@ -285,7 +286,7 @@ static bool model_process_lives(struct model_job *job,
 	long long start;
 	char state;
 
-	/* EPERM: somebody else's, but there. */
+	/* EPERM: it exists, and belongs to another user. */
 	if (kill(pid, 0) && errno == ESRCH)
 		return look_end(&job->look, RESULT_MISSING,
 				"process %d of the marker is gone", (int)pid);

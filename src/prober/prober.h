@@ -14,6 +14,9 @@
  * level, a recovery with the length of the outage.
  *
  * prober_start() and prober_stop() belong to the main thread.
+ *
+ * prober/ is for deciding when checks run.  It knows checks and the board, and
+ * no request.
  */
 #ifndef HEALTH_PROBER_H
 #define HEALTH_PROBER_H

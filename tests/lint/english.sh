@@ -6,16 +6,6 @@
 
 cd "${1:-$(dirname "$0")/../..}" || exit 1
 
-# What is looked at: to become all of src.
-clean='
-src/answer
-src/base
-src/board
-src/check
-src/front
-src/prober
-'
-
 # A phrase in small letters, and what to write instead.
 phrases='
 who	the process, thread, peer or user
@@ -52,9 +42,7 @@ folder	directory
 
 # shellcheck disable=SC2016 # for awk
 bad=$(
-	for directory in $clean; do
-		find "$directory" -type f
-	done | LC_ALL=C sort | xargs -r awk -v phrases="$phrases" '
+	find src -type f | LC_ALL=C sort | xargs -r awk -v phrases="$phrases" '
 # Words and blanks only; sentences go over lines, and strings over literals.
 function plain(text)
 {
@@ -68,7 +56,7 @@ function look(now, after,	i, at, text)
 {
 	text = " " now " " after " "
 	gsub(/ +/, " ", text)
-	gsub(/ there (is|are|were) no /, " there exist not ", text)
+	gsub(/ there (is|are|were) (no|none) /, " there exist not ", text)
 	gsub(/ (is|are|were) no (longer|more) /, " lasts not ", text)
 	for (i = 1; i <= n; i++) {
 		at = index(text, " " phrase[i] " ")

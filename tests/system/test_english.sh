@@ -48,7 +48,7 @@ test_strings() {
 }
 
 test_others_pass() {
-	allow '/* There is no room, it is no longer open, there are no checks. */'
+	allow '/* There is no room, it is no longer open, there are none. */'
 	allow 'static const char *whose_peer(void);'
 	allow '/* The hero himalaya, and others of usefulness. */'
 }

@@ -157,7 +157,7 @@ test_model() {
 	done <<-END
 		no_file|missing|model file does not exist
 		empty_file|mismatch|model file is empty
-		empty_folder|mismatch|model folder has no file with content
+		empty_folder|mismatch|model directory has no file with content
 		no_model|mismatch|model is not a regular file
 		mapped_folder|mismatch|model is not a regular file
 		no_marker|missing|not loaded yet: marker file does not exist

@@ -122,23 +122,23 @@ static void test_folder(void)
 	snprintf(file, sizeof(file), "%s/config.json", inner);
 	settings_reset(inner, empty, empty);
 	CHECK_INT(mkdir(inner, 0700), 0);
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	/* as a download leaves it that was interrupted at once */
 	file_write(hidden, "x");
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	file_write(file, "");
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	file_write(file, "{}");
 	expect(RESULT_OK, "");
 	unlink(file);
 	/* or later; the cache of a hub keeps files in folders below */
 	snprintf(file, sizeof(file), "%s/x.incomplete", inner);
 	file_write(file, "x");
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	unlink(file);
 	snprintf(file, sizeof(file), "%s/blobs", inner);
 	CHECK_INT(mkdir(file, 0700), 0);
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	snprintf(file, sizeof(file), "%s/blobs/ab", inner);
 	file_write(file, "x");
 	expect(RESULT_OK, "");
@@ -146,13 +146,13 @@ static void test_folder(void)
 	snprintf(file, sizeof(file), "%s/blobs", inner);
 	rmdir(file);
 	CHECK_INT(symlink("nowhere", file), 0);
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	unlink(file);
-	expect(RESULT_MISMATCH, "model folder has no file with content");
+	expect(RESULT_MISMATCH, "model directory has no file with content");
 	unlink(hidden);
 	if (geteuid() != 0) {
 		CHECK_INT(chmod(inner, 0), 0);
-		expect(RESULT_INTERNAL, "model folder: permission denied");
+		expect(RESULT_INTERNAL, "model directory: permission denied");
 	}
 	CHECK_INT(rmdir(inner), 0);
 	expect(RESULT_MISSING, "model file does not exist");

@@ -93,8 +93,8 @@ static bool http_header_is_secret(const char *line, size_t len)
 	return false;
 }
 
-/* Headers that say who asks whom and for what; names of hosts and programs
- * stand in many lines of a log. */
+/* Headers that identify client, server and resource; the names in them appear
+ * in many log lines. */
 static bool http_header_is_open(const char *line)
 {
 	static const char *const names[] = { "accept", "content-",

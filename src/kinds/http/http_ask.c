@@ -16,7 +16,8 @@
 
 #define HTTP_REDIRECTS_MAX 3
 #define HTTP_REQUEST_TIMEOUT 408
-/* For what nobody looks at any more; less than anybody notices. */
+/* For the rest of a body that no longer matters: short enough not to show in
+ * the latency. */
 #define HTTP_REST_MS 50
 
 /* ---- asking ---- */
@@ -439,10 +440,9 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 
 /*
  * A warm connection needs no address, so a slow name server does not matter
- * here.  When the peer has closed or reset it, libcurl would make another one
- * by itself, to the address from before, where somebody may answer although the
- * name leads elsewhere by now, or nowhere.  It may not: the engine opens anew,
- * once.
+ * here.  When the peer has closed or reset it, libcurl would open another one
+ * to the old address, where a server may answer although the name points
+ * elsewhere by now.  That is disabled: the engine opens a new connection, once.
  */
 void http_ask_again(struct conn *conn)
 {

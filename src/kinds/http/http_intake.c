@@ -104,8 +104,8 @@ static bool http_intake_codings(struct http_intake *intake, const char *line,
 
 	value = http_intake_value(line, &len, "transfer-encoding:");
 	if (value) {
-		/* Nobody asked for more than chunks, and what libcurl makes of
-		 * it differs by release. */
+		/* We accept only chunks; what libcurl does with other codings
+		 * differs by release. */
 		http_unpack_codings(value, len, &coding, &n);
 		if (n)
 			intake->unreadable = "answer cannot be decoded";
@@ -150,7 +150,7 @@ static bool http_intake_is_refused(const struct http_intake *intake)
  * of an endless header in memory (CVE-2023-38039), and it takes a header that
  * the end of the connection cut off for a whole one: only the empty line shows
  * that it is.  There is one after each of several headers (100, 200); lines
- * after a chunked body are no header.
+ * after a chunked body are not a header.
  */
 static size_t http_intake_on_header(char *data, size_t one, size_t n, void *arg)
 {

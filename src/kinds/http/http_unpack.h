@@ -33,7 +33,7 @@ struct http_unpack {
 };
 
 /* Adds the codings of a header's value ("gzip, chunked") to *coding, and their
- * number to *n; "identity" and "chunked" are none. */
+ * number to *n; "identity" and "chunked" do not count. */
 void http_unpack_codings(const char *value, size_t len,
 			 enum http_coding *coding, size_t *n);
 

@@ -19,8 +19,8 @@ char *http_url_path(const char *url);
 
 /*
  * The URL with another path, and with `query` ("name=value", or "") behind
- * what it asks for already; a fragment, which nobody sends, goes.  For free();
- * NULL: it cannot be parsed, or no memory.
+ * what it asks for already; a fragment, which is never sent, is removed.  For
+ * free(); NULL: it cannot be parsed, or no memory.
  */
 char *http_url_move(const char *url, const char *path, const char *query);
 
@@ -28,8 +28,8 @@ char *http_url_move(const char *url, const char *path, const char *query);
 bool http_url_is_loopback(const char *host);
 bool http_url_is_numeric(const char *host);
 
-/* Whether scheme, host and port are the same (RFC 6454); false also when one
- * is no URL or there is no memory. */
+/* Whether scheme, host and port are the same (RFC 6454); also false when one
+ * is invalid, or out of memory. */
 bool http_url_same_origin(const char *one, const char *two);
 
 #endif

@@ -16,8 +16,8 @@ static struct failure http_words_not_trusted(long verified)
 	return failure_make(RESULT_TLS, "%s", failure_verify(verified));
 }
 
-/* OpenSSL's reason, which stands in libcurl's text only; RESULT_UNKNOWN: there
- * is none. */
+/* OpenSSL's reason, which only libcurl's text contains; RESULT_UNKNOWN: it is
+ * missing. */
 static struct failure http_words_tls(const char *said, const char *otherwise)
 {
 	/* Without close_notify; that it is the end matters more. */
@@ -53,10 +53,10 @@ struct failure http_words_transfer(CURLcode code, long os_errno, long verified,
 		{ CURLE_SEND_ERROR, RESULT_CONNECT, cut_off },
 		{ CURLE_WEIRD_SERVER_REPLY, RESULT_PROTOCOL,
 		  "answer is not HTTP" },
-		/* libcurl 7.88 says this of a header line that is none */
+		/* libcurl 7.88 reports this for an invalid header line */
 		{ CURLE_BAD_FUNCTION_ARGUMENT, RESULT_PROTOCOL,
 		  "answer is not HTTP" },
-		/* libcurl undoes a Transfer-Encoding that nobody asked for */
+		/* libcurl decodes a Transfer-Encoding that was not requested */
 		{ CURLE_BAD_CONTENT_ENCODING, RESULT_PROTOCOL,
 		  "answer cannot be decoded" },
 		/* HTTP/0.9, that is: anything */

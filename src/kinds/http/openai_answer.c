@@ -136,7 +136,7 @@ static bool openai_is_about_key(const char *error)
 	return false;
 }
 
-/* The array that a list of models is; NULL: it is no list.  Together answers
+/* The array of a list of models; NULL: it is not a list.  Together answers
  * with the models themselves, without an object around them. */
 static const char *openai_list(const char *body)
 {

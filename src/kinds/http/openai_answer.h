@@ -2,8 +2,8 @@
  * openai_answer: does a body hold what was asked for: a list of models, or one
  * model?  Servers exist that answer 200 to anything.
  *
- * Lists may be long, and cut off where no more is read, so they are looked
- * through where they are; no tree is built.
+ * Lists may be long, and cut off at the limit, so they are searched in place,
+ * without building a tree.
  *
  * Pure; any thread.  Nothing can fail.
  */

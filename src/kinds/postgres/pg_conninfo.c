@@ -326,7 +326,7 @@ static bool pg_plan_refused(struct pg_plan *plan, struct pg_reason reason)
 }
 
 /* libpq takes the system's authorities for its own when told so, since 16, and
- * then for verify-full alone: anybody has a certificate of one of them. */
+ * then for verify-full alone: anyone can get a certificate from one of them. */
 static bool pg_plan_ssl(struct pg_plan *plan, struct pg_reason reason)
 {
 	PQconninfoOption *ca = pg_option(plan->options, "sslrootcert");

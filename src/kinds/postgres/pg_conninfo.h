@@ -1,11 +1,11 @@
 /*
  * pg_conninfo: a libpq connection string to a plan of servers to try.
  *
- * libpq would look into the environment, a service file, the home directory
- * and the user database, and would open the files that a string names each
- * time it connects; all of that may block, and makes a check depend on more
- * than its configuration.  So everything is settled here, once, at the start:
- * parameters are complete, and files are copies in memory.
+ * libpq would read the environment, a service file, the home directory and the
+ * user database, and would open the named files at each connect; all of that
+ * may block, and makes a check depend on more than its configuration.  So this
+ * module resolves everything once, at the start: parameters are complete, and
+ * files are copies in memory.
  *
  * Used by the main thread before there are others; afterwards a plan is read
  * only, except `first`, which belongs to the prober thread.
@@ -57,8 +57,8 @@ struct pg_plan {
 };
 
 /*
- * NULL and a sentence for the operator, which never holds a piece of the
- * string, when it makes no sense.  password overrides the string's unless "";
+ * NULL and an error message, which never contains a part of the string, when it
+ * is invalid.  password overrides the string's unless "";
  * it is borrowed for the plan's life.
  */
 struct pg_plan *pg_plan_create(const char *conninfo, const char *password,

@@ -1,12 +1,12 @@
 /*
  * pg_open: from a plan to a connection that is logged in.
  *
- * libpq knows one numeric address per PGconn and never looks a name up; which
- * host and address come next, and when, is decided here, since libpq's
- * asynchronous interface ignores connect_timeout and would never leave a host
- * that is silent.  The time is divided among the addresses: one that is silent
- * for its share is not given up, but the next one is tried beside it, and the
- * first to let us in is taken (as in RFC 8305).
+ * libpq gets one numeric address per PGconn and never resolves a name.  The
+ * next host and address are chosen here, since libpq's asynchronous interface
+ * ignores connect_timeout and would never leave a silent host.  The time is
+ * divided among the addresses: when one is silent for its share, the next is
+ * tried in parallel, and the first that completes the login is used (as in RFC
+ * 8305).
  *
  * Belongs to the prober thread; never blocks.
  */
@@ -44,20 +44,20 @@ struct pg_attempt {
 	struct loop_watch watch;
 	size_t target;
 	struct sockaddr_storage addr; /* of a host that was resolved */
-	const char *attrs;	      /* the role that it has to play */
+	const char *attrs;	      /* the required role */
 	int64_t bytes;
 };
 
 struct postgres {
 	PGconn *pg;	   /* NULL: not yet ready */
 	struct pg_tap tap; /* of what pg reads */
-	const char *attrs; /* the role that its server has to play */
+	const char *attrs; /* the required role of its server */
 	int64_t bytes;	   /* read since the question began */
 
 	/* Opening: the walk over hosts and their addresses. */
 	size_t begun;	  /* hosts of this pass, the present one included */
 	size_t target;	  /* the present host */
-	bool second_pass; /* any role will do */
+	bool second_pass; /* any role is accepted */
 	size_t address;	  /* the next one in found */
 	bool resolving;
 	struct resolve_query query;
@@ -66,7 +66,7 @@ struct postgres {
 	struct loop_timer patience; /* before the next one is tried, too */
 	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
 	size_t attempted;
-	struct failure failure; /* the most telling one so far */
+	struct failure failure; /* the most specific one so far */
 
 	/* The question. */
 	struct failure verdict; /* what the server reported */
@@ -80,7 +80,7 @@ struct postgres {
 /* Begins; ends in conn_ready() or conn_failed(), now or later from the loop. */
 void pg_open_begin(struct conn *conn);
 
-/* Drops whatever there is, at any step; also twice. */
+/* Closes everything, at any step; may be called twice. */
 void pg_open_drop(struct conn *conn);
 
 /* conn_watch() reports: there may be a connection to a Unix socket. */
@@ -90,9 +90,9 @@ void pg_open_on_reached(struct conn *conn);
 const char *pg_open_step(const struct postgres *postgres);
 
 /*
- * Counts what is there to be read; true: more than any login or answer needs.
- * libpq makes room for whatever length a message claims, and reads as much as
- * there is.
+ * Counts the bytes to be read; true: more than any login or answer needs.
+ * libpq allocates whatever length a message announces, and reads all that has
+ * arrived.
  */
 bool pg_overfed(PGconn *pg, int64_t *bytes);
 

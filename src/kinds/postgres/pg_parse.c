@@ -88,8 +88,8 @@ static const char *pg_nearest(const char *name, size_t len)
 	return text_nearest(word, known);
 }
 
-/* Behind the user and password of a URI, as libpq finds them; NULL: it is
- * none. */
+/* The part of a URI after user and password, as libpq finds them; NULL: not a
+ * URI. */
 static const char *pg_behind_user(const char *conninfo)
 {
 	const char *rest, *end;
@@ -125,8 +125,8 @@ static bool pg_may_show(const char *conninfo, const char *name, size_t len)
 }
 
 /*
- * Why libpq could not parse the string, in words of ours: its own repeat what
- * stands at the mistake, which is often a piece of the password.
+ * Why libpq could not parse the string.  libpq's own message repeats the text
+ * at the error, which is often part of the password.
  */
 static bool pg_parse_mistake(const char *conninfo, struct pg_reason reason,
 			     const char *error)

@@ -16,7 +16,7 @@
  * file that can be read. */
 #define PG_NOWHERE "/nonexistent"
 
-/* Where a sentence for the operator goes; it goes on after "url ". */
+/* Buffer for an error message; it continues after "url ". */
 struct pg_reason {
 	char *to;
 	size_t size;

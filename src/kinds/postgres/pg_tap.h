@@ -1,10 +1,10 @@
 /*
  * pg_tap: looks at what a PostgreSQL server sends before libpq does.
  *
- * libpq makes room for whatever length a message announces, answers as many
- * requests for a password as come, and computes as many rounds of SCRAM as the
- * server wants, all within one call.  The tap follows the framing (PostgreSQL
- * documentation, "Message Formats") and ends the connection first.
+ * libpq allocates whatever length a message announces, answers any number of
+ * password requests, and computes as many SCRAM rounds as the server demands,
+ * all within one call.  The tap follows the framing (PostgreSQL documentation,
+ * "Message Formats") and ends the connection first.
  *
  * Embedded in its owner; zeroed means at the start of a connection.  Belongs to
  * the prober thread; never blocks, allocates nothing.
@@ -21,7 +21,7 @@
 #include "kinds/postgres/pg_words.h"
 #include "io/wire.h"
 
-/* libpq itself takes no longer request for authentication. */
+/* libpq itself accepts no longer authentication request. */
 #define PG_TAP_AUTH_BYTES 2000
 
 struct pg_tap {

@@ -1,5 +1,5 @@
 /*
- * pg_tls: why a certificate was not accepted, and what files are of use.
+ * pg_tls: why a certificate was not accepted, and which files are usable.
  *
  * libpq reports "certificate verify failed" without the reason, and by the
  * time we see the failure it has freed the SSL object that knew, often one
@@ -14,11 +14,10 @@
 
 #include "base/failure.h"
 
-/* From now on; once or more often.  The main thread, before there are others.
- */
+/* Call at least once, in the main thread, before there are others. */
 void pg_tls_listen(void);
 
-/* Forgets what was heard in this thread. */
+/* Forgets what was recorded in this thread. */
 void pg_tls_forget(void);
 
 /* Of the SSL object that was freed last in this thread since pg_tls_forget();
@@ -26,8 +25,8 @@ void pg_tls_forget(void);
 const struct failure *pg_tls_reason(void);
 
 /* Whether a PEM text can be read to its end and holds a certificate, or a
- * revocation list.  libpq passes over an sslcrl that it cannot read, and then
- * takes revoked certificates. */
+ * revocation list.  libpq ignores an sslcrl that it cannot read, and then
+ * accepts revoked certificates. */
 bool pg_tls_has_cert(const char *pem, size_t len);
 bool pg_tls_has_crl(const char *pem, size_t len);
 

@@ -75,8 +75,8 @@ static const struct pg_phrase pg_pooler[] = {
 	  "connection terminated by the administrator" },
 };
 
-/* libpq's own, the more telling first: most of them contain others.
- * RESULT_UNKNOWN: an error of the system is in the message, or the words. */
+/* libpq's own messages, the more specific first: most of them contain others.
+ * RESULT_UNKNOWN: use the system error in the message, or these words. */
 static const struct pg_phrase pg_client[] = {
 	{ "session is read-only",     RESULT_MISMATCH, "server is read-only" },
 	{ "session is not read-only", RESULT_MISMATCH, "server is not read-only" },
@@ -182,7 +182,7 @@ static struct failure pg_failure_of(const struct pg_phrase *phrase)
 	return failure_make(phrase->code, "%s", phrase->words);
 }
 
-/* what: the words of a state that is not in the table. */
+/* what: the words for a state that is not in the table. */
 static struct failure pg_words_of(const char *state, const char *message,
 				  const char *what)
 {
@@ -227,7 +227,7 @@ struct failure pg_words_query(const char *sqlstate, const char *message)
 
 	if (!message)
 		message = "";
-	/* A peer may send anything in the place of a SQLSTATE. */
+	/* A peer may send anything instead of a SQLSTATE. */
 	if (sqlstate && pg_is_state(sqlstate))
 		return pg_words_of(sqlstate, message, "query failed");
 	/* "SSL SYSCALL error" is a connection that broke. */

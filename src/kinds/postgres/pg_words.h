@@ -1,9 +1,9 @@
 /*
- * pg_words: what PostgreSQL, a pooler or libpq said, in our words.
+ * pg_words: maps errors of PostgreSQL, poolers and libpq to codes and messages.
  *
- * A server speaks the language of its lc_messages, so what comes from there is
- * judged by its SQLSTATE; libpq and PgBouncer speak English (we never call
- * setlocale(3)) and are judged by phrases.
+ * A server writes messages in the language of its lc_messages, so its errors
+ * are recognised by SQLSTATE; libpq and PgBouncer write English (we never call
+ * setlocale(3)), so theirs are recognised by phrases.
  *
  * Pure; any thread.  Nothing can fail.
  */
@@ -24,14 +24,14 @@ struct failure pg_words_connect(const char *message);
 /* An error result; sqlstate and message may be NULL. */
 struct failure pg_words_query(const char *sqlstate, const char *message);
 
-/* No server plays the role that target_session_attrs asks for. */
+/* No server has the role that target_session_attrs requires. */
 struct failure pg_words_role(const char *attrs);
 
-/* Whether another host of the list may do better.  One that refuses the user
- * or the database speaks for all, as it does in libpq. */
+/* Whether another host of the list may succeed.  A refused user or database is
+ * final, as in libpq. */
 bool pg_words_try_next(enum result_code code);
 
-/* Whether the failure says more than that nobody was reached. */
+/* Whether a server was reached. */
 bool pg_words_reached(enum result_code code);
 
 /* The length of the part of PQerrorMessage() worth showing: verbosity adds a

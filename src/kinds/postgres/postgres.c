@@ -1,6 +1,6 @@
 /*
- * check_postgres: asks a PostgreSQL server, or a pooler before it, a question
- * over libpq's asynchronous interface.
+ * postgres: sends a query to a PostgreSQL server or pooler, over libpq's
+ * asynchronous interface.
  */
 #include "config.h"
 
@@ -18,7 +18,7 @@
 #include "kinds/postgres/pg_tls.h"
 
 #define POSTGRES_QUERY "SELECT 1"
-/* The server's limit comes after ours, which has the better words. */
+/* The server's limit comes after ours, whose message is clearer. */
 #define POSTGRES_GRACE_MS 100
 
 /* clang-format off */
@@ -128,8 +128,8 @@ static const struct postgres_role *postgres_role_of(const char *attrs)
 	return role;
 }
 
-/* A query of the user's is stopped by the server when nobody waits for it any
- * more; libpq's cancel request would block. */
+/* The server cancels the user's query when we no longer wait for it; libpq's
+ * cancel request would block. */
 static int postgres_send(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
@@ -152,7 +152,7 @@ static int postgres_send(struct conn *conn)
 	return sent;
 }
 
-/* Reads, too, when there is no room to send. */
+/* Also reads when the socket accepts no more data. */
 static int postgres_flush(struct postgres *postgres)
 {
 	int left;
@@ -173,7 +173,7 @@ static int postgres_consume(struct postgres *postgres)
 	return good;
 }
 
-/* Waits for the answer, and for room to send the rest of the question. */
+/* Waits for the answer, and until the rest of the query can be sent. */
 static void postgres_wait(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
@@ -243,7 +243,7 @@ static void postgres_judge_error(struct conn *conn, const PGresult *result)
 	conn_detail(conn, message);
 }
 
-/* false: of no use, the connection neither. */
+/* false: neither the result nor the connection can be used. */
 static bool postgres_judge(struct conn *conn, const PGresult *result)
 {
 	switch (PQresultStatus(result)) {
@@ -301,7 +301,7 @@ static void postgres_answered(struct conn *conn)
 						 : "query gave no row");
 }
 
-/* Takes in what is there; true: the run has ended. */
+/* Reads what has arrived; true: the run has ended. */
 static bool postgres_collect(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
@@ -358,7 +358,7 @@ static void postgres_on_io(struct conn *conn, short revents)
 		postgres_ask_step(conn);
 }
 
-/* Notices, notifications and changed parameters are taken in silently. */
+/* Notices, notifications and changed parameters are ignored. */
 static void postgres_on_idle(struct conn *conn, short revents)
 {
 	struct postgres *postgres = conn_state(conn);

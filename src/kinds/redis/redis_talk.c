@@ -424,7 +424,7 @@ void redis_talk(struct conn *conn)
 		redis_talk_pause(conn, state);
 }
 
-/* With TLS there may be something to read that is no answer: tickets. */
+/* With TLS there may be something to read that is not an answer: tickets. */
 void redis_talk_idle(struct conn *conn)
 {
 	struct redis_conn *redis = conn_state(conn);

@@ -78,14 +78,14 @@ struct redis_conn {
 	struct redis_answer answer;
 	char *command; /* NULL: sent */
 	size_t command_len, command_sent;
-	bool known;   /* it is no Sentinel */
+	bool known;   /* it is not a Sentinel */
 	bool suspect; /* it knows no keys: it may be one */
 	bool heard;   /* the peer has said something */
 	bool alert;   /* ... that refuses to speak without TLS */
 };
 
-/* Asks the next question that is wanted; when there is none, the phase ends
- * well. */
+/* Sends the next command that is configured; when there is none, the phase
+ * succeeds. */
 void redis_talk_next(struct conn *conn);
 /* Sends what is left of the question and reads what is there of the answer. */
 void redis_talk(struct conn *conn);

@@ -318,8 +318,8 @@ static void sb_read_product(struct sb_link *link, char *to, size_t size)
 }
 
 /*
- * Another broker may create a queue for whatever is attached to it, and let
- * anybody send there.  With right = send and without a token no later step
+ * Another broker may create a queue for any link that is attached, and let any
+ * client send there.  With right = send and without a token no later step
  * would tell it from Service Bus.
  */
 static bool sb_fail_foreign(struct sb_link *link)
