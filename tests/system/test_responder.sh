@@ -141,7 +141,7 @@ test_too_many_wait() {
 	assertTrue "somebody waited $last_ms ms" "[ $last_ms -ge 500 ]"
 	assert_lively
 	# Forty were, and the log says so once.
-	assertEquals 'lines' 1 "$(new_log | grep -c 'see max_waiting')"
+	assertEquals 'lines' 1 "$(new_log | grep -c 'max_waiting (10) reached')"
 }
 
 connected() {
