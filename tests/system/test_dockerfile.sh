@@ -58,7 +58,7 @@ docker_run() {
 }
 
 docker_copy() {
-	local from=$HEALTH_SRCDIR to
+	local from=$HEALTH_SRCDIR to what
 
 	if [[ $1 == --from=* ]]; then
 		from=${stage_root[${1#--from=}]}
@@ -69,11 +69,17 @@ docker_copy() {
 	[[ $to != */ ]] || mkdir -p "$root$to"
 	while [ $# -gt 1 ]; do
 		mkdir -p "$root${to%/*}"
-		# Patterns are the Dockerfile's own.
-		# shellcheck disable=SC2086
-		cp $from/${1#/} "$root$to" || return
+		what=${1#/}
+		# Of a directory, its contents.
+		cp -r "$from/${what/%\///.}" "$root$to" || return
 		shift
 	done
+	# As a build in the source directory leaves it, for another system.
+	[[ $to != */src/ ]] ||
+		{
+			echo 'not an object' >"$root${to}front/gate.o" &&
+				touch -d '1 hour' "$root${to}front/gate.o"
+		}
 }
 
 docker_step() {
