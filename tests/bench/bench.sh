@@ -688,10 +688,8 @@ timers_cost() {
 	} >"$scratch/health.conf"
 	restart_health
 	before=$(prober_us "$(pid_of health)")
-	for ((i = 0; i < rounds; i++)); do
-		curl -s -o /dev/null "$kept_url/health/ready"
-		sleep 1
-	done
+	bench_probe paced "${kept_url##*:}" /health/ready "$rounds" 1000 \
+		>/dev/null
 	cost=$(calc "($(prober_us "$(pid_of health)") - $before) / \
 		$rounds / 1000")
 }

@@ -225,7 +225,7 @@ test_marker_of_a_container() {
 
 # Its number was given to a later process.
 test_marker_before_its_process() {
-	start later TERM sleep 600
+	start later TERM tail -f /dev/null
 	pid_of later >"$scratch/later"
 	touch -d '-1 minute' "$scratch/later"
 	serve <<-END
