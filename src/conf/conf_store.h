@@ -115,7 +115,7 @@ int conf_value_read(const struct conf_key *key, const char *text,
 /* As the user would write it. */
 void conf_value_print(FILE *to, const struct conf_key *key, int64_t value);
 
-/* A limit of a CONF_STR or CONF_LIST; `otherwise` when there is none. */
+/* A limit of a CONF_STR or CONF_LIST; `otherwise` if it is not set. */
 size_t conf_value_length(const char *limit, size_t otherwise);
 
 /* The field of a record as a number, and back. */
@@ -126,7 +126,7 @@ void conf_value_store(const struct conf_key *key, void *record, int64_t value);
  * secret.  When in doubt, it hides more than necessary. ---- */
 
 /* The length of the scheme before ":"; of "jdbc:postgresql://h" it is that of
- * "jdbc:postgresql".  0: there is none. */
+ * "jdbc:postgresql".  0: no scheme. */
 size_t conf_scheme_len(const char *text);
 
 /* The length of a value in a connection string of libpq: in single quotes, or

@@ -225,7 +225,7 @@ static bool dialect_pass(struct dialect_reader *reader,
 }
 
 /* The first parameter that matters and occurs twice: of two hosts only one
- * would be checked.  NULL: there is none. */
+ * would be checked.  NULL: no parameter does. */
 static const char *dialect_twice(const struct dialect_reader *reader)
 {
 	const struct dialect_pair *pairs = reader->pairs;

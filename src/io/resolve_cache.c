@@ -26,7 +26,7 @@ struct resolve_kept {
 	struct resolve_answer answer;
 };
 
-/* The record of a host, moved to the front; NULL when there is none. */
+/* The record of a host, moved to the front; NULL: not kept. */
 static struct resolve_kept *resolve_cache_record(struct resolve_cache *cache,
 						 const char *host)
 {

@@ -19,8 +19,8 @@ struct resolve_cache {
 	struct resolve_kept *kept; /* the latest used comes first */
 };
 
-/* NULL when there is none, it is too old, or nothing came of it when it was
- * handed out last.  Borrowed until the next call of any function here. */
+/* NULL: no answer is kept, it is too old, or it led to no connection when it
+ * was last handed out.  Borrowed until the next call of any function here. */
 const struct resolve_answer *resolve_cache_find(struct resolve_cache *cache,
 						const char *host);
 /* The host has less than RESOLVE_HOST_BYTES; gives the answer the order that

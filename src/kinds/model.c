@@ -160,7 +160,7 @@ static ssize_t model_read(const char *path, char *to, size_t size)
 	return n;
 }
 
-/* The number that the text begins with; 0: there is none that can be a pid. */
+/* The number that the text begins with; 0: it cannot be a pid. */
 static pid_t model_parse_pid(const char *text)
 {
 	const char *from = text + strspn(text, " \t\r\n");

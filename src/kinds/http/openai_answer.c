@@ -108,7 +108,7 @@ static bool json_string_is(const char *at, const char *text)
 
 /* ---- what the body says ---- */
 
-/* The member `error`; NULL: there is none, or it says that there is none. */
+/* The member `error`; NULL: it is missing, null, false or an empty string. */
 static const char *openai_error(const char *body)
 {
 	static const char *const none[] = { "null", "false", "\"\"" };

@@ -548,7 +548,7 @@ const char *pg_plan_value(const struct pg_plan *plan, const char *keyword)
 	return NULL;
 }
 
-/* The copy of the password file; -1: there is none. */
+/* The copy of the password file; -1: no file is named. */
 static int pg_plan_passfile(const struct pg_plan *plan)
 {
 	const char *path = pg_plan_value(plan, "passfile");

@@ -65,7 +65,7 @@ struct pg_plan *pg_plan_create(const char *conninfo, const char *password,
 			       char *reason, size_t reason_size);
 void pg_plan_destroy(struct pg_plan *plan); /* NULL is allowed */
 
-/* The value of a parameter; NULL when there is none. */
+/* The value of a parameter; NULL: not set. */
 const char *pg_plan_value(const struct pg_plan *plan, const char *keyword);
 
 /* Whether the password files (passfile=) of two plans of the same string hold

@@ -128,7 +128,8 @@ static void redis_prepare_target(const struct redis_prepare *prepare)
 		redis_no_memory(prepare);
 }
 
-/* The content of a PEM file, owned by the caller; NULL when there is none. */
+/* The content of a PEM file, owned by the caller; NULL: an error was
+ * collected. */
 static char *redis_pem(const struct redis_prepare *prepare, const char *key,
 		       const char *path, size_t *len)
 {

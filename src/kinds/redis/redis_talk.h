@@ -84,7 +84,7 @@ struct redis_conn {
 	bool alert;   /* ... that refuses to speak without TLS */
 };
 
-/* Sends the next command that is configured; when there is none, the phase
+/* Sends the next command that is configured; after the last one the phase
  * succeeds. */
 void redis_talk_next(struct conn *conn);
 /* Sends what is left of the question and reads what is there of the answer. */
