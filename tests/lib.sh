@@ -126,6 +126,28 @@ lib_kill() {
 
 # ---- the parent: runs the file as a child and cleans up
 
+# lib_take_ports: sets HEALTH_PORTS, the first of $lib_ports ports that no other
+# test is given as long as this process lives.  They are below the range from
+# which the kernel takes ports for outgoing connections.
+lib_ports=200
+lib_take_ports() {
+	local blocks=$((22000 / lib_ports)) block locks i
+
+	locks=${TMPDIR:-/tmp}/health-test-ports.$UID
+	mkdir -p "$locks" || return
+	block=$((SRANDOM % blocks))
+	for ((i = 0; i < blocks; i++)); do
+		block=$(((block + 1) % blocks))
+		exec 8>"$locks/$block" || return
+		if flock -n 8; then
+			export HEALTH_PORTS=$((10000 + block * lib_ports))
+			return
+		fi
+	done
+	echo "every port is taken: see $locks" >&2
+	return 1
+}
+
 lib_supervise() {
 	local child='' status signal name pid born
 
@@ -136,13 +158,15 @@ lib_supervise() {
 	chmod 1777 "$scratch/sanitizer"
 	: >"$scratch/processes"
 	: >"$scratch/output"
+	: >"$scratch/ports"
+	lib_take_ports || exit 99
 	trap 'lib_stopped=1; [ -n "$child" ] && kill -TERM "$child"' INT TERM HUP
 
 	HEALTH_SCRATCH=$scratch timeout -k 10 \
 		$((${HEALTH_TEST_LIMIT:-300} * ${HEALTH_VALGRIND:-1})) \
-		bash "$(realpath "$1")" >"$scratch/output" 2>&1 &
+		bash "$(realpath "$1")" >"$scratch/output" 2>&1 8>&- &
 	child=$!
-	tail -s 0.1 -n +1 -f --pid="$child" "$scratch/output" &
+	tail -s 0.1 -n +1 -f --pid="$child" "$scratch/output" 8>&- &
 	wait "$child"
 	status=$?
 	while ! gone "$child"; do
@@ -260,17 +284,16 @@ if [ ! -x "$HEALTH" ]; then
 	exit 99
 fi
 
-# free_port: prints a port that nobody uses.  Below the range from which the
-# kernel takes ports for outgoing connections, so that none of those gets it.
-lib_ports=' '
+# free_port: prints a port that nothing uses: the next one of this test's own
+# (lib_take_ports).  A server that is stopped leaves its port free, and none of
+# another test's may then answer in its place.
 free_port() {
 	local port
 
 	while :; do
-		port=$((10000 + SRANDOM % 22000))
-		[[ $lib_ports == *" $port "* ]] && continue
+		port=$((HEALTH_PORTS + $(wc -l <"$scratch/ports") % lib_ports))
+		echo "$port" >>"$scratch/ports"
 		listening "$port" && continue
-		lib_ports+="$port "
 		echo "$port"
 		return
 	done

@@ -940,9 +940,11 @@ test_pooler() {
 	probe /health/ready
 	assert_status 200
 	stop postgres INT
+	assertFalse 'nothing listens' "listening $pg_port"
 	probe /health/ready
 	assert_status 503
 	assert_json '.checks.database.healthy' false
+	assertFalse 'nothing listens still' "listening $pg_port"
 	assert_lively
 	start_postgres
 	assertTrue 'healthy again' 'wait_for check_says database ok'
