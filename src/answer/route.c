@@ -2,8 +2,8 @@
 
 #include "answer/route.h"
 
-#include <ctype.h>
-#include <stdlib.h>
+#include "base/text.h"
+
 #include <string.h>
 
 /*
@@ -152,24 +152,6 @@ static enum route_place route_path(const struct route_map *map,
 	return *rest == '\0' ? ROUTE_MOUNT : ROUTE_BELOW;
 }
 
-/* Decodes %XX (RFC 3986, 2.1), each once. */
-static void route_decode(char *text)
-{
-	char hex[3] = "", *to = text;
-
-	for (; *text; text++) {
-		*to = *text;
-		if (*text == '%' && isxdigit((unsigned char)text[1]) &&
-		    isxdigit((unsigned char)text[2])) {
-			memcpy(hex, text + 1, 2);
-			*to = (char)strtol(hex, NULL, 16);
-			text += 2;
-		}
-		to++;
-	}
-	*to = '\0';
-}
-
 /*
  * What the path of the URI asks for, as the client wrote it.  When it is almost
  * one of ours, it is not found: names of the user's own lead to liveness, a
@@ -185,9 +167,8 @@ static void route_uri(const struct route_map *map, const char *uri,
 
 	if (len >= sizeof(path))
 		len = sizeof(path) - 1;
-	memcpy(path, uri, len);
-	path[len] = '\0';
-	route_decode(path);
+	/* An encoded NUL or a lone "%" stays, and is not one of our paths. */
+	(void)text_unescape(path, uri, len);
 	ours = route_path(map, path, NULL, &asked) != ROUTE_ELSEWHERE;
 	if (asked.error &&
 	    !(ours && (strstr(path, "/ready") || strstr(path, "/started"))))

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -232,4 +233,28 @@ size_t text_line_len(const char *text, size_t len)
 	if (len > 0 && text[len - 1] == '\r')
 		len--;
 	return len;
+}
+
+bool text_unescape(char *to, const char *from, size_t len)
+{
+	const char *end = from + len;
+	char hex[3] = "";
+	bool good = true;
+
+	for (; from < end; from++, to++) {
+		*to = *from;
+		if (*from != '%')
+			continue;
+		if (end - from > 2 && isxdigit((unsigned char)from[1]) &&
+		    isxdigit((unsigned char)from[2]) &&
+		    strncmp(from + 1, "00", 2) != 0) {
+			memcpy(hex, from + 1, 2);
+			*to = (char)strtol(hex, NULL, 16);
+			from += 2;
+		} else {
+			good = false;
+		}
+	}
+	*to = '\0';
+	return good;
 }

@@ -59,6 +59,14 @@ void text_show(char *to, size_t size, const char *from);
 /* The length without one newline at the end, "\n" or "\r\n". */
 size_t text_line_len(const char *text, size_t len);
 
+/*
+ * Decodes the percent-encoding (RFC 3986, section 2.1) of len bytes, each once;
+ * `to` holds len + 1 bytes and may be `from`.  A "%" that is not followed by
+ * two hexadecimal digits, or by those of NUL, stays as it is; false when there
+ * was one.
+ */
+bool text_unescape(char *to, const char *from, size_t len);
+
 /* As text_show(), but what does not fit is cut out of the middle: of an error
  * message the end may say most. */
 void text_show_ends(char *to, size_t size, const char *from);

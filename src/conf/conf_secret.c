@@ -340,25 +340,15 @@ const char *conf_secret_wrong_in_url(const char *url)
 
 /* ---- registering ---- */
 
-/* Undoes the percent-encoding, and the quoting of connection strings. */
-static void conf_decode(char *text, bool percent)
+/* Undoes the quoting of connection strings. */
+static void conf_unquote(char *text)
 {
 	const char *from = text;
-	char hex[3] = "";
 
-	for (; *from; from++, text++) {
-		*text = *from;
-		if (percent && *from == '%' &&
-		    isxdigit((unsigned char)from[1]) &&
-		    isxdigit((unsigned char)from[2])) {
-			memcpy(hex, from + 1, 2);
-			*text = (char)strtol(hex, NULL, 16);
-			from += 2;
-		} else if (!percent && *from == '\\' && from[1]) {
-			*text = *++from;
-		}
-	}
-	*text = '\0';
+	do
+		if (*from == '\\' && from[1])
+			from++;
+	while ((*text++ = *from++));
 }
 
 static int conf_register(const char *text, size_t len, bool percent)
@@ -373,9 +363,12 @@ static int conf_register(const char *text, size_t len, bool percent)
 	copy = strndup(text, len);
 	if (!copy)
 		return -1;
-	conf_decode(copy, percent);
+	if (percent)
+		(void)text_unescape(copy, copy, len);
+	else
+		conf_unquote(copy);
 	bad = text_secret(copy);
-	explicit_bzero(copy, strlen(copy));
+	explicit_bzero(copy, len);
 	free(copy);
 	return bad;
 }

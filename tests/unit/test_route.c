@@ -48,6 +48,7 @@ static void test_rewritten(void)
 		{ "/health.fcgi", NULL, "/health/%72eady", PROBE_READY },
 		{ "/health.fcgi", NULL, "/health%2Fready%2F", PROBE_READY },
 		{ "/health.fcgi", NULL, "/health/ready/%4eope", 404 },
+		{ "/health.fcgi", NULL, "/health/started%00", 404 },
 		{ "/health.fcgi", NULL, "/health/ready/nope", 404 },
 		{ "/health.fcgi", NULL, "/health/readyz", 404 },
 		{ "/health.fcgi", NULL, "/health/ready;a=1", 404 },

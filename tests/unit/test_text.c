@@ -421,8 +421,39 @@ static void test_line_len(void)
 	CHECK_INT(text_line_len("k\ney", 4), 4);
 }
 
+static void test_unescape(void)
+{
+	static const struct {
+		const char *from, *to;
+		bool good;
+	} cases[] = {
+		{ "", "", true },
+		{ "plain", "plain", true },
+		{ "%61%2f%2F%20", "a// ", true },
+		{ "%2561", "%61", true }, /* once */
+		{ "%", "%", false },
+		{ "a%4", "a%4", false },
+		{ "%4g%41", "%4gA", false },
+		{ "%%41", "%A", false },
+		{ "a%00b", "a%00b", false },
+		{ "%ff", "\xff", true },
+	};
+	char to[32];
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(to, sizeof(to), "%s", cases[i].from);
+		CHECK_INT(text_unescape(to, to, strlen(to)), cases[i].good);
+		CHECK_STR(to, cases[i].to);
+	}
+	/* What follows the bytes does not belong to the text. */
+	CHECK_INT(text_unescape(to, "a%41", 3), false);
+	CHECK_STR(to, "a%4");
+}
+
 int main(void)
 {
+	test_unescape();
 	test_clean();
 	test_clean_garbage();
 	test_mask();
