@@ -182,6 +182,7 @@ static void file_work(void *copy)
 	struct file_job *job = copy;
 	struct stat status;
 
+	job->look.at = job->path;
 	/* Without a text to find, no right to read the file is needed. */
 	if (stat(job->path, &status))
 		file_end_errno(job);

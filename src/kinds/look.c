@@ -19,6 +19,8 @@ bool look_end(struct look *look, enum result_code code, const char *fmt, ...)
 	va_list args;
 
 	look->code = code;
+	if (!look->detail[0])
+		snprintf(look->detail, sizeof(look->detail), "%s", look->at);
 	va_start(args, fmt);
 	vsnprintf(look->words, sizeof(look->words), fmt, args);
 	va_end(args);
@@ -29,7 +31,7 @@ bool look_end_errno(struct look *look, const char *missing, const char *what)
 {
 	int error = errno;
 
-	snprintf(look->detail, sizeof(look->detail), "%m");
+	snprintf(look->detail, sizeof(look->detail), "%s: %m", look->at);
 	if (error == ENOENT || error == ENOTDIR)
 		return look_end(look, RESULT_MISSING, "%s", missing);
 	if (error == EACCES || error == EPERM)

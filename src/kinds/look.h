@@ -11,6 +11,8 @@
 #ifndef HEALTH_LOOK_H
 #define HEALTH_LOOK_H
 
+#include <limits.h>
+
 #include "check/check.h"
 
 struct look_lane;
@@ -21,9 +23,10 @@ struct look_settings {
 };
 
 struct look {
+	const char *at; /* the path that is looked at; for the detail */
 	enum result_code code;
 	char words[RESULT_ERROR_BYTES];
-	char detail[RESULT_DETAIL_BYTES];
+	char detail[PATH_MAX + 64];
 };
 
 /* The result of a look; both return false. */

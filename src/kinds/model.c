@@ -60,6 +60,7 @@ static const struct conf_key model_keys[] = {
 static bool model_look_at_file(struct model_job *job, const char *path,
 			       struct stat *status)
 {
+	job->look.at = path;
 	if (stat(path, status))
 		return look_end_errno(&job->look, "model file does not exist",
 				      "model file");
@@ -118,6 +119,7 @@ static bool model_look_in_directory(struct model_job *job, const char *path)
 	DIR *directory = opendir(path);
 	bool found;
 
+	job->look.at = path;
 	if (!directory)
 		return look_end_errno(&job->look,
 				      "model directory does not exist",
@@ -189,6 +191,7 @@ static bool model_read_marker(struct model_job *job,
 	const char *start;
 	char text[128];
 
+	job->look.at = job->marker;
 	if (stat(job->marker, &status))
 		return look_end_errno(
 			&job->look,

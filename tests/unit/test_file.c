@@ -93,6 +93,12 @@ static void expect(enum result_code code, const char *words)
 	CHECK(conn.answered);
 	CHECK_INT(conn.code, code);
 	CHECK_STR(conn.words, words);
+	/* The operator is told which file. */
+	if (code != RESULT_OK)
+		CHECK(!strncmp(conn.detail, settings.path,
+			       strlen(settings.path)));
+	else
+		CHECK_STR(conn.detail, "");
 }
 
 static void settings_reset(void)
@@ -114,7 +120,7 @@ static void test_exists(void)
 	expect(RESULT_MISMATCH, "not a regular file");
 	settings.path = (char[]){ "/dev/null/x" };
 	expect(RESULT_MISSING, "file does not exist");
-	CHECK(conn.detail[0]);
+	CHECK_STR(conn.detail, "/dev/null/x: Not a directory");
 }
 
 static void test_age(void)

@@ -76,6 +76,21 @@ static void marker_write(pid_t pid)
 	file_write(marker, text);
 }
 
+/* The file that was looked at last, and why. */
+static void expect_detail(const char *detail)
+{
+	const char *const paths[] = { settings.path, settings.marker,
+				      settings.mapped };
+	size_t i;
+
+	for (i = 0; i < 3; i++)
+		if (*paths[i] &&
+		    strncmp(detail, paths[i], strlen(paths[i])) == 0)
+			return;
+	printf("detail: %s\n", detail);
+	CHECK(!"the detail begins with a path of the settings");
+}
+
 static void expect(enum result_code code, const char *words)
 {
 	struct conn conn = { .settings = &settings };
@@ -86,6 +101,10 @@ static void expect(enum result_code code, const char *words)
 	CHECK_INT(conn.failed, 0);
 	CHECK_INT(conn.code, code);
 	CHECK_STR(conn.words, words);
+	if (code != RESULT_OK)
+		expect_detail(conn.detail);
+	else
+		CHECK_STR(conn.detail, "");
 	check_model.close(&conn);
 }
 
