@@ -1,13 +1,4 @@
-#define HEALTH_CLOCK_H
-
-#include <stdint.h>
-
-static int64_t fake_ms = 1000;
-
-static inline int64_t clock_ms(void)
-{
-	return fake_ms;
-}
+#include "fake_clock.h"
 
 #include "io/loop.c"
 #include "check/admit.c"
@@ -71,14 +62,14 @@ static void enter(int from, int end)
 
 static void pass(int64_t ms)
 {
-	int64_t until = fake_ms + ms;
+	int64_t until = clock_ms() + ms;
 
 	while (loop->timers && loop->timers->at_ms <= until) {
-		if (fake_ms < loop->timers->at_ms)
-			fake_ms = loop->timers->at_ms;
+		if (clock_ms() < loop->timers->at_ms)
+			fake_us = loop->timers->at_ms * 1000;
 		loop_fire_timers(loop);
 	}
-	fake_ms = until;
+	fake_us = until * 1000;
 }
 
 static void test_slots(void)

@@ -2,21 +2,7 @@
  * From a request to its bytes, with the real route, board, verdict and
  * rendering, and a clock that stands until it is moved.
  */
-#define HEALTH_CLOCK_H
-
-#include <stdint.h>
-
-static int64_t fake_us = 5000000000;
-
-static inline int64_t clock_us(void)
-{
-	return fake_us;
-}
-
-static inline int64_t clock_ms(void)
-{
-	return fake_us / 1000;
-}
+#include "fake_clock.h"
 
 #include "answer/answer.c"
 #include "board/board.c"

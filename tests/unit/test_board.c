@@ -1,21 +1,7 @@
 /*
  * The board under a clock of our own, then under many threads.
  */
-#define HEALTH_CLOCK_H
-
-#include <stdint.h>
-
-static _Atomic int64_t fake_us;
-
-static inline int64_t clock_us(void)
-{
-	return fake_us;
-}
-
-static inline int64_t clock_ms(void)
-{
-	return fake_us / 1000;
-}
+#include "fake_clock.h"
 
 #include "board/board.c"
 
@@ -23,24 +9,10 @@ static inline int64_t clock_ms(void)
 #include <stdio.h>
 #include <time.h>
 
+#include "fake_log.h"
 #include "unit.h"
 
 /* ---- neighbours ---- */
-
-static int complaints;
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	CHECK_INT(level, LOG_ERR);
-	CHECK(strstr(fmt, "prober") != NULL);
-	complaints++;
-}
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
 
 #define MAX 8
 #define NOW 5000000000
@@ -461,10 +433,10 @@ static void test_stuck(void)
 	fake_us += 999000;
 	CHECK(!stuck());
 	fake_us += 1000;
-	CHECK_INT(complaints, 0);
+	CHECK_INT(fake_log.lines, 0);
 	CHECK(stuck());
 	CHECK(stuck());
-	CHECK_INT(complaints, 1);
+	CHECK_INT(fake_log.lines, 1);
 	board_beat(board);
 	CHECK(!stuck());
 	/* Another time, another suspicion. */
@@ -480,7 +452,9 @@ static void test_stuck(void)
 	CHECK(!stuck());
 	fake_us += 10000000;
 	CHECK(stuck());
-	CHECK_INT(complaints, 2);
+	CHECK_INT(fake_log.level, LOG_ERR);
+	CHECK(strstr(fake_log.last, "prober"));
+	CHECK_INT(fake_log.lines, 2);
 	board_destroy(board);
 }
 

@@ -2,23 +2,10 @@
  * The engine of runs and connections, with the real loop and admission, a kind
  * that does what the test says, and a clock that stands until it is moved.
  */
-#define HEALTH_CLOCK_H
+#include "fake_clock.h"
 
-#include <stdint.h>
 #include <sys/random.h>
 #include <sys/types.h>
-
-static int64_t fake_us;
-
-static inline int64_t clock_us(void)
-{
-	return fake_us;
-}
-
-static inline int64_t clock_ms(void)
-{
-	return fake_us / 1000;
-}
 
 /* 0: delays are as long as they may be; 255: about half of that. */
 static uint32_t jitter;
@@ -31,6 +18,7 @@ static ssize_t test_getrandom(void *to, size_t size, unsigned flags);
 
 #include <stdio.h>
 
+#include "fake_log.h"
 #include "unit.h"
 
 static ssize_t test_getrandom(void *to, size_t size, unsigned flags)
@@ -41,18 +29,6 @@ static ssize_t test_getrandom(void *to, size_t size, unsigned flags)
 }
 
 /* ---- neighbours ---- */
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
 
 const char *result_word(int32_t code)
 {

@@ -15,6 +15,7 @@ static int test_access(const char *path, int mode);
 
 #include <stdarg.h>
 
+#include "fake_log.h"
 #include "unit.h"
 
 static int test_access(const char *path, int mode)
@@ -26,26 +27,6 @@ static int test_access(const char *path, int mode)
 }
 
 /* ---- neighbours ---- */
-
-static int lines;
-static char line[400];
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	va_list args;
-
-	(void)level;
-	va_start(args, fmt);
-	vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	lines++;
-}
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
 
 static bool known, board_draining; /* whether somebody has looked */
 
@@ -111,7 +92,7 @@ static struct drain *drain;
 static void begin(int error)
 {
 	known = board_draining = hangs = false;
-	lines = 0;
+	fake_log.lines = 0;
 	access_error = error;
 	drain = drain_create("/run/drain", NULL, NULL, NULL);
 	CHECK(drain != NULL);
@@ -120,12 +101,12 @@ static void begin(int error)
 /* One look; how many lines it was worth, and the state after it. */
 static void look(int error, int said, bool draining)
 {
-	lines = 0;
+	fake_log.lines = 0;
 	access_error = error;
 	drain_start(drain);
-	if (lines != said || board_draining != draining)
-		printf("\terror %d: \"%s\"\n", error, line);
-	CHECK_INT(lines, said);
+	if (fake_log.lines != said || board_draining != draining)
+		printf("\terror %d: \"%s\"\n", error, fake_log.last);
+	CHECK_INT(fake_log.lines, said);
 	CHECK_INT(board_draining, draining);
 }
 
@@ -133,12 +114,12 @@ static void test_comes_and_goes(void)
 {
 	begin(ENOENT);
 	CHECK(known);
-	CHECK_INT(lines, 0);
+	CHECK_INT(fake_log.lines, 0);
 	look(0, 1, true);
-	CHECK_STR(line, "draining: /run/drain");
+	CHECK_STR(fake_log.last, "draining: /run/drain");
 	look(0, 0, true);
 	look(ENOENT, 1, false);
-	CHECK_STR(line, "draining ended: /run/drain");
+	CHECK_STR(fake_log.last, "draining ended: /run/drain");
 	drain_destroy(drain);
 }
 
@@ -151,8 +132,8 @@ static void test_errors_change_nothing(void)
 	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
 		begin(ENOENT);
 		look(errors[i], 1, false);
-		CHECK(strstr(line, "/run/drain") &&
-		      strstr(line, strerror(errors[i])));
+		CHECK(strstr(fake_log.last, "/run/drain") &&
+		      strstr(fake_log.last, strerror(errors[i])));
 		look(errors[i], 0, false);
 		look(0, 1, true);
 		look(errors[i], 1, true);
@@ -171,10 +152,11 @@ static void test_errors_at_the_start(void)
 {
 	begin(EACCES);
 	CHECK(board_draining);
-	CHECK_INT(lines, 1);
-	CHECK_STR(line, "drain_file: cannot look for /run/drain: Permission "
-			"denied; until this is fixed, readiness is "
-			"\"draining\"");
+	CHECK_INT(fake_log.lines, 1);
+	CHECK_STR(fake_log.last,
+		  "drain_file: cannot look for /run/drain: Permission "
+		  "denied; until this is fixed, readiness is "
+		  "\"draining\"");
 	look(EACCES, 0, true);
 	look(ENOENT, 1, false);
 	drain_destroy(drain);

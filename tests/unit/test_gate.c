@@ -4,8 +4,6 @@
  */
 #include "config.h"
 
-#define HEALTH_CLOCK_H
-
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
@@ -14,14 +12,18 @@
 static int64_t now_ms = 1000000;
 static bool now_runs; /* where threads wait for each other */
 
-static inline int64_t clock_ms(void)
+static int64_t now_us(void)
 {
 	struct timespec now = { 0, 0 };
 
 	if (now_runs)
 		clock_gettime(CLOCK_MONOTONIC, &now);
-	return now_ms + (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return now_ms * 1000 + (int64_t)now.tv_sec * 1000000 +
+	       now.tv_nsec / 1000;
 }
+
+#define FAKE_CLOCK_US now_us()
+#include "fake_clock.h"
 
 #include <sys/socket.h>
 
@@ -48,27 +50,8 @@ static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
 
 #include "front/fcgi_reply.c"
 #include "front/fcgi_scan.c"
+#include "fake_log.h"
 #include "unit.h"
-
-static int lines_logged;
-static char last_line[200];
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	va_list args;
-
-	(void)level;
-	va_start(args, fmt);
-	vsnprintf(last_line, sizeof(last_line), fmt, args);
-	va_end(args);
-	lines_logged++;
-}
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
 
 /* ---- a listener, a gate and clients ---- */
 
@@ -904,7 +887,7 @@ static void test_write(int family, bool last, bool half)
 		poll(NULL, 0, n < LARGE_BYTES);
 	}
 	CHECK_INT(n, LARGE_BYTES);
-	CHECK_INT(lines_logged, 0);
+	CHECK_INT(fake_log.lines, 0);
 	if (!last && !half) {
 		if (!conn)
 			conn = wait_request();
@@ -935,12 +918,13 @@ static void test_write_to_nobody(void)
 	open_gate(AF_UNIX, 10, NULL);
 	fd = write_large(false);
 	now_ms += GATE_PARTIAL_MS + 1;
-	lines_logged = 0;
+	fake_log.lines = 0;
 	CHECK(turn() == NULL);
 	CHECK_INT(gate_connections(gate), 0);
-	CHECK_INT(lines_logged, 1);
-	CHECK_STR(last_line, "cut 1 answers: the web server did not read them "
-			     "to the end");
+	CHECK_INT(fake_log.lines, 1);
+	CHECK_STR(fake_log.last,
+		  "cut 1 answers: the web server did not read them "
+		  "to the end");
 	close(fd);
 	/* Gone: nothing is left of it. */
 	fd = write_large(false);
@@ -1086,7 +1070,7 @@ static void test_no_room(void)
 	int old, young, fresh, late, i;
 	struct gate_conn *conn;
 
-	lines_logged = 0;
+	fake_log.lines = 0;
 	open_gate(AF_UNIX, 3, NULL);
 	old = kept_client();
 	now_ms++;
@@ -1108,7 +1092,7 @@ static void test_no_room(void)
 	CHECK(!ended(young));
 	CHECK(!ended(fresh));
 	CHECK_INT(gate_connections(gate), 3);
-	CHECK_INT(lines_logged, 1);
+	CHECK_INT(fake_log.lines, 1);
 	take_request(conn);
 	gate_return(gate, conn);
 
@@ -1194,7 +1178,7 @@ static int child_descriptors(void)
 	}
 	CHECK(conn != NULL);
 	CHECK(ends(kept));
-	CHECK_INT(lines_logged, 1);
+	CHECK_INT(fake_log.lines, 1);
 	return unit_failed;
 }
 
@@ -1220,7 +1204,7 @@ static int child_spares(void)
 		/* so that the limit goes on to hold */
 		CHECK(ends(clients[i]));
 	}
-	CHECK_INT(lines_logged, 0);
+	CHECK_INT(fake_log.lines, 0);
 	return unit_failed;
 }
 
@@ -1236,7 +1220,7 @@ static void test_no_descriptors(int (*body)(void))
 	fflush(stdout);
 	/* The closer has no use for the ends of children. */
 	signal(SIGCHLD, SIG_DFL);
-	lines_logged = 0;
+	fake_log.lines = 0;
 	child = fork();
 	if (child == 0) {
 		unit_failed = 0;
@@ -1299,28 +1283,28 @@ static void test_says_so_now_and_then(void)
 	int fd, i;
 
 	open_gate(AF_INET, 10, "10.0.0.1");
-	lines_logged = 0;
+	fake_log.lines = 0;
 	for (i = 0; i < 50; i++) {
 		fd = client();
 		CHECK(turn() == NULL);
 		close(fd);
 	}
-	CHECK_INT(lines_logged, 1);
-	CHECK_STR(last_line, "refused 1 connections: not from "
-			     "FCGI_WEB_SERVER_ADDRS, the last "
-			     "from 127.0.0.1");
+	CHECK_INT(fake_log.lines, 1);
+	CHECK_STR(fake_log.last, "refused 1 connections: not from "
+				 "FCGI_WEB_SERVER_ADDRS, the last "
+				 "from 127.0.0.1");
 	now_ms += 10000;
 	fd = client();
 	CHECK(turn() == NULL);
 	close(fd);
-	CHECK_INT(lines_logged, 2);
-	CHECK_STR(last_line,
+	CHECK_INT(fake_log.lines, 2);
+	CHECK_STR(fake_log.last,
 		  "refused 50 connections: not from FCGI_WEB_SERVER_ADDRS, the "
 		  "last from 127.0.0.1");
 	close_gate();
 
 	open_gate(AF_UNIX, 10, NULL);
-	lines_logged = 0;
+	fake_log.lines = 0;
 	for (i = 0; i < 50; i++) {
 		fd = client();
 		tell(fd, "GET / HTTP/1.1\r\n\r\n", 18);
@@ -1328,7 +1312,7 @@ static void test_says_so_now_and_then(void)
 		CHECK(ends(fd));
 		close(fd);
 	}
-	CHECK_INT(lines_logged, 1);
+	CHECK_INT(fake_log.lines, 1);
 	/* Who ends by himself, with half a request or none, is no news. */
 	now_ms += 10000;
 	fd = client();
@@ -1341,7 +1325,7 @@ static void test_says_so_now_and_then(void)
 	close(fd);
 	CHECK(turn() == NULL);
 	CHECK_INT(gate_connections(gate), 0);
-	CHECK_INT(lines_logged, 1);
+	CHECK_INT(fake_log.lines, 1);
 	close_gate();
 }
 
@@ -1430,16 +1414,16 @@ static void test_not_accepted(void)
 		fd = client();
 		tell(fd, request, REQUEST_BYTES);
 		accept_error = errors[i];
-		accept_calls = lines_logged = 0;
+		accept_calls = fake_log.lines = 0;
 		CHECK(turn() == NULL);
 		/* A spare descriptor is tried for each of EMFILE, ENFILE. */
 		CHECK(accept_calls >= 1 && accept_calls <= 1 + GATE_SPARES);
-		CHECK_INT(lines_logged, 1);
+		CHECK_INT(fake_log.lines, 1);
 		CHECK(turn() == NULL);
 		CHECK(accept_calls <= 1 + GATE_SPARES);
 		now_ms += GATE_REST_MS;
 		CHECK(turn() == NULL);
-		CHECK_INT(lines_logged, 1);
+		CHECK_INT(fake_log.lines, 1);
 		accept_error = 0;
 		now_ms += GATE_REST_MS;
 		conn = turn();
@@ -1629,7 +1613,7 @@ int main(void)
 	test_second_request();
 	test_unknown_role();
 	test_values_flood();
-	lines_logged = 0;
+	fake_log.lines = 0;
 	test_write(AF_UNIX, false, false);
 	test_write(AF_UNIX, false, true);
 	test_write(AF_UNIX, true, false);

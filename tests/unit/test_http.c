@@ -13,6 +13,8 @@
 #include "io/loop.c"
 
 #include "fake_offload.h"
+#include "fake_log.h"
+#include "fake_resolve.h"
 #include "unit.h"
 
 #include <fcntl.h>
@@ -48,22 +50,6 @@ static struct curlio *curlio;
 static int mistakes;
 static char mistake[256], mistake_key[32];
 static char secrets[512];
-static int looked_up, preferred;
-static struct resolve_query *look_up; /* under way */
-static struct resolve_answer addresses;
-static bool cached;
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
 
 int text_secret(const char *secret)
 {
@@ -108,39 +94,6 @@ int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
 	*text = strdup("not a certificate");
 	*len = strlen(*text);
 	return 0;
-}
-
-const struct resolve_answer *resolve_cached(struct resolver *resolver,
-					    const char *host)
-{
-	(void)resolver;
-	(void)host;
-	return cached ? &addresses : NULL;
-}
-
-void resolve_start(struct resolver *resolver, struct resolve_query *query,
-		   const char *host)
-{
-	(void)resolver;
-	(void)host;
-	looked_up++;
-	look_up = query;
-}
-
-void resolve_cancel(struct resolver *resolver, struct resolve_query *query)
-{
-	(void)resolver;
-	if (look_up == query)
-		look_up = NULL;
-}
-
-void resolve_prefer(struct resolver *resolver, const char *host,
-		    const struct sockaddr *address)
-{
-	(void)resolver;
-	CHECK(strncmp(host, "health.test", 11) == 0);
-	CHECK_INT(address->sa_family, AF_INET);
-	preferred++;
 }
 
 /* Nothing here may look a name up behind our back. */
@@ -1460,33 +1413,17 @@ static void test_unix_socket(void)
 	ask_once(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK(strstr(local.request, "Host: php.test"));
-	CHECK_INT(looked_up, 0);
+	CHECK_INT(fake_resolve.asked, 0);
 	CHECK(!check_http.live_refused(&settings));
 	server_end(&local);
 	unlink(un.sun_path);
 	rmdir(folder);
 }
 
-/* The host has n addresses, from 127.0.0.1 on. */
-static void answer_look_up(enum result_code code, size_t n)
+static void answer_look_up(size_t n)
 {
-	struct resolve_query *query = look_up;
-	size_t i;
-
-	look_up = NULL;
-	addresses.code = code;
-	addresses.n = n;
-	for (i = 0; i < n; i++) {
-		struct resolve_addr *addr = &addresses.addrs[i];
-
-		addr->in.sin_family = AF_INET;
-		addr->in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)i);
-		addr->len = sizeof(addr->in);
-		CHECK(inet_ntop(AF_INET, &addr->in.sin_addr, addr->text,
-				sizeof(addr->text)));
-	}
-	snprintf(addresses.words, sizeof(addresses.words), "no such host");
-	query->on_done(query->arg, &addresses);
+	fake_resolve_to(n);
+	fake_resolve_done();
 }
 
 static void test_names(void)
@@ -1499,20 +1436,21 @@ static void test_names(void)
 	prepare();
 	conn_reset(&conn);
 	check_http.open(&conn);
-	CHECK_INT(looked_up, 1);
+	CHECK_INT(fake_resolve.asked, 1);
 	CHECK_STR(fake_dial_step(&conn, &check_http),
 		  "resolving the host name");
-	answer_look_up(RESULT_OK, 1);
+	answer_look_up(1);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
-	CHECK_INT(preferred, 1);
+	CHECK_INT(fake_resolve.preferred, 1);
+	CHECK_STR(fake_resolve.host, "health.test");
 
 	/* Warm: nothing is looked up, with or without a known address. */
 	conn_again(&conn);
-	cached = true;
+	fake_resolve.waits = false;
 	conn_again(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
-	CHECK_INT(looked_up, 1);
+	CHECK_INT(fake_resolve.asked, 1);
 
 	/* The peer closed it: it is not called again where the name led. */
 	before = server.connections;
@@ -1522,11 +1460,11 @@ static void test_names(void)
 	CHECK(conn.code != RESULT_OK);
 	CHECK_INT(server.connections, before);
 	conn_close(&conn);
-	cached = false;
+	fake_resolve.waits = true;
 
 	conn_reset(&conn);
 	check_http.open(&conn);
-	answer_look_up(RESULT_RESOLVE, 0);
+	fake_resolve_fail();
 	CHECK_INT(conn.ended, 1);
 	CHECK_INT(conn.code, RESULT_RESOLVE);
 	CHECK_STR(conn.words, "no such host");
@@ -1534,9 +1472,9 @@ static void test_names(void)
 	/* Closed while the look-up is under way: it is taken back. */
 	conn_reset(&conn);
 	check_http.open(&conn);
-	CHECK(look_up);
+	CHECK(fake_resolve.query);
 	conn_close(&conn);
-	CHECK(!look_up);
+	CHECK(!fake_resolve.query);
 }
 
 /* Of two addresses one takes no connection: the other one is tried soon. */
@@ -1564,7 +1502,7 @@ static void test_silent_address(void)
 	conn.hedge = true;
 	check_http.open(&conn);
 	begin_ms = clock_ms();
-	answer_look_up(RESULT_OK, 2);
+	answer_look_up(2);
 	CHECK_STR(fake_dial_step(&conn, &check_http), "connecting");
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
@@ -1575,7 +1513,7 @@ static void test_silent_address(void)
 	conn_reset(&conn);
 	conn.hedge = true;
 	check_http.open(&conn);
-	answer_look_up(RESULT_OK, 2);
+	answer_look_up(2);
 	conn_close(&conn);
 	close(waiting);
 	server_end(&hole);
@@ -1587,7 +1525,7 @@ static void test_silent_address(void)
 	prepare();
 	conn_reset(&conn);
 	check_http.open(&conn);
-	answer_look_up(RESULT_OK, 2);
+	answer_look_up(2);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_REFUSED);
 	CHECK_STR(conn.words, "connection refused");
@@ -1635,7 +1573,7 @@ static void test_dot(void)
 	prepare();
 	conn_reset(&conn);
 	check_http.open(&conn);
-	answer_look_up(RESULT_OK, 1);
+	answer_look_up(1);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK(strstr(server.request, "Host: health.test:"));
@@ -1865,6 +1803,7 @@ static void test_origin(void)
 
 int main(void)
 {
+	fake_resolve.waits = true;
 	/* The environment's proxy must not be used. */
 	setenv("http_proxy", "http://127.0.0.1:1", 1);
 	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);

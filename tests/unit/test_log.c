@@ -1,15 +1,7 @@
 #include "config.h"
 
-/* clock.h; only limits go by it */
-#define HEALTH_CLOCK_H
-#include <stdint.h>
-
-static int64_t fake_ms = 1;
-
-static inline int64_t clock_ms(void)
-{
-	return fake_ms;
-}
+/* Only limits go by it. */
+#include "fake_clock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -425,12 +417,12 @@ static void test_limit(void)
 	CHECK_INT(log_limit_count(&limit), 1);
 	for (i = 0; i < 99; i++)
 		CHECK_INT(log_limit_count(&limit), 0);
-	fake_ms += LOG_LIMIT_MS - 1;
+	fake_us += (LOG_LIMIT_MS - 1) * 1000;
 	CHECK_INT(log_limit_count(&limit), 0);
-	fake_ms++;
+	fake_us += 1000;
 	CHECK_INT(log_limit_count(&limit), 101);
 	CHECK_INT(log_limit_count(&limit), 0);
-	fake_ms += 2 * LOG_LIMIT_MS;
+	fake_us += 2 * LOG_LIMIT_MS * 1000;
 	CHECK_INT(log_limit_count(&limit), 2);
 }
 
@@ -466,7 +458,7 @@ static void test_limit_threads(void)
 	for (i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	CHECK_INT(times_told, 1);
-	fake_ms += LOG_LIMIT_MS;
+	fake_us += LOG_LIMIT_MS * 1000;
 	told += log_limit_count(&many);
 	CHECK_INT(told, THREADS * NOTES + 1);
 }

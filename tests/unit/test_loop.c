@@ -1,16 +1,7 @@
 /*
  * The loop with real descriptors and a clock of our own.
  */
-#define HEALTH_CLOCK_H
-
-#include <stdint.h>
-
-static int64_t fake_ms = 1000;
-
-static inline int64_t clock_ms(void)
-{
-	return fake_ms;
-}
+#include "fake_clock.h"
 
 #include "io/loop.c"
 
@@ -295,7 +286,7 @@ static void on_time_clear_rest(void *arg)
 static void on_time_again(void *arg)
 {
 	on_time(arg);
-	loop_timer_set(loop, arg, fake_ms + 10);
+	loop_timer_set(loop, arg, clock_ms() + 10);
 }
 
 static void timer_world(void)
@@ -312,30 +303,30 @@ static void timer_world(void)
 static void test_timers(void)
 {
 	timer_world();
-	loop_timer_set(loop, &timers[0], fake_ms + 30);
-	loop_timer_set(loop, &timers[1], fake_ms + 10);
-	loop_timer_set(loop, &timers[2], fake_ms + 20);
-	loop_timer_set(loop, &timers[3], fake_ms + 10); /* after 1 */
-	loop_timer_set(loop, &timers[4], fake_ms + 25);
-	loop_timer_set(loop, &timers[4], fake_ms + 5); /* replaced */
+	loop_timer_set(loop, &timers[0], clock_ms() + 30);
+	loop_timer_set(loop, &timers[1], clock_ms() + 10);
+	loop_timer_set(loop, &timers[2], clock_ms() + 20);
+	loop_timer_set(loop, &timers[3], clock_ms() + 10); /* after 1 */
+	loop_timer_set(loop, &timers[4], clock_ms() + 25);
+	loop_timer_set(loop, &timers[4], clock_ms() + 5); /* replaced */
 	CHECK_INT(loop_wait_ms(loop), 5);
 	turn();
 	CHECK_STR(fired, "");
-	fake_ms += 10;
+	fake_us += 10 * 1000;
 	turn();
 	CHECK_STR(fired, "413");
 	CHECK(!loop_timer_armed(&timers[1]));
 	CHECK(loop_timer_armed(&timers[2]));
 	loop_timer_clear(loop, &timers[2]);
 	loop_timer_clear(loop, &timers[2]);
-	fake_ms += 100;
+	fake_us += 100 * 1000;
 	CHECK_INT(loop_wait_ms(loop), 0);
 	turn();
 	CHECK_STR(fired, "4130");
 	turn();
 	CHECK_STR(fired, "4130");
 	CHECK_INT(loop_wait_ms(loop), LOOP_BEAT_MS);
-	loop_timer_set(loop, &timers[0], fake_ms + 100000);
+	loop_timer_set(loop, &timers[0], clock_ms() + 100000);
 	CHECK_INT(loop_wait_ms(loop), LOOP_BEAT_MS);
 	loop_timer_clear(loop, &timers[0]);
 	CHECK(!loop->timers);
@@ -343,21 +334,21 @@ static void test_timers(void)
 
 	timer_world();
 	timers[1].on_time = on_time_clear_rest;
-	loop_timer_set(loop, &timers[0], fake_ms + 1);
-	loop_timer_set(loop, &timers[1], fake_ms + 2);
-	loop_timer_set(loop, &timers[2], fake_ms + 3);
-	fake_ms += 5;
+	loop_timer_set(loop, &timers[0], clock_ms() + 1);
+	loop_timer_set(loop, &timers[1], clock_ms() + 2);
+	loop_timer_set(loop, &timers[2], clock_ms() + 3);
+	fake_us += 5 * 1000;
 	turn();
 	CHECK_STR(fired, "01");
 	CHECK(!loop->timers);
 
 	fired[0] = '\0';
 	timers[0].on_time = on_time_again;
-	loop_timer_set(loop, &timers[0], fake_ms);
+	loop_timer_set(loop, &timers[0], clock_ms());
 	turn();
 	turn();
 	CHECK_STR(fired, "0");
-	fake_ms += 10;
+	fake_us += 10 * 1000;
 	turn();
 	CHECK_STR(fired, "00");
 	loop_timer_clear(loop, &timers[0]);
@@ -378,7 +369,7 @@ static void on_many(void *arg)
 	many_disorder += timer->at_ms < many_last_ms ||
 			 (timer->at_ms == many_last_ms &&
 			  timer->order < many_last_order);
-	many_disorder += timer->at_ms > fake_ms;
+	many_disorder += timer->at_ms > clock_ms();
 	many_last_ms = timer->at_ms;
 	many_last_order = timer->order;
 	many_fired++;
@@ -403,7 +394,7 @@ static void test_many_timers(void)
 		many_timers[i] = (struct loop_timer){ .on_time = on_many,
 						      .arg = &many_timers[i] };
 		loop_timer_set(loop, &many_timers[i],
-			       fake_ms + 1 + many_random() % 100);
+			       clock_ms() + 1 + many_random() % 100);
 	}
 	/* From the middle, and the earliest ones. */
 	for (step = 0; step < 20 * MANY; step++) {
@@ -413,7 +404,7 @@ static void test_many_timers(void)
 				  many_timers);
 		if (step % 3)
 			loop_timer_set(loop, &many_timers[i],
-				       fake_ms + 1 + many_random() % 100);
+				       clock_ms() + 1 + many_random() % 100);
 		else
 			loop_timer_clear(loop, &many_timers[i]);
 	}
@@ -423,9 +414,9 @@ static void test_many_timers(void)
 	many_last_ms = 0;
 	for (step = 0; step < 100; step++) {
 		CHECK_INT(loop_wait_ms(loop),
-			  loop->timers ? loop->timers->at_ms - fake_ms
+			  loop->timers ? loop->timers->at_ms - clock_ms()
 				       : LOOP_BEAT_MS);
-		fake_ms++;
+		fake_us += 1000;
 		turn();
 	}
 	CHECK_INT(many_fired, left);
@@ -447,9 +438,9 @@ static void test_input_before_deadline(void)
 {
 	timer_world();
 	peers[0].then = stop_timer;
-	loop_timer_set(loop, &timers[0], fake_ms + 10);
+	loop_timer_set(loop, &timers[0], clock_ms() + 10);
 	tell(&peers[0]);
-	fake_ms += 20;
+	fake_us += 20 * 1000;
 	loop_fire_timers(loop);
 	CHECK_INT(peers[0].calls, 1);
 	CHECK_STR(fired, "");

@@ -8,6 +8,7 @@
 #include "kinds/postgres/postgres.c"
 
 #include "fake_conn.h"
+#include "fake_resolve.h"
 #include "unit.h"
 
 #include <arpa/inet.h>
@@ -24,10 +25,6 @@ struct conf_section {
 
 static struct loop_watch *watches[WATCHES_MAX];
 static struct loop_timer *armed_timer;
-static struct resolve_answer names;   /* what every host resolves to */
-static struct resolve_query *looking; /* a query that waits */
-static bool names_wait;
-static int preferred;
 static char mistake[512];
 
 int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
@@ -71,35 +68,6 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 	if (timer->link)
 		armed_timer = NULL;
 	timer->link = NULL;
-}
-
-const struct resolve_answer *resolve_cached(struct resolver *resolver,
-					    const char *host)
-{
-	(void)resolver, (void)host;
-	return names_wait ? NULL : &names;
-}
-
-void resolve_start(struct resolver *resolver, struct resolve_query *query,
-		   const char *host)
-{
-	(void)resolver, (void)host;
-	looking = query;
-}
-
-void resolve_cancel(struct resolver *resolver, struct resolve_query *query)
-{
-	(void)resolver;
-	if (looking == query)
-		looking = NULL;
-}
-
-void resolve_prefer(struct resolver *resolver, const char *host,
-		    const struct sockaddr *address)
-{
-	(void)resolver, (void)host;
-	CHECK_INT(address->sa_family, AF_INET);
-	preferred++;
 }
 
 const struct dialect dialect_postgres[] = { { .schemes = NULL } };
@@ -525,16 +493,11 @@ static void begin(const char *fmt, ...)
 
 	memset(&conn, 0, sizeof(conn));
 	memset(&settings, 0, sizeof(settings));
-	memset(&names, 0, sizeof(names));
 	conn.fd = -1;
 	conn.kind = &check_postgres;
 	conn.state = calloc(1, sizeof(struct postgres));
 	conn.settings = &settings;
-	names.code = RESULT_OK;
-	names.n = 1;
-	names.addrs[0].in.sin_family = AF_INET;
-	names.addrs[0].len = sizeof(struct sockaddr_in);
-	snprintf(names.addrs[0].text, sizeof(names.addrs[0].text), "127.0.0.1");
+	fake_resolve_to(1);
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -555,7 +518,7 @@ static void end(void)
 	fake_conn_drop(&conn);
 	check_postgres.dispose(&settings);
 	check_postgres.dispose(&settings);
-	CHECK(!looking);
+	CHECK(!fake_resolve.query);
 	CHECK(!armed_timer);
 	CHECK_INT(conn.fd, -1);
 	for (i = 0; i < WATCHES_MAX; i++)
@@ -588,11 +551,11 @@ static void test_question(void)
 	unsigned port;
 	int listening = listener(&port), fd;
 
-	preferred = 0;
+	fake_resolve.preferred = 0;
 	begin(ONE, port);
 	CHECK_STR(check_postgres.step(&conn), "connecting");
 	fd = serve_login(listening);
-	CHECK_INT(preferred, 1);
+	CHECK_INT(fake_resolve.preferred, 1);
 	CHECK(conn.fd >= 0); /* watched while idle */
 	check_postgres.ask(&conn);
 	CHECK_STR(check_postgres.step(&conn), "waiting for the answer");
@@ -765,17 +728,11 @@ static void test_final_refusal(void)
 
 static void test_names(void)
 {
-	static struct resolve_answer unknown = { .code = RESULT_RESOLVE,
-						 .words = "no such host" };
-	struct resolve_query *query;
-
-	names_wait = true;
+	fake_resolve.waits = true;
 	begin(ONE, 1u);
-	CHECK(looking != NULL);
+	CHECK(fake_resolve.query);
 	CHECK_STR(check_postgres.step(&conn), "resolving the host name");
-	query = looking;
-	looking = NULL;
-	query->on_done(query->arg, &unknown);
+	fake_resolve_fail();
 	CHECK_INT(conn.failed, 1);
 	CHECK_INT(conn.code, RESULT_RESOLVE);
 	CHECK_STR(conn.words, "no such host");
@@ -783,9 +740,9 @@ static void test_names(void)
 
 	/* Closed while looking: the query is forgotten. */
 	begin(ONE, 1u);
-	CHECK(looking != NULL);
+	CHECK(fake_resolve.query);
 	end();
-	names_wait = false;
+	fake_resolve.waits = false;
 }
 
 int main(void)

@@ -6,6 +6,7 @@
 #define FAKE_CONN_DIALS
 #include "fake_conn.h"
 #include "fake_offload.h"
+#include "fake_resolve.h"
 #include "unit.h"
 
 #include <fcntl.h>
@@ -13,42 +14,6 @@
 #include <stdarg.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* ---- the resolver, faked ---- */
-
-static struct resolve_answer address; /* what the cache has; n 0: nothing */
-static struct resolve_query *resolving;
-static int preferred;
-
-const struct resolve_answer *resolve_cached(struct resolver *resolver,
-					    const char *host)
-{
-	(void)resolver, (void)host;
-	return address.n ? &address : NULL;
-}
-
-void resolve_start(struct resolver *resolver, struct resolve_query *query,
-		   const char *host)
-{
-	(void)resolver, (void)host;
-	CHECK(!resolving);
-	resolving = query;
-}
-
-void resolve_cancel(struct resolver *resolver, struct resolve_query *query)
-{
-	(void)resolver;
-	if (resolving == query)
-		resolving = NULL;
-}
-
-void resolve_prefer(struct resolver *resolver, const char *host,
-		    const struct sockaddr *sa)
-{
-	(void)resolver, (void)host;
-	CHECK_INT(sa->sa_family, AF_INET);
-	preferred++;
-}
 
 /* ---- the loop, faked: one watch at a time ---- */
 
@@ -194,11 +159,7 @@ static void server_open(struct server *server, const struct turn *turns)
 	CHECK(listen(server->listener, 4) == 0);
 	getsockname(server->listener, (struct sockaddr *)&at, &len);
 	server_port = ntohs(at.sin_port);
-	address.code = RESULT_OK;
-	address.n = 1;
-	at.sin_port = 0;
-	address.addrs[0].in = at;
-	address.addrs[0].len = sizeof(at);
+	fake_resolve_to(1);
 }
 
 static void server_close(struct server *server)
@@ -458,13 +419,13 @@ static void test_login(void)
 	int bytewise;
 
 	for (bytewise = 0; bytewise < 2; bytewise++) {
-		preferred = 0;
+		fake_resolve.preferred = 0;
 		conn = talk("redis://h/0", REDIS_ROLE_ANY, false, plain,
 			    bytewise, false);
 		CHECK_INT(conn.ready, 1);
 		CHECK_INT(conn.answered, 1);
 		CHECK_INT(conn.code, RESULT_OK);
-		CHECK_INT(preferred, 1);
+		CHECK_INT(fake_resolve.preferred, 1);
 		conn = talk("redis://me:pw@h/7", REDIS_ROLE_ANY, false, all,
 			    bytewise, false);
 		CHECK_INT(conn.ready, 1);
@@ -781,45 +742,36 @@ static void test_resolving(void)
 {
 	static const struct turn turns[] = { { PING, "+PONG\r\n" },
 					     { NULL, NULL } };
-	static const struct resolve_answer unknown = {
-		.code = RESULT_RESOLVE, .words = "host name not found"
-	};
 	struct redis_settings settings = settings_of("redis://h");
-	struct resolve_answer found;
-	struct resolve_query *query;
 	struct server server;
 	struct conn conn;
 
 	prepare(&settings, ",url,");
 	server_open(&server, turns);
 	settings.target.port = server_port;
-	found = address;
-	address.n = 0;
+	fake_resolve.waits = true;
 	conn_open(&conn, &settings);
-	CHECK(resolving);
+	CHECK(fake_resolve.query);
 	CHECK_STR(fake_dial_step(&conn, &check_redis),
 		  "resolving the host name");
-	query = resolving;
-	resolving = NULL;
-	query->on_done(query->arg, &found);
+	fake_resolve_done();
 	CHECK_STR(fake_dial_step(&conn, &check_redis), "connecting");
 	drive(&conn, &server);
 	CHECK_INT(conn.ready, 1);
 	fake_conn_drop(&conn);
 
 	conn_open(&conn, &settings);
-	query = resolving;
-	resolving = NULL;
-	query->on_done(query->arg, &unknown);
+	fake_resolve_fail();
 	CHECK_INT(conn.failed, 1);
 	CHECK_INT(conn.code, RESULT_RESOLVE);
-	CHECK_STR(conn.words, "host name not found");
+	CHECK_STR(conn.words, "no such host");
 
 	/* Closed meanwhile: the query must be gone with it. */
 	conn_open(&conn, &settings);
-	CHECK(resolving);
+	CHECK(fake_resolve.query);
 	fake_conn_drop(&conn);
-	CHECK(!resolving);
+	CHECK(!fake_resolve.query);
+	fake_resolve.waits = false;
 	check_redis.dispose(&settings);
 	server_close(&server);
 }

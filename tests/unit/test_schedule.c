@@ -5,21 +5,7 @@
  */
 #include "config.h"
 
-#define HEALTH_CLOCK_H
-
-#include <stdint.h>
-
-static int64_t fake_us;
-
-static inline int64_t clock_us(void)
-{
-	return fake_us;
-}
-
-static inline int64_t clock_ms(void)
-{
-	return fake_us / 1000;
-}
+#include "fake_clock.h"
 
 #include "io/loop.c"
 #include "board/share_file.c"
@@ -29,36 +15,15 @@ static inline int64_t clock_ms(void)
 
 #include <stdarg.h>
 
+#include "fake_log.h"
 #include "unit.h"
 
 /* ---- neighbours ---- */
 
-static char logged[4096];
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	size_t len = strlen(logged);
-	va_list args;
-
-	if (level == LOG_DEBUG)
-		return;
-	va_start(args, fmt);
-	vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
-	va_end(args);
-	snprintf(logged + strlen(logged), sizeof(logged) - strlen(logged),
-		 "\n");
-}
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	(void)level;
-	(void)fmt;
-}
-
-#define LOGGED(want)                     \
-	do {                             \
-		CHECK_STR(logged, want); \
-		logged[0] = '\0';        \
+#define LOGGED(want)                           \
+	do {                                   \
+		CHECK_STR(fake_log.all, want); \
+		fake_log_clear();              \
 	} while (0)
 
 /* A check that runs until it is told how it ended. */
@@ -171,7 +136,7 @@ static void process_kill(struct process *process)
 static void world(void)
 {
 	fake_us = 1000000000;
-	logged[0] = '\0';
+	fake_log_clear();
 	setup = (struct check_setup){
 		.name = "database",
 		.policy = { .timeout_ms = 2000,

@@ -7,40 +7,13 @@
 #include "app/settings_find.c"
 #include "kinds/kinds.c"
 
+#include "fake_log.h"
 #include "unit.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
 
 /* ---- the neighbours ---- */
-
-static char logged[4096];
-
-void log_line(enum log_level level, const char *fmt, ...)
-{
-	size_t len = strlen(logged);
-	va_list args;
-
-	(void)level;
-	va_start(args, fmt);
-	vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
-	va_end(args);
-	len = strlen(logged);
-	snprintf(logged + len, sizeof(logged) - len, "\n");
-}
-
-void log_masked(enum log_level level, const char *fmt, ...)
-{
-	size_t len = strlen(logged);
-	va_list args;
-
-	(void)level;
-	va_start(args, fmt);
-	vsnprintf(logged + len, sizeof(logged) - len, fmt, args);
-	va_end(args);
-	len = strlen(logged);
-	snprintf(logged + len, sizeof(logged) - len, "\n");
-}
 
 bool cidr_valid(const char *text)
 {
@@ -236,7 +209,7 @@ static int load(const char *path)
 {
 	int bad;
 
-	logged[0] = '\0';
+	fake_log_clear();
 	prepared = disposed = live_asked = 0;
 	bad = settings_load(&settings, path);
 	settings_log_warnings(&settings);
@@ -330,7 +303,7 @@ static void test_file(void)
 			    "[heart.beat-1]\nkind = file\n"),
 		  0);
 	CHECK_STR(mistakes(), "");
-	CHECK_STR(logged, "");
+	CHECK_STR(fake_log.all, "");
 	CHECK_STR(settings.source, "t");
 	CHECK_STR(settings.health.service, "shop");
 	CHECK_INT(settings.health.log_level, LOG_DEBUG);
@@ -383,7 +356,7 @@ static void test_trusted(void)
 static void test_health_defaults(void)
 {
 	CHECK_INT(load_text("[health]\nchecks = none\n"), 0);
-	CHECK_STR(logged, "");
+	CHECK_STR(fake_log.all, "");
 	CHECK_STR(warnings(), "");
 	CHECK_STR(settings.health.service, "");
 	CHECK_STR(settings.health.mount, "");
@@ -999,7 +972,7 @@ static void test_environment(void)
 		CHECK(!env_rows[i].checks[0] ==
 		      !!strstr(mistakes(), "no check is configured"));
 		CHECK_STR(checks(), env_rows[i].checks);
-		CHECK_STR(logged, env_rows[i].logged);
+		CHECK_STR(fake_log.all, env_rows[i].logged);
 		if (env_rows[i].url)
 			CHECK_STR(fake_at(0)->url, env_rows[i].url);
 		done();
@@ -1209,7 +1182,7 @@ static void test_openai_variables(void)
 				CHECK_STR(fake->api_key, openai_rows[i].key);
 		}
 		if (openai_rows[i].logged)
-			CHECK_STR(logged, openai_rows[i].logged);
+			CHECK_STR(fake_log.all, openai_rows[i].logged);
 		done();
 	}
 	clear_environment();
@@ -1253,8 +1226,9 @@ static void test_environment_keys(void)
 	CHECK_STR(checks(), "database:postgres redis:redis");
 	CHECK(!settings.checks.setups[0].refusal);
 	CHECK_STR(settings.checks.setups[1].refusal->variable, "REDIS_URL");
-	CHECK_STR(logged, "check=redis is not run and counts as unhealthy: "
-			  "REDIS_URL: [redis] url: is bad\n");
+	CHECK_STR(fake_log.all,
+		  "check=redis is not run and counts as unhealthy: "
+		  "REDIS_URL: [redis] url: is bad\n");
 	CHECK(strstr(printed(), "[redis]\n# not run, unhealthy: REDIS_URL: "
 				"[redis] url: is bad\nkind = redis"));
 	done();

@@ -8,21 +8,12 @@
  */
 #include "config.h"
 
-#define HEALTH_CLOCK_H
-
 #include <stdint.h>
 
 static int64_t *fake_us; /* in memory that both have */
 
-static inline int64_t clock_us(void)
-{
-	return *fake_us;
-}
-
-static inline int64_t clock_ms(void)
-{
-	return *fake_us / 1000;
-}
+#define FAKE_CLOCK_US (*fake_us)
+#include "fake_clock.h"
 
 #include "base/result.c"
 #include "base/text.c"
