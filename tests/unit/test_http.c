@@ -632,15 +632,17 @@ static void test_json(void)
 	CHECK_INT(ask_json(&conn, "[1]", "2", "[1,2]"), RESULT_OK);
 	CHECK_INT(ask_json(&conn, "a.b[0].c", "down", body), RESULT_MISMATCH);
 	CHECK_STR(conn.words, "another value in the answer");
-	CHECK_STR(conn.detail, "up");
+	CHECK_STR(conn.detail, "`a.b[0].c` is `up`, expected `down`");
 	CHECK_INT(ask_json(&conn, "a.b[0].c", "", body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "a.b[2]", NULL, body), RESULT_MISMATCH);
 	CHECK_STR(conn.words, "no such value in the answer");
+	CHECK_STR(conn.detail, "`a.b[2]` does not exist, or is null");
 	CHECK_INT(ask_json(&conn, "a[0]", NULL, body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "n", NULL, body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "A", NULL, body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "a", NULL, "<html>"), RESULT_PROTOCOL);
 	CHECK_STR(conn.words, "answer is not JSON");
+	CHECK_STR(conn.detail, "<html>");
 	CHECK_INT(ask_json(&conn, "a", NULL, ""), RESULT_PROTOCOL);
 	/* cJSON stops behind the first value. */
 	CHECK_INT(ask_json(&conn, "a", "1", "{\"a\":1} \r\n"), RESULT_OK);
@@ -728,7 +730,7 @@ static void test_json_numbers(void)
 		  RESULT_OK);
 	CHECK_INT(ask_json(&conn, "x", "3", "{\"x\":1.50,\"x\":3}"),
 		  RESULT_MISMATCH);
-	CHECK_STR(conn.detail, "1.50");
+	CHECK_STR(conn.detail, "`x` is `1.50`, expected `3`");
 	CHECK_INT(ask_json(&conn, "s.5", "2", "{\"s\":{\"5\":2}}"), RESULT_OK);
 	/* A name that goes on behind a NUL is another. */
 	CHECK_INT(ask_json(&conn, "a", "up", "{\"a\\u0000b\":\"up\"}"),
@@ -737,15 +739,14 @@ static void test_json_numbers(void)
 }
 
 /* What these bytes, again and again, make of an answer. */
-static enum result_code judge_many(const char *head, const char *piece,
-				   size_t n, const char *tail,
-				   const char **words)
+static struct failure judge_many(const char *head, const char *piece, size_t n,
+				 const char *tail)
 {
 	struct http_expected expected = { .json = "a" };
 	struct http_answer answer = { .status = 200 };
 	size_t len = strlen(piece), at = strlen(head);
-	char *body = malloc(at + n * len + strlen(tail) + 1), *found;
-	enum result_code code;
+	char *body = malloc(at + n * len + strlen(tail) + 1);
+	struct failure failure;
 
 	CHECK(body != NULL);
 	memcpy(body, head, at);
@@ -754,10 +755,9 @@ static enum result_code judge_many(const char *head, const char *piece,
 	memcpy(body + at, tail, strlen(tail) + 1);
 	answer.body = body;
 	answer.len = at + strlen(tail);
-	code = http_judge_body(&expected, &answer, words, &found);
-	free(found);
+	failure = http_judge_body(&expected, &answer);
 	free(body);
-	return code;
+	return failure;
 }
 
 /* cJSON would take hundreds of megabytes for these. */
@@ -765,35 +765,35 @@ static void test_json_many(void)
 {
 	static const char many[] =
 		"the answer's JSON has more than 50000 values";
-	const char *words;
+	static const char longer[] = "the answer's JSON is longer than 4M";
+	static const struct {
+		const char *head, *piece;
+		size_t n;
+		const char *tail, *words; /* "": it is good */
+	} cases[] = {
+		/* The object and 49,999 members */
+		{ "{", "\"b\":1,", 49998, "\"a\":1}", "" },
+		{ "{", "\"b\":1,", 49999, "\"a\":1}", many },
+		/* two arrays in each turn */
+		{ "{\"a\":[", "[[]],", 24998, "2]}", many },
+		{ "{\"a\":[", "[[]],", 16000, "2]}", "" },
+		{ "", "[", 60000, "", many },
+		{ "", "{\"a\":", 60000, "", many },
+		/* A value in a string does not count, also after a quote. */
+		{ "{\"a\":\"\\\"", ",[{", 30000, "\\\\\"}", "" },
+		{ "{\"a\":\"", "a", 4 * 1024 * 1024 - 8, "\"}", "" },
+		{ "{\"a\":\"", "a", 4 * 1024 * 1024 - 7, "\"}", longer },
+	};
+	struct failure failure;
+	size_t i;
 
-	/* The object and 49,999 members */
-	CHECK_INT(judge_many("{", "\"b\":1,", 49998, "\"a\":1}", &words),
-		  RESULT_OK);
-	CHECK_INT(judge_many("{", "\"b\":1,", 49999, "\"a\":1}", &words),
-		  RESULT_MISMATCH);
-	CHECK_STR(words, many);
-	/* two arrays in each turn */
-	CHECK_INT(judge_many("{\"a\":[", "[[]],", 24998, "2]}", &words),
-		  RESULT_MISMATCH);
-	CHECK_STR(words, many);
-	CHECK_INT(judge_many("{\"a\":[", "[[]],", 16000, "2]}", &words),
-		  RESULT_OK);
-	CHECK_INT(judge_many("", "[", 60000, "", &words), RESULT_MISMATCH);
-	CHECK_STR(words, many);
-	CHECK_INT(judge_many("", "{\"a\":", 60000, "", &words),
-		  RESULT_MISMATCH);
-	CHECK_STR(words, many);
-	/* What stands in strings is no value, also behind a quote in one. */
-	CHECK_INT(judge_many("{\"a\":\"\\\"", ",[{", 30000, "\\\\\"}", &words),
-		  RESULT_OK);
-	CHECK_INT(judge_many("{\"a\":\"", "a", 4 * 1024 * 1024 - 8, "\"}",
-			     &words),
-		  RESULT_OK);
-	CHECK_INT(judge_many("{\"a\":\"", "a", 4 * 1024 * 1024 - 7, "\"}",
-			     &words),
-		  RESULT_MISMATCH);
-	CHECK_STR(words, "the answer's JSON is longer than 4M");
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		failure = judge_many(cases[i].head, cases[i].piece, cases[i].n,
+				     cases[i].tail);
+		CHECK_INT(failure.code,
+			  *cases[i].words ? RESULT_MISMATCH : RESULT_OK);
+		CHECK_STR(failure.words, cases[i].words);
+	}
 }
 
 /* An array or object that is compared, however long. */
@@ -802,23 +802,19 @@ static void test_json_array(void)
 	struct http_expected expected = { .json = "a", .equals = "[1,2]" };
 	char body[6 * 1024] = "{\"a\":[1,2]}";
 	struct http_answer answer = { .body = body, .len = strlen(body) };
-	const char *words;
-	char *found = NULL;
+	struct failure failure;
 	size_t i;
 
-	CHECK_INT(http_judge_body(&expected, &answer, &words, &found),
-		  RESULT_OK);
+	CHECK_INT(http_judge_body(&expected, &answer).code, RESULT_OK);
 	for (i = 6; i < sizeof(body) - 4; i += 2)
 		memcpy(body + i, "1,", 2);
 	strcpy(body + i, "1]}");
 	answer.len = strlen(body);
-	CHECK_INT(http_judge_body(&expected, &answer, &words, &found),
-		  RESULT_MISMATCH);
-	CHECK_STR(words, "another value in the answer");
-	CHECK(found && strlen(found) < 2048);
-	CHECK(found && strncmp(found, "[1,1,1", 6) == 0);
-	CHECK(found && strcmp(found + strlen(found) - 3, "...") == 0);
-	free(found);
+	failure = http_judge_body(&expected, &answer);
+	CHECK_INT(failure.code, RESULT_MISMATCH);
+	CHECK_STR(failure.words, "another value in the answer");
+	CHECK(strncmp(failure.detail, "`a` is `[1,1,1", 14) == 0);
+	CHECK(strstr(failure.detail, "`, expected `[1,2]`") != NULL);
 }
 
 /* A NUL as it is, in a string or behind the value: JSON has none. */
@@ -830,15 +826,13 @@ static void test_json_raw_nul(void)
 					 { .body = behind,
 					   .len = sizeof(behind) - 1 } };
 	struct http_expected expected = { .json = "a", .equals = "green" };
-	const char *words;
-	char *found;
+	struct failure failure;
 	size_t i;
 
 	for (i = 0; i < 2; i++) {
-		CHECK_INT(
-			http_judge_body(&expected, &answers[i], &words, &found),
-			RESULT_PROTOCOL);
-		CHECK_STR(words, "answer is not JSON");
+		failure = http_judge_body(&expected, &answers[i]);
+		CHECK_INT(failure.code, RESULT_PROTOCOL);
+		CHECK_STR(failure.words, "answer is not JSON");
 	}
 }
 

@@ -223,19 +223,16 @@ static bool http_enough(const struct conn *conn,
 static void http_judge(struct conn *conn, const struct http_answer *answer)
 {
 	const struct http_settings *settings = conn_settings(conn);
-	enum result_code code;
-	const char *words;
-	char *found;
+	struct failure failure;
 
 	if (!http_judge_status(&settings->expected, answer->status)) {
 		http_ask_refuse(conn, answer);
 		return;
 	}
-	code = http_judge_body(&settings->expected, answer, &words, &found);
-	if (found)
-		conn_detail(conn, found);
-	free(found);
-	conn_answered(conn, code, "%s", words);
+	failure = http_judge_body(&settings->expected, answer);
+	if (*failure.detail)
+		conn_detail(conn, failure.detail);
+	conn_answered(conn, failure.code, "%s", failure.words);
 }
 
 static void http_prepare(struct conf *conf, struct conf_section *section,

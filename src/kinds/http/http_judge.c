@@ -6,6 +6,7 @@
 
 #include <cjson/cJSON.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,30 +155,41 @@ static char *http_judge_text(const cJSON *json, const cJSON *value,
 	return strndup(body, len);
 }
 
-/* Compares; a value that differs is handed over. */
-static enum result_code http_judge_value(const char *equals, const cJSON *json,
-					 const cJSON *value, const char *body,
-					 const char **words, char **found)
+static struct failure http_judge_good(void)
 {
+	return failure_make(RESULT_OK, "%s", "");
+}
+
+static struct failure http_judge_no_memory(void)
+{
+	return failure_make(RESULT_INTERNAL, "out of memory");
+}
+
+static struct failure http_judge_value(const struct http_expected *expected,
+				       const cJSON *json, const cJSON *value,
+				       const char *body)
+{
+	const char *equals = expected->equals;
+	struct failure failure = http_judge_good();
 	char *text = http_judge_text(json, value, body);
 	bool same;
 
-	if (!text) {
-		*words = "out of memory";
-		return RESULT_INTERNAL;
-	}
+	if (!text)
+		return http_judge_no_memory();
 	if (cJSON_IsNumber(value))
 		same = http_number_equal(text, strlen(text), equals,
 					 strlen(equals));
 	else
 		same = strcmp(text, equals) == 0;
-	if (same) {
-		free(text);
-		return RESULT_OK;
+	if (!same) {
+		failure = failure_make(RESULT_MISMATCH,
+				       "another value in the answer");
+		snprintf(failure.detail, sizeof(failure.detail),
+			 "`%.200s` is `%.300s`, expected `%.300s`",
+			 expected->json, text, equals);
 	}
-	*found = text;
-	*words = "another value in the answer";
-	return RESULT_MISMATCH;
+	free(text);
+	return failure;
 }
 
 /*
@@ -228,25 +240,27 @@ static cJSON *http_judge_parse(const char *body)
 	return NULL;
 }
 
-static enum result_code http_judge_in(const struct http_expected *expected,
-				      const cJSON *json, const char *body,
-				      const char **words, char **found)
+static struct failure http_judge_in(const struct http_expected *expected,
+				    const cJSON *json, const char *body)
 {
+	struct failure failure;
 	const cJSON *value;
 
 	if (!json) {
-		*words = "answer is not JSON";
-		return RESULT_PROTOCOL;
+		failure = failure_make(RESULT_PROTOCOL, "answer is not JSON");
+		snprintf(failure.detail, sizeof(failure.detail), "%s", body);
+		return failure;
 	}
 	value = http_judge_find(json, expected->json);
 	if (!value) {
-		*words = "no such value in the answer";
-		return RESULT_MISMATCH;
+		failure = failure_make(RESULT_MISMATCH,
+				       "no such value in the answer");
+		snprintf(failure.detail, sizeof(failure.detail),
+			 "`%.900s` does not exist, or is null", expected->json);
+		return failure;
 	}
-	if (!expected->equals)
-		return RESULT_OK;
-	return http_judge_value(expected->equals, json, value, body, words,
-				found);
+	return expected->equals ? http_judge_value(expected, json, value, body)
+				: http_judge_good();
 }
 
 /* Why this is not parsed, or NULL. */
@@ -261,29 +275,25 @@ static const char *http_judge_too_much(const struct http_answer *answer)
 	return NULL;
 }
 
-static enum result_code http_judge_json(const struct http_expected *expected,
-					const struct http_answer *answer,
-					const char **words, char **found)
+static struct failure http_judge_json(const struct http_expected *expected,
+				      const struct http_answer *answer)
 {
-	enum result_code code;
+	const char *words = http_judge_too_much(answer);
+	struct failure failure;
 	char *body;
 	cJSON *json;
 
-	*words = http_judge_too_much(answer);
-	if (*words)
-		return RESULT_MISMATCH;
-	*words = "";
+	if (words)
+		return failure_make(RESULT_MISMATCH, "%s", words);
 	body = http_judge_without_nul(answer);
-	if (!body) {
-		*words = "out of memory";
-		return RESULT_INTERNAL;
-	}
+	if (!body)
+		return http_judge_no_memory();
 	/* JSON has no NUL in it as it is; it ends the copy early. */
 	json = strlen(body) == answer->len ? http_judge_parse(body) : NULL;
-	code = http_judge_in(expected, json, body, words, found);
+	failure = http_judge_in(expected, json, body);
 	cJSON_Delete(json);
 	free(body);
-	return code;
+	return failure;
 }
 
 /* ---- the body ---- */
@@ -313,26 +323,27 @@ bool http_judge_enough(const struct http_expected *expected,
 	       http_judge_contains(expected, answer, from);
 }
 
-enum result_code http_judge_body(const struct http_expected *expected,
-				 const struct http_answer *answer,
-				 const char **words, char **found)
+struct failure http_judge_body(const struct http_expected *expected,
+			       const struct http_answer *answer)
 {
-	*words = "";
-	*found = NULL;
+	struct failure failure;
+
 	if (!http_judge_is_set(expected->contains) &&
 	    !http_judge_is_set(expected->json))
-		return RESULT_OK;
-	if (answer->unreadable) {
-		*words = answer->unreadable;
-		return RESULT_PROTOCOL;
-	}
+		return http_judge_good();
+	if (answer->unreadable)
+		return failure_make(RESULT_PROTOCOL, "%s", answer->unreadable);
 	if (!http_judge_contains(expected, answer, 0)) {
-		*words = answer->cut
-				 ? "text not found in the first max_body bytes"
-				 : "text not found in the answer";
-		return RESULT_MISMATCH;
+		failure = failure_make(
+			RESULT_MISMATCH,
+			answer->cut ? "text not found in the first max_body "
+				      "bytes"
+				    : "text not found in the answer");
+		snprintf(failure.detail, sizeof(failure.detail),
+			 "expected `%s`", expected->contains);
+		return failure;
 	}
 	if (http_judge_is_set(expected->json))
-		return http_judge_json(expected, answer, words, found);
-	return RESULT_OK;
+		return http_judge_json(expected, answer);
+	return http_judge_good();
 }

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/failure.h"
 #include "kinds/http/http_ask.h"
-#include "base/result.h"
 
 #define HTTP_RANGES_MAX 16
 
@@ -39,12 +39,9 @@ bool http_judge_status(const struct http_expected *expected, long status);
 bool http_judge_enough(const struct http_expected *expected,
 		       const struct http_answer *answer, size_t from);
 
-/*
- * RESULT_OK, or what is wrong, with our words (static).  *found: the value that
- * was there instead, for free(), or NULL.
- */
-enum result_code http_judge_body(const struct http_expected *expected,
-				 const struct http_answer *answer,
-				 const char **words, char **found);
+/* The code RESULT_OK, or what is wrong; the detail has what was expected, and
+ * what was there. */
+struct failure http_judge_body(const struct http_expected *expected,
+			       const struct http_answer *answer);
 
 #endif
