@@ -141,7 +141,7 @@ static void fuzz_http(unsigned choice, char *json, char *equals, char *contains)
 			     .settings = &settings };
 
 	FUZZ_CHECK(http_judge_parse_statuses(&settings.expected, status));
-	FUZZ_CHECK(!http_question_url(&settings.question, url));
+	FUZZ_CHECK(!http_question_url(&settings.question, url, false));
 	fuzz_ask(&conn);
 	http_question_dispose(&settings.question);
 }
@@ -149,21 +149,21 @@ static void fuzz_http(unsigned choice, char *json, char *equals, char *contains)
 static void fuzz_openai(unsigned choice)
 {
 	char model[] = "m-1";
-	struct openai_public public = {
-		.common = { .complete = true,
-			    .may_be = choice & 3,
-			    .list_url = choice & 1 ? url : NULL,
-			    .accept_restricted = choice & 4,
-			    .question = { .max_body = OPENAI_BODY_BYTES,
-					  .judge = openai_judge } },
+	struct openai_settings settings = {
+		.complete = true,
+		.may_be = choice & 3,
+		.list_url = choice & 1 ? url : NULL,
+		.accept_restricted = choice & 4,
+		.question = { .max_body = OPENAI_BODY_BYTES,
+			      .judge = openai_judge },
 		.model = model,
 	};
-	struct http_question *question = &public.common.question;
+	struct http_question *question = &settings.question;
 	struct conn conn = { .kind = &check_openai,
 			     .state = calloc(1, sizeof(struct openai_conn)),
-			     .settings = &public };
+			     .settings = &settings };
 
-	FUZZ_CHECK(!http_question_url(question, url));
+	FUZZ_CHECK(!http_question_url(question, url, false));
 	fuzz_ask(&conn);
 	http_question_dispose(question);
 }

@@ -4,7 +4,6 @@
 #include "kinds/http/http_number.c"
 #include "kinds/http/http.c"
 #include "io/curlio.c"
-#include "kinds/http/http_url.c"
 #include "kinds/http/http_words.c"
 #include "kinds/http/http_intake.c"
 #include "kinds/http/http_unpack.c"

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "kinds/http/http_question.c"
 #include "kinds/http/openai.c"
 
 #include "fake_conn.h"
@@ -8,46 +9,17 @@
 /* ---- the neighbours ---- */
 
 static int opened, asked, mistakes;
-static char mistake_key[32], url[512], headers[512];
+static char mistake_key[32];
 
-const char *http_question_url(struct http_question *question, const char *text)
+int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
+	       char *reason, size_t reason_size)
 {
-	(void)question;
-	snprintf(url, sizeof(url), "%s", text);
-	return strncmp(text, "http", 4) == 0 ? NULL : "write http://...";
-}
-
-const char *http_question_proxy(struct http_question *question,
-				const char *text)
-{
-	(void)question;
-	return strncmp(text, "http", 4) == 0 ? NULL : "write http://...";
-}
-
-const char *http_question_header(struct http_question *question,
-				 const char *line)
-{
-	size_t len = strlen(headers);
-
-	(void)question;
-	if (strchr(line, '\n'))
-		return "one line";
-	snprintf(headers + len, sizeof(headers) - len, "<%s>", line);
-	return NULL;
-}
-
-int http_question_ca(struct http_question *question, const char *path,
-		     char *reason, size_t reason_size)
-{
-	(void)question;
 	(void)path;
+	(void)max_bytes;
+	(void)text;
+	(void)len;
 	snprintf(reason, reason_size, "cannot be opened");
 	return -1;
-}
-
-void http_question_dispose(struct http_question *question)
-{
-	(void)question;
 }
 
 void http_ask_open(struct conn *conn, const struct http_question *question)
@@ -119,27 +91,37 @@ const char *conf_section_variable(const struct conf_section *section,
 
 static char empty[] = "", key[] = "sk-1234", models_path[] = "/openai/models",
 	    version[] = "2024-10-21";
-static struct openai_public public;
-static struct openai_azure azure;
+static struct openai_settings public, azure;
 
 static void reset(void)
 {
-	struct openai_settings common = { .api_key = key,
-					  .ca_file = empty,
-					  .proxy = empty };
-
-	public = (struct openai_public){ .common = common,
-					 .base_url = empty,
-					 .model = empty,
-					 .organization = empty,
-					 .project = empty };
-	azure = (struct openai_azure){ .common = common,
-				       .endpoint = empty,
-				       .path = models_path,
-				       .api_version = version };
+	check_openai.dispose(&public);
+	check_azure_openai.dispose(&azure);
+	public = azure = (struct openai_settings){
+		.base_url = empty,
+		.api_key = key,
+		.ca_file = empty,
+		.proxy = empty,
+	};
+	public.model = public.organization = public.project = empty;
+	azure.path = models_path;
+	azure.api_version = version;
 	mistakes = 0;
-	mistake_key[0] = url[0] = headers[0] = '\0';
+	mistake_key[0] = '\0';
 	set_key = "";
+}
+
+static void check_headers(const struct openai_settings *settings,
+			  const char *want)
+{
+	const struct curl_slist *header = settings->question.headers;
+	char headers[512] = "";
+	size_t len = 0;
+
+	for (; header; header = header->next)
+		len += (size_t)snprintf(headers + len, sizeof(headers) - len,
+					"<%s>", header->data);
+	CHECK_STR(headers, want);
 }
 
 /* ---- tests ---- */
@@ -199,7 +181,7 @@ static void test_public_urls(void)
 		SAME("http://[2001:db8::1]/v1/",
 		     "http://[2001:db8::1]/v1/models"),
 		SAME("http://localhost.:8000/v1",
-		     "http://localhost.:8000/v1/models"),
+		     "http://localhost:8000/v1/models"),
 		/* not a version; a client takes its base as it is */
 		{ "http://h/dev1", "", "http://h/dev1/v1/models",
 		  "http://h/dev1/models" },
@@ -229,12 +211,13 @@ static void test_public_urls(void)
 			public.model = strdup(rows[i].model);
 			check_openai.prepare(NULL, NULL, &public);
 			CHECK_INT(mistakes, 0);
-			CHECK_STR(url, for_client ? rows[i].for_client
-						  : rows[i].want);
-			CHECK(!public.common.list_url == !*rows[i].model);
-			CHECK_STR(headers, "<Authorization: Bearer sk-1234>");
-			CHECK(!strstr(url, key));
-			check_openai.dispose(&public);
+			CHECK_STR(public.question.url,
+				  for_client ? rows[i].for_client
+					     : rows[i].want);
+			CHECK(!public.list_url == !*rows[i].model);
+			check_headers(&public,
+				      "<Authorization: Bearer sk-1234>");
+			CHECK(!strstr(public.question.url, key));
 			free(public.base_url);
 			free(public.model);
 		}
@@ -248,9 +231,9 @@ static void test_public_headers(void)
 	public.organization = (char[]){ "org-1" };
 	public.project = (char[]){ "proj-1" };
 	check_openai.prepare(NULL, NULL, &public);
-	CHECK_STR(headers, "<Authorization: Bearer sk-1234>"
-			   "<OpenAI-Organization: org-1>"
-			   "<OpenAI-Project: proj-1>");
+	check_headers(&public, "<Authorization: Bearer sk-1234>"
+			       "<OpenAI-Organization: org-1>"
+			       "<OpenAI-Project: proj-1>");
 }
 
 static void test_azure_urls(void)
@@ -317,18 +300,17 @@ static void test_azure_urls(void)
 	for (i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		reset();
 		set_key = rows[i].set;
-		azure.endpoint = strdup(rows[i].endpoint);
+		azure.base_url = strdup(rows[i].endpoint);
 		azure.path = strdup(rows[i].path);
 		azure.api_version = strdup(rows[i].version);
 		snprintf(want, sizeof(want), "%s%s", rows[i].want,
 			 rows[i].default_version ? version_query : "");
 		check_azure_openai.prepare(NULL, NULL, &azure);
 		CHECK_INT(mistakes, 0);
-		CHECK_STR(url, want);
-		CHECK_STR(headers, "<api-key: sk-1234>");
-		CHECK(!strstr(url, key));
-		check_azure_openai.dispose(&azure);
-		free(azure.endpoint);
+		CHECK_STR(azure.question.url, want);
+		check_headers(&azure, "<api-key: sk-1234>");
+		CHECK(!strstr(azure.question.url, key));
+		free(azure.base_url);
 		free(azure.path);
 		free(azure.api_version);
 	}
@@ -348,22 +330,22 @@ static void test_mistakes(void)
 	mistake_in("base_url");
 	reset();
 	public.base_url = (char[]){ "http://h" };
-	public.common.api_key = (char[]){ "a\nb" };
+	public.api_key = (char[]){ "a\nb" };
 	check_openai.prepare(NULL, NULL, &public);
 	mistake_in("api_key");
 	reset();
-	azure.endpoint = (char[]){ "http://h" };
+	azure.base_url = (char[]){ "http://h" };
 	azure.path = (char[]){ "openai/models" };
 	check_azure_openai.prepare(NULL, NULL, &azure);
 	mistake_in("path");
 	reset();
-	azure.endpoint = (char[]){ "http://h" };
-	azure.common.ca_file = (char[]){ "/missing" };
+	azure.base_url = (char[]){ "http://h" };
+	azure.ca_file = (char[]){ "/missing" };
 	check_azure_openai.prepare(NULL, NULL, &azure);
 	mistake_in("ca_file");
 	reset();
-	azure.endpoint = (char[]){ "http://h" };
-	azure.common.proxy = (char[]){ "socks5://p:1" };
+	azure.base_url = (char[]){ "http://h" };
+	azure.proxy = (char[]){ "socks5://p:1" };
 	check_azure_openai.prepare(NULL, NULL, &azure);
 	mistake_in("proxy");
 }
@@ -388,7 +370,7 @@ static void test_credentials(void)
 	struct conn conn = { .settings = &public, .state = &state };
 
 	reset();
-	public.common.api_key = empty;
+	public.api_key = empty;
 	public.base_url = (char[]){ "http://h" };
 	check_openai.prepare(NULL, NULL, &public);
 	expect_config(&check_openai, &public);
@@ -396,8 +378,8 @@ static void test_credentials(void)
 	check_azure_openai.prepare(NULL, NULL, &azure);
 	expect_config(&check_azure_openai, &azure);
 	reset();
-	azure.endpoint = (char[]){ "http://h" };
-	azure.common.api_key = empty;
+	azure.base_url = (char[]){ "http://h" };
+	azure.api_key = empty;
 	check_azure_openai.prepare(NULL, NULL, &azure);
 	expect_config(&check_azure_openai, &azure);
 
@@ -452,7 +434,7 @@ static void test_answers(void)
 	judge(204, "", RESULT_STATUS, "HTTP 204");
 	judge(403, scopes, RESULT_AUTH, "key lacks the Models scope");
 	judge(500, scopes, RESULT_STATUS, "HTTP 500");
-	public.common.accept_restricted = true;
+	public.accept_restricted = true;
 	judge(403, scopes, RESULT_OK, "");
 	judge(401, scopes, RESULT_OK, "");
 	judge(403, "{}", RESULT_STATUS, "HTTP 403");
@@ -503,7 +485,6 @@ static void test_model_in_list(void)
 	judge(200, "{}", RESULT_PROTOCOL, "answer has no list of models");
 	judge(404, "{}", RESULT_MISSING, "model not found");
 	judge(500, "{}", RESULT_STATUS, "HTTP 500");
-	check_openai.dispose(&public);
 }
 
 int main(void)
@@ -516,5 +497,6 @@ int main(void)
 	test_credentials();
 	test_answers();
 	test_model_in_list();
+	reset();
 	return unit_report();
 }

@@ -153,39 +153,23 @@ static void http_prepare_headers(struct conf *conf,
 				 struct conf_section *section,
 				 struct http_settings *settings)
 {
-	const char *wrong;
 	size_t i;
 
 	for (i = 0; i < settings->headers.n; i++) {
 		const char *line = settings->headers.items[i];
 
-		wrong = http_question_header(&settings->question, line);
-		if (!wrong && http_header_hide(line))
-			wrong = "out of memory";
-		if (wrong)
-			conf_mistake(conf, section, "header", "%s", wrong);
+		http_question_header(&settings->question, conf, section,
+				     "header", "", line);
+		if (http_header_hide(line))
+			conf_mistake(conf, section, "header", "out of memory");
 	}
-}
-
-static void http_prepare_bearer(struct conf *conf, struct conf_section *section,
-				struct http_settings *settings)
-{
-	const char *wrong;
-	char *line;
-
-	if (!settings->bearer[0])
-		return;
-	if (settings->user[0])
+	if (settings->bearer[0] && settings->user[0])
 		conf_mistake(conf, section, "bearer",
 			     "write either user and password, or bearer");
-	if (asprintf(&line, "Authorization: Bearer %s", settings->bearer) < 0) {
-		conf_mistake(conf, section, "bearer", "out of memory");
-		return;
-	}
-	wrong = http_question_header(&settings->question, line);
-	if (wrong)
-		conf_mistake(conf, section, "bearer", "%s", wrong);
-	free(line);
+	if (settings->bearer[0])
+		http_question_header(&settings->question, conf, section,
+				     "bearer", "Authorization: Bearer ",
+				     settings->bearer);
 }
 
 static void http_prepare_body(struct conf *conf, struct conf_section *section,
@@ -240,8 +224,6 @@ static void http_prepare(struct conf *conf, struct conf_section *section,
 {
 	struct http_settings *settings = record;
 	struct http_question *question = &settings->question;
-	char reason[256];
-	const char *wrong;
 
 	question->head = settings->method == HTTP_HEAD;
 	question->follow = settings->follow;
@@ -254,25 +236,13 @@ static void http_prepare(struct conf *conf, struct conf_section *section,
 		question->user = settings->user;
 		question->password = settings->password;
 	}
-	/* Left out or too long: said already. */
-	wrong = settings->url[0] ? http_question_url(question, settings->url)
-				 : NULL;
-	if (wrong)
-		conf_mistake(conf, section, "url", "%s", wrong);
-	wrong = settings->proxy[0]
-			? http_question_proxy(question, settings->proxy)
-			: NULL;
-	if (wrong)
-		conf_mistake(conf, section, "proxy", "%s", wrong);
+	/* conf has reported a missing or too long URL. */
+	http_question_prepare(question, conf, section, "url", settings->url,
+			      settings->proxy, settings->ca_file);
 	if (!http_judge_parse_statuses(&settings->expected, settings->status))
 		conf_mistake(conf, section, "status",
 			     "write codes and ranges such as 200-399,404");
-	if (settings->ca_file[0] &&
-	    http_question_ca(question, settings->ca_file, reason,
-			     sizeof(reason)))
-		conf_mistake(conf, section, "ca_file", "%s", reason);
 	http_prepare_headers(conf, section, settings);
-	http_prepare_bearer(conf, section, settings);
 	http_prepare_body(conf, section, settings);
 }
 

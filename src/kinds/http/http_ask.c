@@ -9,7 +9,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "kinds/http/http_url.h"
 #include "kinds/http/http_words.h"
 #include "io/dial.h"
 #include "io/stream.h"

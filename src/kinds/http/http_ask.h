@@ -68,25 +68,33 @@ struct http_question {
 	size_t ca_len;
 };
 
-/*
- * Each completes the question and returns NULL, or says in words (static)
- * what is wrong with the value.
- */
-const char *http_question_url(struct http_question *question, const char *url);
-/* `http://host:port`; after http_question_url(). */
-const char *http_question_proxy(struct http_question *question,
-				const char *url);
-/* "Name: value" */
-const char *http_question_header(struct http_question *question,
-				 const char *line);
+/* Takes the URL of the page, and then that of a proxy, http://HOST:PORT; NULL,
+ * or what is wrong with it (static). */
+const char *http_question_url(struct http_question *question, const char *url,
+			      bool proxy);
+/* Takes these settings and reports what is wrong with them; "": not set; url
+ * NULL: out of memory. */
+void http_question_prepare(struct http_question *question, struct conf *conf,
+			   const struct conf_section *section,
+			   const char *url_key, const char *url,
+			   const char *proxy, const char *ca_file);
+/* Adds the header line "Name: value", which begins with a constant prefix;
+ * reports what is wrong with it. */
+void http_question_header(struct http_question *question, struct conf *conf,
+			  const struct conf_section *section, const char *key,
+			  const char *prefix, const char *value);
 /* Adds `Accept-Encoding`, unless there is one; -1: out of memory. */
 int http_question_accept(struct http_question *question, const char *codings)
 	__attribute__((warn_unused_result));
-/* Reads the CA certificates of a file; -1 and words in reason. */
-int http_question_ca(struct http_question *question, const char *path,
-		     char *reason, size_t reason_size)
-	__attribute__((warn_unused_result));
 void http_question_dispose(struct http_question *question);
+
+/* A URL, for curl_url_cleanup(); NULL: it cannot be parsed, or no memory. */
+CURLU *http_url_parse(const char *url);
+/* A part of a URL, for free(); NULL: it has none, or no memory. */
+char *http_url_part(CURLU *url, CURLUPart part, unsigned flags);
+/* Whether scheme, host and port are the same (RFC 6454); also false when one
+ * is invalid, or out of memory. */
+bool http_url_same_origin(const char *one, const char *two);
 
 /* State per connection; private to http_ask.c; zeroed: closed. */
 struct http_ask {

@@ -2,21 +2,66 @@
 
 #include "kinds/http/http_ask.h"
 
-#include <curl/curl.h>
-
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "kinds/http/http_url.h"
 #include "base/text.h"
 
 #define HTTP_CA_MAX_BYTES (1024 * 1024)
 
-static const char http_question_no_memory[] = "out of memory";
-static const char http_question_no_host[] = "the host name is not valid";
+static const char http_no_memory[] = "out of memory";
+static const char http_no_host[] = "the host name is not valid";
+
+/* ---- URLs ---- */
+
+CURLU *http_url_parse(const char *url)
+{
+	CURLU *parsed = curl_url();
+
+	if (!curl_url_set(parsed, CURLUPART_URL, url, 0))
+		return parsed;
+	curl_url_cleanup(parsed);
+	return NULL;
+}
+
+char *http_url_part(CURLU *url, CURLUPart part, unsigned flags)
+{
+	char *text = NULL, *copy = NULL;
+
+	/* libcurl returns a text along with an error for a host name that it
+	 * cannot convert. */
+	if (!curl_url_get(url, part, &text, flags))
+		copy = strdup(text);
+	curl_free(text);
+	return copy;
+}
+
+bool http_url_same_origin(const char *one, const char *two)
+{
+	static const CURLUPart parts[] = { CURLUPART_SCHEME, CURLUPART_HOST,
+					   CURLUPART_PORT };
+	CURLU *first = http_url_parse(one), *second = http_url_parse(two);
+	bool same = true;
+	size_t i;
+
+	for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		char *a = http_url_part(first, parts[i], CURLU_DEFAULT_PORT);
+		char *b = http_url_part(second, parts[i], CURLU_DEFAULT_PORT);
+
+		same = same && a && b && strcasecmp(a, b) == 0;
+		free(a);
+		free(b);
+	}
+	curl_url_cleanup(first);
+	curl_url_cleanup(second);
+	return same;
+}
+
+/* ---- where a question goes ---- */
 
 /* Notes the host and port that connections go to. */
 static const char *http_question_peer(struct http_question *question,
@@ -24,118 +69,97 @@ static const char *http_question_peer(struct http_question *question,
 {
 	size_t len = text_undotted(host);
 	char name[256], place[300];
+	struct in_addr in;
+	bool numeric;
 
 	if (len >= sizeof(name))
 		return "the host name is too long";
 	snprintf(name, sizeof(name), "%.*s", (int)len, host);
 	if (name[len - 1] == '.')
-		return http_question_no_host;
-	question->loopback = http_url_is_loopback(name);
+		return http_no_host;
+	numeric = inet_pton(AF_INET, name, &in) == 1;
+	question->loopback = numeric ? ntohl(in.s_addr) >> 24 == IN_LOOPBACKNET
+				     : strcmp(name, "[::1]") == 0 ||
+					       !strcasecmp(name, "localhost");
 	free(question->host);
 	free(question->place);
 	question->host = question->place = NULL;
 	/* libcurl takes numeric addresses without any look-up. */
-	if (http_url_is_numeric(name))
+	if (numeric || name[0] == '[')
 		return NULL;
 	snprintf(place, sizeof(place), "%s:%.5s:", name, port);
 	question->host = strdup(host);
 	question->place = strdup(place);
 	question->port = (uint16_t)strtoul(port, NULL, 10);
-	return question->host && question->place ? NULL
-						 : http_question_no_memory;
+	return question->host && question->place ? NULL : http_no_memory;
 }
 
-/* The URL as libcurl gets it: as it was written, but for the dot. */
+/* The URL for libcurl: as configured, without the dot behind the host. */
 static const char *http_question_text(CURLU *parsed, const char *url,
 				      char **text)
 {
-	char *host = http_url_part(parsed, CURLUPART_HOST, 0), *whole = NULL;
+	char *host = http_url_part(parsed, CURLUPART_HOST, 0);
 	size_t len = host ? text_undotted(host) : 0;
-	bool bad = !host;
 
-	if (host && host[len]) {
+	if (host && !host[len]) {
+		*text = strdup(url);
+	} else if (host) {
 		host[len] = '\0';
-		bad = curl_url_set(parsed, CURLUPART_HOST, host, 0) ||
-		      !(whole = http_url_part(parsed, CURLUPART_URL, 0));
+		if (!curl_url_set(parsed, CURLUPART_HOST, host, 0))
+			*text = http_url_part(parsed, CURLUPART_URL, 0);
 	}
-	if (!bad)
-		*text = strdup(whole ? whole : url);
-	curl_free(whole);
-	curl_free(host);
-	return bad || !*text ? http_question_no_memory : NULL;
+	free(host);
+	return *text ? NULL : http_no_memory;
 }
 
-static const char *http_question_parse(struct http_question *question,
-				       CURLU *parsed)
+/* What is wrong with a URL that libcurl cannot parse. */
+static const char *http_question_why(CURLUcode code, const char *url,
+				     const char *form)
 {
-	char *scheme = http_url_part(parsed, CURLUPART_SCHEME, 0);
-	char *host = http_url_part(parsed, CURLUPART_HOST, CURLU_PUNYCODE);
-	char *port = http_url_part(parsed, CURLUPART_PORT, CURLU_DEFAULT_PORT);
-	const char *wrong;
-
-	if (!scheme || (strcmp(scheme, "http") && strcmp(scheme, "https")))
-		wrong = "write http://... or https://...";
-	else if (!host || !host[0] || !port)
-		wrong = http_question_no_host;
-	else
-		wrong = http_question_peer(question, host, port);
-	curl_free(scheme);
-	curl_free(host);
-	curl_free(port);
-	return wrong;
-}
-
-const char *http_question_url(struct http_question *question, const char *url)
-{
-	CURLU *parsed = curl_url();
-	const char *wrong;
-	CURLUcode code;
-
-	if (!parsed)
-		return http_question_no_memory;
-	code = curl_url_set(parsed, CURLUPART_URL, url, 0);
 	if (code == CURLUE_BAD_SCHEME || code == CURLUE_UNSUPPORTED_SCHEME ||
 	    code == CURLUE_BAD_FILE_URL)
-		wrong = "write http://... or https://...";
-	else if (code && strpbrk(url, " \t"))
-		wrong = "must not hold a blank; write %20 for one in a path";
-	else if (code)
-		wrong = curl_url_strerror(code);
-	else
-		wrong = http_question_parse(question, parsed);
-	if (!wrong)
-		wrong = http_question_text(parsed, url, &question->url);
-	curl_url_cleanup(parsed);
-	return wrong;
+		return form;
+	if (strpbrk(url, " \t"))
+		return "must not hold a blank; write %20 for one in a path";
+	return curl_url_strerror(code);
 }
 
-const char *http_question_proxy(struct http_question *question, const char *url)
+/*
+ * A proxy's URL must have a port: libcurl would take 1080 without one, others
+ * take 80 or 3128.  It must be HTTP: libcurl looks up names for SOCKS.
+ */
+const char *http_question_url(struct http_question *question, const char *url,
+			      bool proxy)
 {
-	static const char form[] = "write http://HOST:PORT";
+	const char *form = proxy ? "write http://HOST:PORT"
+				 : "write http://... or https://...";
+	const char *no_host = proxy ? form : http_no_host, *wrong;
 	CURLU *parsed = curl_url();
-	char *scheme, *host, *port;
-	const char *wrong = form;
+	CURLUcode code = curl_url_set(parsed, CURLUPART_URL, url, 0);
+	char *scheme = http_url_part(parsed, CURLUPART_SCHEME, 0);
+	char *host = http_url_part(parsed, CURLUPART_HOST, CURLU_PUNYCODE);
+	char *port = http_url_part(parsed, CURLUPART_PORT,
+				   proxy ? 0 : CURLU_DEFAULT_PORT);
 
 	if (!parsed)
-		return http_question_no_memory;
-	if (curl_url_set(parsed, CURLUPART_URL, url, 0)) {
-		curl_url_cleanup(parsed);
-		return form;
-	}
-	scheme = http_url_part(parsed, CURLUPART_SCHEME, 0);
-	host = http_url_part(parsed, CURLUPART_HOST, CURLU_PUNYCODE);
-	/* Without a port libcurl would take 1080, others 80 or 3128.  Other
-	 * schemes: SOCKS would make libcurl look up names. */
-	port = http_url_part(parsed, CURLUPART_PORT, 0);
-	if (scheme && !strcmp(scheme, "http") && host && host[0] && port)
+		wrong = http_no_memory;
+	else if (code)
+		wrong = proxy ? form : http_question_why(code, url, form);
+	else if (!scheme ||
+		 (strcmp(scheme, "http") && (proxy || strcmp(scheme, "https"))))
+		wrong = form;
+	else if (!host || !host[0] || !port)
+		wrong = no_host;
+	else
 		wrong = http_question_peer(question, host, port);
-	curl_free(scheme);
-	curl_free(host);
-	curl_free(port);
-	/* Wherever the proxy is, it may lead anywhere. */
-	question->loopback = false;
 	if (!wrong)
-		wrong = http_question_text(parsed, url, &question->proxy);
+		wrong = http_question_text(
+			parsed, url, proxy ? &question->proxy : &question->url);
+	/* A proxy on this machine may lead to any other. */
+	question->loopback = question->loopback && !proxy;
+	free(scheme);
+	free(host);
+	free(port);
 	curl_url_cleanup(parsed);
 	return wrong;
 }
@@ -158,8 +182,8 @@ static const char *http_question_header_wrong(const char *line)
 	return NULL;
 }
 
-const char *http_question_header(struct http_question *question,
-				 const char *line)
+static const char *http_question_add(struct http_question *question,
+				     const char *line)
 {
 	const char *wrong = http_question_header_wrong(line);
 	struct curl_slist *grown;
@@ -170,7 +194,7 @@ const char *http_question_header(struct http_question *question,
 		return wrong;
 	own = strdup(line);
 	if (!own)
-		return http_question_no_memory;
+		return http_no_memory;
 	/* "Name:" would remove the header, "Name;" sends it empty. */
 	colon = strchr(line, ':');
 	if (!colon[1 + strspn(colon + 1, " \t")])
@@ -178,9 +202,24 @@ const char *http_question_header(struct http_question *question,
 	grown = curl_slist_append(question->headers, own);
 	free(own);
 	if (!grown)
-		return http_question_no_memory;
+		return http_no_memory;
 	question->headers = grown;
 	return NULL;
+}
+
+void http_question_header(struct http_question *question, struct conf *conf,
+			  const struct conf_section *section, const char *key,
+			  const char *prefix, const char *value)
+{
+	const char *wrong = http_no_memory;
+	char *line;
+
+	if (asprintf(&line, "%s%s", prefix, value) >= 0) {
+		wrong = http_question_add(question, line);
+		free(line);
+	}
+	if (wrong)
+		conf_mistake(conf, section, key, "%s", wrong);
 }
 
 int http_question_accept(struct http_question *question, const char *codings)
@@ -194,20 +233,39 @@ int http_question_accept(struct http_question *question, const char *codings)
 		    strchr(":;", header->data[sizeof(name) - 2]))
 			return 0;
 	snprintf(line, sizeof(line), "%s %s", name, codings);
-	return http_question_header(question, line) ? -1 : 0;
+	return http_question_add(question, line) ? -1 : 0;
 }
 
-int http_question_ca(struct http_question *question, const char *path,
-		     char *reason, size_t reason_size)
+static bool http_question_has_certificate(const char *pem)
 {
-	if (conf_slurp(path, HTTP_CA_MAX_BYTES, &question->ca,
-		       &question->ca_len, reason, reason_size))
-		return -1;
-	if (strstr(question->ca, "-----BEGIN CERTIFICATE-----") ||
-	    strstr(question->ca, "-----BEGIN TRUSTED CERTIFICATE-----"))
-		return 0;
-	snprintf(reason, reason_size, "has no PEM certificate in it");
-	return -1;
+	return strstr(pem, "-----BEGIN CERTIFICATE-----") ||
+	       strstr(pem, "-----BEGIN TRUSTED CERTIFICATE-----");
+}
+
+void http_question_prepare(struct http_question *question, struct conf *conf,
+			   const struct conf_section *section,
+			   const char *url_key, const char *url,
+			   const char *proxy, const char *ca_file)
+{
+	const char *wrong;
+	char reason[256];
+
+	wrong = url ? NULL : http_no_memory;
+	if (url && *url)
+		wrong = http_question_url(question, url, false);
+	if (wrong)
+		conf_mistake(conf, section, url_key, "%s", wrong);
+	wrong = *proxy ? http_question_url(question, proxy, true) : NULL;
+	if (wrong)
+		conf_mistake(conf, section, "proxy", "%s", wrong);
+	if (!*ca_file)
+		return;
+	if (conf_slurp(ca_file, HTTP_CA_MAX_BYTES, &question->ca,
+		       &question->ca_len, reason, sizeof(reason)))
+		conf_mistake(conf, section, "ca_file", "%s", reason);
+	else if (!http_question_has_certificate(question->ca))
+		conf_mistake(conf, section, "ca_file",
+			     "has no PEM certificate in it");
 }
 
 void http_question_dispose(struct http_question *question)

@@ -9,7 +9,6 @@
 
 #include "kinds/kinds.h"
 #include "kinds/http/http_ask.h"
-#include "kinds/http/http_url.h"
 #include "kinds/http/openai_answer.h"
 
 /* Enough of a list of models to see that it is one, and to look for a model in
@@ -17,32 +16,24 @@
 #define OPENAI_BODY_BYTES (64 * 1024)
 #define OPENAI_LIST_BYTES (1024 * 1024)
 
-/* Both kinds begin with this. */
+/* Of both kinds; what the keys of a kind do not set is NULL. */
 struct openai_settings {
+	char *base_url; /* or `endpoint` */
 	char *api_key;
 	char *ca_file;
 	char *proxy;
+	char *model;
+	char *organization;
+	char *project;
+	bool accept_restricted;
+	char *path;
+	char *api_version;
+
 	/* made by openai_prepare() */
 	bool complete;	 /* there is something to connect with */
 	unsigned may_be; /* what the answer may be */
 	char *list_url; /* where all models are, when one is asked for; owned */
-	bool accept_restricted;
 	struct http_question question;
-};
-
-struct openai_public {
-	struct openai_settings common;
-	char *base_url;
-	char *model;
-	char *organization;
-	char *project;
-};
-
-struct openai_azure {
-	struct openai_settings common;
-	char *endpoint;
-	char *path;
-	char *api_version;
 };
 
 /* Per connection. */
@@ -51,31 +42,29 @@ struct openai_conn {
 	bool listing;	     /* the list is asked for instead of the model */
 };
 
-#define COMMON(name) offsetof(struct openai_settings, name)
-#define PUBLIC(name) offsetof(struct openai_public, name)
-#define AZURE(name) offsetof(struct openai_azure, name)
+#define AT(name) offsetof(struct openai_settings, name)
 
 /* clang-format off */
 #define OPENAI_COMMON_KEYS                                                     \
-	{ "api_key", CONF_STR, COMMON(api_key), "", "0", "1024", CONF_SECRET,  \
+	{ "api_key", CONF_STR, AT(api_key), "", "0", "1024", CONF_SECRET,  \
 	  "the key; without it the check is unhealthy" },                      \
-	{ "ca_file", CONF_STR, COMMON(ca_file), "", "0", "4095", CONF_PATH,    \
+	{ "ca_file", CONF_STR, AT(ca_file), "", "0", "4095", CONF_PATH,    \
 	  "PEM file of the CAs to trust instead of the system's" },            \
-	{ "proxy", CONF_STR, COMMON(proxy), "", "0", "1024", CONF_URL,         \
+	{ "proxy", CONF_STR, AT(proxy), "", "0", "1024", CONF_URL,         \
 	  "HTTP proxy, http://HOST:PORT; the environment's is never used" }
 
 static const struct conf_key openai_public_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
-	{ "base_url", CONF_STR, PUBLIC(base_url), "https://api.openai.com",
+	{ "base_url", CONF_STR, AT(base_url), "https://api.openai.com",
 	  "0", "1024", CONF_URL,
 	  "where the API is; /v1 is added unless its path has a version" },
-	{ "model", CONF_STR, PUBLIC(model), "", "0", "256", 0,
+	{ "model", CONF_STR, AT(model), "", "0", "256", 0,
 	  "ask for this model instead of the list of all" },
-	{ "organization", CONF_STR, PUBLIC(organization), "", "0", "256", 0,
+	{ "organization", CONF_STR, AT(organization), "", "0", "256", 0,
 	  "sent as `OpenAI-Organization`" },
-	{ "project", CONF_STR, PUBLIC(project), "", "0", "256", 0,
+	{ "project", CONF_STR, AT(project), "", "0", "256", 0,
 	  "sent as `OpenAI-Project`" },
-	{ "accept_restricted", CONF_BOOL, COMMON(accept_restricted), "no",
+	{ "accept_restricted", CONF_BOOL, AT(accept_restricted), "no",
 	  NULL, NULL, 0,
 	  "healthy, too, when the key is good but may not list models" },
 	OPENAI_COMMON_KEYS,
@@ -84,11 +73,11 @@ static const struct conf_key openai_public_keys[] = {
 
 static const struct conf_key openai_azure_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
-	{ "endpoint", CONF_STR, AZURE(endpoint), "", "0", "1024", CONF_URL,
+	{ "endpoint", CONF_STR, AT(base_url), "", "0", "1024", CONF_URL,
 	  "https://NAME.openai.azure.com, or its URL that ends in /openai/v1" },
-	{ "path", CONF_STR, AZURE(path), "/openai/models", "1", "1024", 0,
+	{ "path", CONF_STR, AT(path), "/openai/models", "1", "1024", 0,
 	  "what is asked for; /openai/deployments for old API versions" },
-	{ "api_version", CONF_STR, AZURE(api_version), "2024-10-21",
+	{ "api_version", CONF_STR, AT(api_version), "2024-10-21",
 	  "0", "64", 0,
 	  "sent as api-version; empty: none, as /openai/v1/models wants it" },
 	OPENAI_COMMON_KEYS,
@@ -104,43 +93,28 @@ static void openai_add_header(struct conf *conf, struct conf_section *section,
 			      struct openai_settings *settings, const char *key,
 			      const char *prefix, const char *value)
 {
-	const char *wrong = "out of memory";
-	char *line;
-
-	if (!value[0])
-		return;
-	if (asprintf(&line, "%s%s", prefix, value) >= 0) {
-		wrong = http_question_header(&settings->question, line);
-		free(line);
-	}
-	if (wrong)
-		conf_mistake(conf, section, key, "%s", wrong);
+	if (*value)
+		http_question_header(&settings->question, conf, section, key,
+				     prefix, value);
 }
 
 /* What both kinds have; url is freed, NULL: out of memory. */
 static void openai_prepare(struct conf *conf, struct conf_section *section,
 			   struct openai_settings *settings,
-			   const char *url_key, char *url)
+			   const char *url_key, char *url,
+			   const char *key_header)
 {
 	struct http_question *question = &settings->question;
-	const char *wrong;
-	char reason[256];
 
 	question->max_body = OPENAI_BODY_BYTES;
 	question->judge = openai_judge;
-	wrong = url ? http_question_url(question, url) : "out of memory";
-	if (wrong)
-		conf_mistake(conf, section, url_key, "%s", wrong);
+	settings->complete = settings->base_url[0] && settings->api_key[0];
+	if (settings->base_url[0])
+		http_question_prepare(question, conf, section, url_key, url,
+				      settings->proxy, settings->ca_file);
 	free(url);
-	wrong = settings->proxy[0]
-			? http_question_proxy(question, settings->proxy)
-			: NULL;
-	if (wrong)
-		conf_mistake(conf, section, "proxy", "%s", wrong);
-	if (settings->ca_file[0] &&
-	    http_question_ca(question, settings->ca_file, reason,
-			     sizeof(reason)))
-		conf_mistake(conf, section, "ca_file", "%s", reason);
+	openai_add_header(conf, section, settings, "api_key", key_header,
+			  settings->api_key);
 }
 
 /* Whether a segment of a path is a version: v1, v4, v1beta. */
@@ -158,104 +132,114 @@ static bool openai_has_version(const char *path)
 	return false;
 }
 
-/* A model's name as it stands in a path; a slash in it is kept, as the
- * official clients do.  For free(). */
+/* A model's name as a path has it; a slash in it is kept, as the official
+ * clients do.  For free(). */
 static char *openai_escape(const char *name)
 {
-	static const char hex[] = "0123456789ABCDEF";
 	char *text = malloc(3 * strlen(name) + 1), *to = text;
 
-	if (!text)
-		return NULL;
-	for (; *name; name++) {
-		unsigned char c = (unsigned char)*name;
-
-		if (isalnum(c) || strchr("-._~/", c)) {
-			*to++ = (char)c;
-			continue;
-		}
-		*to++ = '%';
-		*to++ = hex[c >> 4];
-		*to++ = hex[c & 15];
-	}
-	*to = '\0';
+	for (; text && *name; name++)
+		to += snprintf(to, 4,
+			       isalnum((unsigned char)*name) ||
+					       strchr("-._~/", *name)
+				       ? "%c"
+				       : "%%%02X",
+			       (unsigned char)*name);
+	if (text)
+		*to = '\0';
 	return text;
 }
 
-/*
- * A URL that cannot be parsed stays as it is, for http_question_url() to say
- * why.  Frees path; NULL: out of memory.
- */
-static char *openai_move(const char *url, char *path, const char *query)
+/* The path of a URL as configured, without slashes at its end, for free();
+ * NULL: the URL cannot be parsed, or no memory. */
+static char *openai_path(const char *url)
 {
-	char *moved = path ? http_url_move(url, path, query) : NULL;
+	CURLU *parsed = http_url_parse(url);
+	char *path = http_url_part(parsed, CURLUPART_PATH, 0);
+	size_t len = path ? strlen(path) : 0;
 
-	free(path);
+	for (; len && path[len - 1] == '/'; len--)
+		path[len - 1] = '\0';
+	curl_url_cleanup(parsed);
+	return path;
+}
+
+/*
+ * The URL with another path, and with queries ("name=value", or "") behind its
+ * own; a fragment, which is never sent, is removed.  A URL that cannot be
+ * parsed stays as it is, for http_question_url() to say why.  For free(); path
+ * or result NULL: out of memory.
+ */
+static char *openai_move(const char *url, const char *path, const char *query,
+			 const char *more)
+{
+	CURLU *parsed = path ? http_url_parse(url) : NULL;
+	char *moved = NULL;
+
+	if (!curl_url_set(parsed, CURLUPART_PATH, path, 0) &&
+	    !curl_url_set(parsed, CURLUPART_FRAGMENT, NULL, 0) &&
+	    (!*query || !curl_url_set(parsed, CURLUPART_QUERY, query,
+				      CURLU_APPENDQUERY)) &&
+	    (!*more ||
+	     !curl_url_set(parsed, CURLUPART_QUERY, more, CURLU_APPENDQUERY)))
+		moved = http_url_part(parsed, CURLUPART_URL, 0);
+	curl_url_cleanup(parsed);
 	return moved ? moved : strdup(url);
 }
 
 /*
- * What is written for a client of the API is the base of all paths, as it is;
- * but few servers have theirs at the root.  In a file /v1 may be left out
- * behind a path, too.
+ * A variable holds what clients of the API use as the base of all paths, so it
+ * is taken as it is; but few servers have their paths at the root.  In a file,
+ * /v1 may be left out behind a path, too.
  */
-static char *openai_public_url(const char *base, bool for_client,
+static char *openai_public_url(const struct openai_settings *settings,
+			       const struct conf_section *section,
 			       const char *name)
 {
+	bool for_client = conf_section_variable(section, "base_url") != NULL;
+	char *base = openai_path(settings->base_url), *path, *url;
+	char *model = openai_escape(name);
 	const char *version = "/v1";
-	char *model = openai_escape(name), *url;
-	char *path = http_url_path(base);
 
-	if (path && (openai_has_version(path) || (for_client && *path)))
+	if (base && (openai_has_version(base) || (for_client && *base)))
 		version = "";
-	if (!model || !path ||
-	    asprintf(&url, "%s%s/models%s%s", path, version,
-		     model[0] ? "/" : "", model) < 0)
-		url = NULL;
+	if (!base || !model ||
+	    asprintf(&path, "%s%s/models%s%s", base, version, *model ? "/" : "",
+		     model) < 0)
+		path = NULL;
+	url = openai_move(settings->base_url, path, "", "");
+	free(base);
 	free(model);
 	free(path);
-	return openai_move(base, url, "");
-}
-
-static void openai_public_prepare_urls(struct conf *conf,
-				       struct conf_section *section,
-				       struct openai_public *settings)
-{
-	struct openai_settings *common = &settings->common;
-	const char *base = settings->base_url, *model = settings->model;
-	bool for_client = conf_section_variable(section, "base_url") != NULL;
-
-	openai_prepare(conf, section, common, "base_url",
-		       openai_public_url(base, for_client, model));
-	common->may_be = model[0] ? OPENAI_MODEL : OPENAI_LIST;
-	if (!model[0])
-		return;
-	common->list_url = openai_public_url(base, for_client, "");
-	if (!common->list_url)
-		conf_mistake(conf, section, "base_url", "out of memory");
+	return url;
 }
 
 static void openai_public_prepare(struct conf *conf,
 				  struct conf_section *section, void *record)
 {
-	struct openai_public *settings = record;
-	struct openai_settings *common = &settings->common;
+	struct openai_settings *settings = record;
+	const char *model = settings->model;
 
-	common->complete = settings->base_url[0] && common->api_key[0];
-	if (settings->base_url[0])
-		openai_public_prepare_urls(conf, section, settings);
-	openai_add_header(conf, section, common, "api_key",
-			  "Authorization: Bearer ", common->api_key);
-	openai_add_header(conf, section, common, "organization",
+	openai_prepare(conf, section, settings, "base_url",
+		       openai_public_url(settings, section, model),
+		       "Authorization: Bearer ");
+	settings->may_be = *model ? OPENAI_MODEL : OPENAI_LIST;
+	if (*model) {
+		settings->list_url = openai_public_url(settings, section, "");
+		if (!settings->list_url)
+			conf_mistake(conf, section, "base_url",
+				     "out of memory");
+	}
+	openai_add_header(conf, section, settings, "organization",
 			  "OpenAI-Organization: ", settings->organization);
-	openai_add_header(conf, section, common, "project",
+	openai_add_header(conf, section, settings, "project",
 			  "OpenAI-Project: ", settings->project);
 }
 
 /*
  * Where "/openai/v1" or "/openai/deployments" begins in the path of an
- * endpoint: it was copied from a client's base URL or from a portal, and what
- * is asked for stands beside it.  NULL: neither is there.
+ * endpoint: it was copied from a client's base URL or from a portal, and the
+ * path to ask for replaces it.  NULL: neither is there.
  */
 static char *openai_azure_root(char *path, bool *v1)
 {
@@ -270,68 +254,51 @@ static char *openai_azure_root(char *path, bool *v1)
 	return NULL;
 }
 
-/* What `path` and `api_version` ask for behind a "?"; for free(). */
-static char *openai_azure_query(const char *asked, const char *version)
-{
-	char *escaped = openai_escape(version), *query;
-
-	if (!escaped ||
-	    asprintf(&query, "%s%s%s%s", asked, *asked && *version ? "&" : "",
-		     *version ? "api-version=" : "", escaped) < 0)
-		query = NULL;
-	free(escaped);
-	return query;
-}
-
-static char *openai_azure_url(const struct openai_azure *settings,
+static char *openai_azure_url(const struct openai_settings *settings,
 			      const struct conf_section *section)
 {
-	const char *path = settings->path, *version = settings->api_version;
-	const char *endpoint = settings->endpoint, *mark;
-	char *base = http_url_path(endpoint), *whole, *query, *url = NULL;
-	char *root = NULL;
+	const char *endpoint = settings->base_url, *path = settings->path;
+	char *base = openai_path(endpoint), *root = NULL, *whole, *url = NULL;
+	char *version = openai_escape(settings->api_version), *query;
+	size_t len;
 	bool v1 = false;
 
-	if (base && !conf_section_has(section, "path"))
+	if (!conf_section_has(section, "path"))
 		root = openai_azure_root(base, &v1);
 	if (root) {
 		*root = '\0';
 		path = v1 ? "/openai/v1/models" : path;
 	}
 	/* Dates are versions of the older paths. */
-	if ((v1 && isdigit((unsigned char)*version)) ||
-	    strstr(endpoint, "api-version="))
-		version = "";
-	mark = path + strcspn(path, "?");
-	query = openai_azure_query(*mark ? mark + 1 : mark, version);
-	if (!base ||
-	    asprintf(&whole, "%s%.*s", base, (int)(mark - path), path) < 0)
+	if (version && ((v1 && isdigit((unsigned char)*version)) ||
+			strstr(endpoint, "api-version=")))
+		*version = '\0';
+	len = strcspn(path, "?");
+	if (!base || asprintf(&whole, "%s%.*s", base, (int)len, path) < 0)
 		whole = NULL;
-	if (query)
-		url = openai_move(endpoint, whole, query);
-	else
-		free(whole);
+	if (version && asprintf(&query, "%s%s", *version ? "api-version=" : "",
+				version) >= 0) {
+		url = openai_move(endpoint, whole,
+				  path + len + (path[len] == '?'), query);
+		free(query);
+	}
 	free(base);
-	free(query);
+	free(whole);
+	free(version);
 	return url;
 }
 
 static void openai_azure_prepare(struct conf *conf,
 				 struct conf_section *section, void *record)
 {
-	struct openai_azure *settings = record;
-	struct openai_settings *common = &settings->common;
+	struct openai_settings *settings = record;
 
-	common->complete = settings->endpoint[0] && common->api_key[0];
 	/* `path` may lead to either. */
-	common->may_be = OPENAI_LIST | OPENAI_MODEL;
+	settings->may_be = OPENAI_LIST | OPENAI_MODEL;
 	if (settings->path[0] != '/')
 		conf_mistake(conf, section, "path", "begins with a slash");
-	if (settings->endpoint[0])
-		openai_prepare(conf, section, common, "endpoint",
-			       openai_azure_url(settings, section));
-	openai_add_header(conf, section, common, "api_key",
-			  "api-key: ", common->api_key);
+	openai_prepare(conf, section, settings, "endpoint",
+		       openai_azure_url(settings, section), "api-key: ");
 }
 
 static void openai_dispose(void *record)
@@ -365,7 +332,7 @@ static bool openai_has_list_only(const struct http_answer *answer)
 static void openai_judge_list(struct conn *conn,
 			      const struct http_answer *answer)
 {
-	const struct openai_public *settings = conn_settings(conn);
+	const struct openai_settings *settings = conn_settings(conn);
 	enum result_code code;
 	const char *words;
 
@@ -447,6 +414,7 @@ static void openai_ask(struct conn *conn)
 
 #define OPENAI_KIND                                                         \
 	.timeout = "3s", .open_asks = true,                                 \
+	.settings_size = sizeof(struct openai_settings),                    \
 	.conn_size = sizeof(struct openai_conn), .dispose = openai_dispose, \
 	.open = openai_open, .ask = openai_ask, .close = http_ask_close,    \
 	.step = http_ask_step
@@ -455,7 +423,6 @@ const struct check_kind check_openai = {
 	.name = "openai",
 	.help = "asks the OpenAI API, or one like it, for its models",
 	.keys = openai_public_keys,
-	.settings_size = sizeof(struct openai_public),
 	.prepare = openai_public_prepare,
 	OPENAI_KIND,
 };
@@ -464,7 +431,6 @@ const struct check_kind check_azure_openai = {
 	.name = "azure-openai",
 	.help = "asks Azure OpenAI for its models",
 	.keys = openai_azure_keys,
-	.settings_size = sizeof(struct openai_azure),
 	.prepare = openai_azure_prepare,
 	OPENAI_KIND,
 };
