@@ -51,6 +51,11 @@ enum stream_state stream_write(struct stream *stream, const void *from,
 	return STREAM_DONE;
 }
 
+void stream_close(struct stream *stream)
+{
+	(void)stream;
+}
+
 int stream_fd(const struct stream *stream)
 {
 	(void)stream;
@@ -74,16 +79,7 @@ const struct failure *stream_failure(const struct stream *stream)
 
 /* ---- the kind ---- */
 
-static void fuzz_close(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	redisReaderFree(redis->answer.reader);
-	redis->answer.reader = NULL;
-	redis_talk_drop(redis);
-}
-
-static const struct check_kind fuzz_kind = { .close = fuzz_close };
+static const struct check_kind fuzz_kind = { .close = redis_talk_close };
 
 /* Goes on until the opening or the run has ended, or nothing comes. */
 static void fuzz_go_on(struct conn *conn, const struct stream *stream)
@@ -96,17 +92,16 @@ static void fuzz_go_on(struct conn *conn, const struct stream *stream)
 
 		if (redis->step == REDIS_READY)
 			break;
-		redis_talk(conn);
+		redis_talk(conn, 0);
 	}
 }
 
-static void fuzz_runs(struct conn *conn, const struct stream *stream)
+static void fuzz_runs(struct conn *conn, struct stream *stream)
 {
 	struct redis_conn *redis = conn_state(conn);
 	int run;
 
-	redis->step = REDIS_CONNECT;
-	redis_talk_next(conn);
+	redis_talk_open(conn, stream);
 	fuzz_go_on(conn, stream);
 	for (run = 0; run < FUZZ_RUNS && conn->state; run++) {
 		if (redis->step != REDIS_READY)
@@ -116,7 +111,7 @@ static void fuzz_runs(struct conn *conn, const struct stream *stream)
 		fuzz_go_on(conn, stream);
 	}
 	if (conn->state && redis->step == REDIS_READY)
-		redis_talk_idle(conn);
+		redis_talk_idle(conn, 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -140,8 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		settings.role = REDIS_ROLE_ANY;
 	stream.end = choice & (64 | 128) ? STREAM_ERROR : STREAM_PENDING;
 	stream.pieces = fuzz_pieces(&stream.input);
-	FUZZ_CHECK(redis && redis_answer_open(&redis->answer) == 0);
-	redis->stream = &stream;
+	FUZZ_CHECK(redis);
 	fuzz_runs(&conn, &stream);
 	FUZZ_CHECK(conn.ready <= 1 && conn.failed <= 1);
 	FUZZ_CHECK(conn.failed == 0 || conn.state == NULL);

@@ -82,6 +82,31 @@ static const struct {
 	{ "unix:///", "path" },
 	{ "unix://run/redis.sock", "path" },
 };
+
+static const struct {
+	const char *text, *mistake;
+	bool tls;
+	const char *host;
+	int port;
+	const char *user, *password;
+	int64_t database;
+} options[] = {
+	{ "c.redis.cache.windows.net:6380,password=kEy+/=,ssl=True,abortConnect=False", NULL, true, "c.redis.cache.windows.net", 6380, NULL, "kEy+/=", 0 },
+	{ "c.redis.cache.windows.net:6380,password=k=", NULL, true, "c.redis.cache.windows.net", 6380, NULL, "k=", 0 },
+	{ "c.region.redis.azure.net:10000,password=k", NULL, true, "c.region.redis.azure.net", 10000, NULL, "k", 0 },
+	{ "h:6379,password=k,ssl=false", NULL, false, "h", 6379, NULL, "k", 0 },
+	{ "h:6380,SSL=False", NULL, false, "h", 6380, NULL, NULL, 0 },
+	{ "h,user=app,password=p,defaultDatabase=3,ssl=true", NULL, true, "h", 6379, "app", "p", 3 },
+	{ "[::1]:7000, password=p , allowAdmin=true", NULL, false, "::1", 7000, NULL, "p ", 0 },
+	{ "h:6379,password=p,", NULL, false, "h", 6379, NULL, "p", 0 },
+	{ "h:6379,password=a,password=b", NULL, false, "h", 6379, NULL, "b", 0 },
+	{ "a:6379,b:6379,password=p", "only one host can be given", false, "a", 6379, NULL, NULL, 0 },
+	{ "h:6379,password=p,b:6379", "only one host can be given", false, "h", 6379, NULL, NULL, 0 },
+	{ "h:0,password=p", "the port is not a number from 1 to 65535 (\"/\", \"?\", \"#\" and \"@\" in a password are written as %2F, %3F, %23 and %40)", false, "h", 6379, NULL, NULL, 0 },
+	{ "h,ssl=yes", "has an ssl that is neither True nor False", false, "h", 6379, NULL, NULL, 0 },
+	{ "h,defaultDatabase=x", "has a defaultDatabase that is not a number", false, "h", 6379, NULL, NULL, 0 },
+	{ "h,defaultDatabase=-1", "has a defaultDatabase that is not a number", false, "h", 6379, NULL, NULL, -1 },
+};
 /* clang-format on */
 
 static void check_text(const char *got, const char *want)
@@ -95,11 +120,14 @@ static void check_text(const char *got, const char *want)
 static void test_good(void)
 {
 	struct redis_url url;
+	char text[600];
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(*good); i++) {
-		const char *mistake = redis_url_parse(&url, good[i].text);
+		const char *mistake;
 
+		snprintf(text, sizeof(text), "%s", good[i].text);
+		mistake = redis_url_parse(&url, text);
 		if (mistake)
 			CHECK_STR(mistake, good[i].text);
 		CHECK_INT(url.tls, good[i].tls);
@@ -109,8 +137,6 @@ static void test_good(void)
 		check_text(url.user, good[i].user);
 		check_text(url.password, good[i].password);
 		CHECK_INT(url.database, good[i].database);
-		redis_url_free(&url);
-		redis_url_free(&url);
 	}
 }
 
@@ -118,16 +144,17 @@ static void test_bad(void)
 {
 	struct redis_url url;
 	const char *mistake;
+	char text[600];
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-		mistake = redis_url_parse(&url, bad[i].text);
+		snprintf(text, sizeof(text), "%s", bad[i].text);
+		mistake = redis_url_parse(&url, text);
 		CHECK(mistake && strstr(mistake, bad[i].word));
 		if (!mistake || !strstr(mistake, bad[i].word))
 			printf("\t%s: %s\n", bad[i].text,
 			       mistake ? mistake : "no mistake");
 		CHECK(!mistake || !strstr(mistake, "cret"));
-		redis_url_free(&url);
 	}
 }
 
@@ -138,7 +165,35 @@ static void test_long(void)
 
 	memset(text + 8, 'h', 300);
 	CHECK(redis_url_parse(&url, text) != NULL);
-	redis_url_free(&url);
+}
+
+static void test_options(void)
+{
+	struct redis_url url;
+	const char *mistake;
+	char text[600], *rest;
+	size_t i;
+
+	for (i = 0; i < sizeof(options) / sizeof(*options); i++) {
+		CHECK(redis_url_has_options(options[i].text));
+		snprintf(text, sizeof(text), "%s", options[i].text);
+		mistake = redis_url_options_host(&url, text);
+		rest = strdup(strchr(options[i].text, ',') + 1);
+		if (!mistake)
+			mistake = redis_url_options(&url, rest);
+		check_text(mistake, options[i].mistake);
+		CHECK_INT(url.tls, options[i].tls);
+		check_text(url.host, options[i].host);
+		CHECK_INT(url.port, options[i].port);
+		check_text(url.user, options[i].user);
+		check_text(url.password, options[i].password);
+		CHECK_INT(url.database, options[i].database);
+		free(rest);
+	}
+	CHECK(!redis_url_has_options("redis://h?a=b,c=d"));
+	CHECK(!redis_url_has_options("h:6379"));
+	CHECK(!redis_url_has_options("a:1,b:2"));
+	CHECK(!redis_url_has_options(""));
 }
 
 int main(void)
@@ -146,5 +201,6 @@ int main(void)
 	test_good();
 	test_bad();
 	test_long();
+	test_options();
 	return unit_report();
 }

@@ -1,22 +1,16 @@
 /*
- * redis: is a Redis (or Valkey) server there, logged in to, and does it answer
- * PING?  On request also: in its role, in a working cluster.
- *
- * hiredis reads and writes the protocol only: its own input and output would
- * look names up in this thread and, in the versions of Debian 12, has no TLS.
+ * redis: checks that a Redis (or Valkey) server accepts the login and answers
+ * PING.  On request also that it has a role, or is a node of a working cluster.
  */
 #include "config.h"
 
 #include "check/check.h"
 #include "kinds/kinds.h"
 #include "conf/dialect.h"
-#include "kinds/redis/redis_options.h"
 #include "kinds/redis/redis_talk.h"
 #include "io/dial.h"
 #include "io/stream.h"
 #include "base/text.h"
-
-#include <hiredis/hiredis.h>
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -54,109 +48,92 @@ static const struct conf_key redis_keys[] = {
 };
 /* clang-format on */
 
-struct redis_prepare {
-	struct conf *conf;
-	struct conf_section *section;
-	struct redis_settings *settings;
-};
-
-static void redis_no_memory(const struct redis_prepare *prepare)
+/* NULL, or an error message that was not collected yet. */
+static const char *redis_prepare_url(struct conf *conf,
+				     const struct conf_section *section,
+				     struct redis_settings *settings)
 {
-	conf_mistake(prepare->conf, prepare->section, NULL, "out of memory");
-}
+	struct redis_url *target = &settings->target;
+	const char *url = settings->url, *mistake = NULL;
+	bool options = redis_url_has_options(url);
+	char *text = conf_keep(conf, url);
 
-/* Puts a copy of a setting that is given into the place of the URL's part. */
-static void redis_override(const struct redis_prepare *prepare, char **part,
-			   const char *value)
-{
-	if (!*value)
-		return;
-	if (*part)
-		explicit_bzero(*part, strlen(*part));
-	free(*part);
-	*part = strdup(value);
-	if (!*part)
-		redis_no_memory(prepare);
-}
-
-/* NULL, or what is wrong and was not said yet. */
-static const char *redis_prepare_url(const struct redis_prepare *prepare)
-{
-	const char *url = prepare->settings->url, *mistake;
-	struct redis_url *target = &prepare->settings->target;
-	bool options = redis_options_fit(url);
-
-	mistake = options ? redis_options_host(target, url) : NULL;
-	if (mistake)
+	if (options && text) {
+		mistake = redis_url_options_host(target, text);
+		url = strchr(url, ',') + 1;
+	}
+	if (!text || mistake)
 		return mistake;
-	url = dialect_read(prepare->conf, prepare->section, "url",
-			   options ? strchr(url, ',') + 1 : url,
+	url = dialect_read(conf, section, "url", url,
 			   options ? dialect_redis_options : dialect_redis,
 			   NULL);
-	if (!url)
+	text = url ? conf_keep(conf, url) : NULL;
+	if (!text)
 		return NULL;
-	return options ? redis_options_read(target, url)
-		       : redis_url_parse(target, url);
+	return options ? redis_url_options(target, text)
+		       : redis_url_parse(target, text);
 }
 
-static void redis_prepare_target(const struct redis_prepare *prepare)
+static void redis_prepare_target(struct conf *conf,
+				 const struct conf_section *section,
+				 struct redis_settings *settings)
 {
-	struct redis_settings *settings = prepare->settings;
+	const size_t path_max = sizeof((struct sockaddr_un){ 0 }.sun_path) - 1;
 	struct redis_url *target = &settings->target;
-	const char *mistake = redis_prepare_url(prepare);
+	const char *mistake = redis_prepare_url(conf, section, settings);
 
 	if (mistake)
-		conf_mistake(prepare->conf, prepare->section, "url", "%s",
-			     mistake);
-	if (*settings->socket && conf_section_has(prepare->section, "url"))
-		conf_mistake(prepare->conf, prepare->section, "socket",
+		conf_mistake(conf, section, "url", "%s", mistake);
+	if (*settings->socket && conf_section_has(section, "url"))
+		conf_mistake(conf, section, "socket",
 			     "give either url or socket, not both");
-	redis_override(prepare, &target->path, settings->socket);
-	redis_override(prepare, &target->user, settings->user);
-	redis_override(prepare, &target->password, settings->password);
-	if (conf_section_has(prepare->section, "database"))
+	if (*settings->socket)
+		target->path = settings->socket;
+	if (*settings->user)
+		target->user = settings->user;
+	if (*settings->password)
+		target->password = settings->password;
+	if (conf_section_has(section, "database"))
 		target->database = settings->database;
-	if (target->path &&
-	    strlen(target->path) >=
-		    sizeof(((struct sockaddr_un *)NULL)->sun_path))
-		conf_mistake(prepare->conf, prepare->section,
+	if (target->path && strlen(target->path) > path_max)
+		conf_mistake(conf, section,
 			     *settings->socket ? "socket" : "url",
 			     "the path of a socket can have at most %zu bytes",
-			     sizeof(((struct sockaddr_un *)NULL)->sun_path) -
-				     1);
+			     path_max);
 	if (target->password && text_secret(target->password))
-		redis_no_memory(prepare);
+		conf_mistake(conf, section, NULL, "out of memory");
 }
 
 /* The content of a PEM file, owned by the caller; NULL: an error was
  * collected. */
-static char *redis_pem(const struct redis_prepare *prepare, const char *key,
-		       const char *path, size_t *len)
+static char *redis_pem(struct conf *conf, const struct conf_section *section,
+		       const char *key, const char *path, size_t *len)
 {
 	char reason[160], *text;
 
 	if (conf_slurp(path, STREAM_PEM_BYTES, &text, len, reason,
 		       sizeof(reason)) == 0)
 		return text;
-	conf_mistake(prepare->conf, prepare->section, key, "%s %s", path,
-		     reason);
+	conf_mistake(conf, section, key, "%s %s", path, reason);
 	return NULL;
 }
 
-static void redis_prepare_identity(const struct redis_prepare *prepare)
+static void redis_prepare_identity(struct conf *conf,
+				   const struct conf_section *section,
+				   const struct redis_settings *settings)
 {
-	struct redis_settings *settings = prepare->settings;
 	char words[96], *cert, *key = NULL;
 	size_t cert_len, key_len = 0;
 
-	cert = redis_pem(prepare, "cert_file", settings->cert_file, &cert_len);
+	cert = redis_pem(conf, section, "cert_file", settings->cert_file,
+			 &cert_len);
 	if (cert)
-		key = redis_pem(prepare, "key_file", settings->key_file,
+		key = redis_pem(conf, section, "key_file", settings->key_file,
 				&key_len);
 	if (key && settings->trust &&
 	    stream_trust_identify(settings->trust, cert, cert_len, key, key_len,
 				  words, sizeof(words)))
-		conf_mistake(prepare->conf, prepare->section, "cert_file",
+		conf_mistake(conf, section, "cert_file",
 			     "and key_file cannot be used: %s", words);
 	if (key)
 		explicit_bzero(key, key_len);
@@ -168,9 +145,8 @@ static void redis_prepare(struct conf *conf, struct conf_section *section,
 			  void *record)
 {
 	struct redis_settings *settings = record;
-	const struct redis_prepare prepare = { conf, section, settings };
 
-	redis_prepare_target(&prepare);
+	redis_prepare_target(conf, section, settings);
 	if (!*settings->cert_file != !*settings->key_file)
 		conf_mistake(conf, section,
 			     *settings->key_file ? "key_file" : "cert_file",
@@ -179,7 +155,7 @@ static void redis_prepare(struct conf *conf, struct conf_section *section,
 		settings->trust = stream_trust_prepare(conf, section,
 						       settings->ca_file);
 		if (*settings->cert_file && *settings->key_file)
-			redis_prepare_identity(&prepare);
+			redis_prepare_identity(conf, section, settings);
 	} else if (*settings->ca_file || *settings->cert_file) {
 		conf_mistake(conf, section,
 			     *settings->ca_file ? "ca_file" : "cert_file",
@@ -191,23 +167,11 @@ static void redis_dispose(void *record)
 {
 	struct redis_settings *settings = record;
 
-	redis_url_free(&settings->target);
 	stream_trust_destroy(settings->trust);
 	settings->trust = NULL;
 }
 
 /* ---- the kind ---- */
-
-static void redis_on_open(struct conn *conn, struct stream *stream)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	redis->stream = stream;
-	if (redis_answer_open(&redis->answer))
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-	else
-		redis_talk_next(conn);
-}
 
 static void redis_open(struct conn *conn)
 {
@@ -217,46 +181,7 @@ static void redis_open(struct conn *conn)
 					    .port = settings->target.port,
 					    .trust = settings->trust };
 
-	conn_dial(conn, &target, redis_on_open);
-}
-
-static void redis_ask(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	redis->step = REDIS_READY;
-	redis_talk_next(conn);
-}
-
-static void redis_on_io(struct conn *conn, short revents)
-{
-	(void)revents;
-	redis_talk(conn);
-}
-
-static void redis_on_idle(struct conn *conn, short revents)
-{
-	(void)revents;
-	redis_talk_idle(conn);
-}
-
-static void redis_close(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	stream_close(redis->stream);
-	redis->stream = NULL;
-	if (redis->answer.reader)
-		redisReaderFree(redis->answer.reader);
-	redis->answer.reader = NULL;
-	redis_talk_drop(redis);
-}
-
-static const char *redis_step(const struct conn *conn)
-{
-	const struct redis_conn *redis = conn_state_const(conn);
-
-	return redis_talk_step(redis->step);
+	conn_dial(conn, &target, redis_talk_open);
 }
 
 const struct check_kind check_redis = {
@@ -269,9 +194,9 @@ const struct check_kind check_redis = {
 	.prepare = redis_prepare,
 	.dispose = redis_dispose,
 	.open = redis_open,
-	.ask = redis_ask,
-	.on_io = redis_on_io,
-	.on_idle = redis_on_idle,
-	.close = redis_close,
-	.step = redis_step,
+	.ask = redis_talk_next,
+	.on_io = redis_talk,
+	.on_idle = redis_talk_idle,
+	.close = redis_talk_close,
+	.step = redis_talk_step,
 };

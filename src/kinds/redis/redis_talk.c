@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define REDIS_CHUNK_BYTES 4096
+/* The first byte of a TLS record that refuses what we sent: an alert. */
+#define REDIS_TLS_ALERT 0x15
 
 /* ---- one reply ---- */
 
@@ -38,7 +40,8 @@ static redisReplyObjectFunctions redis_answer_functions = {
 	.createString = redis_answer_on_string,
 };
 
-int redis_answer_open(struct redis_answer *answer)
+/* -1: out of memory. */
+static int redis_answer_open(struct redis_answer *answer)
 {
 	answer->reader = redisReaderCreateWithFunctions(
 		&redis_answer_functions);
@@ -49,16 +52,17 @@ int redis_answer_open(struct redis_answer *answer)
 }
 
 enum redis_answer_state {
-	REDIS_ANSWER_PART,    /* more must come */
-	REDIS_ANSWER_WHOLE,   /* type and text are filled */
-	REDIS_ANSWER_SURPLUS, /* they are, but more bytes follow */
+	REDIS_ANSWER_PART,    /* read more */
+	REDIS_ANSWER_WHOLE,   /* type and text are set */
+	REDIS_ANSWER_SURPLUS, /* they are set, but more bytes follow */
 	REDIS_ANSWER_LONG,    /* more than any answer needs */
 	REDIS_ANSWER_BROKEN,  /* not the protocol: see reader->errstr */
+	REDIS_ANSWER_TLS,     /* the peer's refusal to speak without TLS */
 	REDIS_ANSWER_NO_MEMORY
 };
 
-/* All but REDIS_ANSWER_PART are final until the next question, and all but
- * REDIS_ANSWER_WHOLE after that, too. */
+/* After REDIS_ANSWER_PART takes more of the answer, after REDIS_ANSWER_WHOLE
+ * the next one. */
 static enum redis_answer_state redis_answer_feed(struct redis_answer *answer,
 						 const char *bytes, size_t len)
 {
@@ -73,7 +77,7 @@ static enum redis_answer_state redis_answer_feed(struct redis_answer *answer,
 	if (!out)
 		return answer->len > REDIS_ANSWER_MAX_BYTES ? REDIS_ANSWER_LONG
 							    : REDIS_ANSWER_PART;
-	/* Without a function for it hiredis gives the type as a pointer. */
+	/* Without a function for a type, hiredis returns the type itself. */
 	if (out != answer)
 		answer->type = (int)(intptr_t)out;
 	return reader->pos == reader->len ? REDIS_ANSWER_WHOLE
@@ -82,32 +86,34 @@ static enum redis_answer_state redis_answer_feed(struct redis_answer *answer,
 
 /* ---- questions ---- */
 
-static const struct redis_talk_question {
-	const char *name; /* for our words */
+static const struct redis_question {
+	const char *name; /* the command, as our words call it */
 	const char *step;
 	int type;
 	const char *text; /* NULL: see redis_talk_judge() */
-} redis_talk_questions[] = {
+} redis_questions[] = {
+	[REDIS_CONNECT] = { "", "idle", 0, NULL },
 	[REDIS_AUTH] = { "AUTH", "logging in", REDIS_REPLY_STATUS, "OK" },
 	[REDIS_SELECT] = { "SELECT", "selecting the database",
 			   REDIS_REPLY_STATUS, "OK" },
+	[REDIS_READY] = { "", "idle", 0, NULL },
 	[REDIS_PING] = { "PING", "waiting for the answer", REDIS_REPLY_STATUS,
 			 "PONG" },
-	/* A Sentinel answers PING, but does not know this command, which all
-	 * others do, proxies and users with few rights included. */
+	/* Sentinels answer PING, but do not know this command.  All other
+	 * servers and proxies know it, also for users with few rights. */
 	[REDIS_KEY] = { "GET", "asking whether it is a Sentinel", 0, NULL },
 	[REDIS_ROLE] = { "ROLE", "waiting for the role", REDIS_REPLY_ARRAY,
 			 NULL },
 	[REDIS_CLUSTER] = { "CLUSTER INFO", "waiting for the cluster's state",
 			    REDIS_REPLY_STRING, NULL },
+	[REDIS_DONE] = { "", "idle", 0, NULL },
 };
 
-const char *redis_talk_step(enum redis_step step)
+const char *redis_talk_step(const struct conn *conn)
 {
-	const char *words = step < REDIS_DONE ? redis_talk_questions[step].step
-					      : NULL;
+	const struct redis_conn *redis = conn_state_const(conn);
 
-	return words ? words : "idle";
+	return redis_questions[redis->step].step;
 }
 
 /* clang-format off */
@@ -136,17 +142,21 @@ static const struct {
 };
 /* clang-format on */
 
+static bool redis_begins(const char *text, const char *begin)
+{
+	return strncmp(text, begin, strlen(begin)) == 0;
+}
+
 /* What an error reply, without the "-" in front, means. */
 static struct failure redis_talk_error(const char *says, const char *command)
 {
 	size_t i;
 
 	for (i = 0; i < sizeof(redis_errors) / sizeof(*redis_errors); i++)
-		if (strncmp(says, redis_errors[i].says,
-			    strlen(redis_errors[i].says)) == 0)
+		if (redis_begins(says, redis_errors[i].says))
 			return failure_make(redis_errors[i].code, "%s",
 					    redis_errors[i].words);
-	if (strncmp(says, "NOPERM ", 7) == 0)
+	if (redis_begins(says, "NOPERM "))
 		return failure_make(RESULT_AUTH, "no permission for %s",
 				    command);
 	if (strcmp(command, "AUTH") == 0)
@@ -156,173 +166,79 @@ static struct failure redis_talk_error(const char *says, const char *command)
 
 /* ---- judging ---- */
 
-/* The answer to the last question of a phase, or one that ends it. */
-static void redis_talk_end(struct conn *conn, enum result_code code,
-			   const char *words)
+/* Ends the opening or the run. */
+static void redis_talk_end(struct conn *conn, const struct failure *failure)
 {
 	struct redis_conn *redis = conn_state(conn);
 	bool opening = redis->step <= REDIS_READY;
 
 	redis->step = REDIS_READY;
-	redis_talk_drop(redis); /* a peer may answer what it did not read */
 	conn_watch(conn, stream_fd(redis->stream), POLLIN);
-	if (opening && code == RESULT_OK)
-		conn_ready(conn);
+	if (*failure->detail)
+		conn_detail(conn, failure->detail);
+	if (failure->code == RESULT_PROTOCOL ||
+	    (opening && failure->code != RESULT_OK))
+		conn_failed(conn, failure->code, "%s", failure->words);
 	else if (opening)
-		conn_failed(conn, code, "%s", words);
+		conn_ready(conn);
 	else
-		conn_answered(conn, code, "%s", words);
+		conn_answered(conn, failure->code, "%s", failure->words);
 }
 
-static void redis_talk_judge_error(struct conn *conn)
+/* What a whole answer means; RESULT_OK: go on. */
+static struct failure redis_talk_judge(const struct redis_settings *settings,
+				       struct redis_conn *redis)
 {
-	struct redis_conn *redis = conn_state(conn);
-	struct failure failure = redis_talk_error(
-		redis->answer.text, redis_talk_questions[redis->step].name);
-
-	conn_detail(conn, redis->answer.text);
-	redis_talk_end(conn, failure.code, failure.words);
-}
-
-static void redis_talk_is_sentinel(struct conn *conn)
-{
-	conn_detail(conn, "write the address of Redis, or role = sentinel");
-	redis_talk_end(conn, RESULT_MISMATCH,
-		       "is a Sentinel, not a Redis server");
-}
-
-static void redis_talk_judge_role(struct conn *conn)
-{
-	static const char *const names[] = {
-		[REDIS_ROLE_MASTER] = "master",
-		[REDIS_ROLE_REPLICA] = "slave",
-		[REDIS_ROLE_SENTINEL] = "sentinel",
+	static const struct {
+		const char *name, *words;
+	} roles[] = {
+		[REDIS_ROLE_MASTER] = { "master", "is not a master" },
+		[REDIS_ROLE_REPLICA] = { "slave", "is not a replica" },
+		[REDIS_ROLE_SENTINEL] = { "sentinel", "is not a Sentinel" },
 	};
-	static const char *const words[] = {
-		[REDIS_ROLE_MASTER] = "is not a master",
-		[REDIS_ROLE_REPLICA] = "is not a replica",
-		[REDIS_ROLE_SENTINEL] = "is not a Sentinel",
-	};
-	const struct redis_settings *settings = conn_settings(conn);
-	struct redis_conn *redis = conn_state(conn);
+	const struct redis_question *question = &redis_questions[redis->step];
+	const char *text = redis->answer.text;
+	bool error = redis->answer.type == REDIS_REPLY_ERROR, sentinel;
+	struct failure failure = { .code = RESULT_OK };
 
-	if (strcmp(redis->answer.text, names[settings->role]) == 0) {
-		redis_talk_next(conn);
-	} else if (strcmp(redis->answer.text, "sentinel") == 0) {
-		redis_talk_is_sentinel(conn);
-	} else {
-		conn_detail(conn, redis->answer.text);
-		redis_talk_end(conn, RESULT_MISMATCH, words[settings->role]);
+	sentinel = redis->step == REDIS_ROLE && strcmp(text, "sentinel") == 0;
+	if (redis->step == REDIS_KEY) {
+		redis->suspect = error &&
+				 redis_begins(text, "ERR unknown command");
+		redis->known = !redis->suspect;
+	} else if (redis->step == REDIS_ROLE && redis->suspect) {
+		/* Either GET was renamed, or this is a Sentinel.  NOPERM means
+		 * a Sentinel, too: only Redis and Sentinels have users. */
+		sentinel |= error && redis_begins(text, "NOPERM ");
+		redis->suspect = sentinel;
+		redis->known = !sentinel;
+		failure.code = sentinel ? RESULT_MISMATCH : RESULT_OK;
+	} else if (error) {
+		failure = redis_talk_error(text, question->name);
+	} else if (redis->answer.type != question->type ||
+		   (question->text && strcmp(text, question->text) != 0)) {
+		return failure_make(RESULT_PROTOCOL, "unexpected answer to %s",
+				    question->name);
+	} else if (redis->step == REDIS_ROLE &&
+		   strcmp(text, roles[settings->role].name) != 0) {
+		failure = failure_make(RESULT_MISMATCH, "%s",
+				       roles[settings->role].words);
+	} else if (redis->step == REDIS_CLUSTER &&
+		   !strstr(text, "cluster_state:ok")) {
+		failure = failure_make(RESULT_BUSY, "cluster is down");
 	}
-}
-
-static bool redis_talk_is_error(const struct redis_conn *redis,
-				const char *begin)
-{
-	return redis->answer.type == REDIS_REPLY_ERROR &&
-	       strncmp(redis->answer.text, begin, strlen(begin)) == 0;
-}
-
-static void redis_talk_judge_key(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	redis->suspect = redis_talk_is_error(redis, "ERR unknown command");
-	redis->known = !redis->suspect;
-	redis_talk_next(conn);
-}
-
-/* It does not know GET: its role tells whether that was renamed, or it is a
- * Sentinel.  NOPERM means one, too: it has users, as only Redis and Sentinels
- * have. */
-static void redis_talk_judge_suspect(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	if (redis_talk_is_error(redis, "NOPERM ") ||
-	    strcmp(redis->answer.text, "sentinel") == 0) {
-		redis_talk_is_sentinel(conn);
-		return;
+	if (sentinel && failure.code == RESULT_MISMATCH) {
+		failure = failure_make(RESULT_MISMATCH,
+				       "is a Sentinel, not a Redis server");
+		text = "write the address of Redis, or role = sentinel";
 	}
-	redis->known = true;
-	redis->suspect = false;
-	redis_talk_next(conn);
-}
-
-static void redis_talk_judge_cluster(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-
-	if (strstr(redis->answer.text, "cluster_state:ok")) {
-		redis_talk_next(conn);
-		return;
-	}
-	conn_detail(conn, redis->answer.text);
-	redis_talk_end(conn, RESULT_BUSY, "cluster is down");
-}
-
-/* A whole answer. */
-static void redis_talk_judge(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-	const struct redis_answer *answer = &redis->answer;
-	const struct redis_talk_question *question =
-		&redis_talk_questions[redis->step];
-
-	if (redis->step == REDIS_KEY)
-		redis_talk_judge_key(conn);
-	else if (redis->step == REDIS_ROLE && redis->suspect)
-		redis_talk_judge_suspect(conn);
-	else if (answer->type == REDIS_REPLY_ERROR)
-		redis_talk_judge_error(conn);
-	else if (answer->type != question->type ||
-		 (question->text && strcmp(answer->text, question->text) != 0))
-		conn_failed(conn, RESULT_PROTOCOL, "unexpected answer to %s",
-			    question->name);
-	else if (redis->step == REDIS_ROLE)
-		redis_talk_judge_role(conn);
-	else if (redis->step == REDIS_CLUSTER)
-		redis_talk_judge_cluster(conn);
-	else
-		redis_talk_next(conn);
+	snprintf(failure.detail, sizeof(failure.detail), "%s", text);
+	return failure;
 }
 
 /* ---- sending and receiving ---- */
 
-/* What a TLS record begins with that refuses ours: an alert. */
-#define REDIS_TLS_ALERT 0x15
-
-/* A connection that is lost before the first answer is one to another kind of
- * server; most often to one that expects TLS. */
-static bool redis_talk_may_want_tls(struct conn *conn)
-{
-	const struct redis_settings *settings = conn_settings(conn);
-	const struct redis_conn *redis = conn_state(conn);
-
-	return !redis->heard && !settings->target.tls && !settings->target.path;
-}
-
-void redis_talk_stream_failed(struct conn *conn)
-{
-	struct redis_conn *redis = conn_state(conn);
-	const struct failure *failure = stream_failure(redis->stream);
-	bool hint = failure->code == RESULT_CONNECT &&
-		    redis_talk_may_want_tls(conn);
-
-	conn_detail(conn, failure->detail);
-	conn_failed(conn, failure->code, "%s%s", failure->words,
-		    hint ? "; for TLS write rediss://" : "");
-}
-
-static void redis_talk_wait(struct conn *conn)
-{
-	const struct redis_conn *redis = conn_state(conn);
-
-	conn_watch(conn, stream_fd(redis->stream),
-		   stream_events(redis->stream));
-}
-
-void redis_talk_drop(struct redis_conn *redis)
+static void redis_talk_drop(struct redis_conn *redis)
 {
 	if (!redis->command)
 		return;
@@ -349,7 +265,7 @@ static enum stream_state redis_talk_send(struct redis_conn *redis)
 	return state;
 }
 
-/* Reads until the answer is there, whatever it is, or as stream_read(). */
+/* Reads until the answer is complete or wrong, or nothing can be read. */
 static enum stream_state redis_talk_receive(struct redis_conn *redis,
 					    enum redis_answer_state *answer)
 {
@@ -362,60 +278,83 @@ static enum stream_state redis_talk_receive(struct redis_conn *redis,
 				    &moved);
 		if (state != STREAM_DONE)
 			return state;
-		redis->alert = !redis->heard && *chunk == REDIS_TLS_ALERT;
-		redis->heard = true;
 		*answer = redis_answer_feed(&redis->answer, chunk, moved);
+		if (*answer == REDIS_ANSWER_BROKEN && !redis->heard &&
+		    *chunk == REDIS_TLS_ALERT)
+			*answer = REDIS_ANSWER_TLS;
+		redis->heard = true;
 	} while (*answer == REDIS_ANSWER_PART);
 	return STREAM_DONE;
 }
 
 static void redis_talk_take(struct conn *conn, enum redis_answer_state state)
 {
+	static const struct {
+		enum result_code code;
+		const char *words;
+	} bad[] = {
+		[REDIS_ANSWER_SURPLUS] = { RESULT_PROTOCOL,
+					   "more than one answer to " },
+		[REDIS_ANSWER_LONG] = { RESULT_PROTOCOL, "answer is too long" },
+		[REDIS_ANSWER_BROKEN] = { RESULT_PROTOCOL,
+					  "answer is not in the Redis "
+					  "protocol" },
+		[REDIS_ANSWER_TLS] = { RESULT_TLS,
+				       "peer speaks TLS; write rediss://" },
+		[REDIS_ANSWER_NO_MEMORY] = { RESULT_INTERNAL, "out of memory" },
+	};
 	struct redis_conn *redis = conn_state(conn);
+	struct failure failure;
 
-	switch (state) {
-	case REDIS_ANSWER_WHOLE:
-		redis_talk_judge(conn);
+	if (state == REDIS_ANSWER_WHOLE) {
+		/* A peer may answer before it has read the question. */
+		redis_talk_drop(redis);
+		failure = redis_talk_judge(conn_settings(conn), redis);
+		if (failure.code == RESULT_OK)
+			redis_talk_next(conn);
+		else
+			redis_talk_end(conn, &failure);
 		return;
-	case REDIS_ANSWER_SURPLUS:
-		conn_failed(conn, RESULT_PROTOCOL, "more than one answer to %s",
-			    redis_talk_questions[redis->step].name);
-		return;
-	case REDIS_ANSWER_NO_MEMORY:
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-		return;
-	case REDIS_ANSWER_BROKEN:
-		if (redis->alert) {
-			conn_failed(conn, RESULT_TLS,
-				    "peer speaks TLS; write rediss://");
-			return;
-		}
-		conn_detail(conn, redis->answer.reader->errstr);
-		conn_failed(conn, RESULT_PROTOCOL,
-			    "answer is not in the Redis protocol");
-		return;
-	default:
-		conn_failed(conn, RESULT_PROTOCOL, "answer is too long");
 	}
+	if (state == REDIS_ANSWER_BROKEN)
+		conn_detail(conn, redis->answer.reader->errstr);
+	conn_failed(conn, bad[state].code, "%s%s", bad[state].words,
+		    state == REDIS_ANSWER_SURPLUS
+			    ? redis_questions[redis->step].name
+			    : "");
 }
 
-/* Nothing more can be done now, or ever. */
+/* Waits for the stream, or ends the connection as the stream did. */
 static void redis_talk_pause(struct conn *conn, enum stream_state state)
 {
-	if (state == STREAM_PENDING)
-		redis_talk_wait(conn);
-	else
-		redis_talk_stream_failed(conn);
+	const struct redis_settings *settings = conn_settings(conn);
+	const struct redis_conn *redis = conn_state(conn);
+	const struct failure *failure = stream_failure(redis->stream);
+	bool hint;
+
+	if (state == STREAM_PENDING) {
+		conn_watch(conn, stream_fd(redis->stream),
+			   stream_events(redis->stream));
+		return;
+	}
+	/* A server that closes the connection before it has answered anything
+	 * is of another kind, most often one that expects TLS. */
+	hint = failure->code == RESULT_CONNECT && !redis->heard &&
+	       !settings->target.tls && !settings->target.path;
+	conn_detail(conn, failure->detail);
+	conn_failed(conn, failure->code, "%s%s", failure->words,
+		    hint ? "; for TLS write rediss://" : "");
 }
 
-void redis_talk(struct conn *conn)
+void redis_talk(struct conn *conn, short revents)
 {
 	struct redis_conn *redis = conn_state(conn);
 	enum redis_answer_state answer = REDIS_ANSWER_PART;
 	enum stream_state state = redis_talk_send(redis);
 
-	/* A server that has too many clients says so and closes before it has
-	 * read anything: the question fails, but an answer is there. */
+	(void)revents;
+	/* A server that has too many clients says so and closes before it reads
+	 * anything: the write fails, but there is an answer to read. */
 	if (state != STREAM_PENDING)
 		state = redis_talk_receive(redis, &answer);
 	if (state == STREAM_DONE)
@@ -424,15 +363,16 @@ void redis_talk(struct conn *conn)
 		redis_talk_pause(conn, state);
 }
 
-/* With TLS there may be something to read that is not an answer: tickets. */
-void redis_talk_idle(struct conn *conn)
+void redis_talk_idle(struct conn *conn, short revents)
 {
 	struct redis_conn *redis = conn_state(conn);
 	enum stream_state state;
 	char byte;
 	size_t moved;
 
+	(void)revents;
 	state = stream_read(redis->stream, &byte, 1, &moved);
+	/* With TLS, session tickets may arrive, which are not an answer. */
 	if (state == STREAM_DONE)
 		conn_failed(conn, RESULT_PROTOCOL,
 			    "an answer came without a question");
@@ -442,43 +382,26 @@ void redis_talk_idle(struct conn *conn)
 
 /* ---- asking ---- */
 
-static void redis_talk_put(struct conn *conn, int argc, const char *argv[])
+static bool redis_talk_is_set(const char *text)
 {
-	struct redis_conn *redis = conn_state(conn);
-	long long len;
-
-	len = redisFormatCommandArgv(&redis->command, argc, argv, NULL);
-	if (len < 0) {
-		redis->command = NULL;
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-		return;
-	}
-	redis->command_len = (size_t)len;
-	redis->command_sent = 0;
-	redis->answer.len = 0;
-	redis->answer.text[0] = '\0';
-	redis_talk(conn);
+	return text && *text;
 }
 
-static bool redis_talk_has_login(const struct redis_url *target)
-{
-	return (target->user && *target->user) ||
-	       (target->password && *target->password);
-}
-
-/* Whether the step is part of what was configured. */
+/* Whether the step is part of what is configured. */
 static bool redis_talk_wants(const struct redis_settings *settings,
 			     const struct redis_conn *redis)
 {
 	switch (redis->step) {
 	case REDIS_AUTH:
-		return redis_talk_has_login(&settings->target);
+		return redis_talk_is_set(settings->target.user) ||
+		       redis_talk_is_set(settings->target.password);
 	case REDIS_SELECT:
-		/* Sentinels and clusters do not know it, nor need they. */
+		/* Sentinels and clusters do not know this command. */
 		return settings->target.database != 0;
 	case REDIS_KEY:
+		/* A Sentinel is never a node of a cluster. */
 		return settings->role == REDIS_ROLE_ANY && !redis->known &&
-		       !settings->cluster; /* no Sentinel is in one */
+		       !settings->cluster;
 	case REDIS_ROLE:
 		return settings->role != REDIS_ROLE_ANY || redis->suspect;
 	case REDIS_CLUSTER:
@@ -488,59 +411,74 @@ static bool redis_talk_wants(const struct redis_settings *settings,
 	}
 }
 
-static void redis_talk_put_auth(struct conn *conn)
+void redis_talk_next(struct conn *conn)
 {
 	const struct redis_settings *settings = conn_settings(conn);
 	const struct redis_url *target = &settings->target;
 	const char *password = target->password ? target->password : "";
-
-	/* The form with a user is not known before Redis 6. */
-	if (target->user && *target->user)
-		redis_talk_put(
-			conn, 3,
-			(const char *[]){ "AUTH", target->user, password });
-	else
-		redis_talk_put(conn, 2, (const char *[]){ "AUTH", password });
-}
-
-static void redis_talk_put_select(struct conn *conn)
-{
-	const struct redis_settings *settings = conn_settings(conn);
-	char number[24];
-
-	snprintf(number, sizeof(number), "%lld",
-		 (long long)settings->target.database);
-	redis_talk_put(conn, 2, (const char *[]){ "SELECT", number });
-}
-
-void redis_talk_next(struct conn *conn)
-{
 	struct redis_conn *redis = conn_state(conn);
+	int len;
 
 	do
 		redis->step++;
-	while (!redis_talk_wants(conn_settings(conn), redis));
+	while (!redis_talk_wants(settings, redis));
 	switch (redis->step) {
+	case REDIS_READY:
+	case REDIS_DONE:
+		redis_talk_end(conn, &(struct failure){ .code = RESULT_OK });
+		return;
 	case REDIS_AUTH:
-		redis_talk_put_auth(conn);
+		/* Redis before version 6 knows only the form without a user. */
+		len = redis_talk_is_set(target->user)
+			      ? redisFormatCommand(&redis->command,
+						   "AUTH %s %s", target->user,
+						   password)
+			      : redisFormatCommand(&redis->command, "AUTH %s",
+						   password);
 		break;
 	case REDIS_SELECT:
-		redis_talk_put_select(conn);
-		break;
-	case REDIS_PING:
-		redis_talk_put(conn, 1, (const char *[]){ "PING" });
+		len = redisFormatCommand(&redis->command, "SELECT %lld",
+					 (long long)target->database);
 		break;
 	case REDIS_KEY:
-		redis_talk_put(conn, 2,
-			       (const char *[]){ "GET", "health.fcgi" });
+		len = redisFormatCommand(&redis->command, "GET health.fcgi");
 		break;
-	case REDIS_ROLE:
-		redis_talk_put(conn, 1, (const char *[]){ "ROLE" });
-		break;
-	case REDIS_CLUSTER:
-		redis_talk_put(conn, 2, (const char *[]){ "CLUSTER", "INFO" });
-		break;
-	default: /* REDIS_READY, REDIS_DONE */
-		redis_talk_end(conn, RESULT_OK, "");
+	default:
+		len = redisFormatCommand(&redis->command,
+					 redis_questions[redis->step].name);
 	}
+	if (len < 0) {
+		redis->command = NULL;
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+		return;
+	}
+	redis->command_len = (size_t)len;
+	redis->command_sent = 0;
+	redis->answer.len = 0;
+	redis->answer.text[0] = '\0';
+	redis_talk(conn, 0);
+}
+
+/* ---- opening and closing ---- */
+
+void redis_talk_open(struct conn *conn, struct stream *stream)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	redis->stream = stream;
+	if (redis_answer_open(&redis->answer))
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+	else
+		redis_talk_next(conn);
+}
+
+void redis_talk_close(struct conn *conn)
+{
+	struct redis_conn *redis = conn_state(conn);
+
+	stream_close(redis->stream);
+	redis->stream = NULL;
+	redisReaderFree(redis->answer.reader);
+	redis->answer.reader = NULL;
+	redis_talk_drop(redis);
 }

@@ -1,17 +1,17 @@
 /*
- * redis_talk: questions to a Redis server and what the answers mean, one step
- * after another, on a connection that is open.
+ * redis_talk: the questions to a Redis server and what the answers mean, one
+ * step after another, on an open stream.
  *
- * Belongs to the prober thread; never blocks.  Each function but
- * redis_talk_drop() may end the opening or the run (see check.h): the
- * connection may be gone when it returns.
+ * hiredis formats and parses only: its own input and output would look names up
+ * in this thread and, in the version of Debian 12, has no TLS.
+ *
+ * The functions are those of struct check_kind (check.h), except that the
+ * stream is opened by conn_dial().
  */
 #ifndef HEALTH_REDIS_TALK_H
 #define HEALTH_REDIS_TALK_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "kinds/redis/redis_url.h"
 
@@ -33,7 +33,7 @@ struct redis_settings {
 	int64_t database;
 	int role;
 	bool cluster;
-	/* made by prepare */
+	/* Set by prepare(); its texts belong to conf. */
 	struct redis_url target;
 	struct stream_trust *trust; /* NULL: no TLS */
 };
@@ -41,24 +41,19 @@ struct redis_settings {
 #define REDIS_ANSWER_TEXT_BYTES 192
 
 /*
- * The bytes that come for one question, as one reply.  hiredis builds no tree
- * of replies: a peer that announces a huge array would make it allocate
- * gigabytes.  One text is kept, cut, and of everything else only the type.
- * Embedded in its owner; zeroed means closed.
+ * The reply to one question.  hiredis builds no tree of replies: a peer that
+ * announces a huge array would make it allocate gigabytes.  One text is kept,
+ * cut; of everything else only the type.
  */
 struct redis_answer {
 	struct redisReader *reader;
-	size_t len;			    /* bytes that came */
+	size_t len;			    /* bytes received */
 	int type;			    /* REDIS_REPLY_... */
 	char text[REDIS_ANSWER_TEXT_BYTES]; /* of an array: of its first
-					       element; "": none */
+					       element; or "" */
 };
 
-/* -1: out of memory. */
-int redis_answer_open(struct redis_answer *answer)
-	__attribute__((warn_unused_result));
-
-/* In the order in which they come, those that are needed. */
+/* In this order; those that are not needed are skipped. */
 enum redis_step {
 	REDIS_CONNECT,
 	REDIS_AUTH,
@@ -79,23 +74,20 @@ struct redis_conn {
 	char *command; /* NULL: sent */
 	size_t command_len, command_sent;
 	bool known;   /* it is not a Sentinel */
-	bool suspect; /* it knows no keys: it may be one */
-	bool heard;   /* the peer has said something */
-	bool alert;   /* ... that refuses to speak without TLS */
+	bool suspect; /* it does not know GET: it may be a Sentinel */
+	bool heard;   /* the peer has sent something */
 };
 
+/* Takes the open stream and logs in. */
+void redis_talk_open(struct conn *conn, struct stream *stream);
 /* Sends the next command that is configured; after the last one the phase
  * succeeds. */
 void redis_talk_next(struct conn *conn);
-/* Sends what is left of the question and reads what is there of the answer. */
-void redis_talk(struct conn *conn);
-/* Looks at what came although nothing was asked. */
-void redis_talk_idle(struct conn *conn);
-/* Ends the connection with what the stream reports. */
-void redis_talk_stream_failed(struct conn *conn);
-/* What is being waited for. */
-const char *redis_talk_step(enum redis_step step);
-/* Forgets the question under way, at any step; also twice. */
-void redis_talk_drop(struct redis_conn *redis);
+/* Sends the rest of the question, and reads what has arrived of the answer. */
+void redis_talk(struct conn *conn, short revents);
+/* Looks at what arrived although nothing was asked. */
+void redis_talk_idle(struct conn *conn, short revents);
+void redis_talk_close(struct conn *conn);
+const char *redis_talk_step(const struct conn *conn);
 
 #endif

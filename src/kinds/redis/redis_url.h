@@ -1,15 +1,19 @@
 /*
- * redis_url: where a Redis is and how to log in, from a URL.
+ * redis_url: where a Redis server is and how to log in, from a URL
  *
  *	redis://[[user]:password@]host[:port][/database]
  *	rediss://...			with TLS
  *	unix://[[user]:password@]/path[?db=database]
  *
- * valkey(s):// and redis+unix:// mean the same.  username and password may
- *stand in the query as well.  Other parameters are those of some client library
- *that shares the URL, and are passed over.
+ * or as Azure shows it and StackExchange.Redis reads it:
  *
- * Pure, but for memory; any thread.
+ *	cache.example:6380,password=...,ssl=True,abortConnect=False
+ *
+ * valkey(s):// and redis+unix:// mean the same.  The query may also set
+ * username and password.  Other parameters belong to client libraries that
+ * share the URL; they are ignored.
+ *
+ * Pure; any thread.  All texts are cut in place: what is read points into them.
  */
 #ifndef HEALTH_REDIS_URL_H
 #define HEALTH_REDIS_URL_H
@@ -17,25 +21,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REDIS_DATABASE_MAX INT32_MAX
-
 struct redis_url {
 	bool tls;
-	char *path; /* of a Unix socket; NULL: host and port count */
-	char *host; /* a name or numeric address, without brackets */
+	const char *path; /* of a Unix socket; NULL: use host and port */
+	const char *host; /* a name or numeric address, without brackets */
 	uint16_t port;
-	char *user, *password; /* NULL: not given */
+	const char *user, *password; /* NULL: not given */
 	int64_t database;
 };
 
-/*
- * NULL, or what is wrong in static words that show nothing of the text; *url
- * is to be freed in both cases.
- */
-const char *redis_url_parse(struct redis_url *url, const char *text)
-	__attribute__((warn_unused_result));
+/* Whether a text is the second form. */
+bool redis_url_has_options(const char *text);
 
-/* Overwrites the password. */
-void redis_url_free(struct redis_url *url);
+/*
+ * A URL; the host and port of the second form; and what follows its first
+ * comma.  The first two overwrite *url.  Each returns NULL, or an error message
+ * that shows no part of the text.
+ */
+const char *redis_url_parse(struct redis_url *url, char *text)
+	__attribute__((warn_unused_result));
+const char *redis_url_options_host(struct redis_url *url, char *text)
+	__attribute__((warn_unused_result));
+const char *redis_url_options(struct redis_url *url, char *options)
+	__attribute__((warn_unused_result));
 
 #endif
