@@ -2,11 +2,9 @@
 
 #include "io/loop.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -175,13 +173,9 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 
 void loop_wake(struct loop *loop)
 {
-	uint64_t one = 1;
-
 	/* Only the first of many wakes costs a system call. */
-	if (atomic_exchange(&loop->woken, true))
-		return;
-	while (write(loop->wake_fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		continue;
+	if (!atomic_exchange(&loop->woken, true))
+		eventfd_write(loop->wake_fd, 1);
 }
 
 void loop_stop(struct loop *loop)
@@ -190,27 +184,21 @@ void loop_stop(struct loop *loop)
 	loop_wake(loop);
 }
 
-static void loop_take_wake(struct loop *loop)
-{
-	uint64_t count;
-
-	while (read(loop->wake_fd, &count, sizeof(count)) < 0 && errno == EINTR)
-		continue;
-	/* Cleared before the caller looks at what it was woken for, so that a
-	 * wake sent from now on is not lost. */
-	atomic_store(&loop->woken, false);
-}
-
 /* Polls once and hands out input; a callback may set and clear any watch. */
 static void loop_poll(struct loop *loop, int timeout_ms)
 {
+	eventfd_t wakes;
 	size_t i;
 
 	/* poll(2) on an error reports nothing; what it left is not input. */
 	if (poll(loop->polled, loop->n_watches + 1, timeout_ms) <= 0)
 		return;
-	if (loop->polled[0].revents)
-		loop_take_wake(loop);
+	if (loop->polled[0].revents) {
+		eventfd_read(loop->wake_fd, &wakes);
+		/* Cleared before on_turn() looks at what the loop was woken
+		 * for, so that no later wake is lost. */
+		atomic_store(&loop->woken, false);
+	}
 	/*
 	 * A callback that clears its watch puts the last one, not yet served,
 	 * into its place: stay there.  One that was moved before our place

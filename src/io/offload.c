@@ -2,11 +2,11 @@
 
 #include "io/offload.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,7 +14,6 @@
 
 #include "base/helper.h"
 #include "io/loop.h"
-#include "io/offload_mount.h"
 
 /* Threads that take any job. */
 #define OFFLOAD_FREE_THREADS 8
@@ -58,6 +57,124 @@ struct offload_job {
 	_Alignas(max_align_t) unsigned char data[];
 };
 
+/* ---- mounts ---- */
+
+#define OFFLOAD_MOUNT_UNKNOWN 1
+
+/* proc_pid_mountinfo(5); the kernel tells when it changes.  The lock of the
+ * jobs is held. */
+static struct {
+	FILE *file;
+	char **points; /* n of them */
+	size_t n;
+} offload_mounts;
+
+/* The kernel writes blank, tab, newline and backslash as \040 and so on. */
+static void offload_mount_unescape(char *text)
+{
+	char *to = text;
+	unsigned code;
+
+	while (*text) {
+		if (text[0] == '\\' && sscanf(text + 1, "%3o", &code) == 1) {
+			*to++ = (char)code;
+			text += 4;
+		} else {
+			*to++ = *text++;
+		}
+	}
+	*to = '\0';
+}
+
+static void offload_mount_add(const char *line)
+{
+	size_t n = offload_mounts.n;
+	char *point = NULL, **points;
+
+	/* ID, parent, device, root, mount point */
+	if (sscanf(line, "%*s %*s %*s %*s %ms", &point) != 1)
+		return;
+	points = reallocarray(offload_mounts.points, n + 1, sizeof(*points));
+	if (!points) {
+		free(point);
+		return;
+	}
+	offload_mount_unescape(point);
+	points[n] = point;
+	offload_mounts.points = points;
+	offload_mounts.n++;
+}
+
+static void offload_mount_read(void)
+{
+	char *line = NULL;
+	size_t room = 0;
+
+	while (offload_mounts.n)
+		free(offload_mounts.points[--offload_mounts.n]);
+	rewind(offload_mounts.file);
+	while (getline(&line, &room, offload_mounts.file) > 0)
+		offload_mount_add(line);
+	free(line);
+}
+
+static void offload_mount_refresh(void)
+{
+	struct pollfd change = { .events = POLLPRI };
+
+	if (offload_mounts.file) {
+		change.fd = fileno(offload_mounts.file);
+		if (poll(&change, 1, 0) <= 0)
+			return;
+	} else {
+		offload_mounts.file = fopen("/proc/self/mountinfo", "re");
+		if (!offload_mounts.file)
+			return;
+	}
+	offload_mount_read();
+}
+
+static bool offload_mount_holds(const char *point, const char *path)
+{
+	size_t len = strlen(point);
+
+	return strncmp(point, path, len) == 0 &&
+	       (point[len - 1] == '/' || path[len] == '/' || !path[len]);
+}
+
+/* FNV-1a */
+static uint64_t offload_mount_hash(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * 0x100000001b3;
+	return hash ? hash : OFFLOAD_MOUNT_UNKNOWN;
+}
+
+/*
+ * A number for the mount that holds the path, as far as the text of the path
+ * tells (links are not followed, the path is not touched); never 0.  All paths
+ * have the same one when /proc/self/mountinfo cannot be read, or path is NULL.
+ */
+static uint64_t offload_mount(const char *path)
+{
+	const char *best = NULL;
+	size_t i;
+
+	if (!path)
+		return OFFLOAD_MOUNT_UNKNOWN;
+	offload_mount_refresh();
+	/* Of two on the same place, the later one hides the other. */
+	for (i = 0; i < offload_mounts.n; i++)
+		if (offload_mount_holds(offload_mounts.points[i], path) &&
+		    (!best || strlen(offload_mounts.points[i]) >= strlen(best)))
+			best = offload_mounts.points[i];
+	return best ? offload_mount_hash(best) : OFFLOAD_MOUNT_UNKNOWN;
+}
+
+/* ---- jobs ---- */
+
 static void offload_drop(struct offload_job *job)
 {
 	if (job->discard)
@@ -76,14 +193,6 @@ static void offload_release(struct offload_shared *shared)
 	pthread_cond_destroy(&shared->work);
 	pthread_mutex_destroy(&shared->lock);
 	free(shared);
-}
-
-static void offload_tell(int fd)
-{
-	uint64_t one = 1;
-
-	while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
-		continue;
 }
 
 /* ---- lists; the lock is held ---- */
@@ -170,7 +279,7 @@ static void offload_do(struct offload_shared *shared, struct offload_job *job)
 		return;
 	}
 	offload_append(&shared->finished, job);
-	offload_tell(shared->fd);
+	eventfd_write(shared->fd, 1);
 }
 
 static void *offload_thread(void *arg)
@@ -197,16 +306,6 @@ static void *offload_thread(void *arg)
 	return NULL;
 }
 
-/* The lock is held. */
-static int offload_spawn(struct offload_shared *shared)
-{
-	if (helper_start(offload_thread, shared))
-		return -1;
-	shared->users++;
-	shared->starting++;
-	return 0;
-}
-
 /*
  * Has the queued job taken by an idle thread, or a new one if it may run now.
  * If no thread can be created, the job waits for one of the running threads;
@@ -222,7 +321,11 @@ static bool offload_hand_over(struct offload_shared *shared,
 	}
 	if (!offload_may_run(shared, job, shared->wakes + shared->starting))
 		return true;
-	return offload_spawn(shared) == 0 || shared->users > 1;
+	if (helper_start(offload_thread, shared))
+		return shared->users > 1;
+	shared->users++;
+	shared->starting++;
+	return true;
 }
 
 /* ---- in the prober's thread ---- */
@@ -243,12 +346,10 @@ static void offload_on_finished(void *arg, short revents)
 {
 	struct offload *offload = arg;
 	struct offload_job *job;
-	uint64_t count;
+	eventfd_t count;
 
 	(void)revents;
-	while (read(offload->shared->fd, &count, sizeof(count)) < 0 &&
-	       errno == EINTR)
-		continue;
+	eventfd_read(offload->shared->fd, &count);
 	/* One at a time: done() may forget one of the others. */
 	while ((job = offload_take(offload->shared))) {
 		job->done(job->arg, job->data);
@@ -256,39 +357,29 @@ static void offload_on_finished(void *arg, short revents)
 	}
 }
 
-static struct offload_shared *offload_shared_create(void)
-{
-	struct offload_shared *shared = calloc(1, sizeof(*shared));
-
-	if (!shared)
-		return NULL;
-	shared->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (shared->fd < 0) {
-		free(shared);
-		return NULL;
-	}
-	pthread_mutex_init(&shared->lock, NULL);
-	pthread_cond_init(&shared->work, NULL);
-	shared->users = 1;
-	return shared;
-}
-
 struct offload *offload_create(struct loop *loop)
 {
 	struct offload *offload = calloc(1, sizeof(*offload));
+	struct offload_shared *shared = calloc(1, sizeof(*shared));
 
-	if (!offload)
-		return NULL;
-	offload->loop = loop;
-	offload->watch.on_io = offload_on_finished;
-	offload->watch.arg = offload;
-	offload->shared = offload_shared_create();
-	if (!offload->shared || loop_watch_set(loop, &offload->watch,
-					       offload->shared->fd, POLLIN)) {
+	if (offload && shared) {
+		*offload = (struct offload){ loop,
+					     shared,
+					     { .on_io = offload_on_finished,
+					       .arg = offload } };
+		shared->users = 1;
+		pthread_mutex_init(&shared->lock, NULL);
+		pthread_cond_init(&shared->work, NULL);
+		shared->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		if (shared->fd >= 0 && loop_watch_set(loop, &offload->watch,
+						      shared->fd, POLLIN) == 0)
+			return offload;
 		offload_destroy(offload);
 		return NULL;
 	}
-	return offload;
+	free(offload);
+	free(shared);
+	return NULL;
 }
 
 static void offload_free_all(struct offload_job **list)
@@ -308,16 +399,15 @@ void offload_destroy(struct offload *offload)
 	if (!offload)
 		return;
 	shared = offload->shared;
-	if (shared) {
-		loop_watch_clear(offload->loop, &offload->watch);
-		pthread_mutex_lock(&shared->lock);
-		shared->closed = true;
-		offload_free_all(&shared->queued);
-		offload_free_all(&shared->finished);
-		pthread_cond_broadcast(&shared->work);
+	loop_watch_clear(offload->loop, &offload->watch);
+	pthread_mutex_lock(&shared->lock);
+	shared->closed = true;
+	offload_free_all(&shared->queued);
+	offload_free_all(&shared->finished);
+	pthread_cond_broadcast(&shared->work);
+	if (shared->fd >= 0)
 		close(shared->fd);
-		offload_release(shared);
-	}
+	offload_release(shared);
 	free(offload);
 }
 
@@ -332,12 +422,12 @@ struct offload_job *offload_start(struct offload *offload,
 
 	if (!job)
 		return NULL;
-	job->shared = shared;
-	job->room = order->room;
-	job->work = order->work;
-	job->discard = order->discard;
-	job->done = done;
-	job->arg = arg;
+	*job = (struct offload_job){ .shared = shared,
+				     .room = order->room,
+				     .work = order->work,
+				     .discard = order->discard,
+				     .done = done,
+				     .arg = arg };
 	memcpy(job->data, order->data, order->size);
 	if (order->path)
 		job->path = (const char *)job->data +

@@ -4,7 +4,6 @@
 
 #include "base/clock.h"
 #include "io/loop.h"
-#include "io/resolve_cache.h"
 #include "io/resolve_dns.h"
 
 #include <assert.h>
@@ -24,6 +23,24 @@
  * the first one. */
 #define RESOLVE_REPEAT_MS 400
 
+#define RESOLVE_HOST_BYTES 256
+#define RESOLVE_KEPT_MAX 64
+
+/* How long an answer may be handed out without proof that it leads somewhere.
+ * A service that moves is often found under its name long before the time is
+ * over that the name server had given to the old answer. */
+#define RESOLVE_TRIAL_MS 1000
+
+/* The last answer for a host, and which of its addresses proved good. */
+struct resolve_kept {
+	struct resolve_kept *next;
+	char host[RESOLVE_HOST_BYTES];
+	int64_t until_ms;
+	int64_t doubted_at_ms; /* 0: not handed out since it proved good */
+	struct resolve_addr preferred; /* len 0: none */
+	struct resolve_answer answer;
+};
+
 /* One look-up for one or more queries. */
 struct resolve_lookup {
 	struct resolve_lookup *next;
@@ -41,7 +58,9 @@ struct resolve_lookup {
 struct resolver {
 	struct loop *loop;
 	struct resolve_lookup *lookups;
-	struct resolve_cache cache;
+	/* The latest used comes first.  Bounded; where there is no memory an
+	 * answer is not kept. */
+	struct resolve_kept *kept;
 	struct resolve_answer known; /* lent by resolve_cached() */
 	/* Serves the queries for which there was no memory. */
 	struct resolve_lookup spare;
@@ -49,18 +68,111 @@ struct resolver {
 
 /* ---- what is known ---- */
 
+/* The record of a host, moved to the front; NULL: not kept. */
+static struct resolve_kept *resolve_cache_record(struct resolver *resolver,
+						 const char *host)
+{
+	struct resolve_kept **link, *kept;
+
+	for (link = &resolver->kept; *link; link = &(*link)->next) {
+		kept = *link;
+		if (strcasecmp(kept->host, host) != 0)
+			continue;
+		*link = kept->next;
+		kept->next = resolver->kept;
+		resolver->kept = kept;
+		return kept;
+	}
+	return NULL;
+}
+
+/* Drops all records but the first n. */
+static void resolve_cache_trim(struct resolver *resolver, size_t n)
+{
+	struct resolve_kept **link = &resolver->kept, *kept;
+
+	while (*link && n--)
+		link = &(*link)->next;
+	while (*link) {
+		kept = *link;
+		*link = kept->next;
+		free(kept);
+	}
+}
+
+static void resolve_cache_order(struct resolve_kept *kept)
+{
+	struct resolve_answer *answer = &kept->answer;
+	struct resolve_addr first;
+	size_t i;
+
+	for (i = 1; i < answer->n; i++) {
+		if (!resolve_addr_same(&answer->addrs[i].sa,
+				       &kept->preferred.sa))
+			continue;
+		first = answer->addrs[i];
+		memmove(&answer->addrs[1], &answer->addrs[0],
+			i * sizeof(first));
+		answer->addrs[0] = first;
+	}
+}
+
+/* Keeps the answer, if there is memory, and gives it the order that proved
+ * good. */
+static void resolve_cache_keep(struct resolver *resolver, const char *host,
+			       struct resolve_answer *answer, int ttl_s)
+{
+	struct resolve_kept *kept = resolve_cache_record(resolver, host);
+
+	if (!kept) {
+		kept = calloc(1, sizeof(*kept));
+		if (!kept)
+			return;
+		snprintf(kept->host, sizeof(kept->host), "%s", host);
+		kept->next = resolver->kept;
+		resolver->kept = kept;
+		resolve_cache_trim(resolver, RESOLVE_KEPT_MAX);
+	}
+	kept->answer = *answer;
+	kept->until_ms = clock_ms() + ttl_s * 1000;
+	kept->doubted_at_ms = clock_ms() + RESOLVE_TRIAL_MS;
+	resolve_cache_order(kept);
+	*answer = kept->answer;
+}
+
 const struct resolve_answer *resolve_cached(struct resolver *resolver,
 					    const char *host)
 {
+	struct resolve_kept *kept;
+	int64_t now = clock_ms();
+
 	if (resolve_addr_known(host, &resolver->known))
 		return &resolver->known;
-	return resolve_cache_find(&resolver->cache, host);
+	kept = resolve_cache_record(resolver, host);
+	/* After its time an answer is never used, also when no name server
+	 * answers: others could not find the host either. */
+	if (!kept || kept->until_ms <= now)
+		return NULL;
+	if (!kept->doubted_at_ms)
+		kept->doubted_at_ms = now + RESOLVE_TRIAL_MS;
+	return kept->doubted_at_ms > now ? &kept->answer : NULL;
 }
 
 void resolve_prefer(struct resolver *resolver, const char *host,
 		    const struct sockaddr *address)
 {
-	resolve_cache_prefer(&resolver->cache, host, address);
+	struct resolve_kept *kept = resolve_cache_record(resolver, host);
+	size_t i = 0;
+
+	while (kept && i < kept->answer.n &&
+	       !resolve_addr_same(&kept->answer.addrs[i].sa, address))
+		i++;
+	/* An old connection may lead to where the host is no more. */
+	if (!kept || i == kept->answer.n)
+		return;
+	kept->doubted_at_ms = 0;
+	kept->preferred = kept->answer.addrs[i];
+	resolve_cache_order(kept);
 }
 
 /* ---- look-ups ---- */
@@ -76,18 +188,13 @@ static void resolve_unlink(struct resolve_lookup *lookup)
 		*link = lookup->next;
 }
 
-static void resolve_end(struct resolve_lookup *lookup)
+static void resolve_free(struct resolve_lookup *lookup)
 {
 	resolve_dns_stop(&lookup->dns);
 	resolve_dns_stop(&lookup->again);
 	loop_timer_clear(lookup->resolver->loop, &lookup->repeat);
 	loop_timer_clear(lookup->resolver->loop, &lookup->ready);
 	resolve_unlink(lookup);
-}
-
-static void resolve_free(struct resolve_lookup *lookup)
-{
-	resolve_end(lookup);
 	if (lookup != &lookup->resolver->spare)
 		free(lookup);
 }
@@ -116,8 +223,8 @@ static void resolve_on_done(void *arg, struct resolve_answer *answer, int ttl_s)
 	struct resolve_lookup *lookup = arg;
 
 	if (ttl_s)
-		resolve_cache_keep(&lookup->resolver->cache, lookup->host,
-				   answer, ttl_s);
+		resolve_cache_keep(lookup->resolver, lookup->host, answer,
+				   ttl_s);
 	lookup->answer = *answer;
 	resolve_on_ready(lookup);
 }
@@ -131,12 +238,6 @@ static void resolve_on_again(void *arg, struct resolve_answer *answer,
 		resolve_on_done(arg, answer, ttl_s);
 }
 
-static void resolve_plan_repeat(struct resolve_lookup *lookup)
-{
-	loop_timer_set(lookup->resolver->loop, &lookup->repeat,
-		       clock_ms() + RESOLVE_REPEAT_MS);
-}
-
 static void resolve_on_repeat(void *arg)
 {
 	struct resolve_lookup *lookup = arg;
@@ -145,34 +246,29 @@ static void resolve_on_repeat(void *arg)
 	/* Without memory for it there is still the first one. */
 	(void)!resolve_dns_start(&lookup->again, lookup->resolver->loop,
 				 lookup->host);
-	resolve_plan_repeat(lookup);
+	loop_timer_in(lookup->resolver->loop, &lookup->repeat,
+		      RESOLVE_REPEAT_MS);
 }
 
-/* Not from inside resolve_start(). */
-static void resolve_ready(struct resolve_lookup *lookup)
-{
-	loop_timer_set(lookup->resolver->loop, &lookup->ready, clock_ms());
-}
-
+/* The queries are told from the loop, not from inside resolve_start(). */
 static void resolve_fail(struct resolve_lookup *lookup, int status)
 {
 	resolve_judge_failure(&lookup->answer, status);
-	resolve_ready(lookup);
+	loop_timer_in(lookup->resolver->loop, &lookup->ready, 0);
 }
 
 static void resolve_lookup_init(struct resolve_lookup *lookup,
 				struct resolver *resolver, const char *host)
 {
+	*lookup = (struct resolve_lookup){
+		.resolver = resolver,
+		.started_ms = clock_ms(),
+		.ready = { .on_time = resolve_on_ready, .arg = lookup },
+		.dns = { .on_done = resolve_on_done, .arg = lookup },
+		.again = { .on_done = resolve_on_again, .arg = lookup },
+		.repeat = { .on_time = resolve_on_repeat, .arg = lookup },
+	};
 	snprintf(lookup->host, sizeof(lookup->host), "%s", host);
-	lookup->resolver = resolver;
-	lookup->started_ms = clock_ms();
-	lookup->ready.on_time = resolve_on_ready;
-	lookup->ready.arg = lookup;
-	lookup->dns.on_done = resolve_on_done;
-	lookup->again.on_done = resolve_on_again;
-	lookup->dns.arg = lookup->again.arg = lookup;
-	lookup->repeat.on_time = resolve_on_repeat;
-	lookup->repeat.arg = lookup;
 }
 
 static void resolve_lookup_start(struct resolve_lookup *lookup,
@@ -184,7 +280,7 @@ static void resolve_lookup_start(struct resolve_lookup *lookup,
 	known = resolve_cached(lookup->resolver, host);
 	if (known) {
 		lookup->answer = *known;
-		resolve_ready(lookup);
+		loop_timer_in(lookup->resolver->loop, &lookup->ready, 0);
 		return;
 	}
 	if (*host && strlen(host) < RESOLVE_HOST_BYTES)
@@ -193,7 +289,8 @@ static void resolve_lookup_start(struct resolve_lookup *lookup,
 	if (status != ARES_SUCCESS)
 		resolve_fail(lookup, status);
 	else
-		resolve_plan_repeat(lookup);
+		loop_timer_in(lookup->resolver->loop, &lookup->repeat,
+			      RESOLVE_REPEAT_MS);
 }
 
 static struct resolve_lookup *resolve_lookup_create(struct resolver *resolver,
@@ -277,18 +374,12 @@ struct resolver *resolver_create(struct loop *loop)
 
 void resolver_destroy(struct resolver *resolver)
 {
-	struct resolve_lookup *lookup;
-
 	if (!resolver)
 		return;
-	while ((lookup = resolver->lookups)) {
-		resolver->lookups = lookup->next;
-		resolve_end(lookup);
-		if (lookup != &resolver->spare)
-			free(lookup);
-	}
-	resolve_end(&resolver->spare);
-	resolve_cache_clear(&resolver->cache);
+	while (resolver->lookups)
+		resolve_free(resolver->lookups);
+	resolve_free(&resolver->spare);
+	resolve_cache_trim(resolver, 0);
 	free(resolver);
 	ares_library_cleanup();
 }

@@ -100,34 +100,39 @@ static const struct {
 };
 #define RESOLVE_FAILURES (sizeof(resolve_failures) / sizeof(*resolve_failures))
 
+/* The row of a status; RESOLVE_FAILURES: it has none. */
+static size_t resolve_failure_row(int status)
+{
+	size_t i = 0;
+
+	while (i < RESOLVE_FAILURES && resolve_failures[i].status != status)
+		i++;
+	return i;
+}
+
 void resolve_judge_failure(struct resolve_answer *answer, int status)
 {
-	const char *words = "name server's answer is unusable";
-	size_t i;
+	size_t i = resolve_failure_row(status);
+	bool known = i < RESOLVE_FAILURES;
 
-	answer->code = RESULT_RESOLVE;
-	for (i = 0; i < RESOLVE_FAILURES; i++)
-		if (resolve_failures[i].status == status) {
-			answer->code = resolve_failures[i].code;
-			words = resolve_failures[i].words;
-		}
-	snprintf(answer->words, sizeof(answer->words), "%s", words);
+	answer->code = known ? resolve_failures[i].code : RESULT_RESOLVE;
+	snprintf(answer->words, sizeof(answer->words), "%s",
+		 known ? resolve_failures[i].words
+		       : "name server's answer is unusable");
+}
+
+static int resolve_judge_status(const struct resolve_part *part)
+{
+	return part->done ? part->status : ARES_ETIMEOUT;
 }
 
 /* The status to report when neither family has an address. */
 static int resolve_judge_worst(const struct resolve_part *parts)
 {
-	int status[RESOLVE_FAMILIES];
-	size_t i, family;
+	int v4 = resolve_judge_status(&parts[RESOLVE_V4]);
+	int v6 = resolve_judge_status(&parts[RESOLVE_V6]);
 
-	for (family = 0; family < RESOLVE_FAMILIES; family++)
-		status[family] = parts[family].done ? parts[family].status
-						    : ARES_ETIMEOUT;
-	for (i = 0; i < RESOLVE_FAILURES; i++)
-		for (family = 0; family < RESOLVE_FAMILIES; family++)
-			if (status[family] == resolve_failures[i].status)
-				return status[family];
-	return status[RESOLVE_V4];
+	return resolve_failure_row(v6) < resolve_failure_row(v4) ? v6 : v4;
 }
 
 /* Takes addresses from both families in turn, RFC 8305 section 4. */
@@ -203,11 +208,6 @@ static void resolve_dns_on_end(void *arg)
 	dns->on_done(dns->arg, &answer, ttl_s);
 }
 
-static void resolve_dns_end_in(struct resolve_dns *dns, int64_t ms)
-{
-	loop_timer_set(dns->loop, &dns->end, clock_ms() + ms);
-}
-
 /* Sees to it that c-ares is called when it wants to repeat a question. */
 static void resolve_dns_arm(struct resolve_dns *dns)
 {
@@ -218,9 +218,8 @@ static void resolve_dns_arm(struct resolve_dns *dns)
 		return;
 	}
 	/* Rounded up: a timer that fires too early would only be set again. */
-	loop_timer_set(dns->loop, &dns->repeat,
-		       clock_ms() + wait.tv_sec * 1000 + wait.tv_usec / 1000 +
-			       1);
+	loop_timer_in(dns->loop, &dns->repeat,
+		      wait.tv_sec * 1000 + wait.tv_usec / 1000 + 1);
 }
 
 static void resolve_dns_on_repeat(void *arg)
@@ -298,85 +297,65 @@ static void resolve_dns_on_part(void *arg, int status, int timeouts,
 {
 	struct resolve_part *part = arg;
 	struct resolve_dns *dns = part->dns;
-	bool all;
 
 	(void)timeouts;
-	if (!dns->channel) {
-		ares_freeaddrinfo(info);
-		return;
-	}
-	part->done = true;
-	part->status = status == ARES_SUCCESS ? ARES_ENODATA : status;
-	if (status == ARES_SUCCESS)
+	if (dns->channel && status == ARES_SUCCESS)
 		resolve_dns_fill(part, info);
 	ares_freeaddrinfo(info);
-
-	all = dns->parts[RESOLVE_V4].done && dns->parts[RESOLVE_V6].done;
-	if (all)
-		resolve_dns_end_in(dns, 0);
+	if (!dns->channel)
+		return;
+	part->done = true;
+	part->status = status == ARES_SUCCESS ? ARES_ENODATA : status;
+	if (dns->parts[RESOLVE_V4].done && dns->parts[RESOLVE_V6].done)
+		loop_timer_in(dns->loop, &dns->end, 0);
 	else if (part->n || status == ARES_ENOTFOUND)
-		resolve_dns_end_in(dns, RESOLVE_GRACE_MS);
+		loop_timer_in(dns->loop, &dns->end, RESOLVE_GRACE_MS);
 }
 
-static int resolve_dns_open(struct resolve_dns *dns)
+int resolve_dns_start(struct resolve_dns *dns, struct loop *loop,
+		      const char *host)
 {
+	static const int families[] = {
+		[RESOLVE_V6] = AF_INET6, [RESOLVE_V4] = AF_INET
+	};
+	struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT,
+					     .ai_socktype = SOCK_STREAM };
 	struct ares_options options = {
 		.timeout = RESOLVE_TRY_MS,
 		.tries = RESOLVE_TRIES,
 		.sock_state_cb = resolve_dns_on_socket,
 		.sock_state_cb_data = dns,
 	};
-
-	return ares_init_options(&dns->channel, &options,
-				 ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
-					 ARES_OPT_SOCK_STATE_CB);
-}
-
-static void resolve_dns_init(struct resolve_dns *dns, struct loop *loop)
-{
 	size_t i;
-
-	memset(dns->parts, 0, sizeof(dns->parts));
-	dns->loop = loop;
-	dns->repeat.on_time = resolve_dns_on_repeat;
-	dns->repeat.arg = dns;
-	dns->end.on_time = resolve_dns_on_end;
-	dns->end.arg = dns;
-	for (i = 0; i < RESOLVE_SOCKETS; i++) {
-		struct resolve_socket *place = &dns->sockets[i];
-
-		place->dns = dns;
-		place->fd = ARES_SOCKET_BAD;
-		place->watch.on_io = resolve_dns_on_io;
-		place->watch.arg = place;
-	}
-	for (i = 0; i < RESOLVE_FAMILIES; i++)
-		dns->parts[i].dns = dns;
-}
-
-int resolve_dns_start(struct resolve_dns *dns, struct loop *loop,
-		      const char *host)
-{
-	struct ares_addrinfo_hints hints = { .ai_flags = ARES_AI_NOSORT,
-					     .ai_socktype = SOCK_STREAM };
-	static const int families[] = {
-		[RESOLVE_V6] = AF_INET6, [RESOLVE_V4] = AF_INET
-	};
-	size_t family;
 	int status;
 
 	assert(!dns->channel);
-	resolve_dns_init(dns, loop);
-	status = resolve_dns_open(dns);
+	dns->loop = loop;
+	dns->repeat = (struct loop_timer){ .on_time = resolve_dns_on_repeat,
+					   .arg = dns };
+	dns->end = (struct loop_timer){ .on_time = resolve_dns_on_end,
+					.arg = dns };
+	for (i = 0; i < RESOLVE_SOCKETS; i++)
+		dns->sockets[i] = (struct resolve_socket){
+			.dns = dns,
+			.fd = ARES_SOCKET_BAD,
+			.watch = { .on_io = resolve_dns_on_io,
+				   .arg = &dns->sockets[i] },
+		};
+	for (i = 0; i < RESOLVE_FAMILIES; i++)
+		dns->parts[i] = (struct resolve_part){ .dns = dns };
+	status = ares_init_options(&dns->channel, &options,
+				   ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES |
+					   ARES_OPT_SOCK_STATE_CB);
 	if (status != ARES_SUCCESS) {
 		dns->channel = NULL;
 		return status;
 	}
-	resolve_dns_end_in(dns, RESOLVE_LIMIT_MS);
-	for (family = 0; family < RESOLVE_FAMILIES; family++) {
-		hints.ai_family = families[family];
+	loop_timer_in(loop, &dns->end, RESOLVE_LIMIT_MS);
+	for (i = 0; i < RESOLVE_FAMILIES; i++) {
+		hints.ai_family = families[i];
 		ares_getaddrinfo(dns->channel, host, NULL, &hints,
-				 resolve_dns_on_part, &dns->parts[family]);
+				 resolve_dns_on_part, &dns->parts[i]);
 	}
 	resolve_dns_arm(dns);
 	return ARES_SUCCESS;

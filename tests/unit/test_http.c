@@ -16,6 +16,7 @@
 #include "fake_resolve.h"
 #include "unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdarg.h>

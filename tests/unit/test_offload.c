@@ -2,7 +2,6 @@
 
 #include "io/loop.c"
 #include "io/offload.c"
-#include "io/offload_mount.c"
 
 #include <signal.h>
 

@@ -9,7 +9,6 @@ static int test_init_options(ares_channel *channel,
 #define ares_init_options test_init_options
 #include "io/resolve_dns.c"
 #undef ares_init_options
-#include "io/resolve_cache.c"
 #include "io/resolve.c"
 /* A loop stops once and for all; here it runs once for each test. */
 #include "io/loop.c"
@@ -255,8 +254,8 @@ static void test_both_and_cache(void)
 
 	kept = resolve_cached(resolver, "BOTH.test.");
 	CHECK(kept && kept->n == 4);
-	CHECK(resolver->cache.kept->until_ms <= clock_ms() + 30000);
-	CHECK(resolver->cache.kept->until_ms > clock_ms() + 29000);
+	CHECK(resolver->kept->until_ms <= clock_ms() + 30000);
+	CHECK(resolver->kept->until_ms > clock_ms() + 29000);
 	more = ask_and_run("both.test.");
 	CHECK_INT(more.answer.n, 4);
 	CHECK_INT(zone_a.asked, 1);
@@ -273,13 +272,13 @@ static void test_both_and_cache(void)
 	CHECK_STR(kept->addrs[3].text, "192.0.0.3");
 
 	/* Past its time it is asked again, and the preference outlives it. */
-	resolver->cache.kept->until_ms = clock_ms();
+	resolver->kept->until_ms = clock_ms();
 	CHECK(!resolve_cached(resolver, "both.test."));
 	more = ask_and_run("both.test.");
 	CHECK_INT(zone_a.asked, 2);
 	CHECK_STR(more.answer.addrs[0].text, "192.0.0.2");
 	zones((struct zone){ .n = 1 }, (struct zone){ .n = 1 });
-	resolver->cache.kept->until_ms = clock_ms();
+	resolver->kept->until_ms = clock_ms();
 	more = ask_and_run("both.test.");
 	CHECK_INT(more.answer.n, 2);
 	CHECK_STR(more.answer.addrs[0].text, "2000::1");
@@ -293,8 +292,8 @@ static void test_no_stale(void)
 	asked = ask_and_run("stale.test.");
 	CHECK_INT(asked.answer.code, RESULT_OK);
 	CHECK_INT(asked.answer.n, 1);
-	CHECK(resolver->cache.kept->until_ms <= clock_ms() + 1000);
-	resolver->cache.kept->until_ms = clock_ms();
+	CHECK(resolver->kept->until_ms <= clock_ms() + 1000);
+	resolver->kept->until_ms = clock_ms();
 	zones((struct zone){ .silent = true }, (struct zone){ .silent = true });
 	asked = ask_and_run("stale.test.");
 	CHECK_INT(asked.answer.code, RESULT_RESOLVE);
@@ -313,7 +312,7 @@ static void test_doubt(void)
 	zones((struct zone){ .n = 1, .ttl_s = 60 }, (struct zone){ .n = 0 });
 	asked = ask_and_run("doubt.test.");
 	CHECK_STR(asked.answer.addrs[0].text, "192.0.0.1");
-	kept = resolver->cache.kept;
+	kept = resolver->kept;
 	/* For a moment, since several may try it at the same time. */
 	CHECK(resolve_cached(resolver, "doubt.test."));
 	CHECK(kept->doubted_at_ms > clock_ms());
@@ -346,7 +345,7 @@ static void test_lost(void)
 	CHECK(asked.took_ms >= RESOLVE_GRACE_MS);
 	CHECK(asked.took_ms < 290);
 	/* Half an answer is not kept for long. */
-	CHECK(resolver->cache.kept->until_ms <=
+	CHECK(resolver->kept->until_ms <=
 	      clock_ms() + RESOLVE_TTL_PARTIAL_S * 1000);
 
 	zones((struct zone){ .silent = true },
@@ -571,7 +570,7 @@ static void test_bounded(void)
 		asked = ask_and_run(host);
 		CHECK_INT(asked.answer.n, RESOLVE_MAX);
 	}
-	for (kept = resolver->cache.kept; kept; kept = kept->next)
+	for (kept = resolver->kept; kept; kept = kept->next)
 		n++;
 	CHECK_INT(n, RESOLVE_KEPT_MAX);
 	CHECK(!resolve_cached(resolver, "host0.test."));
