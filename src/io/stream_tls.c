@@ -2,8 +2,6 @@
 
 #include "io/stream_tls.h"
 
-#include "io/stream_trust.h"
-
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -72,26 +70,7 @@ BIO_METHOD *stream_bio_method(void)
 	return NULL;
 }
 
-static BIO *stream_bio_create(const BIO_METHOD *method, struct stream_bio *bio)
-{
-	BIO *library = BIO_new(method);
-
-	if (!library)
-		return NULL;
-	BIO_set_data(library, bio);
-	BIO_set_init(library, 1);
-	return library;
-}
-
 /* ---- TLS ---- */
-
-void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
-		     const char *host)
-{
-	tls->trust = trust;
-	tls->host = host;
-	tls->events = POLLIN;
-}
 
 static bool stream_tls_expect_host(struct stream_tls *tls)
 {
@@ -114,9 +93,11 @@ static bool stream_tls_begin(struct stream_tls *tls, int fd)
 		return false;
 	tls->ssl = SSL_new(tls->trust->ctx);
 	tls->bio.fd = fd;
-	bio = tls->ssl ? stream_bio_create(tls->trust->io, &tls->bio) : NULL;
+	bio = tls->ssl ? BIO_new(tls->trust->io) : NULL;
 	if (!bio)
 		return false;
+	BIO_set_data(bio, &tls->bio);
+	BIO_set_init(bio, 1);
 	SSL_set_bio(tls->ssl, bio, bio);
 	SSL_set_connect_state(tls->ssl);
 	return stream_tls_expect_host(tls);
@@ -125,28 +106,28 @@ static bool stream_tls_begin(struct stream_tls *tls, int fd)
 static struct failure stream_tls_failure(const struct stream_tls *tls)
 {
 	const char *said = ERR_reason_error_string(ERR_peek_error());
-	struct failure failure;
+	struct failure failure = { .code = RESULT_UNKNOWN };
 
 	if (tls->bio.error)
 		return failure_errno(tls->bio.error);
-	if (!tls->secured) {
+	if (!tls->secured)
 		failure = failure_handshake(tls->ssl);
-		if (failure.code != RESULT_UNKNOWN)
-			return failure;
-	}
-	failure = failure_tls(said ? said : "",
-			      tls->secured ? "TLS: connection broken"
-					   : "TLS: handshake failed");
-	snprintf(failure.detail, sizeof(failure.detail), "%s",
-		 said ? said : "");
+	if (failure.code != RESULT_UNKNOWN)
+		return failure;
+	said = said ? said : "";
+	failure = failure_tls(said, tls->secured ? "TLS: connection broken"
+						 : "TLS: handshake failed");
+	snprintf(failure.detail, sizeof(failure.detail), "%s", said);
 	return failure;
 }
 
-/* What a call of the library that did not do its work means. */
+/* What a call of the library that returned this means. */
 static enum stream_state stream_tls_judge(struct stream_tls *tls, int returned,
 					  struct failure *failure)
 {
 	switch (SSL_get_error(tls->ssl, returned)) {
+	case SSL_ERROR_NONE:
+		return STREAM_DONE;
 	case SSL_ERROR_WANT_READ:
 		tls->events = POLLIN;
 		return STREAM_PENDING;
@@ -154,11 +135,10 @@ static enum stream_state stream_tls_judge(struct stream_tls *tls, int returned,
 		tls->events = POLLOUT;
 		return STREAM_PENDING;
 	case SSL_ERROR_ZERO_RETURN:
-		*failure = tls->secured
-				   ? failure_errno(EPIPE)
-				   : failure_make(RESULT_TLS,
-						  "TLS: peer closed in the "
-						  "handshake");
+		*failure = tls->secured ? failure_errno(EPIPE)
+					: failure_make(RESULT_TLS,
+						       "TLS: peer closed in "
+						       "the handshake");
 		return STREAM_ERROR;
 	default:
 		*failure = stream_tls_failure(tls);
@@ -191,24 +171,18 @@ enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
 enum stream_state stream_tls_read(struct stream_tls *tls, void *to, size_t size,
 				  size_t *moved, struct failure *failure)
 {
-	int returned;
-
 	ERR_clear_error();
-	returned = SSL_read_ex(tls->ssl, to, size, moved);
-	return returned == 1 ? STREAM_DONE
-			     : stream_tls_judge(tls, returned, failure);
+	return stream_tls_judge(tls, SSL_read_ex(tls->ssl, to, size, moved),
+				failure);
 }
 
 enum stream_state stream_tls_write(struct stream_tls *tls, const void *from,
 				   size_t size, size_t *moved,
 				   struct failure *failure)
 {
-	int returned;
-
 	ERR_clear_error();
-	returned = SSL_write_ex(tls->ssl, from, size, moved);
-	return returned == 1 ? STREAM_DONE
-			     : stream_tls_judge(tls, returned, failure);
+	return stream_tls_judge(tls, SSL_write_ex(tls->ssl, from, size, moved),
+				failure);
 }
 
 void stream_tls_close(struct stream_tls *tls, bool broken)

@@ -31,19 +31,31 @@ struct stream_bio {
  */
 BIO_METHOD *stream_bio_method(void);
 
+/* The CAs that a stream trusts, its client certificate, and the TLS settings
+ * of all streams.  The main thread makes and frees it (stream.h); in between it
+ * belongs to the prober thread. */
+struct stream_trust {
+	SSL_CTX *ctx;
+	BIO_METHOD *io;
+	bool of_system;	     /* trusts the system's CAs ... */
+	bool has_system_cas; /* ... and has them already */
+};
+
+/* Before the first connection: loads the system's CAs, if these are to be
+ * trusted.  false: they cannot be loaded. */
+bool stream_trust_ready(struct stream_trust *trust);
+
 /* Embedded in its owner; zeroed means without TLS. */
 struct stream_tls {
+	/* Set by the owner before the handshake; borrowed. */
 	struct stream_trust *trust; /* NULL: without TLS */
-	const char *host;	    /* verified and sent as SNI; borrowed */
+	const char *host;	    /* verified and sent as SNI */
 	SSL *ssl;		    /* NULL: not begun */
 	struct stream_bio bio;
 	bool secured; /* the handshake is over */
 	short events; /* what to poll(2) for after STREAM_PENDING */
 };
 
-/* Sets the identity that the peer must prove; call this first. */
-void stream_tls_init(struct stream_tls *tls, struct stream_trust *trust,
-		     const char *host);
 /* One step of the handshake. */
 enum stream_state stream_tls_secure(struct stream_tls *tls, int fd,
 				    struct failure *failure);

@@ -1,10 +1,8 @@
 #include "config.h"
 
-#include "io/stream_trust.h"
+#include "io/stream_tls.h"
 
 #include "conf/conf.h"
-#include "io/stream.h"
-#include "io/stream_tls.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -87,28 +85,28 @@ struct stream_trust *stream_trust_create(const char *pem, size_t len,
 					 char *words, size_t words_size)
 {
 	struct stream_trust *trust = calloc(1, sizeof(*trust));
-	int n = 1;
+	const char *trouble = NULL;
+	int n;
 
 	ERR_clear_error();
-	if (!trust)
-		goto no_memory;
-	trust->ctx = stream_trust_ctx();
-	trust->io = stream_bio_method();
-	trust->of_system = !pem;
-	if (!trust->ctx || !trust->io)
-		goto no_memory;
-	if (pem)
+	if (trust) {
+		trust->ctx = stream_trust_ctx();
+		trust->io = stream_bio_method();
+		trust->of_system = !pem;
+	}
+	if (!trust || !trust->ctx || !trust->io) {
+		trouble = "TLS cannot be set up";
+	} else if (pem) {
 		n = stream_trust_add_cas(SSL_CTX_get_cert_store(trust->ctx),
 					 pem, len);
-	if (n > 0)
+		if (n <= 0)
+			trouble = n ? "contains a certificate that cannot be "
+				      "read"
+				    : "contains no certificate in PEM format";
+	}
+	if (!trouble)
 		return trust;
-	snprintf(words, words_size, "%s",
-		 n < 0 ? "contains a certificate that cannot be read"
-		       : "contains no certificate in PEM format");
-	stream_trust_destroy(trust);
-	return NULL;
-no_memory:
-	snprintf(words, words_size, "TLS cannot be set up");
+	snprintf(words, words_size, "%s", trouble);
 	stream_trust_destroy(trust);
 	return NULL;
 }
@@ -134,20 +132,19 @@ struct stream_trust *stream_trust_prepare(struct conf *conf,
 /* The first certificate is ours, those behind it lead to a root. */
 static bool stream_trust_use_certs(SSL_CTX *ctx, BIO *text)
 {
+	bool good = true;
 	X509 *cert;
-	bool good;
 	int n;
 
-	for (n = 0; (cert = PEM_read_bio_X509(
-			     text, NULL, stream_trust_no_passphrase, NULL));
+	for (n = 0;
+	     good && (cert = PEM_read_bio_X509(
+			      text, NULL, stream_trust_no_passphrase, NULL));
 	     n++) {
 		good = n == 0 ? SSL_CTX_use_certificate(ctx, cert) == 1
 			      : SSL_CTX_add1_chain_cert(ctx, cert) == 1;
 		X509_free(cert);
-		if (!good)
-			return false;
 	}
-	return n > 0;
+	return good && n > 0;
 }
 
 static bool stream_trust_use_key(SSL_CTX *ctx, BIO *text)
@@ -223,19 +220,11 @@ static bool stream_trust_system_hashed(void)
 static X509_STORE *stream_trust_system_load(void)
 {
 	X509_STORE *cas = X509_STORE_new();
-	X509_LOOKUP *lookup;
-	bool good;
 
-	if (!cas)
-		return NULL;
-	if (stream_trust_system_hashed()) {
-		lookup = X509_STORE_add_lookup(cas, X509_LOOKUP_hash_dir());
-		good = lookup &&
-		       X509_LOOKUP_add_dir(lookup, NULL, X509_FILETYPE_DEFAULT);
-	} else {
-		good = X509_STORE_set_default_paths(cas);
-	}
-	if (good)
+	if (cas &&
+	    (stream_trust_system_hashed()
+		     ? X509_STORE_load_path(cas, X509_get_default_cert_dir())
+		     : X509_STORE_set_default_paths(cas)))
 		return cas;
 	X509_STORE_free(cas);
 	return NULL;

@@ -3,7 +3,6 @@
 #include "io/stream_trust.c"
 #include "io/stream_tls.c"
 #include "io/stream_race.c"
-#include "io/stream_unix.c"
 #include "io/stream.c"
 
 #include "fake_offload.h"
