@@ -133,7 +133,7 @@ static void fuzz_http(unsigned choice, char *json, char *equals, char *contains)
 			      .max_body = choice & 2 ? FUZZ_BODY_BYTES : 65536,
 			      .judge = http_judge },
 		.expected = { .contains = choice & 4 ? NULL : contains,
-			      .json = choice & 4 ? NULL : json,
+			      .json = choice & 4 || !*json ? NULL : json,
 			      .equals = equals },
 	};
 	struct conn conn = { .kind = &check_http,

@@ -1,7 +1,6 @@
 #include "config.h"
 
 #include "kinds/http/http_judge.c"
-#include "kinds/http/http_number.c"
 #include "kinds/http/http.c"
 #include "io/curlio.c"
 #include "kinds/http/http_words.c"

@@ -177,22 +177,24 @@ static void http_prepare_body(struct conf *conf, struct conf_section *section,
 {
 	struct http_expected *expected = &settings->expected;
 
-	expected->contains = settings->contains;
-	expected->json = settings->json;
+	if (settings->contains[0])
+		expected->contains = settings->contains;
+	if (settings->json[0])
+		expected->json = settings->json;
 	if (conf_section_has(section, "equals"))
 		expected->equals = settings->equals;
-	if (expected->equals && !settings->json[0])
+	if (expected->equals && !expected->json)
 		conf_mistake(conf, section, "equals",
 			     "needs `json`, the path of the value to compare");
-	if (settings->json[0] && !http_judge_is_json_path(settings->json))
+	if (expected->json && !http_judge_is_json_path(expected->json))
 		conf_mistake(conf, section, "json",
 			     "write a path such as data.items[0].state");
-	if (settings->method == HTTP_HEAD &&
-	    (settings->json[0] || settings->contains[0]))
+	if (!expected->json && !expected->contains)
+		return;
+	if (settings->method == HTTP_HEAD)
 		conf_mistake(conf, section, "method",
 			     "HEAD has no body to look at, write GET");
-	if ((settings->json[0] || settings->contains[0]) &&
-	    http_question_accept(&settings->question, "gzip, deflate"))
+	if (http_question_accept(&settings->question, "gzip, deflate"))
 		conf_mistake(conf, section, NULL, "out of memory");
 }
 

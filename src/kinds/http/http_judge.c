@@ -2,10 +2,10 @@
 
 #include "kinds/http/http_judge.h"
 
-#include "kinds/http/http_number.h"
-
 #include <cjson/cJSON.h>
 
+#include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +16,10 @@
  * 10 ms at most. */
 #define HTTP_JSON_VALUES 50000
 #define HTTP_JSON_BYTES (4 * 1024 * 1024)
-/* Of an array or object in its own words; `equals` holds no more than 1024. */
+/* Of an array or object as text; `equals` has at most 1024. */
 #define HTTP_JSON_TEXT_BYTES 2048
+#define HTTP_EXPONENT_MAX 999999
+#define HTTP_DIGITS "0123456789"
 
 /* ---- status ---- */
 
@@ -25,9 +27,9 @@ static bool http_judge_parse_status(const char **at, int *status)
 {
 	const char *from = *at + strspn(*at, " \t");
 
-	if (strspn(from, "0123456789") != 3)
+	if (strspn(from, HTTP_DIGITS) != 3)
 		return false;
-	*status = (from[0] - '0') * 100 + (from[1] - '0') * 10 + from[2] - '0';
+	*status = (int)strtol(from, NULL, 10);
 	*at = from + 3 + strspn(from + 3, " \t");
 	return *status >= 100 && *status <= 599;
 }
@@ -68,6 +70,140 @@ bool http_judge_status(const struct http_expected *expected, long status)
 	return false;
 }
 
+/* ---- numbers ---- */
+
+/*
+ * cJSON keeps a number as a double, which cannot hold all the digits of an
+ * integer above 2^53.  So the text of a number is compared, as a decimal number
+ * of any length.
+ */
+
+/* 0.0012 and 12e-4: the digits "12", the first of which counts 10^-3. */
+struct http_number {
+	bool negative;
+	const char *digits; /* from the first to the last that is not 0 */
+	size_t len;	    /* the point may be one of them */
+	long power;
+};
+
+/* The end of the string of a JSON text that begins here. */
+static const char *http_number_skip_string(const char *at)
+{
+	for (at++; *at && *at != '"'; at++)
+		if (*at == '\\' && at[1])
+			at++;
+	return *at ? at + 1 : at;
+}
+
+/* Counts the numbers of a tree before this one, in the order of the text. */
+static bool http_number_count(const cJSON *value, const cJSON *number,
+			      size_t *before)
+{
+	for (; value; value = value->next) {
+		if (value == number)
+			return true;
+		if (cJSON_IsNumber(value))
+			++*before;
+		if (http_number_count(value->child, number, before))
+			return true;
+	}
+	return false;
+}
+
+/* The text of a number that is part of json, which was parsed from body; for
+ * free(). */
+static char *http_number_text(const cJSON *json, const cJSON *number,
+			      const char *body)
+{
+	size_t before = 0, len;
+
+	http_number_count(json, number, &before);
+	for (;;) {
+		body += strcspn(body, "\"-" HTTP_DIGITS);
+		len = strspn(body, "-+.eE" HTTP_DIGITS);
+		if (*body == '"')
+			body = http_number_skip_string(body);
+		else if (!*body || !before--)
+			return strndup(body, len);
+		else
+			body += len;
+	}
+}
+
+/* RFC 8259 section 6; false also for an exponent of more than 6 digits. */
+static bool http_number_parse(const char *at, struct http_number *number)
+{
+	size_t whole, fraction;
+	char *end;
+	long power = 0;
+
+	number->negative = *at == '-';
+	at += number->negative;
+	number->digits = at;
+	whole = strspn(at, HTTP_DIGITS);
+	if (!whole || (whole > 1 && *at == '0'))
+		return false;
+	at += whole;
+	if (*at == '.') {
+		fraction = strspn(++at, HTTP_DIGITS);
+		if (!fraction)
+			return false;
+		at += fraction;
+	}
+	number->len = (size_t)(at - number->digits);
+	if (*at == 'e' || *at == 'E') {
+		at++;
+		if (!isdigit((unsigned char)at[*at == '-' || *at == '+']))
+			return false;
+		power = strtol(at, &end, 10);
+		at = end;
+	}
+	if (*at || power < -HTTP_EXPONENT_MAX || power > HTTP_EXPONENT_MAX)
+		return false;
+	number->power = power + (long)whole;
+	return true;
+}
+
+/* Removes zeros at both ends. */
+static void http_number_trim(struct http_number *number)
+{
+	for (; number->len && strchr("0.", *number->digits); number->len--)
+		number->power -= *number->digits++ == '0';
+	while (number->len && strchr("0.", number->digits[number->len - 1]))
+		number->len--;
+}
+
+static bool http_number_same_digits(const struct http_number *one,
+				    const struct http_number *two)
+{
+	size_t i = 0, j = 0;
+
+	for (;; i++, j++) {
+		i += i < one->len && one->digits[i] == '.';
+		j += j < two->len && two->digits[j] == '.';
+		if (i >= one->len || j >= two->len)
+			return i >= one->len && j >= two->len;
+		if (one->digits[i] != two->digits[j])
+			return false;
+	}
+}
+
+/* Whether both are the same number, however written: 100.0, 1e2. */
+static bool http_number_equal(const char *one, const char *two)
+{
+	struct http_number first, second;
+
+	if (!http_number_parse(one, &first) || !http_number_parse(two, &second))
+		return false;
+	http_number_trim(&first);
+	http_number_trim(&second);
+	if (!first.len || !second.len) /* -0 is 0, and so is 0e5 */
+		return !first.len && !second.len;
+	return first.negative == second.negative &&
+	       first.power == second.power &&
+	       http_number_same_digits(&first, &second);
+}
+
 /* ---- JSON ---- */
 
 /* Cuts the next step off a JSON path: a member's name, or with name "" an
@@ -80,7 +216,7 @@ static bool http_judge_step(const char **at, char name[HTTP_NAME_BYTES],
 
 	name[0] = '\0';
 	if (*from == '[') {
-		len = strspn(++from, "0123456789");
+		len = strspn(++from, HTTP_DIGITS);
 		if (len < 1 || len > 6 || from[len] != ']')
 			return false;
 		*index = (int)strtol(from, NULL, 10);
@@ -140,19 +276,15 @@ static char *http_judge_print(const cJSON *value)
 	return text;
 }
 
-/* A string as it is, a number as it stands in the body, anything else as JSON
- * writes it; for free(). */
+/* A string as it is, a number as the body has it, anything else as cJSON
+ * prints it; for free(). */
 static char *http_judge_text(const cJSON *json, const cJSON *value,
 			     const char *body)
 {
-	size_t len;
-
 	if (cJSON_IsString(value))
 		return strdup(value->valuestring);
-	if (!cJSON_IsNumber(value))
-		return http_judge_print(value);
-	body = http_number_text(json, value, body, &len);
-	return strndup(body, len);
+	return cJSON_IsNumber(value) ? http_number_text(json, value, body)
+				     : http_judge_print(value);
 }
 
 static struct failure http_judge_good(void)
@@ -165,6 +297,19 @@ static struct failure http_judge_no_memory(void)
 	return failure_make(RESULT_INTERNAL, "out of memory");
 }
 
+/* A failure with a detail. */
+__attribute__((format(printf, 3, 4))) static struct failure http_judge_bad(
+	enum result_code code, const char *words, const char *fmt, ...)
+{
+	struct failure failure = failure_make(code, "%s", words);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(failure.detail, sizeof(failure.detail), fmt, args);
+	va_end(args);
+	return failure;
+}
+
 static struct failure http_judge_value(const struct http_expected *expected,
 				       const cJSON *json, const cJSON *value,
 				       const char *body)
@@ -172,22 +317,15 @@ static struct failure http_judge_value(const struct http_expected *expected,
 	const char *equals = expected->equals;
 	struct failure failure = http_judge_good();
 	char *text = http_judge_text(json, value, body);
-	bool same;
 
 	if (!text)
 		return http_judge_no_memory();
-	if (cJSON_IsNumber(value))
-		same = http_number_equal(text, strlen(text), equals,
-					 strlen(equals));
-	else
-		same = strcmp(text, equals) == 0;
-	if (!same) {
-		failure = failure_make(RESULT_MISMATCH,
-				       "another value in the answer");
-		snprintf(failure.detail, sizeof(failure.detail),
-			 "`%.200s` is `%.300s`, expected `%.300s`",
-			 expected->json, text, equals);
-	}
+	if (cJSON_IsNumber(value) ? !http_number_equal(text, equals)
+				  : strcmp(text, equals) != 0)
+		failure = http_judge_bad(
+			RESULT_MISMATCH, "another value in the answer",
+			"`%.200s` is `%.300s`, expected `%.300s`",
+			expected->json, text, equals);
 	free(text);
 	return failure;
 }
@@ -210,8 +348,7 @@ static char *http_judge_without_nul(const struct http_answer *answer)
 	return body;
 }
 
-/* Each value but the first stands behind a comma, or begins an array or
- * object. */
+/* Each value but the first follows a comma, or begins an array or object. */
 static bool http_judge_has_many(const char *body)
 {
 	size_t n = 1;
@@ -227,81 +364,46 @@ static bool http_judge_has_many(const char *body)
 	return n > HTTP_JSON_VALUES;
 }
 
-/* The one value that the body is; NULL: it is not JSON (RFC 8259 section 2),
- * which allows nothing but white space behind it. */
-static cJSON *http_judge_parse(const char *body)
-{
-	const char *end;
-	cJSON *json = cJSON_ParseWithOpts(body, &end, 0);
-
-	if (json && end[strspn(end, " \t\r\n")] == '\0')
-		return json;
-	cJSON_Delete(json);
-	return NULL;
-}
-
-static struct failure http_judge_in(const struct http_expected *expected,
-				    const cJSON *json, const char *body)
-{
-	struct failure failure;
-	const cJSON *value;
-
-	if (!json) {
-		failure = failure_make(RESULT_PROTOCOL, "answer is not JSON");
-		snprintf(failure.detail, sizeof(failure.detail), "%s", body);
-		return failure;
-	}
-	value = http_judge_find(json, expected->json);
-	if (!value) {
-		failure = failure_make(RESULT_MISMATCH,
-				       "no such value in the answer");
-		snprintf(failure.detail, sizeof(failure.detail),
-			 "`%.900s` does not exist, or is null", expected->json);
-		return failure;
-	}
-	return expected->equals ? http_judge_value(expected, json, value, body)
-				: http_judge_good();
-}
-
-/* Why this is not parsed, or NULL. */
-static const char *http_judge_too_much(const struct http_answer *answer)
-{
-	if (answer->cut)
-		return "answer is longer than max_body";
-	if (answer->len > HTTP_JSON_BYTES)
-		return "the answer's JSON is longer than 4M";
-	if (http_judge_has_many(answer->body))
-		return "the answer's JSON has more than 50000 values";
-	return NULL;
-}
-
 static struct failure http_judge_json(const struct http_expected *expected,
 				      const struct http_answer *answer)
 {
-	const char *words = http_judge_too_much(answer);
-	struct failure failure;
+	struct failure failure = http_judge_good();
+	const cJSON *value;
+	const char *end;
 	char *body;
 	cJSON *json;
 
-	if (words)
-		return failure_make(RESULT_MISMATCH, "%s", words);
+	if (answer->cut)
+		return failure_make(RESULT_MISMATCH,
+				    "answer is longer than max_body");
+	if (answer->len > HTTP_JSON_BYTES)
+		return failure_make(RESULT_MISMATCH,
+				    "the answer's JSON is longer than 4M");
+	if (http_judge_has_many(answer->body))
+		return failure_make(RESULT_MISMATCH, "the answer's JSON has "
+						     "more than 50000 values");
 	body = http_judge_without_nul(answer);
 	if (!body)
 		return http_judge_no_memory();
-	/* JSON has no NUL in it as it is; it ends the copy early. */
-	json = strlen(body) == answer->len ? http_judge_parse(body) : NULL;
-	failure = http_judge_in(expected, json, body);
+	json = cJSON_ParseWithOpts(body, &end, 0);
+	value = http_judge_find(json, expected->json);
+	/* Only white space may follow the value (RFC 8259 section 2).  A NUL,
+	 * which is not valid in JSON, ends the copy early. */
+	if (!json || end[strspn(end, " \t\r\n")] || strlen(body) != answer->len)
+		failure = http_judge_bad(RESULT_PROTOCOL, "answer is not JSON",
+					 "%s", body);
+	else if (!value)
+		failure = http_judge_bad(
+			RESULT_MISMATCH, "no such value in the answer",
+			"`%.900s` does not exist, or is null", expected->json);
+	else if (expected->equals)
+		failure = http_judge_value(expected, json, value, body);
 	cJSON_Delete(json);
 	free(body);
 	return failure;
 }
 
 /* ---- the body ---- */
-
-static bool http_judge_is_set(const char *text)
-{
-	return text && *text;
-}
 
 static bool http_judge_contains(const struct http_expected *expected,
 				const struct http_answer *answer, size_t from)
@@ -319,31 +421,23 @@ bool http_judge_enough(const struct http_expected *expected,
 {
 	if (answer->unreadable || !http_judge_status(expected, answer->status))
 		return true;
-	return !http_judge_is_set(expected->json) &&
-	       http_judge_contains(expected, answer, from);
+	return !expected->json && http_judge_contains(expected, answer, from);
 }
 
 struct failure http_judge_body(const struct http_expected *expected,
 			       const struct http_answer *answer)
 {
-	struct failure failure;
-
-	if (!http_judge_is_set(expected->contains) &&
-	    !http_judge_is_set(expected->json))
+	if (!expected->contains && !expected->json)
 		return http_judge_good();
 	if (answer->unreadable)
 		return failure_make(RESULT_PROTOCOL, "%s", answer->unreadable);
-	if (!http_judge_contains(expected, answer, 0)) {
-		failure = failure_make(
-			RESULT_MISMATCH,
-			answer->cut ? "text not found in the first max_body "
-				      "bytes"
-				    : "text not found in the answer");
-		snprintf(failure.detail, sizeof(failure.detail),
-			 "expected `%s`", expected->contains);
-		return failure;
-	}
-	if (http_judge_is_set(expected->json))
-		return http_judge_json(expected, answer);
-	return http_judge_good();
+	if (!http_judge_contains(expected, answer, 0))
+		return http_judge_bad(RESULT_MISMATCH,
+				      answer->cut
+					      ? "text not found in the first "
+						"max_body bytes"
+					      : "text not found in the answer",
+				      "expected `%s`", expected->contains);
+	return expected->json ? http_judge_json(expected, answer)
+			      : http_judge_good();
 }

@@ -21,7 +21,7 @@ struct http_range {
 struct http_expected {
 	struct http_range statuses[HTTP_RANGES_MAX];
 	size_t n_statuses;
-	/* Borrowed; NULL or "": anything will do. */
+	/* Borrowed; NULL: anything is right. */
 	const char *contains;
 	const char *json;   /* path of a value: data.items[0].state */
 	const char *equals; /* that value; NULL: any but null */
