@@ -7,7 +7,6 @@ cd "$(dirname "$0")/../.." || exit 1
 known='
 main.c uninitvar the signals are looked at by those who have set them
 text.c core.CallAndMessage the character is not used without bytes
-pg_parse.c arrayIndexThenCheck the limit is that of the other array
 '
 
 # Off: opinions on what merely looks alike, on 64 * 1024, on !strcmp(), on

@@ -51,7 +51,7 @@ static bool show(const char *bytes, size_t len, size_t piece, bool decrypted)
 /* Why a server that sends this at the start is refused; "" when it is not. */
 static const char *refused(const char *bytes, size_t len, bool decrypted)
 {
-	static char first[RESULT_ERROR_BYTES];
+	static char first[100];
 	size_t piece;
 
 	for (piece = 1; piece <= len; piece++) {
@@ -59,9 +59,9 @@ static const char *refused(const char *bytes, size_t len, bool decrypted)
 		pg_tap_enter(&tap, NULL);
 		CHECK_INT(show(bytes, len, piece, decrypted), !tap.refused);
 		if (piece > 1)
-			CHECK_STR(tap.refused ? tap.refused->words : "", first);
+			CHECK_STR(tap.refused ? tap.refused : "", first);
 		snprintf(first, sizeof(first), "%s",
-			 tap.refused ? tap.refused->words : "");
+			 tap.refused ? tap.refused : "");
 	}
 	pg_tap_leave();
 	CHECK(!fake_set);
@@ -137,6 +137,24 @@ static void test_copy(void)
 	CHECK_STR(REFUSED("T\0\0\0\x06\0\0W\0\0\0\x07\0\0\0"), mixed);
 }
 
+/* All that came from the socket counts, with TLS what is encrypted. */
+static void test_flood(void)
+{
+	static const char notice[] = "N\0\0\0\x10SNOTICE\0Mx\0\0";
+	const size_t len = sizeof(notice) - 1;
+	size_t n;
+
+	for (fake_tls = 0; fake_tls < 2; fake_tls++) {
+		tap = (struct pg_tap){ .pg = NULL };
+		pg_tap_enter(&tap, NULL);
+		for (n = 0; show(notice, len, len, false); n += len)
+			CHECK(n <= PG_TAP_MAX_BYTES);
+		CHECK(n <= PG_TAP_MAX_BYTES && n + len > PG_TAP_MAX_BYTES);
+		CHECK_STR(tap.refused, "answer too long");
+	}
+	fake_tls = 0;
+}
+
 static void test_tls(void)
 {
 	static const char login[] = "R\0\0\0\x16\0\0\0\x0br=a,s=b,i=4096";
@@ -149,7 +167,7 @@ static void test_tls(void)
 	fake_status = CONNECTION_SSL_STARTUP;
 	CHECK(show("N", 1, 1, false));
 	CHECK(!show("NR", 2, 2, false));
-	CHECK_STR(tap.refused->words, "server speaks before it is asked");
+	CHECK_STR(tap.refused, "server speaks before it is asked");
 	tap.refused = NULL;
 	CHECK(show("S", 1, 1, false));
 	fake_tls = 1;
@@ -167,6 +185,7 @@ int main(void)
 	test_endless();
 	test_lengths();
 	test_copy();
+	test_flood();
 	test_tls();
 	return unit_report();
 }

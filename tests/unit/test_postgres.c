@@ -1,9 +1,7 @@
 #include "config.h"
 
 #include "kinds/postgres/pg_words.c"
-#include "kinds/postgres/pg_parse.c"
 #include "kinds/postgres/pg_conninfo.c"
-#include "kinds/postgres/pg_tls.c"
 #include "kinds/postgres/pg_open.c"
 #include "kinds/postgres/postgres.c"
 
@@ -161,9 +159,9 @@ static void test_connect_words(void)
 		{ "failed: SSL SYSCALL error: EOF detected",
 		  RESULT_CONNECT, "server closed the connection" },
 		{ "failed: server is in hot standby mode",
-		  RESULT_MISMATCH, "server is a standby" },
-		{ "failed: server is not in hot standby mode",
-		  RESULT_MISMATCH, "server is not a standby" },
+		  RESULT_MISMATCH, "server has another role" },
+		{ "failed: session is not read-only",
+		  RESULT_MISMATCH, "server has another role" },
 		{ "failed: received invalid response to SSL negotiation: H",
 		  RESULT_PROTOCOL, "not a PostgreSQL server" },
 		{ "failed: FATAL:  28p01: lower case\n",
@@ -202,9 +200,6 @@ static void test_query_words(void)
 	CHECK(!strstr(failure.words, "secret"));
 	failure = pg_words_query(NULL, NULL);
 	CHECK_INT(failure.code, RESULT_CONNECT);
-	CHECK_STR(pg_words_role("read-write").words, "no server is writable");
-	CHECK_STR(pg_words_role("standby").words, "no server is a standby");
-	CHECK_INT(pg_words_role("any").code, RESULT_MISMATCH);
 	CHECK_INT(pg_words_detail_len("FATAL:  x\nLOCATION:  y"), 9);
 	CHECK_INT(pg_words_detail_len("plain"), 5);
 }
@@ -214,7 +209,18 @@ static void test_query_words(void)
 static struct pg_plan *plan_of(const char *conninfo)
 {
 	mistake[0] = '\0';
-	return pg_plan_create(conninfo, "", mistake, sizeof(mistake));
+	return pg_plan_create(conninfo, "", mistake);
+}
+
+/* What libpq is given; NULL: not given. */
+static const char *param(const struct pg_plan *plan, const char *keyword)
+{
+	size_t i;
+
+	for (i = 0; i < plan->n_params; i++)
+		if (strcmp(plan->keywords[i], keyword) == 0)
+			return plan->values[i];
+	return NULL;
 }
 
 static void test_targets(void)
@@ -228,7 +234,8 @@ static void test_targets(void)
 	CHECK_STR(plan->targets[1].port, "5432");
 	CHECK_STR(plan->targets[2].host, "::1");
 	CHECK_STR(plan->targets[2].port, "3");
-	CHECK_STR(plan->attrs, "any");
+	CHECK_STR(plan->role->attrs, "any");
+	CHECK_STR(plan->role->words, "no server has the right role");
 	pg_plan_destroy(plan);
 
 	plan = plan_of("host=a,/run/pg,@abstract, hostaddr=10.0.0.1,,,::1 "
@@ -242,7 +249,8 @@ static void test_targets(void)
 	CHECK(!plan->targets[3].host);
 	CHECK(!pg_target_is_socket(&plan->targets[3]));
 	CHECK(plan->prefer);
-	CHECK_STR(plan->attrs, "standby");
+	CHECK_STR(plan->role->attrs, "standby");
+	CHECK_STR(plan->role->words, "no server is a standby");
 	pg_plan_destroy(plan);
 
 	plan = plan_of("user=me");
@@ -267,28 +275,27 @@ static void test_params(void)
 	CHECK(getenv("NOT_PG"));
 	CHECK_STR(getenv("KRB5_CONFIG"), "/dev/null");
 
-	plan = pg_plan_create("postgresql://app:first1@h", "second2", mistake,
-			      sizeof(mistake));
-	CHECK_STR(pg_plan_value(plan, "user"), "app");
-	CHECK_STR(pg_plan_value(plan, "dbname"), "app");
-	CHECK_STR(pg_plan_value(plan, "password"), "second2");
-	CHECK_STR(pg_plan_value(plan, "gssencmode"), "disable");
-	CHECK_STR(pg_plan_value(plan, "sslcert"), "/nonexistent");
-	CHECK_STR(pg_plan_value(plan, "sslkey"), "/nonexistent");
-	CHECK_STR(pg_plan_value(plan, "sslcrl"), "/nonexistent");
-	CHECK_STR(pg_plan_value(plan, "sslrootcert"), "/nonexistent");
-	CHECK_STR(pg_plan_value(plan, "passfile"), "/nonexistent");
-	CHECK_STR(pg_plan_value(plan, "application_name"), "health.fcgi");
-	CHECK(!pg_plan_value(plan, "host"));
-	CHECK(!pg_plan_value(plan, "connect_timeout"));
+	plan = pg_plan_create("postgresql://app:first1@h", "second2", mistake);
+	CHECK_STR(param(plan, "user"), "app");
+	CHECK_STR(param(plan, "dbname"), "app");
+	CHECK_STR(param(plan, "password"), "second2");
+	CHECK_STR(param(plan, "gssencmode"), "disable");
+	CHECK_STR(param(plan, "sslcert"), "/nonexistent");
+	CHECK_STR(param(plan, "sslkey"), "/nonexistent");
+	CHECK_STR(param(plan, "sslcrl"), "/nonexistent");
+	CHECK_STR(param(plan, "sslrootcert"), "/nonexistent");
+	CHECK_STR(param(plan, "passfile"), "/nonexistent");
+	CHECK_STR(param(plan, "application_name"), "health.fcgi");
+	CHECK(!param(plan, "host"));
+	CHECK(!param(plan, "connect_timeout"));
 	pg_plan_destroy(plan);
 
 	plan = plan_of("host=h application_name=mine connect_timeout=3 "
 		       "gssencmode=prefer dbname=d");
-	CHECK_STR(pg_plan_value(plan, "application_name"), "mine");
-	CHECK_STR(pg_plan_value(plan, "dbname"), "d");
-	CHECK(pg_plan_value(plan, "user"));
-	CHECK_STR(pg_plan_value(plan, "gssencmode"), "disable");
+	CHECK_STR(param(plan, "application_name"), "mine");
+	CHECK_STR(param(plan, "dbname"), "d");
+	CHECK(param(plan, "user"));
+	CHECK_STR(param(plan, "gssencmode"), "disable");
 	pg_plan_destroy(plan);
 }
 
@@ -308,9 +315,9 @@ static void test_system_trust(void)
 			CHECK(strstr(mistake, "sslrootcert that cannot be"));
 			continue;
 		}
-		CHECK_STR(pg_plan_value(plan, "sslmode"), "verify-full");
+		CHECK_STR(param(plan, "sslmode"), "verify-full");
 		if (PQlibVersion() >= 160000)
-			CHECK_STR(pg_plan_value(plan, "sslrootcert"), "system");
+			CHECK_STR(param(plan, "sslrootcert"), "system");
 		else
 			CHECK_INT(plan->n_files, 1);
 		pg_plan_destroy(plan);
@@ -337,14 +344,14 @@ static void test_files(void)
 	snprintf(conninfo, sizeof(conninfo), "host=h sslkey=%s", path);
 	plan = plan_of(conninfo);
 	unlink(path); /* of no matter any more */
-	fd = open(pg_plan_value(plan, "sslkey"), O_RDONLY);
+	fd = open(param(plan, "sslkey"), O_RDONLY);
 	CHECK_INT(fstat(fd, &status), 0);
 	CHECK(S_ISREG(status.st_mode));
 	CHECK_INT(status.st_mode & 07777, 0600);
 	CHECK_INT(read(fd, text, sizeof(text) - 1), 7);
 	CHECK_STR(text, "content");
 	close(fd);
-	fd = plan->files[0].fd;
+	fd = plan->files[0];
 	pg_plan_destroy(plan);
 	CHECK_INT(fcntl(fd, F_GETFD), -1);
 
@@ -467,6 +474,7 @@ static void turn(const int *until)
 		polled[n].events = conn.events;
 		if (poll(polled, n + 1, 50) <= 0)
 			return;
+		wire_refill();
 		if (polled[n].revents) {
 			if (conn.answered < 0)
 				check_postgres.on_idle(&conn,

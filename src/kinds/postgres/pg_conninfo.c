@@ -2,8 +2,13 @@
 
 #include "kinds/postgres/pg_conninfo.h"
 
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/sha.h>
+
 #include <arpa/inet.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +17,114 @@
 #include <unistd.h>
 
 #include "conf/conf.h"
-#include "kinds/postgres/pg_parse.h"
-#include "kinds/postgres/pg_tls.h"
 #include "base/text.h"
 
 #define PG_FILE_MAX_BYTES (4 * 1024 * 1024)
-#define PG_REASON_BYTES 256
-#define PG_LINE_BYTES 1024
+#define PG_WORD_BYTES 32
 #define PG_SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
+
+/* A path at which there is nothing.  Not /dev/null, which libpq takes for a
+ * file that can be read. */
+#define PG_NOWHERE "/nonexistent"
+
+#define PG_COUNT(table) (sizeof(table) / sizeof(*(table)))
+
+extern char **environ;
+
+/* What becomes of parameters that do not go to libpq as they are written. */
+static const struct pg_rule {
+	const char *keyword;
+	enum {
+		/* Kept elsewhere in the plan, or without a meaning: the timeout
+		 * is the check's, and the last good host comes first. */
+		PG_OURS,
+		/* Without a value, libpq would look into the home directory,
+		 * and for that into the user database. */
+		PG_FILE,
+		PG_REFUSED,
+		PG_PASSED
+	} what;
+	const char *why; /* it is refused */
+} pg_rules[] = {
+	{ "host", PG_OURS, NULL },
+	{ "hostaddr", PG_OURS, NULL },
+	{ "port", PG_OURS, NULL },
+	{ "connect_timeout", PG_OURS, NULL },
+	{ "target_session_attrs", PG_OURS, NULL },
+	{ "load_balance_hosts", PG_OURS, NULL },
+	{ "passfile", PG_FILE, NULL },
+	{ "sslcert", PG_FILE, NULL },
+	{ "sslkey", PG_FILE, NULL },
+	{ "sslrootcert", PG_FILE, NULL },
+	{ "sslcrl", PG_FILE, NULL },
+	{ "service", PG_REFUSED,
+	  "write its settings out, a service file is not read" },
+	{ "requirepeer", PG_REFUSED,
+	  "it looks the user up while the check runs" },
+	{ "sslcrldir", PG_REFUSED, "write sslcrl with one file" },
+	{ NULL, PG_PASSED, NULL },
+};
+
+/* libpq makes two passes over its hosts for prefer-standby; it knows only one
+ * host, so they are ours. */
+static const struct pg_role pg_roles[] = {
+	{ "read-write", "SHOW transaction_read_only; ", "off",
+	  "no server is writable" },
+	{ "read-only", "SHOW transaction_read_only; ", "on",
+	  "no server is read-only" },
+	{ "primary", "SELECT pg_catalog.pg_is_in_recovery(); ", "f",
+	  "no server is a primary" },
+	{ "standby", "SELECT pg_catalog.pg_is_in_recovery(); ", "t",
+	  "no server is a standby" },
+};
+
+const struct pg_role pg_role_any = { "any", "", "",
+				     "no server has the right role" };
+
+/* Writes the error message; always false, to be returned. */
+__attribute__((format(printf, 2, 3))) static bool pg_refuse(
+	struct pg_plan *plan, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(plan->reason, PG_REASON_BYTES, fmt, args);
+	va_end(args);
+	return false;
+}
+
+void pg_environment(void)
+{
+	static bool done; /* other threads read it later */
+	char name[64];
+	size_t i = 0, len;
+
+	if (done)
+		return;
+	done = true;
+
+	/* PGSERVICE would open a file, PGHOSTADDR turn a socket into TCP,
+	 * PGPASSWORD speak for a check that has none: no PG* is meant for us.
+	 */
+	while (environ && environ[i]) {
+		len = strcspn(environ[i], "=");
+		if (strncmp(environ[i], "PG", 2) != 0 || len >= sizeof(name)) {
+			i++;
+			continue;
+		}
+		snprintf(name, sizeof(name), "%.*s", (int)len, environ[i]);
+		unsetenv(name); /* closes the gap at i */
+	}
+	/* A server may ask for GSS; with a keytab and a silent KDC, libgssapi
+	 * blocked for 27 s in one call. */
+	setenv("KRB5CCNAME", "FILE:" PG_NOWHERE, 1);
+	setenv("KRB5_CLIENT_KTNAME", "FILE:" PG_NOWHERE, 1);
+	setenv("KRB5_CONFIG", "/dev/null", 1);
+	/* Without the hook OpenSSL asks the terminal for a key's password. */
+	PQsetSSLKeyPassHook_OpenSSL(PQdefaultSSLKeyPassHook_OpenSSL);
+}
+
+/* ---- the options of libpq ---- */
 
 static bool pg_given(const char *value)
 {
@@ -29,18 +134,172 @@ static bool pg_given(const char *value)
 static PQconninfoOption *pg_option(PQconninfoOption *options,
 				   const char *keyword)
 {
-	for (; options->keyword; options++)
+	for (; options && options->keyword; options++)
 		if (strcmp(options->keyword, keyword) == 0)
 			return options;
 	return NULL;
 }
 
-/* The value of an option; NULL when not given or not known to this libpq. */
-static char *pg_value(PQconninfoOption *options, const char *keyword)
+bool pg_is_known(const char *name)
 {
-	PQconninfoOption *option = pg_option(options, keyword);
+	PQconninfoOption *options = PQconndefaults();
+	bool found = pg_option(options, name);
+
+	PQconninfoFree(options);
+	return found;
+}
+
+char *pg_plan_value(const struct pg_plan *plan, const char *keyword)
+{
+	const PQconninfoOption *option = pg_option(plan->options, keyword);
 
 	return option && pg_given(option->val) ? option->val : NULL;
+}
+
+static void pg_forget(PQconninfoOption *option)
+{
+	if (option->val && strchr(option->dispchar, '*'))
+		explicit_bzero(option->val, strlen(option->val));
+}
+
+/* Sets an option; one that this libpq does not know is ignored.  false: out of
+ * memory. */
+static bool pg_set(struct pg_plan *plan, const char *keyword, const char *value)
+{
+	PQconninfoOption *option = pg_option(plan->options, keyword);
+	char *copy = strdup(value);
+
+	if (!option || !copy) {
+		free(copy);
+		return !option;
+	}
+	pg_forget(option);
+	free(option->val);
+	option->val = copy;
+	return true;
+}
+
+/* ---- the connection string ---- */
+
+/* The known parameter that an unknown one was meant to be, or NULL. */
+static const char *pg_nearest(const char *word)
+{
+	const char *known[PG_PARAMS_MAX + 1];
+	PQconninfoOption *options = PQconndefaults();
+	size_t n = 0;
+
+	for (; options && n < PG_PARAMS_MAX && options[n].keyword; n++)
+		known[n] = options[n].keyword; /* static in libpq */
+	known[n] = NULL;
+	PQconninfoFree(options);
+	return text_nearest(word, known);
+}
+
+/* The part of a URI after user and password, as libpq finds them; NULL: not a
+ * URI. */
+static const char *pg_behind_user(const char *conninfo)
+{
+	const char *rest, *end;
+
+	if (strncmp(conninfo, "postgres://", 11) != 0 &&
+	    strncmp(conninfo, "postgresql://", 13) != 0)
+		return NULL;
+	rest = strstr(conninfo, "://") + 3;
+	end = strpbrk(rest, "@/");
+	return end && *end == '@' ? end + 1 : rest;
+}
+
+/* Whether the name of a parameter cannot be a piece of a password with a "?",
+ * "&" or blank in it. */
+static bool pg_may_show(const char *conninfo, const char *name)
+{
+	const char *rest = pg_behind_user(conninfo);
+
+	if (name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
+			      "abcdefghijklmnopqrstuvwxyz")])
+		return false;
+	return rest ? !strchr(rest, '@') : !strcasestr(conninfo, "pass");
+}
+
+/*
+ * Why libpq could not parse the string.  libpq's own message repeats the text
+ * at the error, which is often part of the password.
+ */
+static void pg_explain(struct pg_plan *plan, const char *conninfo,
+		       const char *error)
+{
+	/* clang-format off */
+	static const struct { const char *sign, *words; } errors[] = {
+		{ "missing \"=\"", "is neither a postgresql:// URI nor a list "
+		  "of key=value pairs; put quotes ('') around values with "
+		  "blanks" },
+		{ "unterminated quoted", "has a quote (') that is not closed" },
+		{ "percent-encoded", "has a % that is not followed by two hex "
+		  "digits; write %25 for a % in a password" },
+		{ "%00", "has a %00, which no value may hold" },
+		{ "\"]\"", "has a [ without ] around an IPv6 address" },
+		{ "unexpected character", "has an unexpected character; write "
+		  "@ : / in user or password as %40 %3A %2F" },
+		{ "key/value separator", "has a parameter after ? that is not "
+		  "name=value" },
+		{ "out of memory", "ran out of memory" },
+	};
+	/* clang-format on */
+	char name[PG_WORD_BYTES] = "";
+	const char *nearest, *quote = NULL;
+	bool shown;
+	size_t i, len;
+
+	for (i = 0; i < PG_COUNT(errors); i++)
+		if (strstr(error, errors[i].sign)) {
+			pg_refuse(plan, "%s", errors[i].words);
+			return;
+		}
+	if (strstr(error, "invalid connection option") ||
+	    strstr(error, "invalid URI query parameter"))
+		quote = strchr(error, '"');
+	if (!quote) {
+		pg_refuse(plan, "is not understood by libpq; write "
+				"postgresql://user@host:port/database");
+		return;
+	}
+	len = strcspn(++quote, "\"");
+	if (len < sizeof(name)) /* else it is not a name of libpq's */
+		snprintf(name, sizeof(name), "%.*s", (int)len, quote);
+	nearest = pg_nearest(name);
+	shown = *name && pg_may_show(conninfo, name);
+	pg_refuse(plan,
+		  "has a parameter%s%s%s that libpq %d does not know%s%s%s",
+		  shown ? " \"" : "", shown ? name : "", shown ? "\"" : "",
+		  PQlibVersion() / 10000, nearest ? "; did you mean " : "",
+		  nearest ? nearest : "", nearest ? "?" : "");
+	explicit_bzero(name, sizeof(name));
+}
+
+static bool pg_plan_parse(struct pg_plan *plan, const char *conninfo)
+{
+	const char *rest = pg_behind_user(conninfo);
+	PQconninfoOption *option;
+	char *error = NULL;
+	bool good = true;
+
+	/* With an "@" in a password that is not encoded, libpq would take the
+	 * rest of it for the host, and it would be sent to DNS. */
+	if (rest && memchr(rest, '@', strcspn(rest, "?")))
+		return pg_refuse(plan,
+				 "has an @ that does not end the user and "
+				 "password; elsewhere, and in a password, "
+				 "write @ / ? as %%40 %%2F %%3F");
+	plan->options = PQconninfoParse(conninfo, &error);
+	if (error) {
+		pg_explain(plan, conninfo, error);
+		explicit_bzero(error, strlen(error));
+		PQfreemem(error);
+	}
+	for (option = plan->options; option && option->keyword; option++)
+		if (option->val && strchr(option->dispchar, '*'))
+			good &= text_secret(option->val) == 0;
+	return good && plan->options;
 }
 
 /* ---- the hosts ---- */
@@ -49,28 +308,18 @@ static size_t pg_count(const char *list)
 {
 	size_t n = 1;
 
-	for (; *list; list++)
+	for (; list && *list; list++)
 		n += *list == ',';
 	return n;
 }
 
-/* The index-th item of a list; NULL when it is empty or there is no list.
- * Sets *failed when out of memory. */
-static char *pg_item(const char *list, size_t index, bool *failed)
+/* Cuts off the first item of a list; NULL when it is empty or there is no
+ * list. */
+static char *pg_item(char **list)
 {
-	char *item;
-	size_t len;
+	char *item = strsep(list, ",");
 
-	if (!list)
-		return NULL;
-	for (; index; index--)
-		list += strcspn(list, ",") + 1;
-	len = strcspn(list, ",");
-	if (len == 0)
-		return NULL;
-	item = strndup(list, len);
-	*failed |= !item;
-	return item;
+	return pg_given(item) ? item : NULL;
 }
 
 static bool pg_port_good(const char *port)
@@ -82,76 +331,73 @@ static bool pg_port_good(const char *port)
 	       number >= 1 && number <= 65535;
 }
 
-static bool pg_hostaddr_good(const char *hostaddr)
+static bool pg_hostaddr_good(char *hostaddr)
 {
-	char plain[INET6_ADDRSTRLEN];
 	unsigned char addr[sizeof(struct in6_addr)];
-	size_t len = strcspn(hostaddr, "%"); /* a scope follows */
+	char *scope = strchrnul(hostaddr, '%'), was = *scope;
+	bool good;
 
-	if (len >= sizeof(plain))
-		return false;
-	memcpy(plain, hostaddr, len);
-	plain[len] = '\0';
-	return inet_pton(AF_INET, plain, addr) == 1 ||
-	       inet_pton(AF_INET6, plain, addr) == 1;
+	*scope = '\0';
+	good = inet_pton(AF_INET, hostaddr, addr) == 1 ||
+	       inet_pton(AF_INET6, hostaddr, addr) == 1;
+	*scope = was;
+	return good;
 }
 
-static bool pg_plan_target(struct pg_plan *plan, size_t index,
-			   struct pg_reason reason)
+static void pg_plan_role(struct pg_plan *plan)
 {
-	struct pg_target *target = &plan->targets[index];
-	const char *ports = pg_value(plan->options, "port");
-	bool failed = false;
-
-	target->host = pg_item(pg_value(plan->options, "host"), index, &failed);
-	target->hostaddr = pg_item(pg_value(plan->options, "hostaddr"), index,
-				   &failed);
-	target->port = pg_item(ports, ports && pg_count(ports) > 1 ? index : 0,
-			       &failed);
-	if (!target->port && !failed) {
-		target->port = strdup(
-			pg_option(plan->options, "port")->compiled);
-		failed = !target->port;
-	}
-	if (failed)
-		return pg_refuse(reason, "ran out of memory");
-	if (!pg_port_good(target->port))
-		return pg_refuse(reason,
-				 "has a port that is not a number from 1 to "
-				 "65535; in a password, write @ : / as %%40 "
-				 "%%3A %%2F");
-	if (target->host && strchr(target->host + 1, '@'))
-		return pg_refuse(reason,
-				 "has a host with an @; write @ in a password "
-				 "as %%40");
-	if (target->hostaddr && !pg_hostaddr_good(target->hostaddr))
-		return pg_refuse(reason,
-				 "has a hostaddr that is not numeric; write "
-				 "host for a name");
-	return true;
-}
-
-static bool pg_plan_targets(struct pg_plan *plan, struct pg_reason reason)
-{
-	const char *hosts = pg_value(plan->options, "host");
-	const char *addrs = pg_value(plan->options, "hostaddr");
-	const char *ports = pg_value(plan->options, "port");
+	const char *attrs = pg_plan_value(plan, "target_session_attrs");
 	size_t i;
 
-	plan->n = addrs ? pg_count(addrs) : hosts ? pg_count(hosts) : 1;
-	if (plan->n > PG_TARGETS_MAX) {
-		plan->n = 0;
-		return pg_refuse(reason, "has more than %d hosts",
+	plan->role = &pg_role_any;
+	plan->prefer = attrs && strcmp(attrs, "prefer-standby") == 0;
+	if (plan->prefer)
+		attrs = "standby";
+	for (i = 0; attrs && i < PG_COUNT(pg_roles); i++)
+		if (strcmp(attrs, pg_roles[i].attrs) == 0)
+			plan->role = &pg_roles[i];
+}
+
+static bool pg_plan_targets(struct pg_plan *plan)
+{
+	char *hosts = pg_plan_value(plan, "host"),
+	     *ports = pg_plan_value(plan, "port");
+	char *addrs = pg_plan_value(plan, "hostaddr"), *addr;
+	size_t n = pg_count(addrs ? addrs : hosts), n_ports = pg_count(ports);
+	struct pg_target *target = plan->targets;
+
+	pg_plan_role(plan);
+	if (n > PG_TARGETS_MAX)
+		return pg_refuse(plan, "has more than %d hosts",
 				 PG_TARGETS_MAX);
-	}
-	if (hosts && pg_count(hosts) != plan->n)
-		return pg_refuse(reason, "has not as many hosts as hostaddrs");
-	if (ports && pg_count(ports) > 1 && pg_count(ports) != plan->n)
-		return pg_refuse(reason,
+	if (hosts && pg_count(hosts) != n)
+		return pg_refuse(plan, "has not as many hosts as hostaddrs");
+	if (n_ports > 1 && n_ports != n)
+		return pg_refuse(plan,
 				 "must have one port, or one for each host");
-	for (i = 0; i < plan->n; i++)
-		if (!pg_plan_target(plan, i, reason))
-			return false;
+	for (plan->n = n; n; n--, target++) {
+		target->host = pg_item(&hosts);
+		target->hostaddr = addr = pg_item(&addrs);
+		target->port = pg_item(&ports);
+		if (!target->port)
+			target->port = n_ports > 1 || target == plan->targets
+					       ? pg_option(plan->options,
+							   "port")
+							 ->compiled
+					       : plan->targets->port;
+		if (!pg_port_good(target->port))
+			return pg_refuse(plan,
+					 "has a port that is not a number from "
+					 "1 to 65535; in a password, write "
+					 "@ : / as %%40 %%3A %%2F");
+		if (target->host && strchr(target->host + 1, '@'))
+			return pg_refuse(plan, "has a host with an @; write @ "
+					       "in a password as %%40");
+		if (addr && !pg_hostaddr_good(addr))
+			return pg_refuse(plan,
+					 "has a hostaddr that is not numeric; "
+					 "write host for a name");
+	}
 	return true;
 }
 
@@ -163,326 +409,245 @@ bool pg_target_is_socket(const struct pg_target *target)
 
 /* ---- the files ---- */
 
-static bool pg_write_all(int fd, const char *from, size_t len)
+/* Registers the passwords of a passfile, which end its lines: "host:port:
+ * database:user:password", where a backslash protects what follows.  Changes
+ * the text. */
+static bool pg_keep_passwords(char *text)
 {
-	ssize_t n;
-
-	for (; len; from += n, len -= (size_t)n) {
-		n = write(fd, from, len);
-		if (n <= 0)
-			return false;
-	}
-	return true;
-}
-
-/* Remembers the passwords of a passfile, which end its lines: "host:port:
- * database:user:password", where a backslash protects what follows. */
-static bool pg_keep_passwords(const char *text)
-{
-	char password[PG_LINE_BYTES];
-	size_t field = 0, len = 0;
+	char *line, *from, *to;
+	int field;
 	bool good = true;
 
-	for (; good; text++) {
-		if (*text == '\n' || *text == '\r' || *text == '\0') {
-			password[len] = '\0';
-			good = text_secret(password) == 0;
-			field = len = 0;
-			if (!*text)
-				break;
-		} else if (*text == ':' && field < 4) {
-			field++;
-		} else {
-			if (*text == '\\' && text[1] && text[1] != '\n')
-				text++;
-			if (field == 4 && len < sizeof(password) - 1)
-				password[len++] = *text;
+	while (good && (line = strsep(&text, "\r\n"))) {
+		for (field = 0, from = to = line; *from; from++) {
+			if (*from == ':' && field < 4) {
+				field++;
+				to = line;
+				continue;
+			}
+			if (*from == '\\' && from[1])
+				from++;
+			*to++ = *from;
 		}
+		*to = '\0';
+		good = field < 4 || text_secret(line) == 0;
 	}
-	explicit_bzero(password, sizeof(password));
 	return good;
 }
 
-/* What is wrong with the content of a file; NULL: nothing, as far as can be
- * said. */
-static const char *pg_file_wrong(const char *keyword, const char *text,
-				 size_t len)
+/* OpenSSL would ask the terminal. */
+static int pg_no_passphrase(char *to, int size, int writing, void *data)
 {
-	if (strcmp(keyword, "sslrootcert") == 0 && !pg_tls_has_cert(text, len))
-		return "holds no certificate that can be read (PEM is "
-		       "expected)";
-	if (strcmp(keyword, "sslcrl") == 0 && !pg_tls_has_crl(text, len))
-		return "holds no revocation list that can be read (PEM is "
-		       "expected)";
-	return NULL;
+	(void)to, (void)size, (void)writing, (void)data;
+	return 0;
+}
+
+/*
+ * Whether a PEM text can be read to its end and holds a certificate, or a
+ * revocation list.  OpenSSL reads such a file for libpq in the same way: one
+ * broken part spoils it all.  libpq ignores an sslcrl that it cannot read, and
+ * then accepts revoked certificates.
+ */
+static bool pg_holds(const char *pem, size_t len, bool crl)
+{
+	BIO *text = BIO_new_mem_buf(pem, (int)len);
+	STACK_OF(X509_INFO) *all = NULL;
+	const X509_INFO *info;
+	bool found = false;
+	int i;
+
+	if (text)
+		all = PEM_X509_INFO_read_bio(text, NULL, pg_no_passphrase,
+					     NULL);
+	for (i = 0; i < sk_X509_INFO_num(all); i++) {
+		info = sk_X509_INFO_value(all, i);
+		found |= crl ? info->crl != NULL : info->x509 != NULL;
+	}
+	sk_X509_INFO_pop_free(all, X509_INFO_free);
+	BIO_free(text);
+	ERR_clear_error();
+	return found;
 }
 
 /*
  * Replaces the path by that of a copy in memory: libpq reads these files at
- * each connect, and on a dead mount, or from a FIFO put in their place, it
- * would never come back.  The mode is what libpq wants of a key.
+ * each connect, and would block on a dead mount, or on a FIFO put in their
+ * place.  The mode is what libpq wants of a key.
  */
-static bool pg_plan_file(struct pg_plan *plan, PQconninfoOption *option,
-			 struct pg_reason reason)
+static bool pg_plan_file(struct pg_plan *plan, const PQconninfoOption *option)
 {
-	struct pg_file *file = &plan->files[plan->n_files];
-	char why[PG_REASON_BYTES];
-	const char *wrong;
-	char *text;
+	const char *keyword = option->keyword;
+	const bool crl = strcmp(keyword, "sslcrl") == 0;
+	const bool ca = strcmp(keyword, "sslrootcert") == 0;
+	char why[PG_REASON_BYTES], copy[32], *text;
 	size_t len;
-	bool good;
+	bool good, pem_good;
+	int fd;
 
+	if (ca && strcmp(option->val, "system") == 0)
+		return true;
 	if (conf_slurp(option->val, PG_FILE_MAX_BYTES, &text, &len, why,
 		       sizeof(why)))
-		return pg_refuse(reason, "has a %s that cannot be used: %s",
-				 option->keyword, why);
-	wrong = pg_file_wrong(option->keyword, text, len);
-	file->fd = memfd_create("health", MFD_CLOEXEC);
-	good = file->fd >= 0 && fchmod(file->fd, 0600) == 0 &&
-	       pg_write_all(file->fd, text, len);
-	if (strcmp(option->keyword, "passfile") == 0)
+		return pg_refuse(plan, "has a %s that cannot be used: %s",
+				 keyword, why);
+	pem_good = !(ca || crl) || pg_holds(text, len, crl);
+	fd = memfd_create("health", MFD_CLOEXEC);
+	if (fd >= 0)
+		plan->files[plan->n_files++] = fd;
+	good = fd >= 0 && fchmod(fd, 0600) == 0 &&
+	       write(fd, text, len) == (ssize_t)len;
+	if (strcmp(keyword, "passfile") == 0) {
+		SHA256((unsigned char *)text, len, plan->passwords);
 		good = good && pg_keep_passwords(text);
+	}
 	explicit_bzero(text, len);
 	free(text);
-	if (file->fd >= 0)
-		plan->n_files++;
-	snprintf(file->path, sizeof(file->path), "/proc/self/fd/%d", file->fd);
-	if (wrong)
-		return pg_refuse(reason, "has a %s that %s", option->keyword,
-				 wrong);
-	if (!good || access(file->path, R_OK))
-		return pg_refuse(reason,
+	snprintf(copy, sizeof(copy), "/proc/self/fd/%d", fd);
+	if (!pem_good)
+		return pg_refuse(plan,
+				 "has a %s that holds no %s that can be read "
+				 "(PEM is expected)",
+				 keyword,
+				 crl ? "revocation list" : "certificate");
+	if (!good || access(copy, R_OK))
+		return pg_refuse(plan,
 				 "has a %s that cannot be kept in memory; this "
 				 "needs /proc",
-				 option->keyword);
-	return true;
-}
-
-static bool pg_is_system(const char *value)
-{
-	return strcmp(value, "system") == 0;
+				 keyword);
+	return pg_set(plan, keyword, copy);
 }
 
 /* ---- the other parameters ---- */
 
-/* Parameters that a plan keeps elsewhere, or that do not count: the timeout
- * is the check's, and the order of hosts is "the last good one first". */
-static bool pg_is_ours(const char *keyword)
+/* Since 16, libpq uses the system's authorities when told so, and then for
+ * verify-full alone: anyone can get a certificate from one of them. */
+static bool pg_plan_ssl(struct pg_plan *plan)
 {
-	static const char *const ours[] = {
-		"host",
-		"hostaddr",
-		"port",
-		"connect_timeout",
-		"target_session_attrs",
-		"load_balance_hosts",
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		if (strcmp(keyword, ours[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Where libpq would look into the home directory, and with it into the user
- * database; /dev/null would count as a file there. */
-static bool pg_is_file(const char *keyword)
-{
-	static const char *const files[PG_FILES_MAX] = {
-		"passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl",
-	};
-	size_t i;
-
-	for (i = 0; i < PG_FILES_MAX; i++)
-		if (strcmp(keyword, files[i]) == 0)
-			return true;
-	return false;
-}
-
-static bool pg_plan_refused(struct pg_plan *plan, struct pg_reason reason)
-{
-	/* clang-format off */
-	static const struct { const char *keyword, *why; } refused[] = {
-		{ "service", "write its settings out, a service file is not "
-		  "read" },
-		{ "requirepeer", "it looks the user up while the check runs" },
-		{ "sslcrldir", "write sslcrl with one file" },
-	};
-	/* clang-format on */
-	const char *gss = pg_value(plan->options, "gssencmode");
-	size_t i;
-
-	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
-		if (pg_value(plan->options, refused[i].keyword))
-			return pg_refuse(reason,
-					 "has %s, which is not supported: %s",
-					 refused[i].keyword, refused[i].why);
-	if (gss && strcmp(gss, "disable") != 0 && strcmp(gss, "prefer") != 0)
-		return pg_refuse(reason,
-				 "has gssencmode other than disable, which is "
-				 "not supported: GSS may block");
-	return true;
-}
-
-/* libpq takes the system's authorities for its own when told so, since 16, and
- * then for verify-full alone: anyone can get a certificate from one of them. */
-static bool pg_plan_ssl(struct pg_plan *plan, struct pg_reason reason)
-{
-	PQconninfoOption *ca = pg_option(plan->options, "sslrootcert");
-	const char *mode = pg_value(plan->options, "sslmode");
+	const char *ca = pg_plan_value(plan, "sslrootcert");
+	const char *mode = pg_plan_value(plan, "sslmode");
 	bool full = mode && strcmp(mode, "verify-full") == 0;
-	bool given = pg_given(ca->val), old = PQlibVersion() < 160000;
+	bool system = ca && strcmp(ca, "system") == 0;
+	bool old = PQlibVersion() < 160000;
 
-	if (mode && mode[0] == 'v' && !full && !given)
-		return pg_refuse(reason,
+	if (mode && mode[0] == 'v' && !full && !ca)
+		return pg_refuse(plan,
 				 "has sslmode=%s, which needs sslrootcert=FILE",
 				 mode);
-	if (given && pg_is_system(ca->val) && old && !full)
-		return pg_refuse(reason, "has sslrootcert=system, which needs "
-					 "sslmode=verify-full");
-	if (!full || (given && !(pg_is_system(ca->val) && old)))
-		return true;
-	free(ca->val);
-	ca->val = strdup(old ? PG_SYSTEM_CA : "system");
-	return ca->val || pg_refuse(reason, "ran out of memory");
+	if (system && old && !full)
+		return pg_refuse(plan, "has sslrootcert=system, which needs "
+				       "sslmode=verify-full");
+	return !full || (ca && !(system && old)) ||
+	       pg_set(plan, "sslrootcert", old ? PG_SYSTEM_CA : "system");
 }
 
 /* GSS and SSPI are never to be used, even when a server asks for them; libpq
  * can be told so since 16. */
-static bool pg_plan_require_auth(struct pg_plan *plan, struct pg_reason reason)
+static bool pg_plan_gss(struct pg_plan *plan)
 {
-	const char *given = pg_value(plan->options, "require_auth");
-	int len;
+	const char *mode = pg_plan_value(plan, "gssencmode");
+	const char *given = pg_plan_value(plan, "require_auth");
+	char *methods;
+	bool good;
 
+	if (mode && strcmp(mode, "disable") != 0 && strcmp(mode, "prefer") != 0)
+		return pg_refuse(plan,
+				 "has gssencmode other than disable, which is "
+				 "not supported: GSS may block");
 	if (given && strstr(given, "gss"))
-		return pg_refuse(reason,
-				 "has gss in require_auth, which is not "
-				 "supported: GSS may block");
-	if (!given)
-		len = asprintf(&plan->require_auth, "!gss");
-	else if (given[0] == '!')
-		len = asprintf(&plan->require_auth, "%s,!gss", given);
-	else
-		len = asprintf(&plan->require_auth, "%s", given);
-	if (len < 0) {
-		plan->require_auth = NULL;
-		return pg_refuse(reason, "ran out of memory");
-	}
-	return true;
+		return pg_refuse(plan, "has gss in require_auth, which is not "
+				       "supported: GSS may block");
+	if (asprintf(&methods, "%s%s", given ? given : "",
+		     !given	       ? "!gss"
+		     : given[0] == '!' ? ",!gss"
+				       : "") < 0)
+		return false;
+	good = pg_set(plan, "gssencmode", "disable") &&
+	       pg_set(plan, "require_auth", methods);
+	free(methods);
+	return good;
 }
 
-static bool pg_plan_user(struct pg_plan *plan, struct pg_reason reason)
+/* What libpq would look up when it is not given. */
+static bool pg_plan_defaults(struct pg_plan *plan)
 {
 	/* Found once, in the main thread: getpwuid(3) is not thread-safe. */
 	static char own[256];
-	const char *given = pg_value(plan->options, "user");
+	const char *user = pg_plan_value(plan, "user");
 	const struct passwd *entry;
 
-	if (!given && !own[0] && (entry = getpwuid(geteuid())))
+	if (!user && !own[0] && (entry = getpwuid(geteuid())))
 		snprintf(own, sizeof(own), "%s", entry->pw_name);
-	if (!given && !own[0])
-		return pg_refuse(reason, "must name a user: this process runs "
-					 "as one without a name");
-	plan->user = strdup(given ? given : own);
-	return plan->user || pg_refuse(reason, "ran out of memory");
+	if (!user && !own[0])
+		return pg_refuse(plan, "must name a user: this process runs "
+				       "as one without a name");
+	return (user || pg_set(plan, "user", own)) &&
+	       (pg_plan_value(plan, "dbname") ||
+		pg_set(plan, "dbname", user ? user : own)) &&
+	       (pg_plan_value(plan, "application_name") ||
+		pg_set(plan, "application_name", "health.fcgi"));
 }
 
-static const char *pg_default(const struct pg_plan *plan, const char *keyword)
-{
-	if (strcmp(keyword, "user") == 0 || strcmp(keyword, "dbname") == 0)
-		return plan->user;
-	if (strcmp(keyword, "application_name") == 0)
-		return "health.fcgi";
-	return pg_is_file(keyword) ? PG_NOWHERE : NULL;
-}
-
-/* What one parameter is to be; NULL: left out.  false: refused. */
-static bool pg_plan_choose(struct pg_plan *plan, PQconninfoOption *option,
-			   const char *password, const char **value,
-			   struct pg_reason reason)
-{
-	const char *keyword = option->keyword;
-
-	*value = pg_given(option->val) ? option->val
-				       : pg_default(plan, keyword);
-	if (strcmp(keyword, "password") == 0 && password[0])
-		*value = password;
-	else if (strcmp(keyword, "gssencmode") == 0)
-		*value = "disable";
-	else if (strcmp(keyword, "require_auth") == 0)
-		*value = plan->require_auth;
-	else if (pg_is_ours(keyword))
-		*value = NULL;
-	else if (pg_is_file(keyword) && pg_given(option->val) &&
-		 !pg_is_system(option->val)) {
-		if (!pg_plan_file(plan, option, reason))
-			return false;
-		*value = plan->files[plan->n_files - 1].path;
-	}
-	return true;
-}
-
-static void pg_plan_add(struct pg_plan *plan, const char *keyword,
-			const char *value)
+void pg_plan_add(struct pg_plan *plan, const char *keyword, const char *value)
 {
 	plan->keywords[plan->n_params] = keyword;
 	plan->values[plan->n_params++] = value;
 }
 
-static bool pg_plan_params(struct pg_plan *plan, const char *password,
-			   struct pg_reason reason)
+static bool pg_plan_params(struct pg_plan *plan)
 {
 	PQconninfoOption *option;
-	const char *value;
+	const struct pg_rule *rule;
+	const char *keyword;
 
-	for (option = plan->options; option->keyword; option++) {
-		if (!pg_plan_choose(plan, option, password, &value, reason))
+	for (option = plan->options; (keyword = option->keyword); option++) {
+		rule = pg_rules;
+		while (rule->keyword && strcmp(rule->keyword, keyword) != 0)
+			rule++;
+		if (rule->what == PG_OURS)
+			continue;
+		if (rule->what == PG_REFUSED && pg_given(option->val))
+			return pg_refuse(plan,
+					 "has %s, which is not supported: %s",
+					 keyword, rule->why);
+		if (rule->what == PG_FILE &&
+		    !(pg_given(option->val)
+			      ? pg_plan_file(plan, option)
+			      : pg_set(plan, keyword, PG_NOWHERE)))
 			return false;
 		/* The rest is room for what differs per server. */
-		if (value && plan->n_params < PG_PARAMS_MAX - 8)
-			pg_plan_add(plan, option->keyword, value);
+		if (pg_given(option->val) && plan->n_params < PG_PARAMS_MAX - 8)
+			pg_plan_add(plan, keyword, option->val);
 	}
 	return true;
 }
 
-static void pg_plan_role(struct pg_plan *plan)
-{
-	const char *attrs = pg_value(plan->options, "target_session_attrs");
-
-	/* libpq makes two passes over its hosts for this; it knows one host
-	 * only, so they are ours. */
-	plan->prefer = attrs && strcmp(attrs, "prefer-standby") == 0;
-	plan->attrs = plan->prefer ? "standby" : attrs ? attrs : "any";
-}
-
 /*
  * Lets libpq judge the values: it does so before it connects, here to a Unix
- * socket that cannot be.  Its complaint names a parameter and its value, never
- * one that is secret.
+ * socket that cannot exist.  Its complaint names a parameter and its value,
+ * never one that is secret.
  */
-static bool pg_plan_try(struct pg_plan *plan, struct pg_reason reason)
+static bool pg_plan_try(struct pg_plan *plan)
 {
 	size_t n = plan->n_params;
-	PGconn *pg;
+	char clean[PG_REASON_BYTES / 2];
 	const char *error;
+	PGconn *pg;
 	bool good;
 
 	pg_plan_add(plan, "host", PG_NOWHERE);
-	pg_plan_add(plan, "target_session_attrs", plan->attrs);
+	pg_plan_add(plan, "target_session_attrs",
+		    pg_plan_value(plan, "target_session_attrs"));
 	pg_plan_add(plan, NULL, NULL);
 	pg = PQconnectStartParams(plan->keywords, plan->values, 0);
 	plan->n_params = n;
 	if (!pg)
-		return pg_refuse(reason, "ran out of memory");
+		return false;
 	error = PQerrorMessage(pg);
 	good = PQstatus(pg) != CONNECTION_BAD ||
 	       strstr(error, PG_NOWHERE "/.s.PGSQL");
 	if (!good) {
-		char clean[PG_REASON_BYTES / 2];
-
 		text_show(clean, sizeof(clean), error);
-		pg_refuse(reason, "is refused by libpq %d: %s",
+		pg_refuse(plan, "is refused by libpq %d: %s",
 			  PQlibVersion() / 10000, clean);
 	}
 	PQfinish(pg);
@@ -490,91 +655,34 @@ static bool pg_plan_try(struct pg_plan *plan, struct pg_reason reason)
 }
 
 struct pg_plan *pg_plan_create(const char *conninfo, const char *password,
-			       char *reason, size_t reason_size)
+			       char reason[PG_REASON_BYTES])
 {
-	struct pg_reason to = { reason, reason_size };
 	struct pg_plan *plan = calloc(1, sizeof(*plan));
 
-	if (!plan) {
-		pg_refuse(to, "ran out of memory");
+	/* Stays when a step fails without another reason. */
+	snprintf(reason, PG_REASON_BYTES, "ran out of memory");
+	if (!plan)
 		return NULL;
-	}
-	plan->options = pg_parse(conninfo, to);
-	if (!plan->options || !pg_plan_refused(plan, to) ||
-	    !pg_plan_ssl(plan, to) || !pg_plan_require_auth(plan, to) ||
-	    !pg_plan_user(plan, to) || !pg_plan_targets(plan, to) ||
-	    !pg_plan_params(plan, password, to)) {
-		pg_plan_destroy(plan);
-		return NULL;
-	}
-	pg_plan_role(plan);
-	if (!pg_plan_try(plan, to)) {
-		pg_plan_destroy(plan);
-		return NULL;
-	}
-	return plan;
+	plan->reason = reason;
+	if (pg_plan_parse(plan, conninfo) && pg_plan_ssl(plan) &&
+	    pg_plan_gss(plan) && pg_plan_defaults(plan) &&
+	    (!password[0] || pg_set(plan, "password", password)) &&
+	    pg_plan_targets(plan) && pg_plan_params(plan) && pg_plan_try(plan))
+		return plan;
+	pg_plan_destroy(plan);
+	return NULL;
 }
 
 void pg_plan_destroy(struct pg_plan *plan)
 {
 	PQconninfoOption *option;
-	size_t i;
 
 	if (!plan)
 		return;
-	for (i = 0; i < plan->n; i++) {
-		free(plan->targets[i].host);
-		free(plan->targets[i].hostaddr);
-		free(plan->targets[i].port);
-	}
-	for (i = 0; i < plan->n_files; i++)
-		close(plan->files[i].fd);
+	while (plan->n_files)
+		close(plan->files[--plan->n_files]);
 	for (option = plan->options; option && option->keyword; option++)
-		if (option->val && strchr(option->dispchar, '*'))
-			explicit_bzero(option->val, strlen(option->val));
+		pg_forget(option);
 	PQconninfoFree(plan->options);
-	free(plan->require_auth);
-	free(plan->user);
 	free(plan);
-}
-
-const char *pg_plan_value(const struct pg_plan *plan, const char *keyword)
-{
-	size_t i;
-
-	for (i = 0; i < plan->n_params; i++)
-		if (strcmp(plan->keywords[i], keyword) == 0)
-			return plan->values[i];
-	return NULL;
-}
-
-/* The copy of the password file; -1: no file is named. */
-static int pg_plan_passfile(const struct pg_plan *plan)
-{
-	const char *path = pg_plan_value(plan, "passfile");
-	size_t i;
-
-	for (i = 0; path && i < plan->n_files; i++)
-		if (strcmp(plan->files[i].path, path) == 0)
-			return plan->files[i].fd;
-	return -1;
-}
-
-bool pg_plan_passwords_differ(const struct pg_plan *one,
-			      const struct pg_plan *other)
-{
-	int a = pg_plan_passfile(one), b = pg_plan_passfile(other);
-	char of_a[1024], of_b[1024];
-	ssize_t got = a >= 0 && b >= 0;
-	bool differ = false;
-	off_t at;
-
-	for (at = 0; got > 0 && !differ; at += got) {
-		got = pread(a, of_a, sizeof(of_a), at);
-		differ = pread(b, of_b, sizeof(of_b), at) != got ||
-			 (got > 0 && memcmp(of_a, of_b, (size_t)got) != 0);
-	}
-	explicit_bzero(of_a, sizeof(of_a));
-	explicit_bzero(of_b, sizeof(of_b));
-	return differ;
 }

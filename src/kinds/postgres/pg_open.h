@@ -8,20 +8,17 @@
  * tried in parallel, and the first that completes the login is used (as in RFC
  * 8305).
  *
- * Belongs to the prober thread; never blocks.
+ * Belongs to the prober thread, except pg_open_prepare(); never blocks.
  */
 #ifndef HEALTH_PG_OPEN_H
 #define HEALTH_PG_OPEN_H
 
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/socket.h>
 
-#include "io/loop.h"
+#include "base/failure.h"
+#include "io/dial.h"
 #include "kinds/postgres/pg_conninfo.h"
 #include "kinds/postgres/pg_tap.h"
-#include "kinds/postgres/pg_words.h"
-#include "io/resolve.h"
 
 struct conn;
 
@@ -38,30 +35,30 @@ struct postgres_settings {
 
 /* One address that is being tried. */
 struct pg_attempt {
-	struct conn *conn;
-	PGconn *pg; /* NULL: none */
+	struct postgres *postgres;
+	PGconn *pg; /* NULL: not in use */
 	struct pg_tap tap;
 	struct loop_watch watch;
 	size_t target;
-	struct sockaddr_storage addr; /* of a host that was resolved */
-	const char *attrs;	      /* the required role */
-	int64_t bytes;
+	struct resolve_addr addr; /* of a host that was resolved */
+	const struct pg_role *role;
 };
 
 struct postgres {
-	PGconn *pg;	   /* NULL: not yet ready */
-	struct pg_tap tap; /* of what pg reads */
-	const char *attrs; /* the required role of its server */
-	int64_t bytes;	   /* read since the question began */
+	struct conn *conn;
+	PGconn *pg;		    /* NULL: not yet ready */
+	struct pg_tap tap;	    /* of what pg reads */
+	const struct pg_role *role; /* required of its server */
 
 	/* Opening: the walk over hosts and their addresses. */
 	size_t begun;	  /* hosts of this pass, the present one included */
 	size_t target;	  /* the present host */
 	bool second_pass; /* any role is accepted */
 	size_t address;	  /* the next one in found */
-	bool resolving;
+	bool finding;	  /* a name is looked up, or a socket is connected */
 	struct resolve_query query;
-	struct stream *reached; /* to a Unix socket, for libpq; or NULL */
+	struct dial dial; /* to a Unix socket, for libpq */
+	char path[256];	  /* of it */
 	struct resolve_answer found;
 	struct loop_timer patience; /* before the next one is tried, too */
 	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
@@ -77,23 +74,16 @@ struct postgres {
 	bool role_lost;	 /* the server has another role now */
 };
 
+/* Call at least once, in the main thread, before there are others. */
+void pg_open_prepare(void);
+
 /* Begins; ends in conn_ready() or conn_failed(), now or later from the loop. */
 void pg_open_begin(struct conn *conn);
 
 /* Closes everything, at any step; may be called twice. */
 void pg_open_drop(struct conn *conn);
 
-/* conn_watch() reports: there may be a connection to a Unix socket. */
-void pg_open_on_reached(struct conn *conn);
-
 /* What the oldest attempt is waiting for. */
 const char *pg_open_step(const struct postgres *postgres);
-
-/*
- * Counts the bytes to be read; true: more than any login or answer needs.
- * libpq allocates whatever length a message announces, and reads all that has
- * arrived.
- */
-bool pg_overfed(PGconn *pg, int64_t *bytes);
 
 #endif

@@ -7,33 +7,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* More than any login or answer that we ask for needs. */
-#define PG_TAP_MESSAGE_BYTES (128 * 1024)
+/* More than any login, with a chain of certificates, or any answer needs. */
+#define PG_TAP_MAX_BYTES (128 * 1024)
 /* A login takes at most four: SASL in three steps and the end. */
 #define PG_TAP_AUTH_REQUESTS 16
 /* About 15 ms of computing in one call; servers ask for 4096 unless told
  * otherwise (scram_iterations). */
 #define PG_TAP_SCRAM_ROUNDS 20000
 #define PG_TAP_SASL_CONTINUE 11
-
-static const struct failure pg_tap_too_long = { .code = RESULT_PROTOCOL,
-						.words = "answer too long" };
-static const struct failure pg_tap_endless = {
-	.code = RESULT_PROTOCOL,
-	.words = "server asks for the password without end"
-};
-static const struct failure pg_tap_costly = {
-	.code = RESULT_PROTOCOL,
-	.words = "server wants too many rounds of SCRAM"
-};
-
-static const struct failure pg_tap_early = {
-	.code = RESULT_PROTOCOL, .words = "server speaks before it is asked"
-};
-
-static const struct failure pg_tap_mixed = {
-	.code = RESULT_PROTOCOL, .words = "COPY in the middle of rows"
-};
 
 static uint32_t pg_tap_number(const void *bytes)
 {
@@ -55,11 +36,11 @@ static void pg_tap_judge_auth(struct pg_tap *tap)
 {
 	tap->auth[tap->auth_len] = '\0';
 	if (++tap->auth_requests > PG_TAP_AUTH_REQUESTS)
-		tap->refused = &pg_tap_endless;
+		tap->refused = "server asks for the password without end";
 	else if (tap->auth_len > 4 &&
 		 pg_tap_number(tap->auth) == PG_TAP_SASL_CONTINUE &&
 		 !pg_tap_rounds_good(tap->auth + 4))
-		tap->refused = &pg_tap_costly;
+		tap->refused = "server wants too many rounds of SCRAM";
 }
 
 /* libpq forgets the memory of the rows that it has when a COPY begins. */
@@ -78,7 +59,7 @@ static void pg_tap_judge_type(struct pg_tap *tap)
 	case 'H':
 	case 'W':
 		if (tap->rows)
-			tap->refused = &pg_tap_mixed;
+			tap->refused = "COPY in the middle of rows";
 		break;
 	}
 }
@@ -93,10 +74,10 @@ static void pg_tap_judge_header(struct pg_tap *tap)
 	tap->left = len < 4 ? 0 : len - 4;
 	/* A server that cannot fork, and one of another protocol, answer in
 	 * text; libpq knows that and stops at 30,000 bytes. */
-	if (tap->left > PG_TAP_MESSAGE_BYTES && first)
+	if (tap->left > PG_TAP_MAX_BYTES && first)
 		tap->left = SIZE_MAX;
-	else if (tap->left > PG_TAP_MESSAGE_BYTES)
-		tap->refused = &pg_tap_too_long;
+	else if (tap->left > PG_TAP_MAX_BYTES)
+		tap->refused = "answer too long";
 	else
 		pg_tap_judge_type(tap);
 }
@@ -153,15 +134,17 @@ static bool pg_tap_on_bytes(struct wire_tap *wire, const unsigned char *bytes,
 {
 	struct pg_tap *tap = (struct pg_tap *)wire;
 
+	if (!decrypted && (tap->bytes += len) > PG_TAP_MAX_BYTES)
+		tap->refused = "answer too long";
 	/* With TLS, what is read from the socket is encrypted. */
 	if (PQsslInUse(tap->pg) && !decrypted)
-		return true;
+		return !tap->refused;
 	/* The answer to a request for TLS: one byte, or an old server's error,
 	 * which libpq bounds.  libpq would take what stands behind "N" for the
 	 * beginning of the login. */
 	if (PQstatus(tap->pg) == CONNECTION_SSL_STARTUP && !decrypted) {
 		if (bytes[0] == 'N' && len > 1)
-			tap->refused = &pg_tap_early;
+			tap->refused = "server speaks before it is asked";
 		return !tap->refused;
 	}
 	pg_tap_feed(tap, bytes, len);

@@ -18,7 +18,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kinds/postgres/pg_words.h"
 #include "io/wire.h"
 
 /* libpq itself accepts no longer authentication request. */
@@ -27,11 +26,12 @@
 struct pg_tap {
 	struct wire_tap wire; /* the first member */
 	PGconn *pg;
-	uint64_t cookie;	       /* of the socket, socket(7) */
-	const struct failure *refused; /* why it was ended, or NULL */
-	bool begun;		       /* the first message has begun */
-	bool rows;		       /* were described, and have not ended */
-	size_t head; /* bytes of the message's header so far */
+	uint64_t cookie;     /* of the socket, socket(7) */
+	const char *refused; /* why it was ended, or NULL: RESULT_PROTOCOL */
+	size_t bytes;	     /* from the socket since the owner set it to 0 */
+	bool begun;	     /* the first message has begun */
+	bool rows;	     /* were described, and have not ended */
+	size_t head;	     /* bytes of the message's header so far */
 	unsigned char header[5];
 	size_t left;		/* bytes of its body that are still to come */
 	unsigned auth_requests; /* so far */

@@ -24,16 +24,6 @@ struct failure pg_words_connect(const char *message);
 /* An error result; sqlstate and message may be NULL. */
 struct failure pg_words_query(const char *sqlstate, const char *message);
 
-/* No server has the role that target_session_attrs requires. */
-struct failure pg_words_role(const char *attrs);
-
-/* Whether another host of the list may succeed.  A refused user or database is
- * final, as in libpq. */
-bool pg_words_try_next(enum result_code code);
-
-/* Whether a server was reached. */
-bool pg_words_reached(enum result_code code);
-
 /* The length of the part of PQerrorMessage() worth showing: verbosity adds a
  * place in the server's source. */
 size_t pg_words_detail_len(const char *message);

@@ -14,8 +14,7 @@
 #include "kinds/kinds.h"
 #include "conf/dialect.h"
 #include "kinds/postgres/pg_open.h"
-#include "kinds/postgres/pg_parse.h"
-#include "kinds/postgres/pg_tls.h"
+#include "kinds/postgres/pg_words.h"
 
 #define POSTGRES_QUERY "SELECT 1"
 /* The server's limit comes after ours, whose message is clearer. */
@@ -46,27 +45,26 @@ static void postgres_prepare(struct conf *conf, struct conf_section *section,
 			     void *record)
 {
 	struct postgres_settings *settings = record;
-	const char *dbname, *url;
-	char reason[256];
+	char reason[PG_REASON_BYTES];
+	const char *url;
 
 	pg_environment();
-	pg_tls_listen();
+	pg_open_prepare();
 	if (!settings->url[0])
 		return;
 	url = dialect_read(conf, section, "url", settings->url,
 			   dialect_postgres, pg_is_known);
 	if (!url)
 		return;
-	settings->plan = pg_plan_create(url, settings->password, reason,
-					sizeof(reason));
+	settings->plan = pg_plan_create(url, settings->password, reason);
 	if (!settings->plan) {
 		conf_mistake(conf, section, "url", "%s", reason);
 		return;
 	}
 	/* The console of PgBouncer knows no SET LOCAL. */
-	dbname = pg_plan_value(settings->plan, "dbname");
 	settings->limited = strcmp(settings->query, POSTGRES_QUERY) != 0 &&
-			    strcmp(dbname, "pgbouncer") != 0;
+			    strcmp(pg_plan_value(settings->plan, "dbname"),
+				   "pgbouncer");
 }
 
 static void postgres_dispose(void *record)
@@ -81,7 +79,8 @@ static bool postgres_secrets_differ(const void *before, const void *now)
 {
 	const struct postgres_settings *old = before, *new = now;
 
-	return pg_plan_passwords_differ(old->plan, new->plan);
+	return memcmp(old->plan->passwords, new->plan->passwords,
+		      sizeof(old->plan->passwords)) != 0;
 }
 
 /* ---- asking ---- */
@@ -94,7 +93,8 @@ static void postgres_broke(struct conn *conn)
 	struct failure failure = postgres->verdict;
 
 	if (postgres->tap.refused) {
-		failure = *postgres->tap.refused;
+		failure = failure_make(RESULT_PROTOCOL, "%s",
+				       postgres->tap.refused);
 	} else if (failure.code == RESULT_UNKNOWN) {
 		failure = pg_words_connect(message);
 		conn_detail(conn, message);
@@ -103,81 +103,52 @@ static void postgres_broke(struct conn *conn)
 }
 
 /*
- * What tells the role of a server, as libpq asks it.  It is asked along with
- * each question: a standby that is promoted keeps its connections, before
+ * The query, and before it what tells the role of the server.  The role is
+ * asked for each time: a standby that is promoted keeps its connections, before
  * version 14 it reports no change, and a pooler may repeat what was true before
  * or turn to another server.
+ *
+ * The server cancels the user's query when we no longer wait for it; libpq's
+ * cancel request would block.
  */
-static const struct postgres_role {
-	const char *attrs; /* value of target_session_attrs */
-	const char *question, *wanted;
-} postgres_roles[] = {
-	{ "read-write", "SHOW transaction_read_only; ", "off" },
-	{ "read-only", "SHOW transaction_read_only; ", "on" },
-	{ "primary", "SELECT pg_catalog.pg_is_in_recovery(); ", "f" },
-	{ "standby", "SELECT pg_catalog.pg_is_in_recovery(); ", "t" },
-	{ "", "", "" }, /* any */
-};
-
-static const struct postgres_role *postgres_role_of(const char *attrs)
-{
-	const struct postgres_role *role = postgres_roles;
-
-	while (*role->attrs && strcmp(role->attrs, attrs) != 0)
-		role++;
-	return role;
-}
-
-/* The server cancels the user's query when we no longer wait for it; libpq's
- * cancel request would block. */
 static int postgres_send(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
 	const struct postgres_settings *settings = conn_settings(conn);
-	const struct postgres_role *role = postgres_role_of(postgres->attrs);
-	int64_t limit_ms = conn_left_ms(conn) + POSTGRES_GRACE_MS;
 	char limit[64] = "", *text;
 	int sent;
 
 	if (settings->limited)
 		snprintf(limit, sizeof(limit),
 			 "SET LOCAL statement_timeout = %lld; ",
-			 (long long)limit_ms);
-	postgres->wants_role = *role->wanted;
-	if (asprintf(&text, "%s%s%s", limit, role->question, settings->query) <
-	    0)
+			 (long long)conn_left_ms(conn) + POSTGRES_GRACE_MS);
+	if (asprintf(&text, "%s%s%s", limit, postgres->role->question,
+		     settings->query) < 0)
 		return 0;
+	pg_tap_enter(&postgres->tap, postgres->pg);
 	sent = PQsendQuery(postgres->pg, text);
+	pg_tap_leave();
 	free(text);
 	return sent;
 }
 
-/* Also reads when the socket accepts no more data. */
-static int postgres_flush(struct postgres *postgres)
+/* Calls PQflush() or PQconsumeInput(); also the former may read, when the
+ * socket accepts no more data. */
+static int postgres_call(struct postgres *postgres, int (*call)(PGconn *pg))
 {
-	int left;
+	int result;
 
 	pg_tap_enter(&postgres->tap, postgres->pg);
-	left = PQflush(postgres->pg);
+	result = call(postgres->pg);
 	pg_tap_leave();
-	return left;
-}
-
-static int postgres_consume(struct postgres *postgres)
-{
-	int good;
-
-	pg_tap_enter(&postgres->tap, postgres->pg);
-	good = PQconsumeInput(postgres->pg);
-	pg_tap_leave();
-	return good;
+	return result;
 }
 
 /* Waits for the answer, and until the rest of the query can be sent. */
 static void postgres_wait(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	int left = postgres_flush(postgres);
+	int left = postgres_call(postgres, PQflush);
 
 	if (left < 0)
 		postgres_broke(conn);
@@ -189,17 +160,12 @@ static void postgres_wait(struct conn *conn)
 static void postgres_ask(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
-	int sent;
 
-	postgres->bytes = 0;
-	postgres->heard = false;
-	postgres->answered = false;
-	postgres->matched = false;
+	postgres->tap.bytes = 0;
+	postgres->heard = postgres->answered = postgres->matched = false;
 	postgres->role_lost = false;
-	pg_tap_enter(&postgres->tap, postgres->pg);
-	sent = postgres_send(conn);
-	pg_tap_leave();
-	if (!sent) {
+	postgres->wants_role = *postgres->role->wanted;
+	if (!postgres_send(conn)) {
 		postgres_broke(conn);
 		return;
 	}
@@ -212,20 +178,19 @@ static void postgres_judge_row(struct conn *conn, const PGresult *result)
 {
 	const struct postgres_settings *settings = conn_settings(conn);
 	struct postgres *postgres = conn_state(conn);
+	const char *value;
 
 	if (postgres->answered || !PQntuples(result) || !PQnfields(result))
 		return;
+	value = PQgetvalue(result, 0, 0);
 	if (postgres->wants_role) {
 		postgres->wants_role = false;
-		postgres->role_lost =
-			strcmp(PQgetvalue(result, 0, 0),
-			       postgres_role_of(postgres->attrs)->wanted) != 0;
+		postgres->role_lost = strcmp(value, postgres->role->wanted);
 		return;
 	}
 	postgres->answered = true;
 	postgres->matched = !PQgetisnull(result, 0, 0) &&
-			    strcmp(PQgetvalue(result, 0, 0),
-				   settings->expect) == 0;
+			    strcmp(value, settings->expect) == 0;
 }
 
 static void postgres_judge_error(struct conn *conn, const PGresult *result)
@@ -267,7 +232,7 @@ static void postgres_answered(struct conn *conn)
 {
 	const struct postgres_settings *settings = conn_settings(conn);
 	struct postgres *postgres = conn_state(conn);
-	struct failure verdict = postgres->verdict, role;
+	struct failure verdict = postgres->verdict;
 
 	if (PQstatus(postgres->pg) == CONNECTION_BAD) {
 		postgres_broke(conn);
@@ -281,8 +246,7 @@ static void postgres_answered(struct conn *conn)
 	/* Another server of the list may have the role: it is looked for. */
 	if (postgres->role_lost ||
 	    (postgres->wants_role && verdict.code == RESULT_UNKNOWN)) {
-		role = pg_words_role(postgres->attrs);
-		conn_failed(conn, role.code, "%s", role.words);
+		conn_failed(conn, RESULT_MISMATCH, "%s", postgres->role->words);
 		return;
 	}
 	if (PQtransactionStatus(postgres->pg) != PQTRANS_IDLE) {
@@ -327,15 +291,16 @@ static bool postgres_collect(struct conn *conn)
 	return false;
 }
 
-static void postgres_ask_step(struct conn *conn)
+static void postgres_on_io(struct conn *conn, short revents)
 {
 	struct postgres *postgres = conn_state(conn);
 	/* A TLS record may hold more than libpq reads at once, and poll(2)
 	 * does not see what OpenSSL keeps: 16 KiB against 8 KiB. */
 	int reads = PQsslInUse(postgres->pg) ? 3 : 1;
 
+	(void)revents;
 	while (reads--) {
-		if (!postgres_consume(postgres)) {
+		if (!postgres_call(postgres, PQconsumeInput)) {
 			postgres_broke(conn);
 			return;
 		}
@@ -345,37 +310,17 @@ static void postgres_ask_step(struct conn *conn)
 	postgres_wait(conn);
 }
 
-static void postgres_on_io(struct conn *conn, short revents)
-{
-	struct postgres *postgres = conn_state(conn);
-
-	(void)revents;
-	if (!postgres->pg)
-		pg_open_on_reached(conn);
-	else if (pg_overfed(postgres->pg, &postgres->bytes))
-		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
-	else
-		postgres_ask_step(conn);
-}
-
 /* Notices, notifications and changed parameters are ignored. */
 static void postgres_on_idle(struct conn *conn, short revents)
 {
 	struct postgres *postgres = conn_state(conn);
 	PGnotify *notify;
+	int good = postgres_call(postgres, PQconsumeInput);
 
 	(void)revents;
-	if (pg_overfed(postgres->pg, &postgres->bytes)) {
-		conn_failed(conn, RESULT_PROTOCOL, "answer too long");
-		return;
-	}
-	if (!postgres_consume(postgres)) {
-		postgres_broke(conn);
-		return;
-	}
-	while ((notify = PQnotifies(postgres->pg)))
+	while (good && (notify = PQnotifies(postgres->pg)))
 		PQfreemem(notify);
-	if (postgres->verdict.code != RESULT_UNKNOWN)
+	if (!good || postgres->verdict.code != RESULT_UNKNOWN)
 		postgres_broke(conn);
 }
 
