@@ -13,47 +13,9 @@
 /* With 503: when to ask again.  Probes come by their own period anyway. */
 #define ANSWER_RETRY_AFTER_S 5
 
-struct service {
-	struct service_config config;
-	const char **names; /* map.names */
-	struct route_map map;
-};
-
-struct service *service_create(const struct service_config *config)
-{
-	struct service *service = calloc(1, sizeof(*service));
-	size_t i, n = config->checks->n;
-
-	if (!service)
-		return NULL;
-	service->names = calloc(n + 1, sizeof(*service->names));
-	if (!service->names) {
-		free(service);
-		return NULL;
-	}
-	for (i = 0; i < n; i++)
-		service->names[i] = config->checks->setups[i].name;
-	service->config = *config;
-	service->map = (struct route_map){
-		.mount = config->mount,
-		.broken = config->broken,
-		.n = n,
-		.names = service->names,
-	};
-	return service;
-}
-
-void service_destroy(struct service *service)
-{
-	if (!service)
-		return;
-	free(service->names);
-	free(service);
-}
-
 struct board_view *service_view(const struct service *service)
 {
-	size_t n = service->config.checks->n;
+	size_t n = service->plan->n;
 	struct board_view *view;
 
 	view = calloc(1, sizeof(*view) + n * sizeof(*view->results) +
@@ -67,14 +29,12 @@ struct board_view *service_view(const struct service *service)
 	return view;
 }
 
-static bool service_trusts(const struct service *service,
-			   const char *remote_addr)
+static bool service_trusts(const struct plan *plan, const char *remote_addr)
 {
-	const struct conf_list *trusted = service->config.trusted;
 	size_t i;
 
-	for (i = 0; remote_addr && i < trusted->n; i++)
-		if (cidr_contains(trusted->items[i], remote_addr))
+	for (i = 0; remote_addr && i < plan->n_trusted; i++)
+		if (cidr_contains(&plan->trusted[i], remote_addr))
 			return true;
 	return false;
 }
@@ -85,26 +45,25 @@ void answer_begin(const struct service *service,
 {
 	const struct route *route = &pending->route;
 
-	pending->route = route_find(&service->map, request);
-	pending->trusted = service_trusts(service, remote_addr);
+	pending->route = route_find(service->plan, request);
+	pending->trusted = service_trusts(service->plan, remote_addr);
 	/* Without a configuration no check is asked, and no request waits. */
 	pending->question = (struct board_question){
-		.probe = route->error || service->config.broken ? PROBE_LIVE
-								: route->probe,
+		.probe = route->error || service->plan->broken ? PROBE_LIVE
+							       : route->probe,
 		.check = route->check,
 		.asked_us = clock_us(),
 	};
 	pending->until_ms = pending->question.asked_us / 1000 +
-			    service->config.answer_within_ms;
+			    service->plan->answer_within_ms;
 }
 
 bool answer_ask(const struct service *service, const struct pending *pending,
 		enum answer_how how, struct board_view *view)
 {
 	if (how == ANSWER_IF_KNOWN)
-		return board_ask(service->config.board, &pending->question,
-				 view);
-	board_look(service->config.board, &pending->question, view);
+		return board_ask(service->board, &pending->question, view);
+	board_look(service->board, &pending->question, view);
 	return true;
 }
 
@@ -139,19 +98,16 @@ void answer_render(const struct service *service, const struct pending *pending,
 {
 	struct verdict verdict = verdict_make(&(struct verdict_input){
 		.route = &pending->route,
-		.checks = service->config.checks->setups,
+		.plan = service->plan,
 		.view = view,
 		.asked_us = pending->question.asked_us,
-		.answer_within_ms = service->config.answer_within_ms,
 		.out_of_time = how == ANSWER_NOW,
 		.busy = how == ANSWER_BUSY,
-		.broken = service->config.broken,
 	});
 	char *body = render_body(&(struct render_input){
 		.verdict = &verdict,
-		.checks = service->config.checks->setups,
+		.plan = service->plan,
 		.view = view,
-		.service = service->config.name,
 		.asked_us = pending->question.asked_us,
 		.trusted = pending->trusted,
 	});

@@ -7,8 +7,8 @@
  *			board has news, or when the time is up
  *	answer_render()	judges and writes what the board said
  *
- * The service is read-only after creation and shared by all threads; a view is
- * scratch room that each thread has of its own.
+ * The service is read-only and shared by all threads; a view is scratch room
+ * that each thread has of its own.
  *
  * answer/ is for the way from a path to an answer.  It knows the board, and no
  * connection.
@@ -17,27 +17,14 @@
 #define HEALTH_ANSWER_H
 
 #include "board/board.h"
+#include "board/plan.h"
 #include "answer/route.h"
 
-struct check_list;
-struct conf_list;
-struct service;
-
-/* Everything is borrowed. */
-struct service_config {
-	const struct check_list *checks;
+/* Borrowed.  The plan is that of the board. */
+struct service {
+	const struct plan *plan;
 	struct board *board;
-	const char *name;		 /* "" when not named */
-	const char *mount;		 /* "" or one more mount path */
-	const struct conf_list *trusted; /* networks that are shown details */
-	int64_t answer_within_ms;	 /* the whole answer */
-	bool broken; /* the configuration has errors; liveness answers,
-			everything else says so */
 };
-
-/* NULL when out of memory. */
-struct service *service_create(const struct service_config *config);
-void service_destroy(struct service *service);
 
 /* NULL when out of memory; free with free(). */
 struct board_view *service_view(const struct service *service);

@@ -67,7 +67,8 @@ static bool render_check(const struct render_input *input, cJSON *checks,
 	cJSON *object;
 
 	/* Not a look-up by name, which ignores case: "db" and "DB" are two. */
-	object = cJSON_AddObjectToObject(checks, input->checks[check].name);
+	object = cJSON_AddObjectToObject(checks,
+					 input->plan->checks[check].name);
 	if (object == NULL ||
 	    !cJSON_AddBoolToObject(object, "healthy", healthy))
 		return false;
@@ -92,7 +93,7 @@ static bool render_checks(const struct render_input *input, cJSON *root)
 	if (checks == NULL)
 		return false;
 	for (i = input->verdict->first; i < input->verdict->end; i++) {
-		if (verdict_shows(input->verdict, input->checks, i) &&
+		if (verdict_shows(input->verdict, input->plan, i) &&
 		    !render_check(input, checks, i))
 			return false;
 	}
@@ -109,9 +110,10 @@ static bool render_waiting(const struct render_input *input, cJSON *root)
 	for (i = 0; i < input->view->n; i++) {
 		cJSON *name;
 
-		if (!input->checks[i].policy.startup || input->view->latched[i])
+		if (!input->plan->checks[i].policy.startup ||
+		    input->view->latched[i])
 			continue;
-		name = cJSON_CreateString(input->checks[i].name);
+		name = cJSON_CreateString(input->plan->checks[i].name);
 		if (name == NULL)
 			return false;
 		cJSON_AddItemToArray(names, name);
@@ -125,8 +127,8 @@ static bool render_root(const struct render_input *input, cJSON *root)
 
 	if (verdict->status && !render_words(root, "status", verdict->status))
 		return false;
-	if (verdict->show_service && input->service[0] != '\0' &&
-	    !render_text(root, "service", input->service))
+	if (verdict->show_service && input->plan->service[0] != '\0' &&
+	    !render_text(root, "service", input->plan->service))
 		return false;
 	if (verdict->error && !render_words(root, "error", verdict->error))
 		return false;

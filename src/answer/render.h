@@ -11,11 +11,10 @@
 
 struct render_input {
 	const struct verdict *verdict;
-	const struct check_setup *checks;
+	const struct plan *plan;
 	const struct board_view *view;
-	const char *service; /* "" when not named */
-	int64_t asked_us;    /* results that ended before carry age_ms */
-	bool trusted;	     /* show details */
+	int64_t asked_us; /* results that ended before carry age_ms */
+	bool trusted;	  /* show details */
 };
 
 /* The body, on one line with a newline at its end; owned by the caller (free).

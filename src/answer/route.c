@@ -3,6 +3,7 @@
 #include "answer/route.h"
 
 #include "base/text.h"
+#include "board/plan.h"
 
 #include <string.h>
 
@@ -101,17 +102,18 @@ static void route_to(struct route *route, enum probe probe)
 	route->probe = probe;
 }
 
-static void route_check(const struct route_map *map, const char *name,
+static void route_check(const struct plan *plan, const char *name,
 			struct route *route)
 {
 	size_t i;
 
-	if (map->broken) {
+	/* No name can be called unknown then. */
+	if (plan->broken) {
 		route_to(route, PROBE_READY);
 		return;
 	}
-	for (i = 0; i < map->n; i++) {
-		if (strcmp(map->names[i], name) == 0) {
+	for (i = 0; i < plan->n; i++) {
+		if (strcmp(plan->checks[i].name, name) == 0) {
 			route_to(route, PROBE_CHECK);
 			route->check = i;
 			return;
@@ -126,9 +128,8 @@ enum route_place {
 };
 
 /* Leaves the route as it is when head and tail are not one of our paths. */
-static enum route_place route_path(const struct route_map *map,
-				   const char *head, const char *tail,
-				   struct route *route)
+static enum route_place route_path(const struct plan *plan, const char *head,
+				   const char *tail, struct route *route)
 {
 	char path[ROUTE_PATH_BYTES + 1], mount[ROUTE_PATH_BYTES + 1];
 	const char *rest, *name;
@@ -136,7 +137,7 @@ static enum route_place route_path(const struct route_map *map,
 
 	if (!route_join(path, head ? head : "", tail ? tail : ""))
 		return ROUTE_ELSEWHERE;
-	own = map->mount[0] != '\0' && route_join(mount, map->mount, "");
+	own = plan->mount[0] != '\0' && route_join(mount, plan->mount, "");
 	rest = route_rest(path, own ? mount : NULL);
 	if (rest == NULL)
 		return ROUTE_ELSEWHERE;
@@ -148,7 +149,7 @@ static enum route_place route_path(const struct route_map *map,
 	else if (name != NULL && *name == '\0')
 		route_to(route, PROBE_READY);
 	else if (name != NULL)
-		route_check(map, name + 1, route);
+		route_check(plan, name + 1, route);
 	return *rest == '\0' ? ROUTE_MOUNT : ROUTE_BELOW;
 }
 
@@ -157,7 +158,7 @@ static enum route_place route_path(const struct route_map *map,
  * one of ours, it is not found: names of the user's own lead to liveness, a
  * mistyped check must not.
  */
-static void route_uri(const struct route_map *map, const char *uri,
+static void route_uri(const struct plan *plan, const char *uri,
 		      struct route *route)
 {
 	struct route asked = { .error = 404 };
@@ -169,7 +170,7 @@ static void route_uri(const struct route_map *map, const char *uri,
 		len = sizeof(path) - 1;
 	/* An encoded NUL or a lone "%" stays, and is not one of our paths. */
 	(void)text_unescape(path, uri, len);
-	ours = route_path(map, path, NULL, &asked) != ROUTE_ELSEWHERE;
+	ours = route_path(plan, path, NULL, &asked) != ROUTE_ELSEWHERE;
 	if (asked.error &&
 	    !(ours && (strstr(path, "/ready") || strstr(path, "/started"))))
 		return;
@@ -178,7 +179,7 @@ static void route_uri(const struct route_map *map, const char *uri,
 	route->check = asked.check;
 }
 
-struct route route_find(const struct route_map *map,
+struct route route_find(const struct plan *plan,
 			const struct route_request *request)
 {
 	const char *method = request->method ? request->method : "GET";
@@ -187,10 +188,10 @@ struct route route_find(const struct route_map *map,
 	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
 	route.options = strcmp(method, "OPTIONS") == 0;
 	route.head = route.options || strcmp(method, "HEAD") == 0;
-	if (route_path(map, request->script_name, request->path_info, &route) ==
-		    ROUTE_MOUNT &&
+	if (route_path(plan, request->script_name, request->path_info,
+		       &route) == ROUTE_MOUNT &&
 	    request->request_uri)
-		route_uri(map, request->request_uri, &route);
+		route_uri(plan, request->request_uri, &route);
 	if (!route.error && !route.head && strcmp(method, "GET") != 0)
 		route.error = 405;
 	return route;

@@ -28,14 +28,7 @@ struct route {
 	bool options;	  /* OPTIONS */
 };
 
-/* What paths mean here; borrowed, read-only. */
-struct route_map {
-	const char *mount; /* one more mount path, or "" */
-	bool broken;	   /* the configuration has errors, so no name can
-			      be called unknown: all of them mean `ready` */
-	size_t n;
-	const char *const *names; /* of the n checks */
-};
+struct plan;
 
 /* Longer paths are not found. */
 #define ROUTE_PATH_BYTES 1024
@@ -44,12 +37,12 @@ struct route_map {
  * SCRIPT_NAME and PATH_INFO are joined, since servers cut the URL at different
  * places; repeated slashes count as one and one at the end as none; everything
  * up to and with the first segment that is the mount ("health", "health.fcgi",
- * map->mount) is dropped; the rest is matched exactly.  Without a rest,
+ * plan->mount) is dropped; the rest is matched exactly.  Without a rest,
  * that of REQUEST_URI counts, if it is a probe or almost one: a rewrite rule
  * that leads /health/ready to the program and drops the path would have
  * readiness answered with liveness.
  */
-struct route route_find(const struct route_map *map,
+struct route route_find(const struct plan *plan,
 			const struct route_request *request);
 
 #endif

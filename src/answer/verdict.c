@@ -40,7 +40,8 @@ static void verdict_timeout(const struct verdict_input *input,
 						   : INT32_MAX;
 	result->ended_us = now_us;
 	snprintf(result->error, sizeof(result->error),
-		 "No result within %" PRId64 "ms", input->answer_within_ms);
+		 "No result within %" PRId64 "ms",
+		 input->plan->answer_within_ms);
 }
 
 static void verdict_unknown(struct result *result)
@@ -68,7 +69,7 @@ static void verdict_stale(const struct verdict_input *input,
 /* Brings a result up to date; true when it is healthy. */
 static bool verdict_judge(const struct verdict_input *input, size_t check)
 {
-	const struct check_policy *policy = &input->checks[check].policy;
+	const struct check_policy *policy = &input->plan->checks[check].policy;
 	struct result *result = &input->view->results[check];
 	bool late = input->out_of_time && input->view->late[check];
 
@@ -93,8 +94,8 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 		int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
 
 		if (!verdict_came(result) ||
-		    age_ms > input->checks[i].policy.max_age_ms +
-				     input->answer_within_ms)
+		    age_ms > input->plan->checks[i].policy.max_age_ms +
+				     input->plan->answer_within_ms)
 			return false;
 	}
 	return true;
@@ -113,10 +114,10 @@ static struct verdict verdict_live(const struct verdict_input *input)
 	size_t i;
 
 	/* With a broken configuration no prober runs that could be stuck. */
-	if (input->view->stuck && !input->broken)
+	if (input->view->stuck && !input->plan->broken)
 		return verdict_say(503, "stuck", NULL);
 	for (i = 0; i < input->view->n; i++) {
-		if (!input->checks[i].policy.live)
+		if (!input->plan->checks[i].policy.live)
 			continue;
 		if (verdict_came(&input->view->results[i]))
 			alive = result_healthy(&input->view->results[i]) &&
@@ -142,7 +143,7 @@ static struct verdict verdict_ready(const struct verdict_input *input)
 
 	if (input->view->draining)
 		return verdict_say(503, "draining", NULL);
-	if (input->broken)
+	if (input->plan->broken)
 		return verdict_say(503, "not_ready", verdict_broken);
 	if (input->busy && !verdict_usable(input, 0, n))
 		return verdict_say(503, "not_ready", "busy");
@@ -151,7 +152,7 @@ static struct verdict verdict_ready(const struct verdict_input *input)
 	for (i = 0; i < n; i++) {
 		if (verdict_judge(input, i))
 			continue;
-		if (input->checks[i].policy.required) {
+		if (input->plan->checks[i].policy.required) {
 			verdict.http = 503;
 			verdict.status = "not_ready";
 		} else if (verdict.http == 200) {
@@ -168,7 +169,7 @@ static struct verdict verdict_one(const struct verdict_input *input)
 	size_t check = input->route->check;
 	struct verdict verdict;
 
-	if (input->broken)
+	if (input->plan->broken)
 		return verdict_say(503, "not_ready", verdict_broken);
 	assert(check < input->view->n);
 	if (input->busy && !verdict_usable(input, check, check + 1))
@@ -186,7 +187,7 @@ static struct verdict verdict_started(const struct verdict_input *input)
 {
 	struct verdict verdict;
 
-	if (input->broken)
+	if (input->plan->broken)
 		return verdict_say(503, "starting", verdict_broken);
 	if (input->view->started)
 		return verdict_say(200, "started", NULL);

@@ -12,7 +12,7 @@
 
 #include "answer/route.h"
 #include "board/board.h"
-#include "check/check.h"
+#include "board/plan.h"
 
 struct verdict {
 	int http;	    /* 200, 404, 405 or 503 */
@@ -32,31 +32,27 @@ struct verdict {
  * becomes `stale`, one that did not come in time `timeout`.  Others are neither
  * read nor shown: in a view of the board they may hold anything.
  *
- * asked_us (clock_us()) and answer_within_ms are what the question was asked
- * with.
- * broken: the configuration has errors, everything but liveness is 503.
+ * asked_us: when it was asked (clock_us()).
  * busy: there was no room to let the question wait; what the view has is used
  * if it is not much older than allowed.
  */
 struct verdict_input {
 	const struct route *route;
-	const struct check_setup *checks; /* view->n of them */
+	const struct plan *plan;
 	struct board_view *view;
 	int64_t asked_us;
-	int64_t answer_within_ms;
 	bool out_of_time;
 	bool busy;
-	bool broken;
 };
 struct verdict verdict_make(const struct verdict_input *input);
 
 /* Whether the body shows a check. */
 static inline bool verdict_shows(const struct verdict *verdict,
-				 const struct check_setup *checks, size_t check)
+				 const struct plan *plan, size_t check)
 {
 	return verdict->show_checks && check >= verdict->first &&
 	       check < verdict->end &&
-	       (!verdict->only_live || checks[check].policy.live);
+	       (!verdict->only_live || plan->checks[check].policy.live);
 }
 
 #endif

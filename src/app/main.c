@@ -187,28 +187,17 @@ struct base {
 	struct settings settings;
 	bool broken;	     /* the configuration has errors */
 	struct share *share; /* NULL: results are not shared */
-	struct board *board;
-	struct service *service;
+	struct plan *plan;
+	struct service service;
 };
 
-static int base_open(struct base *base)
+static int base_open(struct base *base, bool cgi)
 {
-	const struct settings_health *health = &base->settings.health;
-
-	base->board = board_create(&base->settings.checks, base->share);
-	if (base->board && health->drain_file[0])
-		board_expect_drain(base->board);
-	if (base->board)
-		base->service = service_create(&(struct service_config){
-			.checks = &base->settings.checks,
-			.board = base->board,
-			.name = health->service,
-			.mount = health->mount,
-			.trusted = &health->trusted,
-			.answer_within_ms = health->answer_within_ms,
-			.broken = base->broken,
-		});
-	if (base->service)
+	base->plan = settings_plan(&base->settings, cgi);
+	base->service.plan = base->plan;
+	if (base->plan)
+		base->service.board = board_create(base->plan, base->share);
+	if (base->service.board)
 		return 0;
 	log_err("out of memory");
 	return -1;
@@ -216,8 +205,8 @@ static int base_open(struct base *base)
 
 static void base_close(struct base *base)
 {
-	service_destroy(base->service);
-	board_destroy(base->board);
+	board_destroy(base->service.board);
+	free(base->plan);
 	share_close(base->share);
 	settings_free(&base->settings);
 	text_forget_secrets();
@@ -268,21 +257,20 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 		.threads = (size_t)health->threads,
 		.max_waiting = (size_t)health->max_waiting,
 		.max_connections = (size_t)health->max_connections,
-		.checks = base->settings.checks.n,
 		.allowed = getenv("FCGI_WEB_SERVER_ADDRS"),
 	};
 	struct responder *responder;
 	struct prober *prober = NULL;
 	int status = EX_OK;
 
-	responder = responder_start(&options, base->service, base->board);
+	responder = responder_start(&options, &base->service);
 	if (!responder)
 		return EX_OSERR;
 	/* libfcgi has installed its own handler. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!base->broken)
 		prober = prober_start(&base->settings.checks,
-				      health->drain_file, base->board,
+				      health->drain_file, base->service.board,
 				      base->share, true);
 	if (prober || base->broken)
 		run_until_signal(listener->parent, signals);
@@ -339,8 +327,7 @@ static int run_oneshot(const struct base *base, const char *probe)
 	const struct oneshot_config config = {
 		.checks = &base->settings.checks,
 		.drain_file = base->settings.health.drain_file,
-		.service = base->service,
-		.board = base->board,
+		.service = &base->service,
 		.share = base->share,
 	};
 
@@ -380,11 +367,7 @@ static int run(struct base *base, const struct options *options,
 	/* Without shared results, each request logs that a check is healthy. */
 	if (cgi && !base->share && base->settings.health.log_level == LOG_INFO)
 		log_set_level(LOG_WARN);
-	/* No process updates background results between requests: an old
-	 * failure would fail liveness forever. */
-	if (cgi)
-		settings_clear_live(&base->settings);
-	if (base_open(base))
+	if (base_open(base, cgi))
 		return EX_OSERR;
 	if (cgi || options->once)
 		return run_oneshot(base, cgi ? NULL : options->once);

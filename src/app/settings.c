@@ -5,6 +5,7 @@
 #include "kinds/kinds.h"
 #include "base/log.h"
 #include "base/cidr.h"
+#include "board/plan.h"
 #include "app/settings_env.h"
 #include "app/settings_find.h"
 #include "base/text.h"
@@ -124,13 +125,14 @@ static void settings_load_health(struct settings *settings)
 	struct conf_target target = { settings_health_keys, &settings->health };
 	const struct conf_list *trusted = &settings->health.trusted;
 	const char *mount, *state_dir;
+	struct cidr network;
 	size_t i;
 
 	if (section)
 		settings_judge_keys(conf, section, NULL);
 	conf_apply(conf, section, &target, 1);
 	for (i = 0; i < trusted->n; i++)
-		if (!cidr_valid(trusted->items[i]))
+		if (!cidr_parse(trusted->items[i], &network))
 			conf_mistake(conf, section, "trusted",
 				     "\"%.64s\" is neither an address nor a "
 				     "network such as 10.0.0.0/8",
@@ -471,12 +473,33 @@ void settings_log_warnings(const struct settings *settings)
 				settings->checks.setups[i].refusal->sentence);
 }
 
-void settings_clear_live(struct settings *settings)
+struct plan *settings_plan(const struct settings *settings, bool cgi)
 {
+	const struct settings_health *health = &settings->health;
+	struct plan *plan = calloc(1, plan_bytes(settings->checks.n));
+	struct plan_check *check;
 	size_t i;
 
-	for (i = 0; i < settings->checks.n; i++)
-		settings->checks.setups[i].policy.live = false;
+	if (!plan)
+		return NULL;
+	plan->broken = conf_mistakes(settings->conf) > 0;
+	plan->drains = health->drain_file[0] != '\0';
+	plan->answer_within_ms = health->answer_within_ms;
+	snprintf(plan->service, sizeof(plan->service), "%s", health->service);
+	snprintf(plan->mount, sizeof(plan->mount), "%s", health->mount);
+	for (i = 0; i < health->trusted.n; i++)
+		if (plan->n_trusted < PLAN_TRUSTED_MAX &&
+		    cidr_parse(health->trusted.items[i],
+			       &plan->trusted[plan->n_trusted]))
+			plan->n_trusted++;
+	for (; plan->n < settings->checks.n; plan->n++) {
+		check = &plan->checks[plan->n];
+		snprintf(check->name, sizeof(check->name), "%s",
+			 settings->checks.setups[plan->n].name);
+		check->policy = settings->checks.setups[plan->n].policy;
+		check->policy.live = check->policy.live && !cgi;
+	}
+	return plan;
 }
 
 /* An empty configuration looks like a healthy service. */

@@ -42,6 +42,8 @@ struct settings_check {
 };
 extern const struct conf_key settings_check_keys[];
 
+struct plan;
+
 struct settings {
 	struct conf *conf; /* NULL: out of memory at the very start */
 	char *source; /* path of the file, or "environment"; owned by conf */
@@ -63,8 +65,10 @@ int settings_load(struct settings *settings, const char *path)
 	__attribute__((warn_unused_result));
 void settings_free(struct settings *settings);
 
-/* From now on liveness asks no check. */
-void settings_clear_live(struct settings *settings);
+/* What answering takes of the settings, for free(); NULL: out of memory.  cgi:
+ * no check is live, since no process updates its result between requests: an
+ * old failure would fail liveness forever. */
+struct plan *settings_plan(const struct settings *settings, bool cgi);
 
 /* Logs warnings, and the checks that are not run. */
 void settings_log_warnings(const struct settings *settings);

@@ -3,7 +3,6 @@
 #include "base/cidr.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,9 +27,7 @@ static int cidr_prefix(const char *text, int max)
 	return digits == 0 || text[digits] || bits > max ? -1 : (int)bits;
 }
 
-/* The address of a network, and how many of its 128 bits count; -1 when the
- * text is not valid. */
-static int cidr_parse(const char *text, struct in6_addr *addr)
+bool cidr_parse(const char *text, struct cidr *network)
 {
 	char host[INET6_ADDRSTRLEN];
 	size_t len = strcspn(text, "/");
@@ -38,34 +35,27 @@ static int cidr_parse(const char *text, struct in6_addr *addr)
 	int width = ipv4 ? 32 : 128, bits = width;
 
 	if (len >= sizeof(host))
-		return -1;
+		return false;
 	memcpy(host, text, len);
 	host[len] = '\0';
 	if (text[len] == '/')
 		bits = cidr_prefix(text + len + 1, width);
-	if (bits < 0 || !cidr_address(host, addr))
-		return -1;
-	return ipv4 ? bits + CIDR_MAPPED_BITS : bits;
+	network->bits = ipv4 ? bits + CIDR_MAPPED_BITS : bits;
+	return bits >= 0 && cidr_address(host, &network->base);
 }
 
-bool cidr_valid(const char *text)
+bool cidr_contains(const struct cidr *network, const char *address)
 {
+	int bits = network->bits;
+	size_t bytes = (size_t)bits / 8;
 	struct in6_addr addr;
 
-	return cidr_parse(text, &addr) >= 0;
-}
-
-bool cidr_contains(const char *network, const char *address)
-{
-	struct in6_addr base, addr;
-	int bits = cidr_parse(network, &base);
-	size_t bytes = (size_t)bits / 8;
-
-	if (bits < 0 || !cidr_address(address, &addr) ||
+	if (!cidr_address(address, &addr) ||
 	    (bits < CIDR_MAPPED_BITS && IN6_IS_ADDR_V4MAPPED(&addr)) ||
-	    memcmp(&addr, &base, bytes) != 0)
+	    memcmp(&addr, &network->base, bytes) != 0)
 		return false;
 	return bits % 8 == 0 ||
-	       (addr.s6_addr[bytes] ^ base.s6_addr[bytes]) >> (8 - bits % 8) ==
+	       (addr.s6_addr[bytes] ^ network->base.s6_addr[bytes]) >>
+			       (8 - bits % 8) ==
 		       0;
 }

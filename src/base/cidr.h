@@ -6,18 +6,25 @@
 #ifndef HEALTH_CIDR_H
 #define HEALTH_CIDR_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 
-/* Whether text is an address or a network: "127.0.0.1", "10.0.0.0/8",
- * "::1/128". */
-bool cidr_valid(const char *text);
+/* A network; an IPv4 one in its IPv4-mapped form. */
+struct cidr {
+	struct in6_addr base;
+	int bits; /* of base that count */
+};
+
+/* An address or a network: "127.0.0.1", "10.0.0.0/8", "::1/128"; false: it is
+ * neither. */
+bool cidr_parse(const char *text, struct cidr *network);
 
 /*
  * Whether the address, as text, is inside the network.  An IPv4 address matches
  * also in its IPv4-mapped form, as servers that listen on [::] write it; a
  * network of IPv6 addresses with a prefix shorter than that ("::/0") contains
- * no IPv4 address.  false when one of the two is not valid.
+ * no IPv4 address.  false when the address is not valid.
  */
-bool cidr_contains(const char *network, const char *address);
+bool cidr_contains(const struct cidr *network, const char *address);
 
 #endif

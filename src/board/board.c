@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "check/check.h"
+#include "board/plan.h"
 #include "board/share.h"
 
 /* A check that startup waits for is tried again in less (schedule.c), unless
@@ -47,10 +47,10 @@ struct board {
 	void *heard_arg;
 };
 
-struct board *board_create(const struct check_list *checks, struct share *share)
+struct board *board_create(const struct plan *plan, struct share *share)
 {
 	struct board *board = calloc(1, sizeof(*board));
-	size_t i, n = checks->n;
+	size_t i, n = plan->n;
 
 	if (!board)
 		return NULL;
@@ -62,8 +62,9 @@ struct board *board_create(const struct check_list *checks, struct share *share)
 	}
 	board->n = n;
 	board->share = share;
+	board->drain_expected = plan->drains;
 	for (i = 0; i < n; i++) {
-		board->slots[i].policy = &checks->setups[i].policy;
+		board->slots[i].policy = &plan->checks[i].policy;
 		board->slots[i].latched = !board->slots[i].policy->startup;
 	}
 	board_beat(board);
@@ -93,11 +94,6 @@ void board_on_published(struct board *board, void (*heard)(void *), void *arg)
 	board->heard = heard;
 	board->heard_arg = arg;
 	pthread_mutex_unlock(&board->lock);
-}
-
-void board_expect_drain(struct board *board)
-{
-	board->drain_expected = true;
 }
 
 /* What to call once the lock is released. */

@@ -22,7 +22,7 @@
 #include "base/result.h"
 
 struct board;
-struct check_list;
+struct plan;
 struct share;
 
 struct board_question {
@@ -48,10 +48,10 @@ struct board_view {
 
 #define BOARD_STUCK_MS 10000
 
-/* The checks and the share, which may be NULL, are borrowed.  NULL when out of
- * memory. */
-struct board *board_create(const struct check_list *checks,
-			   struct share *share);
+/* The plan and the share, which may be NULL, are borrowed.  With plan->drains,
+ * readiness waits until a process has looked whether the service drains.  NULL
+ * when out of memory. */
+struct board *board_create(const struct plan *plan, struct share *share);
 void board_destroy(struct board *board);
 
 /*
@@ -61,10 +61,6 @@ void board_destroy(struct board *board);
  */
 void board_on_wanted(struct board *board, void (*wake)(void *), void *arg);
 void board_on_published(struct board *board, void (*heard)(void *), void *arg);
-
-/* Before threads start: readiness waits until a process has looked whether the
- * service drains. */
-void board_expect_drain(struct board *board);
 
 /* ---- responders; any thread ---- */
 

@@ -42,6 +42,7 @@
 
 #include "conf/conf.h"
 #include "base/failure.h"
+#include "check/policy.h"
 
 struct admit;
 struct check;
@@ -156,19 +157,7 @@ static inline void conn_failed_as(struct conn *conn,
 
 /* ---- for the prober ---- */
 
-/* How a check is run and how its result counts: what every check has, filled
- * from check_common_keys. */
-struct check_policy {
-	int64_t timeout_ms;
-	int64_t max_age_ms;  /* how old a result may be and still answer; with
-				an interval: interval + timeout */
-	int64_t interval_ms; /* 0: only when asked */
-	int64_t renew_ms;    /* 0: never */
-	bool keep;	     /* connections stay open between runs */
-	bool required;
-	bool startup;
-	bool live;
-};
+/* Fills a struct check_policy. */
 extern const struct conf_key check_common_keys[];
 
 /* One configured check, as main reads it; outlives the check. */

@@ -85,11 +85,11 @@ static int oneshot_ask(struct oneshot *oneshot, const struct pending *pending,
 	if (answer_ask(oneshot->config->service, pending, *how, view))
 		return 0;
 	oneshot_news_init(&oneshot->news);
-	board_on_published(oneshot->config->board, oneshot_on_published,
-			   &oneshot->news);
+	board_on_published(oneshot->config->service->board,
+			   oneshot_on_published, &oneshot->news);
 	oneshot->prober = prober_start(
 		oneshot->config->checks, oneshot->config->drain_file,
-		oneshot->config->board, oneshot->config->share, false);
+		oneshot->config->service->board, oneshot->config->share, false);
 	if (!oneshot->prober)
 		return -1;
 	while (!answer_ask(oneshot->config->service, pending, *how, view)) {

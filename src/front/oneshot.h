@@ -7,7 +7,6 @@
 #ifndef HEALTH_ONESHOT_H
 #define HEALTH_ONESHOT_H
 
-struct board;
 struct check_list;
 struct service;
 struct share;
@@ -17,7 +16,6 @@ struct oneshot_config {
 	const struct check_list *checks;
 	const char *drain_file; /* "": none */
 	const struct service *service;
-	struct board *board;
 	struct share *share; /* NULL: none */
 };
 

@@ -627,10 +627,10 @@ static int responder_start_threads(struct responder *responder)
 
 /* How many connections are allowed: checks must not run out of descriptors
  * because idle peers hold all of them. */
-static size_t responder_room(const struct responder_options *options)
+static size_t responder_room(const struct responder_options *options,
+			     size_t checks)
 {
-	size_t keep = RESPONDER_FILES +
-		      RESPONDER_FILES_PER_CHECK * options->checks;
+	size_t keep = RESPONDER_FILES + RESPONDER_FILES_PER_CHECK * checks;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit))
@@ -643,8 +643,7 @@ static size_t responder_room(const struct responder_options *options)
 }
 
 struct responder *responder_start(const struct responder_options *options,
-				  const struct service *service,
-				  struct board *board)
+				  const struct service *service)
 {
 	struct responder *responder;
 
@@ -658,11 +657,13 @@ struct responder *responder_start(const struct responder_options *options,
 	responder->options = *options;
 	responder->service = service;
 	pthread_mutex_init(&responder->lock, NULL);
-	responder->gate = gate_create(
-		options->listen_fd, responder_room(options), options->allowed);
+	responder->gate = gate_create(options->listen_fd,
+				      responder_room(options, service->plan->n),
+				      options->allowed);
 	if (responder->gate && FCGX_Init() == 0 &&
 	    responder_start_threads(responder) == 0) {
-		board_on_published(board, responder_on_published, responder);
+		board_on_published(service->board, responder_on_published,
+				   responder);
 		/* What was published before this has woken no worker. */
 		gate_wake(responder->gate);
 		return responder;

@@ -16,7 +16,6 @@
 
 #include <stddef.h>
 
-struct board;
 struct responder;
 struct service;
 
@@ -25,14 +24,12 @@ struct responder_options {
 	size_t threads;
 	size_t max_waiting;	/* parked requests; half as many bodies */
 	size_t max_connections; /* from web servers */
-	size_t checks;		/* that descriptors are kept for */
 	const char *allowed;	/* see gate_create() */
 };
 
 /* NULL, and a line in the log, when memory, descriptors or threads ran out. */
 struct responder *responder_start(const struct responder_options *options,
-				  const struct service *service,
-				  struct board *board);
+				  const struct service *service);
 
 /*
  * Takes no further connection, answers what is there and what arrives on open

@@ -40,11 +40,8 @@ static void fuzz_listen(void)
 	struct responder_options options = { .listen_fd = fd,
 					     .max_waiting = 4,
 					     .max_connections = 4 };
-	static struct check_setup check = { .name = "database",
-					    .policy = { .required = true,
-							.startup = true } };
-	static const struct check_list checks = { 1, &check };
-	static const struct conf_list trusted;
+	static struct service service;
+	struct plan *plan = calloc(1, plan_bytes(1));
 
 	/* In no folder: the kernel makes a name up. */
 	place_len = sizeof(place.sun_family);
@@ -53,17 +50,15 @@ static void fuzz_listen(void)
 		   listen(fd, 4) == 0);
 	place_len = sizeof(place);
 	FUZZ_CHECK(!getsockname(fd, (struct sockaddr *)&place, &place_len));
-	board = board_create(&checks, NULL);
-	responder = responder_start(&options,
-				    service_create(&(struct service_config){
-					    .checks = &checks,
-					    .board = board,
-					    .name = "",
-					    .mount = "",
-					    .trusted = &trusted,
-					    .answer_within_ms = 2,
-				    }),
-				    board);
+	FUZZ_CHECK(plan);
+	plan->answer_within_ms = 2;
+	plan->n = 1;
+	strcpy(plan->checks[0].name, "database");
+	plan->checks[0].policy.required = true;
+	plan->checks[0].policy.startup = true;
+	board = board_create(plan, NULL);
+	service = (struct service){ plan, board };
+	responder = responder_start(&options, &service);
 	FUZZ_CHECK(responder);
 	worker = worker_create(responder);
 	FUZZ_CHECK(worker);

@@ -146,9 +146,7 @@ static void fuzz_result(struct result *result, unsigned code, const char *says)
 
 static void fuzz_body(const char *service, const char *says, unsigned code)
 {
-	static const struct check_setup checks[] = { { .name = "database",
-						       .policy.startup = true },
-						     { .name = "redis" } };
+	struct plan *plan = calloc(1, plan_bytes(2));
 	struct result results[2];
 	bool latched[2] = { false, true };
 	const struct board_view view = {
@@ -163,12 +161,17 @@ static void fuzz_body(const char *service, const char *says, unsigned code)
 	cJSON *json;
 	char *body;
 
+	FUZZ_CHECK(plan);
+	plan->n = 2;
+	strcpy(plan->checks[0].name, "database");
+	strcpy(plan->checks[1].name, "redis");
+	plan->checks[0].policy.startup = true;
+	snprintf(plan->service, sizeof(plan->service), "%s", service);
 	fuzz_result(&results[0], code, says);
 	fuzz_result(&results[1], code / 2, service);
 	body = render_body(&(struct render_input){ .verdict = &verdict,
-						   .checks = checks,
+						   .plan = plan,
 						   .view = &view,
-						   .service = service,
 						   .trusted = true });
 	FUZZ_CHECK(body && strlen(body) < FUZZ_BODY_BYTES);
 	FUZZ_CHECK(body[strlen(body) - 1] == '\n');
@@ -179,6 +182,7 @@ static void fuzz_body(const char *service, const char *says, unsigned code)
 				   cJSON_GetObjectItem(json, "checks")) == 2);
 	cJSON_Delete(json);
 	free(body);
+	free(plan);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -9,51 +9,50 @@
 
 #include <stdio.h>
 
+#include "fake_plan.h"
 #include "unit.h"
 
-static struct check_setup checks[] = {
-	{ .name = "database",
-	  .policy = { .max_age_ms = 1000, .required = true, .startup = true } },
-	{ .name = "cache", .policy = { .max_age_ms = 1000 } },
-};
-static const struct check_list list = { 2, checks };
-static char networks[][12] = { "::1", "10.0.0.0/8", "127.0.0.1" };
-static char *items[] = { networks[0], networks[1], networks[2] };
-static const struct conf_list trusted = { .n = 3, .items = items };
+static const char *const networks[] = { "::1", "10.0.0.0/8", "127.0.0.1" };
 
 static struct board *board;
-static struct service *service;
+static struct plan *plan;
+static struct service service;
 static struct board_view *view;
 static struct pending pending;
 static struct response response;
 
 static void world(bool broken)
 {
-	board = board_create(&list, NULL);
-	service = service_create(
-		&(struct service_config){ .checks = &list,
-					  .board = board,
-					  .name = "tested",
-					  .mount = "",
-					  .trusted = &trusted,
-					  .answer_within_ms = 4500,
-					  .broken = broken });
-	view = service_view(service);
-	CHECK(board && service && view);
+	plan = fake_plan(2);
+	strcpy(plan->service, "tested");
+	plan->broken = broken;
+	for (; plan->n_trusted < 3; plan->n_trusted++)
+		CHECK(cidr_parse(networks[plan->n_trusted],
+				 &plan->trusted[plan->n_trusted]));
+	fake_plan_check(plan, 0, "database",
+			(struct check_policy){ .max_age_ms = 1000,
+					       .required = true,
+					       .startup = true });
+	fake_plan_check(plan, 1, "cache",
+			(struct check_policy){ .max_age_ms = 1000 });
+	board = board_create(plan, NULL);
+	service = (struct service){ plan, board };
+	view = service_view(&service);
+	CHECK(board && view);
 }
 
 static void world_end(void)
 {
 	free(view);
-	service_destroy(service);
 	board_destroy(board);
+	free(plan);
 }
 
 static void begin(const char *method, const char *path)
 {
 	struct route_request request = { .method = method, .path_info = path };
 
-	answer_begin(service, &request, NULL, &pending);
+	answer_begin(&service, &request, NULL, &pending);
 }
 
 static void publish(size_t check, enum result_code code)
@@ -73,12 +72,12 @@ static void expect(int line, enum answer_how how, int http, const char *body)
 {
 	const char *length;
 
-	if (!answer_ask(service, &pending, how, view)) {
+	if (!answer_ask(&service, &pending, how, view)) {
 		printf("\tline %d\n", line);
 		CHECK(!"must wait");
 		return;
 	}
-	answer_render(service, &pending, how, view, &response);
+	answer_render(&service, &pending, how, view, &response);
 	CHECK(response.text != NULL);
 	if (response.http != http ||
 	    strcmp(response.text + response.head_len, body) != 0)
@@ -98,7 +97,7 @@ static void expect(int line, enum answer_how how, int http, const char *body)
 
 static bool waits(void)
 {
-	return !answer_ask(service, &pending, ANSWER_IF_KNOWN, view);
+	return !answer_ask(&service, &pending, ANSWER_IF_KNOWN, view);
 }
 
 static void test_live(void)
@@ -225,7 +224,7 @@ static void test_trusted(void)
 
 	world(false);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		answer_begin(service, &request, rows[i].remote_addr, &pending);
+		answer_begin(&service, &request, rows[i].remote_addr, &pending);
 		CHECK_INT(pending.trusted, rows[i].trusted);
 	}
 	world_end();

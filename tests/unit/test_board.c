@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "fake_log.h"
+#include "fake_plan.h"
 #include "unit.h"
 
 /* ---- neighbours ---- */
@@ -37,21 +38,23 @@ static void on_heard(void *arg)
 	heards++;
 }
 
+static struct plan *plan;
+
 static void world(size_t n, int64_t max_age_ms)
 {
-	static struct check_setup setups[MAX];
 	size_t i;
 
-	memset(setups, 0, sizeof(setups));
+	free(plan);
+	plan = fake_plan(n);
 	for (i = 0; i < n; i++) {
-		setups[i].policy.max_age_ms = max_age_ms;
-		setups[i].policy.startup = i != 2;
-		setups[i].policy.live = i == 1;
+		plan->checks[i].policy.max_age_ms = max_age_ms;
+		plan->checks[i].policy.startup = i != 2;
+		plan->checks[i].policy.live = i == 1;
 	}
 	fake_us = NOW;
 	wakes = heards = 0;
 	memset(results, 0, sizeof(results));
-	board = board_create(&(struct check_list){ n, setups }, NULL);
+	board = board_create(plan, NULL);
 	board_on_wanted(board, on_wake, &wakes);
 	board_on_published(board, on_heard, &heards);
 }

@@ -72,7 +72,9 @@ static void test_contains(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		bool inside = cidr_contains(cases[i].network, cases[i].addr);
+		struct cidr network;
+		bool inside = cidr_parse(cases[i].network, &network) &&
+			      cidr_contains(&network, cases[i].addr);
 
 		if (inside != cases[i].inside)
 			printf("\t%s in %s\n", cases[i].addr, cases[i].network);
@@ -82,6 +84,7 @@ static void test_contains(void)
 
 static void test_valid(void)
 {
+	struct cidr network;
 	static const char *const good[] = {
 		"127.0.0.1",   "0.0.0.0/0",    "10.0.0.0/8",
 		"10.0.0.0/32", "::",	       "::/0",
@@ -114,9 +117,9 @@ static void test_valid(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		CHECK(cidr_valid(good[i]));
+		CHECK(cidr_parse(good[i], &network));
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		CHECK(!cidr_valid(bad[i]));
+		CHECK(!cidr_parse(bad[i], &network));
 }
 
 int main(void)

@@ -105,7 +105,8 @@ int prober_stop(struct prober *prober)
 
 static int run(const char *probe)
 {
-	static const struct oneshot_config config;
+	static const struct service service;
+	static const struct oneshot_config config = { .service = &service };
 
 	if (probe)
 		return oneshot_once(&config, probe);

@@ -30,6 +30,7 @@ static void test_free(void *memory)
 
 #include <locale.h>
 
+#include "fake_plan.h"
 #include "unit.h"
 
 /* The neighbours. */
@@ -59,7 +60,8 @@ void text_clean(char *to, size_t size, const char *from, size_t len)
 
 static struct result results[MANY];
 static bool latched[MANY];
-static struct check_setup checks[MANY];
+static struct plan *plan;
+static struct plan_check *checks;
 static struct board_view view;
 static struct verdict verdict;
 static struct render_input input;
@@ -69,10 +71,14 @@ static void world(int http, const char *status, size_t n)
 	static const char *const names[] = { "database", "redis", "openai" };
 	size_t i;
 
+	if (!plan)
+		plan = fake_plan(MANY);
+	checks = plan->checks;
+	plan->service[0] = '\0';
 	memset(results, 0, sizeof(results));
 	for (i = 0; i < MANY; i++) {
-		checks[i] = (struct check_setup){ .name = names[i % 3],
-						  .policy.required = true };
+		fake_plan_check(plan, i, names[i % 3],
+				(struct check_policy){ .required = true });
 		results[i].code = RESULT_OK;
 		results[i].latency_us = 3210;
 		results[i].ended_us = (int64_t)NOW * 1000;
@@ -85,9 +91,8 @@ static void world(int http, const char *status, size_t n)
 	verdict.end = n;
 	verdict.show_checks = n > 0;
 	input = (struct render_input){ .verdict = &verdict,
-				       .checks = checks,
+				       .plan = plan,
 				       .view = &view,
-				       .service = "",
 				       .asked_us = (int64_t)ASKED * 1000 };
 }
 
@@ -109,14 +114,14 @@ static void test_without_checks(void)
 {
 	world(200, "alive", 0);
 	CHECK_BODY("{\"status\":\"alive\"}\n");
-	input.service = "ai-platform";
+	strcpy(plan->service, "ai-platform");
 	CHECK_BODY("{\"status\":\"alive\"}\n");
 	verdict.show_service = true;
 	CHECK_BODY("{\"status\":\"alive\",\"service\":\"ai-platform\"}\n");
-	input.service = "a \"b\" \\ \xff/";
+	strcpy(plan->service, "a \"b\" \\ \xff/");
 	CHECK_BODY("{\"status\":\"alive\","
 		   "\"service\":\"a \\\"b\\\" \\\\ ?/\"}\n");
-	input.service = "";
+	strcpy(plan->service, "");
 	CHECK_BODY("{\"status\":\"alive\"}\n");
 
 	world(503, "not_ready", 0);
@@ -180,9 +185,9 @@ static void test_detail(void)
 static void test_choice_and_order(void)
 {
 	world(200, "ready", 3);
-	checks[0].name = "db";
-	checks[1].name = "DB";
-	checks[2].name = "status";
+	strcpy(checks[0].name, "db");
+	strcpy(checks[1].name, "DB");
+	strcpy(checks[2].name, "status");
 	CHECK_BODY("{\"status\":\"ready\",\"checks\":{"
 		   "\"db\":{\"healthy\":true,\"latency_ms\":3.2},"
 		   "\"DB\":{\"healthy\":true,\"latency_ms\":3.2},"
@@ -273,7 +278,7 @@ static void test_small(void)
 	world(503, "not_ready", 10);
 	input.trusted = true;
 	for (i = 0; i < 10; i++) {
-		checks[i].name = "a-name-of-thirty-two-characters!";
+		strcpy(checks[i].name, "a-name-of-thirty-two-characters!");
 		results[i].code = RESULT_THROTTLED;
 		results[i].latency_us = INT32_MAX;
 		results[i].ended_us = 1000;
@@ -346,7 +351,7 @@ static void test_no_memory(void)
 
 	world(200, "alive", 0);
 	verdict.show_service = true;
-	input.service = "name";
+	strcpy(plan->service, "name");
 	check_no_memory();
 
 	world(503, "not_ready", 0);

@@ -1,16 +1,11 @@
 #include "answer/route.c"
 
+#include "fake_plan.h"
 #include "unit.h"
 
-static const char *const names[] = { "database", "redis", "health", "ready",
-				     "live",	 "DB",	  "db" };
-static const struct route_map map = {
-	.mount = "",
-	.n = sizeof(names) / sizeof(names[0]),
-	.names = names,
-};
+static struct plan *plan;
 
-static struct route find_in(const struct route_map *in, const char *method,
+static struct route find_in(const struct plan *in, const char *method,
 			    const char *script_name, const char *path_info)
 {
 	struct route_request request = { .method = method,
@@ -66,18 +61,18 @@ static void test_rewritten(void)
 
 	memset(longer, '/', sizeof(longer));
 	memcpy(longer + sizeof(longer) - 14, "/health/ready", 14);
-	CHECK_INT(leads_to(route_find(&map, &request)), PROBE_LIVE);
+	CHECK_INT(leads_to(route_find(plan, &request)), PROBE_LIVE);
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		request.script_name = cases[i].script_name;
 		request.path_info = cases[i].path_info;
 		request.request_uri = cases[i].uri;
-		CHECK_INT(leads_to(route_find(&map, &request)),
+		CHECK_INT(leads_to(route_find(plan, &request)),
 			  cases[i].leads_to);
 	}
 	request.method = "POST";
-	CHECK_INT(leads_to(route_find(&map, &request)), 404);
+	CHECK_INT(leads_to(route_find(plan, &request)), 404);
 	request.script_name = "/health";
-	CHECK_INT(leads_to(route_find(&map, &request)), 405);
+	CHECK_INT(leads_to(route_find(plan, &request)), 405);
 }
 
 struct path_case {
@@ -86,8 +81,8 @@ struct path_case {
 	size_t check;
 };
 
-static void check_paths(const struct route_map *in,
-			const struct path_case cases[], size_t n)
+static void check_paths(const struct plan *in, const struct path_case cases[],
+			size_t n)
 {
 	size_t i;
 
@@ -141,7 +136,7 @@ static void test_servers(void)
 	};
 	/* clang-format on */
 
-	CHECK_PATHS(&map, cases);
+	CHECK_PATHS(plan, cases);
 }
 
 static void test_paths(void)
@@ -192,7 +187,7 @@ static void test_paths(void)
 	};
 	/* clang-format on */
 
-	CHECK_PATHS(&map, cases);
+	CHECK_PATHS(plan, cases);
 }
 
 static void test_hostile_paths(void)
@@ -219,7 +214,7 @@ static void test_hostile_paths(void)
 	};
 	/* clang-format on */
 
-	CHECK_PATHS(&map, cases);
+	CHECK_PATHS(plan, cases);
 }
 
 static void test_long_paths(void)
@@ -231,17 +226,17 @@ static void test_long_paths(void)
 		memset(path, 'a', len);
 		path[0] = '/';
 		memcpy(path + len - 7, "/health", 8);
-		CHECK_INT(leads_to(find_in(&map, "GET", path, NULL)),
+		CHECK_INT(leads_to(find_in(plan, "GET", path, NULL)),
 			  len <= ROUTE_PATH_BYTES ? PROBE_LIVE : 404);
 		path[len - 7] = '\0';
-		CHECK_INT(leads_to(find_in(&map, "GET", path, "/health")),
+		CHECK_INT(leads_to(find_in(plan, "GET", path, "/health")),
 			  len <= ROUTE_PATH_BYTES ? PROBE_LIVE : 404);
 	}
 	memset(path, 'a', sizeof(path));
 	path[sizeof(path) - 1] = '\0';
-	CHECK_INT(leads_to(find_in(&map, "GET", "/health", path)), 404);
+	CHECK_INT(leads_to(find_in(plan, "GET", "/health", path)), 404);
 	memset(path, '/', sizeof(path) - 1);
-	CHECK_INT(leads_to(find_in(&map, "GET", "/health", path)), PROBE_LIVE);
+	CHECK_INT(leads_to(find_in(plan, "GET", "/health", path)), PROBE_LIVE);
 }
 
 static void test_own_mount(void)
@@ -274,31 +269,29 @@ static void test_own_mount(void)
 		{ "/health", "/ready", PROBE_READY, 0 },
 		{ "/app", "/health", 404, 0 },
 	};
-	struct route_map own = map;
-
-	own.mount = "/status/health";
-	CHECK_PATHS(&own, status);
-	own.mount = "/app/probe";
-	CHECK_PATHS(&own, probe);
-	own.mount = "app//probe/";
-	CHECK_PATHS(&own, probe);
-	own.mount = "/health/app";
-	CHECK_PATHS(&own, below);
-	own.mount = "/";
-	CHECK_PATHS(&own, root);
-	own.mount = "/../x";
-	CHECK_INT(leads_to(find_in(&own, "GET", "/../x", "/ready")), 404);
+	strcpy(plan->mount, "/status/health");
+	CHECK_PATHS(plan, status);
+	strcpy(plan->mount, "/app/probe");
+	CHECK_PATHS(plan, probe);
+	strcpy(plan->mount, "app//probe/");
+	CHECK_PATHS(plan, probe);
+	strcpy(plan->mount, "/health/app");
+	CHECK_PATHS(plan, below);
+	strcpy(plan->mount, "/");
+	CHECK_PATHS(plan, root);
+	strcpy(plan->mount, "/../x");
+	CHECK_INT(leads_to(find_in(plan, "GET", "/../x", "/ready")), 404);
+	plan->mount[0] = '\0';
 }
 
 static void test_broken(void)
 {
-	struct route_map broken = { .mount = "", .broken = true };
-
-	CHECK_INT(leads_to(find_in(&broken, "GET", "/health/ready/any", NULL)),
+	plan->broken = true;
+	CHECK_INT(leads_to(find_in(plan, "GET", "/health/ready/any", NULL)),
 		  PROBE_READY);
-	CHECK_INT(leads_to(find_in(&broken, "GET", "/health", NULL)),
-		  PROBE_LIVE);
-	CHECK_INT(leads_to(find_in(&broken, "GET", "/health/x", NULL)), 404);
+	CHECK_INT(leads_to(find_in(plan, "GET", "/health", NULL)), PROBE_LIVE);
+	CHECK_INT(leads_to(find_in(plan, "GET", "/health/x", NULL)), 404);
+	plan->broken = false;
 }
 
 static void test_methods(void)
@@ -337,7 +330,7 @@ static void test_methods(void)
 	size_t i;
 
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct route route = find_in(&map, cases[i].method,
+		struct route route = find_in(plan, cases[i].method,
 					     cases[i].path, NULL);
 
 		CHECK_INT(leads_to(route), cases[i].leads_to);
@@ -350,6 +343,14 @@ static void test_methods(void)
 
 int main(void)
 {
+	static const char *const names[] = { "database", "redis", "health",
+					     "ready",	 "live",  "DB",
+					     "db" };
+	size_t n = sizeof(names) / sizeof(names[0]), i;
+
+	plan = fake_plan(n);
+	for (i = 0; i < n; i++)
+		fake_plan_check(plan, i, names[i], (struct check_policy){ 0 });
 	test_rewritten();
 	test_servers();
 	test_paths();

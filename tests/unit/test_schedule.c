@@ -16,6 +16,7 @@
 #include <stdarg.h>
 
 #include "fake_log.h"
+#include "fake_plan.h"
 #include "unit.h"
 
 /* ---- neighbours ---- */
@@ -87,6 +88,7 @@ struct process {
 };
 
 static struct process one, two;
+static struct plan *plan;
 
 static void on_soon(void *arg)
 {
@@ -101,8 +103,7 @@ static void process_start(struct process *process)
 	process->soon = 0;
 	process->share = share_open(&options, reason, sizeof(reason));
 	CHECK_STR(process->share ? "" : reason, "");
-	process->board = board_create(&(struct check_list){ 1, &setup },
-				      process->share);
+	process->board = board_create(plan, process->share);
 	process->loop = loop_create();
 	process->world = (struct schedule_world){ .board = process->board,
 						  .share = process->share,
@@ -143,6 +144,9 @@ static void world(void)
 			    .max_age_ms = 1000,
 			    .startup = true },
 	};
+	free(plan);
+	plan = fake_plan(1);
+	plan->checks[0].policy = setup.policy;
 	process_start(&one);
 	process_start(&two);
 }
@@ -502,6 +506,7 @@ static void test_interval(void)
 	world();
 	setup.policy.interval_ms = 10000;
 	setup.policy.max_age_ms = 12000;
+	plan->checks[0].policy = setup.policy;
 	schedule_warm_up(&one.schedule);
 	schedule_warm_up(&two.schedule);
 	finish(&one, RESULT_OK);
@@ -527,6 +532,7 @@ static void test_interval_lost(void)
 	world();
 	setup.policy.interval_ms = 10000;
 	setup.policy.max_age_ms = 12000;
+	plan->checks[0].policy = setup.policy;
 	schedule_warm_up(&one.schedule);
 	fake_us += 2500000;
 	schedule_want(&two.schedule);
@@ -546,6 +552,7 @@ static void test_interval_startup(void)
 	world();
 	setup.policy.interval_ms = 3600000;
 	setup.policy.max_age_ms = 3602000;
+	plan->checks[0].policy = setup.policy;
 	schedule_warm_up(&one.schedule);
 	finish(&one, RESULT_REFUSED);
 	pass(&one, 499);
@@ -666,7 +673,7 @@ static void test_join(void)
 static void test_drain(void)
 {
 	warm_world();
-	board_expect_drain(two.board);
+	two.board->drain_expected = true;
 	CHECK(!ask(&two));
 	board_set_draining(one.board, true);
 	board_keep_draining(two.board, false);
@@ -678,7 +685,7 @@ static void test_drain(void)
 	/* Nobody has ever looked: nothing is held up by that. */
 	world_end();
 	warm_world();
-	board_expect_drain(two.board);
+	two.board->drain_expected = true;
 	board_keep_draining(two.board, false);
 	CHECK(ask(&two) && !seen_draining);
 	world_end();

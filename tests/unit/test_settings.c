@@ -15,8 +15,9 @@
 
 /* ---- the neighbours ---- */
 
-bool cidr_valid(const char *text)
+bool cidr_parse(const char *text, struct cidr *network)
 {
+	memset(network, 0, sizeof(*network));
 	return strspn(text, "0123456789./") == strlen(text);
 }
 

@@ -1,5 +1,6 @@
 #include "answer/verdict.c"
 
+#include "fake_plan.h"
 #include "unit.h"
 
 /* A little world of four checks, all healthy a moment ago, seen at NOW. */
@@ -9,7 +10,8 @@
 
 static struct result results[N];
 static bool latched[N], late[N];
-static struct check_setup checks[N];
+static struct plan *plan;
+static struct plan_check *checks;
 static struct board_view view;
 static struct route route;
 static struct verdict_input input;
@@ -31,13 +33,14 @@ static void world(enum probe probe)
 					      "model" };
 	size_t i;
 
+	free(plan);
+	plan = fake_plan(N);
+	checks = plan->checks;
 	for (i = 0; i < N; i++) {
-		checks[i] = (struct check_setup){
-			.name = names[i],
-			.policy = { .required = true,
-				    .startup = true,
-				    .max_age_ms = 1000 }
-		};
+		fake_plan_check(plan, i, names[i],
+				(struct check_policy){ .required = true,
+						       .startup = true,
+						       .max_age_ms = 1000 });
 		latched[i] = true;
 		set_result(i, RESULT_OK, NOW - 10);
 	}
@@ -54,10 +57,9 @@ static void world(enum probe probe)
 				    .late = late };
 	route = (struct route){ .probe = probe };
 	input = (struct verdict_input){ .route = &route,
-					.checks = checks,
+					.plan = plan,
 					.view = &view,
-					.asked_us = (int64_t)ASKED * 1000,
-					.answer_within_ms = 4500 };
+					.asked_us = (int64_t)ASKED * 1000 };
 }
 
 /* As the board does. */
@@ -90,7 +92,7 @@ static size_t shown(const struct verdict *verdict)
 	size_t i, n = 0;
 
 	for (i = 0; i < N; i++)
-		n += verdict_shows(verdict, checks, i);
+		n += verdict_shows(verdict, plan, i);
 	return n;
 }
 
@@ -108,7 +110,7 @@ static void test_live(void)
 	set_result(1, RESULT_OK, NOW - 99999);
 	view.draining = true;
 	view.started = false;
-	input.broken = input.busy = true;
+	plan->broken = input.busy = true;
 	EXPECT(200, "alive", "");
 	CHECK_INT(results[0].code, RESULT_REFUSED);
 	CHECK_INT(results[1].code, RESULT_OK);
@@ -124,7 +126,7 @@ static void test_live(void)
 	CHECK_INT(verdict.http, 503);
 	CHECK_STR(verdict.status, "not_alive");
 	CHECK_INT(shown(&verdict), 1);
-	CHECK(verdict_shows(&verdict, checks, 3));
+	CHECK(verdict_shows(&verdict, plan, 3));
 	CHECK_STR(results[3].error, "HTTP 503");
 
 	set_result(3, RESULT_OK, NOW - 12000);
@@ -144,7 +146,7 @@ static void test_live_several(void)
 	verdict = make();
 	CHECK_STR(verdict.status, "not_alive");
 	CHECK_INT(shown(&verdict), 2);
-	CHECK(!verdict_shows(&verdict, checks, 1));
+	CHECK(!verdict_shows(&verdict, plan, 1));
 	CHECK_STR(results[3].error, "not checked yet");
 
 	/* An old result says what it said: we may have been suspended. */
@@ -156,7 +158,7 @@ static void test_live_several(void)
 	EXPECT(503, "stuck", "");
 	CHECK(!make().show_checks);
 	/* A broken configuration has no prober. */
-	input.broken = true;
+	plan->broken = true;
 	EXPECT(200, "alive", "");
 }
 
@@ -207,7 +209,7 @@ static void test_ready_empty(void)
 static void test_ready_refused(void)
 {
 	world(PROBE_READY);
-	input.broken = true;
+	plan->broken = true;
 	EXPECT(503, "not_ready", "configuration error, see the log");
 	CHECK(!make().show_checks);
 	view.draining = true;
@@ -356,7 +358,7 @@ static void test_one(void)
 	EXPECT(200, "ready", "");
 	verdict = make();
 	CHECK_INT(shown(&verdict), 1);
-	CHECK(verdict_shows(&verdict, checks, 2));
+	CHECK(verdict_shows(&verdict, plan, 2));
 	/* The board leaves the records of other checks undefined. */
 	CHECK_INT(results[3].code, RESULT_OK);
 
@@ -365,7 +367,7 @@ static void test_one(void)
 	verdict = make();
 	CHECK_INT(shown(&verdict), 1);
 
-	input.broken = true;
+	plan->broken = true;
 	EXPECT(503, "not_ready", "configuration error, see the log");
 }
 
@@ -389,7 +391,7 @@ static void test_started(void)
 	CHECK(verdict.show_waiting);
 	CHECK(!verdict.show_checks);
 
-	input.broken = true;
+	plan->broken = true;
 	view.started = true;
 	EXPECT(503, "starting", "configuration error, see the log");
 	CHECK(!make().show_waiting);
@@ -399,7 +401,7 @@ static void test_others(void)
 {
 	world(PROBE_LIVE);
 	route.error = 404;
-	view.draining = view.stuck = input.broken = true;
+	view.draining = view.stuck = plan->broken = true;
 	EXPECT(404, "", "not found");
 	CHECK(make().status == NULL);
 	route.error = 405;
