@@ -15,9 +15,9 @@ layers='
 base	cidr clock failure helper log probe result text
 conf	conf dialect
 io	closer curlio dial loop offload resolve stream wire
-check	admit check
+check	admit check policy
 kinds	kinds
-board	board share share_watch
+board	board plan share share_watch
 prober	prober
 answer	answer route
 front	listen oneshot parent responder
