@@ -500,19 +500,6 @@ static void test_hurry(void)
 	service_close(&service);
 }
 
-static void test_notes(void)
-{
-	struct sb_link *link;
-
-	conf = conf_of(SB_RIGHT_LISTEN);
-	link = sb_link_create(&conf);
-	sb_note(link, "InvalidSignature");
-	CHECK_STR(sb_link_outcome(link)->detail, "InvalidSignature");
-	sb_note(link, "SharedAccessSignature sr=a&sig=b is bad");
-	CHECK_STR(sb_link_outcome(link)->detail, "");
-	sb_link_free(link);
-}
-
 static void test_token_renewal(void)
 {
 	struct service service;
@@ -817,7 +804,6 @@ int main(void)
 	test_anywhere(SB_RIGHT_SEND);
 	test_heartbeats();
 	test_hurry();
-	test_notes();
 	test_token_renewal();
 	test_answer_and_end();
 	test_long_answers();

@@ -2,7 +2,6 @@
 
 #include "kinds/servicebus/sb_link.h"
 
-#include "kinds/servicebus/sb_answer.h"
 #include "kinds/servicebus/sb_conf.h"
 #include "kinds/servicebus/sb_message.h"
 #include "kinds/servicebus/sb_scan.h"
@@ -73,7 +72,7 @@ struct sb_link {
 	enum sb_phase phase;
 	enum sb_state state;
 	struct sb_pair cbs, node;
-	struct sb_outcome outcome;
+	struct failure outcome;
 	bool spent;
 	bool has_mssbcbs; /* the peer offers Service Bus' own mechanism */
 	struct sb_scan scan;
@@ -86,61 +85,48 @@ struct sb_link {
 
 /* ---- how it ends ---- */
 
-/* Records what the peer or the library said; NULL: nothing.  The log masks
- * keys but not signatures: a peer that repeats a token is not quoted. */
-static void sb_note(struct sb_link *link, const char *detail)
-{
-	if (!detail || strstr(detail, "sig="))
-		detail = "";
-	snprintf(link->outcome.detail, sizeof(link->outcome.detail), "%s",
-		 detail);
-}
-
-static void sb_end(struct sb_link *link, enum sb_state state,
-		   enum result_code code, const char *words)
-{
-	link->state = state;
-	link->outcome.code = code;
-	link->outcome.words = words;
-}
-
 /* The first failure says most: later ones are ignored. */
-static void sb_fail(struct sb_link *link, enum result_code code,
-		    const char *words)
+static void sb_end(struct sb_link *link, enum sb_state state,
+		   struct failure outcome)
 {
-	if (link->state != SB_FAILED)
-		sb_end(link, SB_FAILED, code, words);
+	if (link->state == SB_FAILED)
+		return;
+	link->state = state;
+	link->outcome = outcome;
 }
 
 /* Ends the pending question, if any. */
-static void sb_answered(struct sb_link *link, enum result_code code,
-			const char *words)
+static void sb_answered(struct sb_link *link, struct failure failure)
 {
 	if (link->state == SB_ASKING)
-		sb_end(link, SB_ANSWERED, code, words);
+		sb_end(link, SB_ANSWERED, failure);
+}
+
+static void sb_fail(struct sb_link *link, enum result_code code,
+		    const char *words)
+{
+	sb_end(link, SB_FAILED, sb_failure(code, words, NULL));
 }
 
 /* A refusal means something else at each step. */
-static void sb_fail_verdict(struct sb_link *link, struct sb_verdict verdict)
+static void sb_fail_judged(struct sb_link *link, struct failure failure)
 {
-	if (verdict.code != RESULT_AUTH)
-		;
-	else if (link->phase < SB_PHASE_NODE)
-		verdict.words = "authentication failed";
+	const char *words = "no right to listen";
+
+	if (link->phase < SB_PHASE_NODE)
+		words = "authentication failed";
 	else if (link->conf->right == SB_RIGHT_SEND)
-		verdict.words = "no right to send";
-	else
-		verdict.words = "no right to listen";
-	sb_fail(link, verdict.code, verdict.words);
+		words = "no right to send";
+	if (failure.code == RESULT_AUTH)
+		failure = sb_failure(RESULT_AUTH, words, failure.detail);
+	sb_end(link, SB_FAILED, failure);
 }
 
 static void sb_fail_condition(struct sb_link *link, pn_condition_t *condition)
 {
-	if (link->state == SB_FAILED)
-		return;
-	sb_note(link, pn_condition_get_description(condition));
-	sb_fail_verdict(link,
-			sb_condition_judge(pn_condition_get_name(condition)));
+	sb_fail_judged(link, sb_condition_judge(
+				     pn_condition_get_name(condition),
+				     pn_condition_get_description(condition)));
 }
 
 /* The library closed the connection: the login was refused, the peer does not
@@ -149,23 +135,25 @@ static void sb_fail_transport(struct sb_link *link)
 {
 	pn_transport_t *transport = link->driver.transport;
 	pn_condition_t *condition = pn_transport_condition(transport);
+	const char *detail = pn_condition_get_description(condition);
 	const char *name = pn_condition_get_name(condition);
-	bool refused = name && strcmp(name, "amqp:unauthorized-access") == 0;
+	pn_sasl_t *sasl = pn_sasl(transport);
+	struct failure failure = sb_condition_judge(name, detail);
 
-	if (link->state == SB_FAILED)
-		return;
-	sb_note(link, pn_condition_get_description(condition));
 	if (name && strcmp(name, "amqp:resource-limit-exceeded") == 0)
-		sb_fail(link, RESULT_CONNECT, "peer was silent for too long");
-	else if (!refused || link->phase != SB_PHASE_LOGIN)
-		sb_fail_verdict(link, sb_condition_judge(name));
-	else if (pn_sasl_outcome(pn_sasl(transport)) == PN_SASL_AUTH)
-		sb_fail(link, RESULT_AUTH, "authentication failed");
-	else if (!pn_sasl_get_mech(pn_sasl(transport)))
-		sb_fail(link, RESULT_PROTOCOL,
-			"no login mechanism in common with the peer");
-	else
-		sb_fail(link, RESULT_UPSTREAM, "the service reports an error");
+		failure = sb_failure(RESULT_CONNECT,
+				     "peer was silent for too long", detail);
+	else if (link->phase == SB_PHASE_LOGIN && failure.code == RESULT_AUTH &&
+		 pn_sasl_outcome(sasl) != PN_SASL_AUTH)
+		failure = pn_sasl_get_mech(sasl)
+				  ? sb_failure(RESULT_UPSTREAM,
+					       "the service reports an error",
+					       detail)
+				  : sb_failure(RESULT_PROTOCOL,
+					       "no login mechanism in common "
+					       "with the peer",
+					       detail);
+	sb_fail_judged(link, failure);
 }
 
 /* ---- a pair of links ---- */
@@ -333,8 +321,9 @@ static bool sb_fail_foreign(struct sb_link *link)
 	if (!(conf->auth == SB_AUTH_PLAIN && conf->right == SB_RIGHT_SEND) &&
 	    (conf->plain || !*product))
 		return false;
-	sb_note(link, product);
-	sb_fail(link, RESULT_MISMATCH, "peer is not Azure Service Bus");
+	sb_end(link, SB_FAILED,
+	       sb_failure(RESULT_MISMATCH, "peer is not Azure Service Bus",
+			  product));
 	return true;
 }
 
@@ -379,44 +368,19 @@ static void sb_advance(struct sb_link *link)
 		if (link->conf->right != SB_RIGHT_SEND ||
 		    !sb_may_send(&link->node))
 			break;
-		pn_link_close(link->node.sender); /* freed by sb_on_closed() */
+		pn_link_close(link->node.sender); /* freed by sb_on_event() */
 		link->node.sender = NULL;
-		sb_answered(link, RESULT_OK, "");
+		sb_answered(link, sb_failure(RESULT_OK, "", NULL));
 	}
 }
 
 /* ---- answers ---- */
 
-static void sb_on_token(struct sb_link *link, const struct sb_answer *answer)
-{
-	struct sb_verdict verdict = sb_answer_judge(answer);
-
-	if (verdict.code != RESULT_OK) {
-		/* Also when the refused token is a renewed one. */
-		link->phase = SB_PHASE_TOKEN;
-		sb_note(link, answer->detail);
-		sb_fail_verdict(link, verdict);
-	} else if (link->phase == SB_PHASE_TOKEN) {
-		sb_open_node(link);
-	}
-}
-
-static void sb_on_peeked(struct sb_link *link, const struct sb_answer *answer)
-{
-	struct sb_verdict verdict = sb_answer_judge(answer);
-
-	sb_note(link, verdict.code == RESULT_OK ? "" : answer->detail);
-	/* A new token on a new connection may restore the right. */
-	if (verdict.code == RESULT_AUTH)
-		sb_fail_verdict(link, verdict);
-	else
-		sb_answered(link, verdict.code, verdict.words);
-}
-
 static void sb_on_answer(struct sb_link *link, struct sb_pair *pair)
 {
 	struct sb_answer answer;
 	bool good = sb_answer_read(&answer, pair->head, pair->head_len);
+	struct failure failure = sb_answer_judge(&answer);
 	pn_delivery_t *delivery;
 
 	if (!*pair->asked || strcmp(answer.correlation, pair->asked) != 0) {
@@ -429,12 +393,21 @@ static void sb_on_answer(struct sb_link *link, struct sb_pair *pair)
 	/* A peer that has answered need not settle the question. */
 	while ((delivery = pn_unsettled_head(pair->sender)))
 		pn_delivery_settle(delivery);
-	if (!good)
+	if (!good) {
 		sb_fail(link, RESULT_PROTOCOL, "answer without a status");
-	else if (pair == &link->cbs)
-		sb_on_token(link, &answer);
-	else
-		sb_on_peeked(link, &answer);
+	} else if (pair == &link->node) {
+		/* A new token on a new connection may restore the right. */
+		if (failure.code == RESULT_AUTH)
+			sb_fail_judged(link, failure);
+		else
+			sb_answered(link, failure);
+	} else if (failure.code != RESULT_OK) {
+		/* Also when the refused token is a renewed one. */
+		link->phase = SB_PHASE_TOKEN;
+		sb_fail_judged(link, failure);
+	} else if (link->phase == SB_PHASE_TOKEN) {
+		sb_open_node(link);
+	}
 }
 
 /* Keeps the head of an answer, drops its body. */
@@ -513,57 +486,36 @@ static struct sb_pair *sb_pair_of(struct sb_link *link, const pn_link_t *of)
 	return NULL;
 }
 
-static void sb_on_delivery(struct sb_link *link, pn_delivery_t *delivery)
-{
-	pn_link_t *of = pn_delivery_link(delivery);
-	struct sb_pair *pair = sb_pair_of(link, of);
-
-	if (pair && of == pair->receiver)
-		sb_on_incoming(link, pair, delivery);
-	else if (pair)
-		sb_on_outgoing(link, delivery);
-}
-
-static void sb_on_closed(struct sb_link *link, pn_link_t *of)
-{
-	pn_condition_t *condition = pn_link_remote_condition(of);
-
-	if (!sb_pair_of(link, of))
-		pn_link_free(of); /* we closed it first */
-	else if (pn_condition_is_set(condition))
-		sb_fail_condition(link, condition);
-	else
-		sb_fail(link, RESULT_CONNECT, "link closed by the peer");
-}
-
-/* We open everything that is needed: a peer that opens more could use up our
- * memory. */
-static void sb_on_opened(struct sb_link *link, bool ours)
-{
-	if (!ours)
-		sb_fail(link, RESULT_PROTOCOL,
-			"peer opened an unexpected session or link");
-}
-
 static void sb_on_event(struct sb_link *link, pn_event_t *event)
 {
 	pn_session_t *session = pn_event_session(event);
+	pn_link_t *of = pn_event_link(event);
+	struct sb_pair *pair = sb_pair_of(link, of);
+	bool ours = true;
 
 	switch (pn_event_type(event)) {
 	case PN_SESSION_REMOTE_OPEN:
-		sb_on_opened(link, session == link->cbs.session ||
-					   session == link->node.session);
+		ours = session == link->cbs.session ||
+		       session == link->node.session;
 		break;
 	case PN_LINK_REMOTE_OPEN:
-		sb_on_opened(link, pn_link_state(pn_event_link(event)) &
-					   (PN_LOCAL_ACTIVE | PN_LOCAL_CLOSED));
+		ours = pn_link_state(of) & (PN_LOCAL_ACTIVE | PN_LOCAL_CLOSED);
 		break;
 	case PN_DELIVERY:
-		sb_on_delivery(link, pn_event_delivery(event));
+		if (pair && of == pair->receiver)
+			sb_on_incoming(link, pair, pn_event_delivery(event));
+		else if (pair)
+			sb_on_outgoing(link, pn_event_delivery(event));
 		break;
 	case PN_LINK_REMOTE_CLOSE:
 	case PN_LINK_REMOTE_DETACH:
-		sb_on_closed(link, pn_event_link(event));
+		if (!pair)
+			pn_link_free(of); /* we closed it first */
+		else if (pn_condition_is_set(pn_link_remote_condition(of)))
+			sb_fail_condition(link, pn_link_remote_condition(of));
+		else
+			sb_fail(link, RESULT_CONNECT,
+				"link closed by the peer");
 		break;
 	case PN_SESSION_REMOTE_CLOSE:
 		sb_fail_condition(link, pn_session_remote_condition(session));
@@ -579,6 +531,11 @@ static void sb_on_event(struct sb_link *link, pn_event_t *event)
 	default:
 		break;
 	}
+	/* We open everything that is needed: a peer that opens more could use
+	 * up our memory. */
+	if (!ours)
+		sb_fail(link, RESULT_PROTOCOL,
+			"peer opened an unexpected session or link");
 }
 
 /* ---- turning ---- */
@@ -635,7 +592,6 @@ int64_t sb_link_due_ms(const struct sb_link *link)
 void sb_link_ask(struct sb_link *link, int64_t timeout_ms)
 {
 	link->state = SB_ASKING;
-	link->outcome.detail[0] = '\0';
 	if (link->conf->right == SB_RIGHT_SEND) {
 		sb_attach_sender(&link->node, link->conf->node);
 		return;
@@ -702,8 +658,9 @@ void sb_link_fed(struct sb_link *link, size_t len)
 		snprintf(words, sizeof(words), "%.*s",
 			 (int)(len < sizeof(words) ? len : sizeof(words)),
 			 link->in + done);
-		sb_note(link, words);
-		sb_fail(link, RESULT_PROTOCOL, "answer is not AMQP");
+		sb_end(link, SB_FAILED,
+		       sb_failure(RESULT_PROTOCOL, "answer is not AMQP",
+				  words));
 		done = link->in_len;
 	}
 	memmove(link->in, link->in + done, link->in_len - done);
@@ -766,7 +723,6 @@ struct sb_link *sb_link_create(const struct sb_conf *conf)
 	if (!link)
 		return NULL;
 	link->conf = conf;
-	link->outcome.words = "";
 	link->message = pn_message();
 	if (!link->message ||
 	    pn_connection_driver_init(&link->driver, NULL, NULL)) {
@@ -791,7 +747,7 @@ void sb_link_free(struct sb_link *link)
 	free(link);
 }
 
-const struct sb_outcome *sb_link_outcome(const struct sb_link *link)
+const struct failure *sb_link_outcome(const struct sb_link *link)
 {
 	return &link->outcome;
 }

@@ -20,19 +20,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/result.h"
+#include "base/failure.h"
 
 struct sb_conf;
 struct sb_link;
 
 enum sb_state { SB_OPENING, SB_READY, SB_ASKING, SB_ANSWERED, SB_FAILED };
-
-/* Explains SB_ANSWERED and SB_FAILED. */
-struct sb_outcome {
-	enum result_code code;
-	const char *words;		  /* ours */
-	char detail[RESULT_DETAIL_BYTES]; /* the peer's or the library's */
-};
 
 /* NULL when out of memory.  Borrows conf until sb_link_free(). */
 struct sb_link *sb_link_create(const struct sb_conf *conf);
@@ -63,7 +56,8 @@ bool sb_link_is_spent(const struct sb_link *link);
 /* Closes the AMQP connection; the bytes to send are in sb_link_output(). */
 void sb_link_leave(struct sb_link *link);
 
-const struct sb_outcome *sb_link_outcome(const struct sb_link *link);
+/* Explains SB_ANSWERED and SB_FAILED. */
+const struct failure *sb_link_outcome(const struct sb_link *link);
 const char *sb_link_step(const struct sb_link *link);
 
 #endif

@@ -3,8 +3,9 @@
  * Bus.  It peeks at one message, which locks, consumes and sends nothing; or it
  * opens a sender that sends nothing.
  *
- * A build without Qpid Proton has the settings, too, so that it reports one
- * error, not one for each key.
+ * The settings, and a connection: AMQP is the link's, bytes are the stream's;
+ * here they meet, with the time.  A build without Qpid Proton has the settings,
+ * too, so that it reports one error, not one for each key.
  */
 #include "config.h"
 
@@ -12,9 +13,9 @@
 #include "kinds/kinds.h"
 #include "kinds/servicebus/sb_conf.h"
 
-#ifdef HAVE_PROTON
-#include "kinds/servicebus/sb_talk.h"
-#endif
+#include "kinds/servicebus/sb_link.h"
+#include "io/dial.h"
+#include "io/stream.h"
 
 #include <stddef.h>
 
@@ -51,6 +52,205 @@ static const struct conf_key servicebus_keys[] = {
 };
 /* clang-format on */
 
+#ifdef HAVE_PROTON
+
+/* At most so much is read before other connections have their turn. */
+#define SERVICEBUS_TURN_BYTES (256 * 1024)
+
+struct servicebus_conn {
+	struct stream *stream; /* NULL: not connected yet */
+	struct sb_link *link;  /* NULL: likewise */
+	struct loop_timer due;
+	/* What the engine waits for; SB_FAILED: nothing. */
+	enum sb_state wanted;
+};
+
+/* Sends what there is, until it would have to wait. */
+static enum stream_state servicebus_flush(struct servicebus_conn *bus)
+{
+	enum stream_state state = STREAM_DONE;
+	const char *from;
+	size_t len, moved;
+
+	while (state == STREAM_DONE &&
+	       (len = sb_link_output(bus->link, &from)) > 0) {
+		state = stream_write(bus->stream, from, len, &moved);
+		if (state == STREAM_DONE)
+			sb_link_sent(bus->link, moved);
+	}
+	return state;
+}
+
+/* Whether the question was answered, or the connection failed. */
+static bool servicebus_is_over(const struct servicebus_conn *bus,
+			       enum sb_state state)
+{
+	return state == SB_FAILED ||
+	       (state == SB_ANSWERED && bus->wanted == SB_ANSWERED);
+}
+
+/* Lets the link work and send; the timer is due now. */
+static enum sb_state servicebus_turn(struct conn *conn, enum stream_state *out)
+{
+	struct servicebus_conn *bus = conn_state(conn);
+	enum sb_state state;
+
+	/* Proton needs the time, for heartbeats: the loop's clock is taken from
+	 * a timer that is due now, and nowhere else. */
+	loop_timer_in(conn_env(conn)->loop, &bus->due, 0);
+	state = sb_link_turn(bus->link, bus->due.at_ms);
+	*out = servicebus_flush(bus);
+	/* Encoding may have ended it: otherwise, a refused login would be seen
+	 * at the deadline only. */
+	if (!servicebus_is_over(bus, state))
+		state = sb_link_turn(bus->link, bus->due.at_ms);
+	return state;
+}
+
+/* Tells the engine what it waits for, or that the connection failed. */
+static void servicebus_tell(struct conn *conn, enum sb_state state)
+{
+	struct servicebus_conn *bus = conn_state(conn);
+	const struct failure *outcome = sb_link_outcome(bus->link);
+
+	if (state == SB_FAILED) {
+		conn_failed_as(conn, outcome);
+	} else if (state == bus->wanted) {
+		bus->wanted = SB_FAILED;
+		if (state == SB_READY) {
+			conn_ready(conn);
+			return;
+		}
+		if (*outcome->detail)
+			conn_detail(conn, outcome->detail);
+		conn_answered(conn, outcome->code, "%s", outcome->words);
+	}
+}
+
+/* Moves bytes in both directions for as long as some can be moved. */
+static void servicebus_move(struct conn *conn)
+{
+	struct servicebus_conn *bus = conn_state(conn);
+	struct loop *loop = conn_env(conn)->loop;
+	enum stream_state in = STREAM_DONE, out;
+	size_t room, moved, left = SERVICEBUS_TURN_BYTES;
+	enum sb_state state;
+	short events;
+	char *to;
+
+	for (;;) {
+		state = servicebus_turn(conn, &out);
+		events = out == STREAM_PENDING ? stream_events(bus->stream) : 0;
+		if (left == 0 || servicebus_is_over(bus, state))
+			break;
+		room = sb_link_room(bus->link, &to);
+		/* What the peer said before it closed may be there although a
+		 * write failed. */
+		in = room ? stream_read(bus->stream, to, room, &moved)
+			  : STREAM_PENDING;
+		if (in != STREAM_DONE)
+			break;
+		sb_link_fed(bus->link, moved);
+		left -= moved < left ? moved : left;
+	}
+	if (state != SB_FAILED &&
+	    (in == STREAM_ERROR ||
+	     (out == STREAM_ERROR && !servicebus_is_over(bus, state)))) {
+		conn_failed_as(conn, stream_failure(bus->stream));
+		return;
+	}
+	if (in == STREAM_PENDING) {
+		events |= stream_events(bus->stream);
+		loop_timer_clear(loop, &bus->due);
+		if (sb_link_due_ms(bus->link))
+			loop_timer_set(loop, &bus->due,
+				       sb_link_due_ms(bus->link));
+	}
+	conn_watch(conn, stream_fd(bus->stream), events);
+	servicebus_tell(conn, state);
+}
+
+/* A heartbeat or a new token is due, or there is more to read. */
+static void servicebus_on_due(void *arg)
+{
+	struct conn *conn = arg;
+	struct servicebus_conn *bus = conn_state(conn);
+
+	if (bus->wanted == SB_FAILED && sb_link_is_spent(bus->link))
+		conn_failed(conn, RESULT_PROTOCOL, "answer is too long");
+	else
+		servicebus_move(conn);
+}
+
+static void servicebus_on_open(struct conn *conn, struct stream *stream)
+{
+	struct servicebus_conn *bus = conn_state(conn);
+
+	bus->stream = stream;
+	bus->due.on_time = servicebus_on_due;
+	bus->due.arg = conn;
+	bus->wanted = SB_READY;
+	bus->link = sb_link_create(conn_settings(conn));
+	if (bus->link)
+		servicebus_move(conn);
+	else
+		conn_failed(conn, RESULT_INTERNAL, "out of memory");
+}
+
+static void servicebus_open(struct conn *conn)
+{
+	const struct sb_conf *conf = conn_settings(conn);
+	const struct dial_target target = { .host = conf->look_up,
+					    .port = (uint16_t)conf->port,
+					    .trust = conf->trust };
+
+	conn_dial(conn, &target, servicebus_on_open);
+}
+
+static void servicebus_ask(struct conn *conn)
+{
+	struct servicebus_conn *bus = conn_state(conn);
+
+	if (sb_link_is_spent(bus->link)) {
+		conn_failed(conn, RESULT_PROTOCOL, "answer is too long");
+		return;
+	}
+	bus->wanted = SB_ANSWERED;
+	sb_link_ask(bus->link, conn_left_ms(conn));
+	servicebus_move(conn);
+}
+
+static void servicebus_on_io(struct conn *conn, short revents)
+{
+	(void)revents;
+	servicebus_move(conn);
+}
+
+static void servicebus_close(struct conn *conn)
+{
+	struct servicebus_conn *bus = conn_state(conn);
+
+	loop_timer_clear(conn_env(conn)->loop, &bus->due);
+	if (bus->link) {
+		/* As far as it can be sent at once. */
+		sb_link_leave(bus->link);
+		servicebus_flush(bus);
+	}
+	sb_link_free(bus->link);
+	bus->link = NULL;
+	stream_close(bus->stream);
+	bus->stream = NULL;
+}
+
+static const char *servicebus_step(const struct conn *conn)
+{
+	const struct servicebus_conn *bus = conn_state_const(conn);
+
+	return sb_link_step(bus->link);
+}
+
+#endif
+
 static void servicebus_prepare(struct conf *conf, struct conf_section *section,
 			       void *settings)
 {
@@ -73,12 +273,12 @@ const struct check_kind check_servicebus = {
 	.prepare = servicebus_prepare,
 	.dispose = sb_conf_dispose,
 #ifdef HAVE_PROTON
-	.conn_size = sizeof(struct sb_talk),
-	.open = sb_talk_open,
-	.ask = sb_talk_ask,
-	.on_io = sb_talk_on_io,
-	.on_idle = sb_talk_on_io,
-	.close = sb_talk_close,
-	.step = sb_talk_step,
+	.conn_size = sizeof(struct servicebus_conn),
+	.open = servicebus_open,
+	.ask = servicebus_ask,
+	.on_io = servicebus_on_io,
+	.on_idle = servicebus_on_io,
+	.close = servicebus_close,
+	.step = servicebus_step,
 #endif
 };
