@@ -80,6 +80,7 @@ struct share {
 	struct share_file file;
 	struct share_header *header; /* NULL until there was a file */
 	struct share_options options;
+	char name[32]; /* of the file */
 	uint64_t token;
 };
 
@@ -124,32 +125,6 @@ static void share_name(char *name, size_t size,
 	for (i = 0; i < 8 && len < size; i++)
 		len += (size_t)snprintf(name + len, size - len, "%02x",
 					identity[i]);
-}
-
-/* Opens the file, in place of the one that is mapped, if one is. */
-static int share_open_file(struct share *share, char *reason,
-			   size_t reason_size)
-{
-	const struct share_options *options = &share->options;
-	size_t size = sizeof(struct share_header) +
-		      options->n * sizeof(struct share_slot);
-	void (*fill)(void *, const void *) = options->only_look ? NULL
-								: share_fill;
-	char name[32];
-	int opened;
-
-	share_name(name, sizeof(name), options->identity);
-	share->file.ours = share_is_ours;
-	if (share->header)
-		opened = share_file_reopen(&share->file, options->dir, name,
-					   fill, options, reason, reason_size);
-	else
-		opened = share_file_open(&share->file, options->dir, name, size,
-					 fill, options, reason, reason_size);
-	if (opened)
-		return -1;
-	share->header = share->file.memory;
-	return 0;
 }
 
 /* ---- processes ---- */
@@ -243,8 +218,9 @@ static int share_join(struct share *share, int tries, char *reason,
 							  1000000 };
 
 	for (;;) {
-		if (share_open_file(share, reason, reason_size))
+		if (share_file_open(&share->file, reason, reason_size))
 			return -1;
+		share->header = share->file.memory;
 		if (share_enter(share, reason, reason_size))
 			break;
 		if (--tries == 0)
@@ -266,6 +242,16 @@ struct share *share_open(const struct share_options *options, char *reason,
 		return NULL;
 	}
 	share->options = *options;
+	share_name(share->name, sizeof(share->name), options->identity);
+	share->file = (struct share_file){
+		.dir = options->dir,
+		.name = share->name,
+		.size = sizeof(struct share_header) +
+			options->n * sizeof(struct share_slot),
+		.fill = options->only_look ? NULL : share_fill,
+		.ours = share_is_ours,
+		.arg = &share->options,
+	};
 	if (share_join(share, SHARE_OPEN_TRIES, reason, reason_size) == 0)
 		return share;
 	if (share->header)

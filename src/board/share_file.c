@@ -87,7 +87,7 @@ static const char *share_file_unsafe(const struct stat *status)
 static int share_file_open_dir(const char *dir, bool make, char *reason,
 			       size_t size)
 {
-	const char *unsafe;
+	const char *wrong;
 	struct stat status;
 	int fd;
 
@@ -96,46 +96,44 @@ static int share_file_open_dir(const char *dir, bool make, char *reason,
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return share_file_say_errno(reason, size, dir);
-	if (fstat(fd, &status) == 0) {
-		unsafe = share_file_unsafe(&status);
-		if (!unsafe)
-			return fd;
-		share_file_say(reason, size, dir, unsafe);
-	} else {
-		share_file_say_errno(reason, size, dir);
-	}
+	wrong = fstat(fd, &status) ? strerror(errno)
+				   : share_file_unsafe(&status);
+	if (!wrong)
+		return fd;
 	close(fd);
-	return -1;
+	return share_file_say(reason, size, dir, wrong);
 }
 
-static void share_file_default_dir(char *dir, size_t size)
+/* The directory; own: room for the one that stands for NULL. */
+static const char *share_file_dir(const char *dir, char *own, size_t size)
 {
-	size_t i, last = sizeof(share_file_roots) / sizeof(char *) - 1;
+	size_t i = 0, last = sizeof(share_file_roots) / sizeof(char *) - 1;
 
-	for (i = 0; i < last; i++)
-		if (access(share_file_roots[i], W_OK | X_OK) == 0)
-			break;
-	snprintf(dir, size, "%s/health-fcgi-%" PRIuMAX, share_file_roots[i],
+	if (dir)
+		return dir;
+	while (i < last && access(share_file_roots[i], W_OK | X_OK))
+		i++;
+	snprintf(own, size, "%s/health-fcgi-%" PRIuMAX, share_file_roots[i],
 		 (uintmax_t)geteuid());
+	return own;
 }
 
 /* ---- the file ---- */
 
 /* Fills an empty file; -1 with errno. */
-static int share_file_fill(int fd, size_t size,
-			   void (*fill)(void *memory, const void *arg),
-			   const void *arg)
+static int share_file_fill(const struct share_file *file, int fd)
 {
 	void *memory;
 
-	errno = posix_fallocate(fd, 0, (off_t)size);
+	errno = posix_fallocate(fd, 0, (off_t)file->size);
 	if (errno)
 		return -1;
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memory = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		      0);
 	if (memory == MAP_FAILED)
 		return -1;
-	fill(memory, arg);
-	return munmap(memory, size);
+	file->fill(memory, file->arg);
+	return munmap(memory, file->size);
 }
 
 /*
@@ -143,9 +141,7 @@ static int share_file_fill(int fd, size_t size,
  * was faster, which is as good.  Until then it has none (open(2), O_TMPFILE):
  * a maker that is killed leaves nothing behind.  -1 with errno.
  */
-static int share_file_make(int dir_fd, const char *name, size_t size,
-			   void (*fill)(void *memory, const void *arg),
-			   const void *arg)
+static int share_file_make(const struct share_file *file, int dir_fd)
 {
 	int fd, made = -1, error;
 	char own[64];
@@ -154,8 +150,9 @@ static int share_file_make(int dir_fd, const char *name, size_t size,
 	if (fd < 0)
 		return -1;
 	snprintf(own, sizeof(own), "/proc/self/fd/%d", fd);
-	if (share_file_fill(fd, size, fill, arg) == 0)
-		made = linkat(AT_FDCWD, own, dir_fd, name, AT_SYMLINK_FOLLOW);
+	if (share_file_fill(file, fd) == 0)
+		made = linkat(AT_FDCWD, own, dir_fd, file->name,
+			      AT_SYMLINK_FOLLOW);
 	error = errno;
 	close(fd);
 	errno = error;
@@ -170,10 +167,8 @@ static int share_file_find(int dir_fd, const char *name)
 }
 
 /* What is wrong with what was found under the name; NULL: nothing. */
-static const char *share_file_wrong(const struct share_file *file,
-				    const void *arg)
+static const char *share_file_wrong(const struct share_file *file)
 {
-	static const char foreign[] = "was not made by this program; remove it";
 	_Alignas(max_align_t) char head[SHARE_FILE_HEAD_BYTES];
 	struct stat status;
 	const char *unsafe;
@@ -185,107 +180,64 @@ static const char *share_file_wrong(const struct share_file *file,
 	unsafe = share_file_unsafe(&status);
 	if (unsafe)
 		return unsafe;
-	if ((uintmax_t)status.st_size != file->size)
-		return foreign;
-	if (file->ours &&
-	    (pread(file->fd, head, sizeof(head), 0) != sizeof(head) ||
-	     !file->ours(head, arg)))
-		return foreign;
+	if ((uintmax_t)status.st_size != file->size ||
+	    (file->ours &&
+	     (pread(file->fd, head, sizeof(head), 0) != sizeof(head) ||
+	      !file->ours(head, file->arg))))
+		return "was not made by this program; remove it";
 	return NULL;
 }
 
-/* -1 with errno. */
-static int share_file_get(struct share_file *file, int dir_fd, const char *name,
-			  void (*fill)(void *memory, const void *arg),
-			  const void *arg)
+/* Opens what is safe to map; -1 and a sentence otherwise. */
+static int share_file_take(struct share_file *file, char *reason,
+			   size_t reason_size)
 {
-	file->fd = share_file_find(dir_fd, name);
-	if (file->fd < 0 && errno == ENOENT && fill &&
-	    share_file_make(dir_fd, name, file->size, fill, arg) == 0)
-		file->fd = share_file_find(dir_fd, name);
-	return file->fd < 0 ? -1 : 0;
+	char own_dir[64];
+	const char *dir = share_file_dir(file->dir, own_dir, sizeof(own_dir));
+	const char *wrong;
+	int dir_fd = share_file_open_dir(dir, file->fill != NULL, reason,
+					 reason_size);
+
+	if (dir_fd < 0)
+		return -1;
+	snprintf(file->path, sizeof(file->path), "%s/%s", dir, file->name);
+	file->fd = share_file_find(dir_fd, file->name);
+	if (file->fd < 0 && errno == ENOENT && file->fill &&
+	    share_file_make(file, dir_fd) == 0)
+		file->fd = share_file_find(dir_fd, file->name);
+	wrong = file->fd < 0 ? strerror(errno) : share_file_wrong(file);
+	close(dir_fd);
+	if (!wrong)
+		return 0;
+	if (file->fd >= 0)
+		close(file->fd);
+	return share_file_say(reason, reason_size, file->path, wrong);
 }
 
-/* In place of what is mapped, if anything is. */
-static int share_file_map(struct share_file *file)
+int share_file_open(struct share_file *file, char *reason, size_t reason_size)
 {
-	void *memory = mmap(file->memory, file->size, PROT_READ | PROT_WRITE,
-			    MAP_SHARED | (file->memory ? MAP_FIXED : 0),
-			    file->fd, 0);
+	int old_fd = file->fd, how = MAP_SHARED;
+	void *memory;
 
-	if (memory == MAP_FAILED)
-		return -1;
+	if (share_file_take(file, reason, reason_size))
+		goto fail;
+	if (file->memory)
+		how |= MAP_FIXED;
+	memory = mmap(file->memory, file->size, PROT_READ | PROT_WRITE, how,
+		      file->fd, 0);
+	if (memory == MAP_FAILED) {
+		share_file_say_errno(reason, reason_size, file->path);
+		close(file->fd);
+		goto fail;
+	}
+	if (file->memory)
+		close(old_fd);
 	file->memory = memory;
 	share_file_guard(file);
 	return 0;
-}
-
-/* Opens what is safe to map; -1 and a sentence otherwise. */
-static int share_file_take(struct share_file *file, const char *dir,
-			   const char *name,
-			   void (*fill)(void *memory, const void *arg),
-			   const void *arg, char *reason, size_t reason_size)
-{
-	char own_dir[64];
-	const char *wrong;
-	int dir_fd, got;
-
-	if (!dir) {
-		share_file_default_dir(own_dir, sizeof(own_dir));
-		dir = own_dir;
-	}
-	dir_fd = share_file_open_dir(dir, fill != NULL, reason, reason_size);
-	if (dir_fd < 0)
-		return -1;
-	snprintf(file->path, sizeof(file->path), "%s/%s", dir, name);
-	got = share_file_get(file, dir_fd, name, fill, arg);
-	if (got)
-		share_file_say_errno(reason, reason_size, file->path);
-	close(dir_fd);
-	if (got)
-		return -1;
-	wrong = share_file_wrong(file, arg);
-	if (!wrong)
-		return 0;
-	share_file_say(reason, reason_size, file->path, wrong);
-	close(file->fd);
+fail:
+	file->fd = old_fd;
 	return -1;
-}
-
-int share_file_open(struct share_file *file, const char *dir, const char *name,
-		    size_t size, void (*fill)(void *memory, const void *arg),
-		    const void *arg, char *reason, size_t reason_size)
-{
-	file->size = size;
-	file->memory = NULL;
-	if (share_file_take(file, dir, name, fill, arg, reason, reason_size))
-		return -1;
-	if (share_file_map(file) == 0)
-		return 0;
-	share_file_say_errno(reason, reason_size, file->path);
-	close(file->fd);
-	return -1;
-}
-
-int share_file_reopen(struct share_file *file, const char *dir,
-		      const char *name,
-		      void (*fill)(void *memory, const void *arg),
-		      const void *arg, char *reason, size_t reason_size)
-{
-	int old_fd = file->fd;
-
-	if (share_file_take(file, dir, name, fill, arg, reason, reason_size)) {
-		file->fd = old_fd;
-		return -1;
-	}
-	if (share_file_map(file)) {
-		share_file_say_errno(reason, reason_size, file->path);
-		close(file->fd);
-		file->fd = old_fd;
-		return -1;
-	}
-	close(old_fd);
-	return 0;
 }
 
 /* The first bytes of a file; false: it is not one of ours. */
@@ -316,10 +268,7 @@ void share_file_each(const char *dir, size_t size,
 	DIR *listing = NULL;
 	int dir_fd;
 
-	if (!dir) {
-		share_file_default_dir(own_dir, sizeof(own_dir));
-		dir = own_dir;
-	}
+	dir = share_file_dir(dir, own_dir, sizeof(own_dir));
 	dir_fd = share_file_open_dir(dir, false, reason, sizeof(reason));
 	if (dir_fd >= 0)
 		listing = fdopendir(dir_fd);

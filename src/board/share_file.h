@@ -23,36 +23,32 @@
 #define SHARE_FILE_HEAD_BYTES 64
 
 struct share_file {
-	int fd;
-	void *memory;
+	/* Set by the caller before opening; borrowed until share_file_close().
+	 */
+	const char *dir; /* NULL: one of this user's in the machine's memory */
+	const char *name;
 	size_t size;
-	char path[PATH_MAX];
-	/* Set by the caller before opening: whether a file that begins so, and
-	 * is not mapped yet, is one of ours; arg as for fill().  NULL: it is,
-	 * when it has the size. */
+	/* Makes the content of a new file; NULL: none is made. */
+	void (*fill)(void *memory, const void *arg);
+	/* Whether a file that begins so, and is not mapped yet, is one of ours.
+	 * NULL: it is, when it has the size. */
 	bool (*ours)(const void *head, const void *arg);
+	const void *arg;
+	/* Set by share_file_open(). */
+	int fd;
+	void *memory; /* NULL at first */
+	char path[PATH_MAX];
 };
 
 /*
- * Maps dir/name, `size` bytes; dir NULL: a directory of this user's in the
- * memory of the machine.  fill(memory, arg) makes the content of a new file;
- * NULL: none is made.
- * -1 and a sentence for the operator when it cannot be opened or is not safe.
- * A process maps one such file.
+ * Maps dir/name, which is made if it is not there.  When a file is mapped
+ * already, what has the name now takes its place, at the same address.
+ * -1 and a sentence for the operator when it cannot be opened or is not safe;
+ * everything is as it was then.  A process maps one such file.
  */
-int share_file_open(struct share_file *file, const char *dir, const char *name,
-		    size_t size, void (*fill)(void *memory, const void *arg),
-		    const void *arg, char *reason, size_t reason_size)
+int share_file_open(struct share_file *file, char *reason, size_t reason_size)
 	__attribute__((warn_unused_result));
 void share_file_close(struct share_file *file);
-
-/* Maps what is there now under that name, or a new file, at the same address.
- * -1: everything is as it was. */
-int share_file_reopen(struct share_file *file, const char *dir,
-		      const char *name,
-		      void (*fill)(void *memory, const void *arg),
-		      const void *arg, char *reason, size_t reason_size)
-	__attribute__((warn_unused_result));
 
 /*
  * Calls found() for each safe file of a directory (NULL: as above) with its

@@ -27,8 +27,12 @@ static int get(struct share_file *file, const char *where)
 {
 	file->ours = NULL;
 	reason[0] = '\0';
-	return share_file_open(file, where, "results", SIZE, fill, "x", reason,
-			       sizeof(reason));
+	*file = (struct share_file){ .dir = where,
+				     .name = "results",
+				     .size = SIZE,
+				     .fill = fill,
+				     .arg = "x" };
+	return share_file_open(file, reason, sizeof(reason));
 }
 
 static void refused(const char *where, const char *words)
@@ -167,34 +171,31 @@ static bool is_x(const void *head, const void *arg)
  * the place of one that is. */
 static void test_foreign(void)
 {
-	struct share_file file = { .ours = is_x };
+	struct share_file file = { .dir = dir,
+				   .name = "results",
+				   .size = SIZE,
+				   .fill = fill,
+				   .ours = is_x,
+				   .arg = "x" };
 	char *memory;
 
 	begin("foreign");
 	CHECK_INT(mkdir(dir, 0700), 0);
 	put(path, SIZE, 0600);
-	CHECK_INT(share_file_open(&file, dir, "results", SIZE, fill, "x",
-				  reason, sizeof(reason)),
-		  -1);
+	CHECK_INT(share_file_open(&file, reason, sizeof(reason)), -1);
 	CHECK(strstr(reason, "was not made by this program") != NULL);
 	CHECK(file.memory == NULL);
 	unlink(path);
-	CHECK_INT(share_file_open(&file, dir, "results", SIZE, fill, "x",
-				  reason, sizeof(reason)),
-		  0);
+	CHECK_INT(share_file_open(&file, reason, sizeof(reason)), 0);
 	memory = file.memory;
 	unlink(path);
 	put(path, SIZE, 0600);
-	CHECK_INT(share_file_reopen(&file, dir, "results", fill, "x", reason,
-				    sizeof(reason)),
-		  -1);
+	CHECK_INT(share_file_open(&file, reason, sizeof(reason)), -1);
 	CHECK(strstr(reason, "was not made by this program") != NULL);
 	CHECK(file.memory == memory && memory[0] == 'x' &&
 	      memory[SIZE - 1] == 'x');
 	unlink(path);
-	CHECK_INT(share_file_reopen(&file, dir, "results", fill, "x", reason,
-				    sizeof(reason)),
-		  0);
+	CHECK_INT(share_file_open(&file, reason, sizeof(reason)), 0);
 	share_file_close(&file);
 }
 
@@ -280,14 +281,16 @@ static void test_other_bus_errors(void)
 
 static void test_no_room(void)
 {
-	struct share_file file;
+	struct share_file file = { .dir = dir,
+				   .name = "results",
+				   .size = (size_t)1 << 60,
+				   .fill = fill,
+				   .arg = "x" };
 
 	begin("full");
 	CHECK_INT(mkdir(dir, 0700), 0);
 	/* Larger than files may be. */
-	CHECK_INT(share_file_open(&file, dir, "results", (size_t)1 << 60, fill,
-				  "x", reason, sizeof(reason)),
-		  -1);
+	CHECK_INT(share_file_open(&file, reason, sizeof(reason)), -1);
 	CHECK_INT(filled, 0);
 	CHECK_INT(rmdir(dir), 0);
 }
