@@ -37,7 +37,7 @@ struct board {
 	atomic_bool wanted; /* some slot is pending and not taken */
 	_Atomic int64_t beat_ms;
 
-	/* Since when this very beat looks overdue; see board_stuck(). */
+	/* Since when this very beat looks overdue; see board_judge_beat(). */
 	int64_t suspect_beat_ms, suspect_since_ms;
 	int64_t told_beat_ms; /* the log has it */
 
@@ -338,34 +338,23 @@ static bool board_drain_unknown(const struct board *board, int64_t looked_ms)
 	       clock_ms() - looked_ms > BOARD_DRAIN_MS;
 }
 
-static bool board_beat_overdue(const struct board *board, int64_t now_ms)
-{
-	return now_ms - atomic_load(&board->beat_ms) >= BOARD_STUCK_MS;
-}
-
-/* Notes when this beat was first found overdue. */
-static void board_suspect(struct board *board, int64_t now_ms)
-{
-	int64_t beat_ms = atomic_load(&board->beat_ms);
-
-	if (!board_beat_overdue(board, now_ms) ||
-	    board->suspect_beat_ms == beat_ms)
-		return;
-	board->suspect_beat_ms = beat_ms;
-	board->suspect_since_ms = now_ms;
-}
-
 /*
  * The prober turns at least every LOOP_BEAT_MS; it is stuck when it has not
  * for BOARD_STUCK_MS.  A process that was itself suspended and has just resumed
  * sees an old beat, too: only a beat that is still the same a second after it
  * was first found overdue counts.
  */
-static bool board_stuck(const struct board *board, int64_t now_ms)
+static bool board_judge_beat(struct board *board, int64_t now_ms)
 {
-	return board_beat_overdue(board, now_ms) &&
-	       atomic_load(&board->beat_ms) == board->suspect_beat_ms &&
-	       now_ms - board->suspect_since_ms >= 1000;
+	int64_t beat_ms = atomic_load(&board->beat_ms);
+
+	if (now_ms - beat_ms < BOARD_STUCK_MS)
+		return false;
+	if (board->suspect_beat_ms != beat_ms) {
+		board->suspect_beat_ms = beat_ms;
+		board->suspect_since_ms = now_ms;
+	}
+	return now_ms - board->suspect_since_ms >= 1000;
 }
 
 static void board_copy(struct board *board,
@@ -377,8 +366,7 @@ static void board_copy(struct board *board,
 
 	view->now_ms = clock_ms();
 	view->draining = board_draining(board, &looked_ms);
-	board_suspect(board, view->now_ms);
-	view->stuck = board_stuck(board, view->now_ms);
+	view->stuck = board_judge_beat(board, view->now_ms);
 	if (view->stuck && board->told_beat_ms != board->suspect_beat_ms) {
 		board->told_beat_ms = board->suspect_beat_ms;
 		calls->complain = true;
@@ -498,14 +486,7 @@ bool board_catch_up(struct board *board, size_t check)
 	return news;
 }
 
-void board_part(struct board *board)
-{
-	pthread_mutex_lock(&board->lock);
-	board->share = NULL;
-	pthread_mutex_unlock(&board->lock);
-}
-
-void board_join(struct board *board, struct share *share)
+void board_use_share(struct board *board, struct share *share)
 {
 	size_t i;
 
@@ -546,13 +527,14 @@ bool board_keep_draining(struct board *board, bool otherwise)
 	return draining;
 }
 
-void board_state(struct board *board, size_t check, struct board_state *state)
+struct board_state board_state(struct board *board, size_t check)
 {
 	const struct board_slot *slot = &board->slots[check];
+	struct board_state state;
 
 	pthread_mutex_lock(&board->lock);
-	state->result = slot->record.result;
-	state->latched = slot->latched;
-	state->pending = slot->pending;
+	state = (struct board_state){ slot->record.result, slot->latched,
+				      slot->pending };
 	pthread_mutex_unlock(&board->lock);
+	return state;
 }

@@ -96,9 +96,8 @@ bool board_publish(struct board *board, size_t check,
 /* Takes in what another process published; true when there was something. */
 bool board_catch_up(struct board *board, size_t check);
 
-/* Uses the share no more: this process is alone.  And uses one again. */
-void board_part(struct board *board);
-void board_join(struct board *board, struct share *share);
+/* Uses this share from now on; NULL: this process is alone. */
+void board_use_share(struct board *board, struct share *share);
 
 /* Tells what was seen just now; to be called every BOARD_DRAIN_MS / 2. */
 #define BOARD_DRAIN_MS 2000
@@ -114,6 +113,6 @@ struct board_state {
 	bool latched;	      /* was healthy once, or not for startup */
 	bool pending;	      /* a question waits for another result */
 };
-void board_state(struct board *board, size_t check, struct board_state *state);
+struct board_state board_state(struct board *board, size_t check);
 
 #endif

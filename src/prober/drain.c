@@ -86,28 +86,27 @@ static void drain_start(void *arg)
 	else
 		drain->job = offload_start(drain->offload, &order, drain_done,
 					   drain);
-	loop_timer_set(drain->loop, &drain->next, clock_ms() + DRAIN_LOOK_MS);
+	loop_timer_in(drain->loop, &drain->next, DRAIN_LOOK_MS);
 }
 
 struct drain *drain_create(const char *path, struct board *board,
 			   struct loop *loop, struct offload *offload)
 {
-	struct drain *drain = calloc(1, sizeof(*drain));
-	int len;
+	struct drain *drain;
 
+	if (strlen(path) >= sizeof(drain->look.path))
+		return NULL;
+	drain = calloc(1, sizeof(*drain));
 	if (!drain)
 		return NULL;
-	len = snprintf(drain->look.path, sizeof(drain->look.path), "%s", path);
-	if (len < 0 || (size_t)len >= sizeof(drain->look.path)) {
-		free(drain);
-		return NULL;
-	}
-	drain->look.error = ENOENT;
-	drain->board = board;
-	drain->loop = loop;
-	drain->offload = offload;
-	drain->next.on_time = drain_start;
-	drain->next.arg = drain;
+	*drain = (struct drain){
+		.board = board,
+		.loop = loop,
+		.offload = offload,
+		.next = { .on_time = drain_start, .arg = drain },
+		.look = { .error = ENOENT },
+	};
+	memcpy(drain->look.path, path, strlen(path) + 1);
 	drain_start(drain);
 	return drain;
 }

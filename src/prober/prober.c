@@ -15,7 +15,6 @@
 #include "base/clock.h"
 #include "io/curlio.h"
 #include "prober/drain.h"
-#include "board/share_watch.h"
 #include "prober/schedule.h"
 #include "base/log.h"
 #include "io/loop.h"
@@ -33,8 +32,15 @@ struct prober {
 	struct board *board;
 	struct schedule_world world; /* its share is NULL while it is lost */
 	struct share *share;	     /* NULL: we are alone */
-	struct share_watch *watch;   /* with a share */
-	uint32_t news;		     /* of the share, as last looked at */
+	struct prober_watch {	     /* with a share */
+		struct share *share; /* NULL: it does not run */
+		struct loop *loop;
+		pthread_t thread;
+		pthread_mutex_t lock;
+		pthread_cond_t changed;
+		bool on, ending;
+	} watch;
+	uint32_t news; /* of the share, as last looked at */
 	struct loop_timer look;
 	struct check_env env;
 	struct drain *drain;
@@ -44,12 +50,76 @@ struct prober {
 	struct schedule schedules[];
 };
 
-/* ---- the other processes ---- */
+/* ---- a thread that turns what is new in the share into turns of the loop ----
+ */
 
-static void prober_look_at(struct prober *prober, int64_t at_ms)
+/* futex(2) cannot be polled, so a thread has to wait in it, while there is
+ * something to wait for. */
+static void *prober_watch_main(void *arg)
 {
-	loop_timer_set(prober->env.loop, &prober->look, at_ms);
+	struct prober_watch *watch = arg;
+	uint32_t seen;
+	bool ending;
+
+	for (;;) {
+		pthread_mutex_lock(&watch->lock);
+		while (!watch->on && !watch->ending)
+			pthread_cond_wait(&watch->changed, &watch->lock);
+		ending = watch->ending;
+		pthread_mutex_unlock(&watch->lock);
+		if (ending)
+			return NULL;
+		seen = share_news(watch->share);
+		loop_wake(watch->loop);
+		share_wait(watch->share, seen);
+	}
 }
+
+static int prober_watch_start(struct prober_watch *watch, struct share *share,
+			      struct loop *loop)
+{
+	watch->loop = loop;
+	pthread_mutex_init(&watch->lock, NULL);
+	pthread_cond_init(&watch->changed, NULL);
+	watch->share = share;
+	if (pthread_create(&watch->thread, NULL, prober_watch_main, watch)) {
+		watch->share = NULL;
+		return -1;
+	}
+	pthread_setname_np(watch->thread, "share_watch");
+	return 0;
+}
+
+static void prober_watch_set(struct prober_watch *watch, bool on, bool ending)
+{
+	pthread_mutex_lock(&watch->lock);
+	watch->on = on;
+	watch->ending = ending;
+	pthread_cond_signal(&watch->changed);
+	pthread_mutex_unlock(&watch->lock);
+}
+
+/* While it is on, the loop turns whenever share_news() changes, and once when
+ * it is switched on, for what changed before. */
+static void prober_listen(struct prober *prober, bool on)
+{
+	if (on != prober->watch.on) /* only this thread changes it */
+		prober_watch_set(&prober->watch, on, false);
+}
+
+static void prober_watch_stop(struct prober_watch *watch)
+{
+	if (!watch->share)
+		return;
+	prober_watch_set(watch, false, true);
+	/* It may be waiting for news, so there must be some. */
+	share_tell(watch->share);
+	pthread_join(watch->thread, NULL);
+	pthread_cond_destroy(&watch->changed);
+	pthread_mutex_destroy(&watch->lock);
+}
+
+/* ---- the other processes ---- */
 
 /* Never later than planned. */
 static void prober_look_soon(void *arg)
@@ -58,8 +128,8 @@ static void prober_look_soon(void *arg)
 	int64_t soon_ms = clock_ms() + SCHEDULE_LOOK_MS;
 
 	if (!loop_timer_armed(&prober->look) || prober->look.at_ms > soon_ms)
-		prober_look_at(prober, soon_ms);
-	share_watch_listen(prober->watch, true);
+		loop_timer_set(prober->env.loop, &prober->look, soon_ms);
+	prober_listen(prober, true);
 }
 
 static void prober_attend(struct prober *prober)
@@ -75,7 +145,7 @@ static void prober_attend(struct prober *prober)
 	}
 	/* A process that neither holds a check nor waits for one needs no news.
 	 */
-	share_watch_listen(prober->watch, listen);
+	prober_listen(prober, listen);
 }
 
 /* Goes on alone. */
@@ -83,8 +153,8 @@ static void prober_part(struct prober *prober)
 {
 	size_t i;
 
-	share_watch_listen(prober->watch, false);
-	board_part(prober->board);
+	prober_listen(prober, false);
+	board_use_share(prober->board, NULL);
 	prober->world.share = NULL;
 	for (i = 0; i < prober->n; i++)
 		schedule_part(&prober->schedules[i]);
@@ -95,7 +165,7 @@ static void prober_join(struct prober *prober)
 	size_t i;
 
 	prober->world.share = prober->share;
-	board_join(prober->board, prober->share);
+	board_use_share(prober->board, prober->share);
 	for (i = 0; i < prober->n; i++)
 		schedule_join(&prober->schedules[i]);
 	prober_attend(prober);
@@ -108,7 +178,7 @@ static void prober_on_look(void *arg)
 	struct prober *prober = arg;
 	char reason[PATH_MAX + 64];
 
-	prober_look_at(prober, clock_ms() + PROBER_LOOK_MS);
+	loop_timer_in(prober->env.loop, &prober->look, PROBER_LOOK_MS);
 	if (!prober->world.share) {
 		if (!share_rejoin(prober->share))
 			return;
@@ -129,7 +199,7 @@ static void prober_want(void *arg, size_t index)
 {
 	struct prober *prober = arg;
 
-	schedule_want(&prober->schedules[index]);
+	schedule_run(&prober->schedules[index], false);
 }
 
 static void prober_on_turn(void *arg)
@@ -169,7 +239,7 @@ static void prober_free(struct prober *prober)
 
 	for (i = 0; i < prober->n; i++)
 		schedule_end(&prober->schedules[i]);
-	share_watch_stop(prober->watch);
+	prober_watch_stop(&prober->watch);
 	drain_destroy(prober->drain);
 	curlio_destroy(prober->env.curlio);
 	offload_destroy(prober->env.offload);
@@ -179,48 +249,6 @@ static void prober_free(struct prober *prober)
 	if (prober->ended_fd >= 0)
 		close(prober->ended_fd);
 	free(prober);
-}
-
-static int prober_make_env(struct check_env *env, size_t checks)
-{
-	env->loop = loop_create();
-	if (!env->loop)
-		return -1;
-	env->admit = admit_create(env->loop);
-	env->resolver = resolver_create(env->loop);
-	env->offload = offload_create(env->loop);
-	/* A warm connection and a hedge for each. */
-	env->curlio = curlio_create(env->loop, (long)checks * 2);
-	if (!env->admit || !env->resolver || !env->offload || !env->curlio)
-		return -1;
-	return 0;
-}
-
-static int prober_make_schedules(struct prober *prober,
-				 const struct check_list *checks)
-{
-	size_t i;
-
-	for (i = 0; i < checks->n; i++)
-		if (schedule_begin(&prober->schedules[i], &prober->world,
-				   &checks->setups[i], i, &prober->env))
-			return -1;
-	return 0;
-}
-
-static int prober_make_watch(struct prober *prober)
-{
-	prober->look.on_time = prober_on_look;
-	prober->look.arg = prober;
-	prober->watch = share_watch_start(prober->share, prober->env.loop);
-	return prober->watch ? 0 : -1;
-}
-
-static int prober_make_drain(struct prober *prober, const char *drain_file)
-{
-	prober->drain = drain_create(drain_file, prober->board,
-				     prober->env.loop, prober->env.offload);
-	return prober->drain ? 0 : -1;
 }
 
 /* cJSON and Proton go down one call per level of what peers send: up to 1,000
@@ -243,22 +271,40 @@ static int prober_spawn(struct prober *prober)
 static int prober_make(struct prober *prober, const struct check_list *checks,
 		       const char *drain_file)
 {
+	struct check_env *env = &prober->env;
+	size_t i;
+
 	prober->ended_fd = eventfd(0, EFD_CLOEXEC);
-	if (prober->ended_fd < 0)
+	env->loop = loop_create();
+	if (prober->ended_fd < 0 || !env->loop)
 		return -1;
-	if (prober_make_env(&prober->env, checks->n))
+	env->admit = admit_create(env->loop);
+	env->resolver = resolver_create(env->loop);
+	env->offload = offload_create(env->loop);
+	/* A warm connection and a hedge for each. */
+	env->curlio = curlio_create(env->loop, (long)checks->n * 2);
+	if (!env->admit || !env->resolver || !env->offload || !env->curlio)
 		return -1;
-	prober->world.loop = prober->env.loop;
-	if (prober_make_schedules(prober, checks) ||
-	    (prober->share && prober_make_watch(prober)) ||
-	    (drain_file[0] && prober_make_drain(prober, drain_file)))
+	prober->world.loop = env->loop;
+	for (i = 0; i < checks->n; i++)
+		if (schedule_begin(&prober->schedules[i], &prober->world,
+				   &checks->setups[i], i, env))
+			return -1;
+	if (prober->share &&
+	    prober_watch_start(&prober->watch, prober->share, env->loop))
 		return -1;
+	if (drain_file[0]) {
+		prober->drain = drain_create(drain_file, prober->board,
+					     env->loop, env->offload);
+		if (!prober->drain)
+			return -1;
+	}
 	if (prober_spawn(prober))
 		return -1;
 	/* Not earlier: responders would wake a loop that is gone. This wake
 	 * finds what became wanted meanwhile. */
-	board_on_wanted(prober->board, prober_wake, prober->env.loop);
-	loop_wake(prober->env.loop);
+	board_on_wanted(prober->board, prober_wake, env->loop);
+	loop_wake(env->loop);
 	return 0;
 }
 
@@ -276,6 +322,8 @@ struct prober *prober_start(const struct check_list *checks,
 	}
 	prober->board = board;
 	prober->share = share;
+	prober->look = (struct loop_timer){ .on_time = prober_on_look,
+					    .arg = prober };
 	prober->world = (struct schedule_world){ .board = board,
 						 .share = share,
 						 .ahead = warm,

@@ -49,10 +49,7 @@ static void schedule_log(const struct schedule *schedule,
 
 static struct board_state schedule_state(const struct schedule *schedule)
 {
-	struct board_state state;
-
-	board_state(schedule->world->board, schedule->index, &state);
-	return state;
+	return board_state(schedule->world->board, schedule->index);
 }
 
 /* When a run that goes on must have ended. */
@@ -73,9 +70,7 @@ static void schedule_leave_to_others(struct schedule *schedule)
 		schedule->world->look_soon(schedule->world->arg);
 }
 
-/* Begins a run, unless another process runs the check.  renew: the last result
- * is still valid. */
-static void schedule_run(struct schedule *schedule, bool renew)
+void schedule_run(struct schedule *schedule, bool renew)
 {
 	if (check_running(schedule->check))
 		return;
@@ -131,31 +126,27 @@ static int64_t schedule_retry_at_ms(const struct schedule *schedule,
 	       (last->ended_us ? last->ended_us / 1000 : clock_ms());
 }
 
-static int64_t schedule_sooner_ms(int64_t a_ms, int64_t b_ms)
-{
-	return a_ms < b_ms ? a_ms : b_ms;
-}
-
 /* When the next run that no question waits for is due; INT64_MAX: never. */
 static int64_t schedule_due_ms(const struct schedule *schedule,
 			       const struct board_state *state)
 {
 	const struct check_policy *policy = &schedule->setup->policy;
 	const struct result *last = &state->result;
+	int64_t next_ms = (last->ended_us - last->latency_us) / 1000 +
+			  policy->interval_ms;
+	int64_t retry_ms = state->latched
+				   ? INT64_MAX
+				   : schedule_retry_at_ms(schedule, last);
 
 	if (policy->interval_ms && schedule->held)
-		return schedule_sooner_ms(
-			(last->ended_us - last->latency_us) / 1000 +
-				policy->interval_ms,
-			state->latched ? INT64_MAX
-				       : schedule_retry_at_ms(schedule, last));
+		return next_ms < retry_ms ? next_ms : retry_ms;
 	/* Without the lease: look then whether another process runs it. */
 	if (policy->interval_ms)
 		return schedule_until_ms(schedule) + policy->interval_ms;
 	if (!schedule->held)
 		return INT64_MAX;
 	if (!state->latched)
-		return schedule_retry_at_ms(schedule, last);
+		return retry_ms;
 	if (schedule->world->share && schedule->world->ahead &&
 	    policy->max_age_ms >= SCHEDULE_AHEAD_MIN_MS)
 		return schedule_ahead_ms(schedule, last);
@@ -253,11 +244,6 @@ void schedule_warm_up(struct schedule *schedule)
 		schedule_plan(schedule);
 	else
 		schedule_run(schedule, false);
-}
-
-void schedule_want(struct schedule *schedule)
-{
-	schedule_run(schedule, false);
 }
 
 void schedule_attend(struct schedule *schedule)

@@ -63,8 +63,9 @@ void schedule_end(struct schedule *schedule);
 /* Runs the check before the first question, unless another process does. */
 void schedule_warm_up(struct schedule *schedule);
 
-/* A question waits for a result. */
-void schedule_want(struct schedule *schedule);
+/* Begins a run, unless another process runs the check.  renew: no question
+ * waits, and the last result is still valid. */
+void schedule_run(struct schedule *schedule, bool renew);
 
 /* Looks what the other processes did; to be called when there is news in the
  * share, and when a schedule wants to look soon. */

@@ -17,7 +17,7 @@ conf	conf dialect
 io	closer curlio dial loop offload resolve stream wire
 check	admit check policy
 kinds	kinds
-board	board plan share share_watch
+board	board plan share
 prober	prober
 answer	answer route
 front	listen oneshot parent responder

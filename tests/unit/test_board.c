@@ -89,7 +89,7 @@ static bool is_latched(size_t check)
 {
 	struct board_state state;
 
-	board_state(board, check, &state);
+	state = board_state(board, check);
 	return state.latched;
 }
 

@@ -131,7 +131,7 @@ static void process_kill(struct process *process)
 	close(process->share->file.fd);
 	free(process->share);
 	process->share = process->world.share = NULL;
-	board_part(process->board);
+	board_use_share(process->board, NULL);
 }
 
 static void world(void)
@@ -196,7 +196,7 @@ static bool running(const struct process *process)
 static void want(void *arg, size_t check)
 {
 	CHECK_INT(check, 0);
-	schedule_want(arg);
+	schedule_run(arg, false);
 }
 
 static struct result answer;
@@ -469,7 +469,7 @@ static bool started(struct process *process)
 	struct board_state state;
 
 	board_catch_up(process->board, 0);
-	board_state(process->board, 0, &state);
+	state = board_state(process->board, 0);
 	return state.latched;
 }
 
@@ -535,7 +535,7 @@ static void test_interval_lost(void)
 	plan->checks[0].policy = setup.policy;
 	schedule_warm_up(&one.schedule);
 	fake_us += 2500000;
-	schedule_want(&two.schedule);
+	schedule_run(&two.schedule, false);
 	CHECK(running(&two));
 	finish(&two, RESULT_OK);
 	finish(&one, RESULT_TIMEOUT);
@@ -575,7 +575,7 @@ static void test_startup_news(void)
 	size_t i, news;
 
 	world();
-	board_part(one.board);
+	board_use_share(one.board, NULL);
 	one.world.share = NULL;
 	schedule_warm_up(&one.schedule);
 	for (i = 0; i < sizeof(after_ms) / sizeof(after_ms[0]); i++) {
@@ -619,7 +619,7 @@ static void test_part(void)
 	fake_us += 30000000;
 	CHECK(!ask(&two));
 	CHECK(!running(&two));
-	board_part(two.board);
+	board_use_share(two.board, NULL);
 	two.world.share = NULL;
 	schedule_part(&two.schedule);
 	CHECK(running(&two));
@@ -641,7 +641,7 @@ static void test_join(void)
 	CHECK(ask(&two));
 	CHECK_INT(unlink(share_path(one.share)), 0);
 	for (i = 0; i < 2; i++) {
-		board_part(both[i]->board);
+		board_use_share(both[i]->board, NULL);
 		both[i]->world.share = NULL;
 		schedule_part(&both[i]->schedule);
 	}
@@ -654,7 +654,7 @@ static void test_join(void)
 	for (i = 0; i < 2; i++) {
 		CHECK(share_rejoin(both[i]->share));
 		both[i]->world.share = both[i]->share;
-		board_join(both[i]->board, both[i]->share);
+		board_use_share(both[i]->board, both[i]->share);
 		schedule_join(&both[i]->schedule);
 	}
 	/* The first one has it, with what it was doing; the other lets go. */
@@ -695,13 +695,13 @@ static void test_drain(void)
 static void test_never_back(void)
 {
 	warm_world();
-	board_part(two.board);
+	board_use_share(two.board, NULL);
 	two.world.share = NULL;
 	schedule_part(&two.schedule);
 	fake_us += 500000;
-	schedule_want(&two.schedule);
+	schedule_run(&two.schedule, false);
 	finish(&two, RESULT_REFUSED);
-	board_join(two.board, two.share);
+	board_use_share(two.board, two.share);
 	CHECK(ask(&two));
 	CHECK_INT(answer.code, RESULT_REFUSED);
 	world_end();
