@@ -125,11 +125,6 @@ static struct conn *conn_other(const struct conn *conn)
 	return conn == &check->conns[0] ? &check->conns[1] : &check->conns[0];
 }
 
-static struct conn *check_other(struct check *check)
-{
-	return conn_other(check->warm);
-}
-
 static void conn_drop(struct conn *conn)
 {
 	struct check *check = conn->check;
@@ -160,11 +155,6 @@ static void conn_on_io(void *arg, short revents)
 		conn_failed(conn, RESULT_CONNECT, "connection closed by peer");
 }
 
-static int64_t check_timeout_ms(const struct check *check)
-{
-	return check->setup->policy.timeout_ms;
-}
-
 static bool check_is_late(const struct loop_timer *timer)
 {
 	return clock_ms() - timer->at_ms > CHECK_SUSPENDED_MS;
@@ -188,8 +178,7 @@ static bool check_extend(const struct check *check, struct loop_timer *timer,
 	if (*extended || !check_is_late(timer))
 		return false;
 	*extended = true;
-	loop_timer_set(check->env->loop, timer,
-		       clock_ms() + check_timeout_ms(check));
+	loop_timer_in(check->env->loop, timer, check->setup->policy.timeout_ms);
 	return true;
 }
 
@@ -206,17 +195,14 @@ static void conn_on_expiry(void *arg)
 /* The run's clock starts, or goes on, when its connection is admitted. */
 static void check_arm(struct check *check)
 {
-	int64_t now = clock_ms();
-
 	if (!check->running || loop_timer_armed(&check->deadline))
 		return;
 	check->started_us = clock_us() - check->spent_us;
-	loop_timer_set(check->env->loop, &check->deadline,
-		       now + check->left_ms);
+	loop_timer_in(check->env->loop, &check->deadline, check->left_ms);
 	if (check->kind->open && !check->opened)
-		loop_timer_set(check->env->loop, &check->hedge,
-			       now + check_timeout_ms(check) *
-					       CHECK_HEDGE_PERCENT / 100);
+		loop_timer_in(check->env->loop, &check->hedge,
+			      check->setup->policy.timeout_ms *
+				      CHECK_HEDGE_PERCENT / 100);
 }
 
 static void conn_on_admitted(void *arg)
@@ -229,8 +215,8 @@ static void conn_on_admitted(void *arg)
 	conn->extended = false;
 	conn->detail[0] = conn->peer[0] = '\0';
 	memset(conn->state, 0, check->kind->conn_size);
-	loop_timer_set(check->env->loop, &conn->expiry,
-		       clock_ms() + check_timeout_ms(check));
+	loop_timer_in(check->env->loop, &conn->expiry,
+		      check->setup->policy.timeout_ms);
 	check->kind->open(conn);
 }
 
@@ -251,6 +237,19 @@ static void conn_begin(struct conn *conn)
 static const char *conn_known(const struct conn *conn)
 {
 	return *conn->detail ? conn->detail : conn->peer;
+}
+
+__attribute__((format(printf, 3, 0))) static struct result conn_result(
+	const struct conn *conn, enum result_code code, const char *fmt,
+	va_list args)
+{
+	struct result result = { .code = code };
+
+	if (code != RESULT_OK)
+		vsnprintf(result.error, sizeof(result.error), fmt, args);
+	snprintf(result.detail, sizeof(result.detail), "%s",
+		 code == RESULT_OK ? conn->detail : conn_known(conn));
+	return result;
 }
 
 static const char *conn_step(const struct conn *conn)
@@ -289,8 +288,9 @@ static int64_t check_backoff_ms(const struct check *check)
 
 	for (i = 1; i < check->failures && ms < CHECK_BACKOFF_LAST_MS; i++)
 		ms *= 2;
-	return check_jitter(ms < CHECK_BACKOFF_LAST_MS ? ms
-						       : CHECK_BACKOFF_LAST_MS);
+	if (ms > CHECK_BACKOFF_LAST_MS)
+		ms = CHECK_BACKOFF_LAST_MS;
+	return check_jitter(ms);
 }
 
 /* Arms the one background timer for what the warm connection needs next. */
@@ -315,7 +315,7 @@ static void check_plan_upkeep(struct check *check)
 static void check_on_upkeep(void *arg)
 {
 	struct check *check = arg;
-	struct conn *other = check_other(check);
+	struct conn *other = conn_other(check->warm);
 
 	if (check->running)
 		return; /* planned again at its end */
@@ -329,7 +329,7 @@ static void check_on_upkeep(void *arg)
  * being opened when the other is gone; none with `keep = no`. */
 static void check_settle(struct check *check)
 {
-	struct conn *other = check_other(check);
+	struct conn *other = conn_other(check->warm);
 
 	if (check->kind->open && !check->setup->policy.keep) {
 		conn_drop(check->warm);
@@ -349,7 +349,7 @@ static void check_settle(struct check *check)
 static void check_on_hedge(void *arg)
 {
 	struct check *check = arg;
-	struct conn *other = check_other(check);
+	struct conn *other = conn_other(check->warm);
 
 	check->hedging = true;
 	if (other->phase == CONN_IDLE) {
@@ -360,30 +360,33 @@ static void check_on_hedge(void *arg)
 	}
 }
 
+static void check_stop(struct check *check)
+{
+	loop_timer_clear(check->env->loop, &check->deadline);
+	loop_timer_clear(check->env->loop, &check->hedge);
+	check->running = check->renewing = check->extended = false;
+	check->hedging = false;
+}
+
 /* Ends the run: exactly one result. Connections that are still busy with it are
  * closed, since their answers would belong to the wrong question. */
 static void check_finish(struct check *check, struct result result)
 {
+	struct conn *other = conn_other(check->warm);
+	bool hedging = check->hedging;
 	int64_t took_us;
-	size_t i;
 
 	assert(check->running);
 	result.ended_us = clock_us();
 	took_us = result.ended_us - check->started_us;
 	/* Longer only when we were stopped ourselves (SIGSTOP). */
 	result.latency_us = took_us < INT32_MAX ? (int32_t)took_us : INT32_MAX;
-	check->running = check->renewing = false;
-	check->extended = false;
-	loop_timer_clear(check->env->loop, &check->deadline);
-	loop_timer_clear(check->env->loop, &check->hedge);
-	for (i = 0; i < 2; i++) {
-		struct conn *conn = &check->conns[i];
-
-		/* A renewal that the run did not need goes on by itself. */
-		if (conn_busy(conn) && (conn == check->warm || check->hedging))
-			conn_drop(conn);
-	}
-	check->hedging = false;
+	check_stop(check);
+	if (conn_busy(check->warm))
+		conn_drop(check->warm);
+	/* A renewal that the run did not need goes on by itself. */
+	if (conn_busy(other) && hedging)
+		conn_drop(other);
 	check_settle(check);
 	check->on_result(check->arg, &result);
 }
@@ -457,21 +460,20 @@ static void check_finish_bad(struct check *check, const struct result *bad,
 static void check_on_deadline(void *arg)
 {
 	struct check *check = arg;
-	struct conn *other = check_other(check);
+	struct conn *other = conn_other(check->warm);
 	/* Of two connections, the older one shows where the peer hangs. */
 	struct conn *conn = conn_busy(check->warm) ? check->warm : other;
 	struct result result = { .code = RESULT_TIMEOUT };
+	const char *said;
 
 	if (check_extend(check, &check->deadline, &check->extended))
 		return;
 	snprintf(result.error, sizeof(result.error), "Timeout after %lldms",
-		 (long long)check_timeout_ms(check));
+		 (long long)check->setup->policy.timeout_ms);
 	snprintf(result.step, sizeof(result.step), "%s", conn_step(conn));
+	said = conn_other(conn)->detail;
 	snprintf(result.detail, sizeof(result.detail), "%s",
-		 conn == other ? check->warm->detail : other->detail);
-	if (!*result.detail)
-		snprintf(result.detail, sizeof(result.detail), "%s",
-			 conn_known(conn));
+		 *said ? said : conn_known(conn));
 	check->failures++;
 	check->renewed = true;
 	check->renewing = false;
@@ -487,7 +489,7 @@ void check_start(struct check *check)
 	check->running = true;
 	check->opened = !check->kind->open;
 	check->started_us = clock_us();
-	check->left_ms = check_timeout_ms(check);
+	check->left_ms = check->setup->policy.timeout_ms;
 	check->spent_us = 0;
 	check->heard = check->renewed = check->renewing = false;
 	check->kept.code = RESULT_UNKNOWN;
@@ -574,7 +576,7 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 		   ...)
 {
 	struct check *check = conn->check;
-	struct result result = { .code = code };
+	struct result result;
 	va_list args;
 
 	assert(conn->phase == CONN_OPENING || conn->phase == CONN_ASKING);
@@ -590,24 +592,20 @@ void conn_answered(struct conn *conn, enum result_code code, const char *fmt,
 		check_settle(check);
 		return;
 	}
-	if (code == RESULT_OK) {
-		snprintf(result.detail, sizeof(result.detail), "%s",
-			 conn->detail);
-		check_prefer(check, conn);
-		check_finish(check, result);
-		return;
-	}
-	snprintf(result.detail, sizeof(result.detail), "%s", conn_known(conn));
 	va_start(args, fmt);
-	vsnprintf(result.error, sizeof(result.error), fmt, args);
+	result = conn_result(conn, code, fmt, args);
 	va_end(args);
 	/* The other connection may still have a good one. */
-	if (check->hedging && conn_busy(conn_other(conn))) {
+	if (code != RESULT_OK && check->hedging &&
+	    conn_busy(conn_other(conn))) {
 		check_keep(check, &result, true);
 		return;
 	}
 	check_prefer(check, conn);
-	check_finish_bad(check, &result, true);
+	if (code == RESULT_OK)
+		check_finish(check, result);
+	else
+		check_finish_bad(check, &result, true);
 }
 
 /* The wait for admission is not the fault of the peer. Many checks that lose
@@ -667,16 +665,15 @@ static bool check_go_on(struct check *check, struct conn *failed,
 void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 {
 	struct check *check = conn->check;
-	bool was_warm = conn == check->warm, was_idle;
-	struct result result = { .code = code };
+	bool was_warm = conn == check->warm;
+	bool was_idle = conn->phase == CONN_IDLE;
+	struct result result;
 	va_list args;
 
 	assert(conn->phase > CONN_QUEUED);
-	was_idle = conn->phase == CONN_IDLE;
 	va_start(args, fmt);
-	vsnprintf(result.error, sizeof(result.error), fmt, args);
+	result = conn_result(conn, code, fmt, args);
 	va_end(args);
-	snprintf(result.detail, sizeof(result.detail), "%s", conn_known(conn));
 	conn_drop(conn);
 	/* Also a lost warm connection: a peer that accepts connections only to
 	 * close them must not be contacted four times a second. */
@@ -710,9 +707,9 @@ const void *conn_state_const(const struct conn *conn)
 const void *conn_settings(const struct conn *conn)
 {
 	const struct check *check = conn->check;
-	const void *renewed = check_renew_settings(&check->renew);
 
-	return renewed ? renewed : check->setup->settings;
+	return check->renew.settings ? check->renew.settings
+				     : check->setup->settings;
 }
 
 const struct check_env *conn_env(const struct conn *conn)
@@ -766,11 +763,11 @@ void conn_dial(struct conn *conn, const struct dial_target *target,
 		 target->path ? target->path : target->host, target->port);
 	text_show_ends(conn->peer, sizeof(conn->peer), peer);
 	conn->on_dialled = on_open;
-	conn->dial.loop = env->loop;
-	conn->dial.resolver = env->resolver;
-	conn->dial.offload = env->offload;
-	conn->dial.on_done = conn_on_dialled;
-	conn->dial.arg = conn;
+	conn->dial = (struct dial){ .loop = env->loop,
+				    .resolver = env->resolver,
+				    .offload = env->offload,
+				    .on_done = conn_on_dialled,
+				    .arg = conn };
 	dial_start(&conn->dial, target, conn_deadline_ms(conn));
 }
 
@@ -789,17 +786,15 @@ void conn_detail(struct conn *conn, const char *text)
 
 /* ---- the prober's side ---- */
 
-static int conn_init(struct conn *conn, struct check *check)
+static void conn_init(struct conn *conn, struct check *check)
 {
-	conn->check = check;
-	conn->watch.on_io = conn_on_io;
-	conn->watch.arg = conn;
-	conn->ticket.on_admitted = conn_on_admitted;
-	conn->ticket.arg = conn;
-	conn->expiry.on_time = conn_on_expiry;
-	conn->expiry.arg = conn;
-	conn->state = calloc(1, check->kind->conn_size + 1);
-	return conn->state ? 0 : -1;
+	*conn = (struct conn){
+		.check = check,
+		.watch = { .on_io = conn_on_io, .arg = conn },
+		.ticket = { .on_admitted = conn_on_admitted, .arg = conn },
+		.expiry = { .on_time = conn_on_expiry, .arg = conn },
+		.state = calloc(1, check->kind->conn_size + 1),
+	};
 }
 
 struct check *check_create(const struct check_setup *setup,
@@ -810,38 +805,31 @@ struct check *check_create(const struct check_setup *setup,
 
 	if (!check)
 		return NULL;
-	check->setup = setup;
-	check->kind = setup->kind;
-	check->env = env;
-	check->on_result = on_result;
-	check->arg = arg;
-	check->warm = &check->conns[0];
-	check->deadline.on_time = check_on_deadline;
-	check->deadline.arg = check;
-	check->hedge.on_time = check_on_hedge;
-	check->hedge.arg = check;
-	check->upkeep.on_time = check_on_upkeep;
-	check->upkeep.arg = check;
-	if (conn_init(&check->conns[0], check) ||
-	    conn_init(&check->conns[1], check)) {
-		check_destroy(check);
-		return NULL;
-	}
-	return check;
+	*check = (struct check){
+		.setup = setup,
+		.kind = setup->kind,
+		.env = env,
+		.on_result = on_result,
+		.arg = arg,
+		.warm = &check->conns[0],
+		.deadline = { .on_time = check_on_deadline, .arg = check },
+		.hedge = { .on_time = check_on_hedge, .arg = check },
+		.upkeep = { .on_time = check_on_upkeep, .arg = check },
+	};
+	conn_init(&check->conns[0], check);
+	conn_init(&check->conns[1], check);
+	if (check->conns[0].state && check->conns[1].state)
+		return check;
+	check_destroy(check);
+	return NULL;
 }
 
 void check_release(struct check *check)
 {
-	size_t i;
-
-	loop_timer_clear(check->env->loop, &check->deadline);
-	loop_timer_clear(check->env->loop, &check->hedge);
+	check_stop(check);
+	conn_drop(&check->conns[0]);
+	conn_drop(&check->conns[1]);
 	loop_timer_clear(check->env->loop, &check->upkeep);
-	for (i = 0; i < 2; i++)
-		if (check->conns[i].check)
-			conn_drop(&check->conns[i]);
-	check->running = check->hedging = check->extended = false;
-	check->renewing = false;
 	check->failures = 0;
 }
 

@@ -62,11 +62,6 @@ static void renew_discard(void *copy)
 
 /* ---- in the prober's ---- */
 
-void *check_renew_settings(const struct check_renew *renew)
-{
-	return renew->settings;
-}
-
 /* True: there is another secret.  Logs, once, why a file cannot be used. */
 static bool renew_judge(struct check_renew *renew)
 {
@@ -97,10 +92,8 @@ static void renew_on_done(void *arg, const void *copy)
 
 	(void)copy;
 	renew->job = NULL;
-	if (!news) {
+	if (!news)
 		renewal_free(renew->renewal);
-		renew->renewal = NULL;
-	}
 	renew->on_done(renew->arg, news);
 }
 
@@ -112,7 +105,6 @@ void check_renew_take(struct check_renew *renew)
 	renew->settings = renewal->settings;
 	renew->conf = renewal->conf;
 	free(renewal);
-	renew->renewal = NULL;
 	log_masked(LOG_INFO, "check=%s has a new secret from its file",
 		   renew->setup->name);
 }
@@ -128,9 +120,7 @@ static struct check_renewal *renewal_create(const struct check_setup *setup)
 	renewal->settings = calloc(1, setup->kind->settings_size + 1);
 	if (renewal->conf && renewal->settings)
 		return renewal;
-	free(renewal->settings);
-	conf_destroy(renewal->conf);
-	free(renewal);
+	renewal_free(renewal);
 	return NULL;
 }
 
@@ -152,24 +142,18 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 	if (renew->job)
 		return true;
 	renew->renewal = renewal_create(setup);
-	if (renew->renewal)
-		renew->job = offload_start(offload, &order, renew_on_done,
-					   renew);
-	if (renew->job)
-		return true;
-	if (renew->renewal)
+	if (!renew->renewal)
+		return false;
+	renew->job = offload_start(offload, &order, renew_on_done, renew);
+	if (!renew->job)
 		renewal_free(renew->renewal);
-	renew->renewal = NULL;
-	return false;
+	return renew->job != NULL;
 }
 
 void check_renew_end(struct check_renew *renew)
 {
 	offload_forget(renew->job);
-	renew->job = NULL;
-	renew->renewal = NULL;
 	if (renew->setup)
 		renew_dispose(renew->setup->kind, renew->settings, renew->conf);
-	renew->settings = NULL;
-	renew->conf = NULL;
+	*renew = (struct check_renew){ .setup = NULL };
 }

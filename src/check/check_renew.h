@@ -18,12 +18,12 @@ struct offload_job;
 
 /* Embedded in its owner; zeroed: the settings are those of the setup. */
 struct check_renew {
+	void *settings; /* in effect; NULL: those of the setup */
 	/* private to check_renew.c */
 	const struct check_setup *setup;
-	struct conf *conf;	       /* of the settings below */
-	void *settings;		       /* NULL: those of the setup */
-	struct check_renewal *renewal; /* under way, perhaps stuck */
-	struct offload_job *job;
+	struct conf *conf;	       /* of the settings above */
+	struct check_renewal *renewal; /* of the job, until it is taken */
+	struct offload_job *job;       /* under way, perhaps stuck */
 	bool told; /* the log says that a file cannot be used */
 	void (*on_done)(void *arg, bool news);
 	void *arg;
@@ -42,9 +42,6 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 /* In on_done(), with news: the new settings replace the old ones,
  * which must not be used any more. */
 void check_renew_take(struct check_renew *renew);
-
-/* The settings in effect, when those of the setup are replaced; or NULL. */
-void *check_renew_settings(const struct check_renew *renew);
 
 /* Does not wait for what is stuck.  Also twice. */
 void check_renew_end(struct check_renew *renew);

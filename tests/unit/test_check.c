@@ -58,12 +58,6 @@ void check_renew_take(struct check_renew *renew)
 	taken++;
 }
 
-void *check_renew_settings(const struct check_renew *renew)
-{
-	(void)renew;
-	return NULL;
-}
-
 void check_renew_end(struct check_renew *renew)
 {
 	(void)renew;
