@@ -6,7 +6,7 @@
  */
 #include "config.h"
 
-#include "kinds/http/http_words.h"
+#include "kinds/http/http_ask.c"
 #include "kinds/postgres/pg_words.h"
 #include "kinds/redis/redis_talk.c"
 #include "answer/render.h"

@@ -200,6 +200,48 @@ test_answers() {
 	done
 }
 
+# The log and trusted callers are told which server it was; others are not.
+test_detail_names_the_server() {
+	local name detail
+
+	start_api broken 'HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\noops'
+	broken=$peer_port
+	start_api empty 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}'
+	empty=$peer_port
+	serve <<-END
+		[health]
+		trusted = 127.0.0.1
+		[broken]
+		kind = openai
+		base_url = http://127.0.0.1:$broken
+		api_key = sk-Secret-broken
+		[empty]
+		kind = openai
+		base_url = http://127.0.0.1:$empty
+		api_key = sk-Secret-empty
+		[refused]
+		kind = azure-openai
+		endpoint = http://127.0.0.1:1
+		api_key = sk-Secret-refused
+	END
+	probe /health/ready
+	assert_status 503
+	while IFS='|' read -r name detail; do
+		assertContains "$name" "$(json ".checks.$name.detail")" "$detail"
+		assertTrue "the log says '$detail'" "logged '$detail'"
+	done <<-END
+		broken|127.0.0.1 port $broken: oops
+		empty|127.0.0.1 port $empty: {}
+		refused|127.0.0.1 port 1: Failed to connect
+	END
+	probe /health/ready -a 10.1.2.3
+	assertNotContains 'a stranger reads' "$body" 127.0.0.1
+	assert_no_secret sk-Secret
+	stop health
+	stop broken
+	stop empty
+}
+
 # Status 200 alone says nothing: LM Studio answers it for any path, gateways for
 # errors of their own.
 test_bodies() {

@@ -3,7 +3,6 @@
 #include "kinds/http/http_judge.c"
 #include "kinds/http/http.c"
 #include "io/curlio.c"
-#include "kinds/http/http_words.c"
 #include "kinds/http/http_intake.c"
 #include "kinds/http/http_unpack.c"
 #include "kinds/http/http_question.c"
@@ -144,7 +143,7 @@ int64_t conn_left_ms(const struct conn *conn)
 
 void conn_detail(struct conn *conn, const char *text)
 {
-	snprintf(conn->detail, sizeof(conn->detail), "%s", text);
+	snprintf(conn->detail, sizeof(conn->detail), "%.1000s", text);
 }
 
 __attribute__((format(printf, 4, 0))) static void conn_end(
@@ -420,26 +419,39 @@ static void ask_path(struct conn *conn, const char *answer)
 
 /* ---- tests ---- */
 
+/* The detail names the server, and then says this. */
+static void check_detail(const struct conn *conn, const char *said)
+{
+	char want[FAILURE_DETAIL_BYTES];
+
+	snprintf(want, sizeof(want), "127.0.0.1 port %d%s", server.port, said);
+	CHECK_STR(conn->detail, want);
+}
+
 static void test_statuses(void)
 {
 	static const struct {
 		const char *answer;
 		enum result_code code;
-		const char *words;
+		const char *words, *said;
 	} rows[] = {
-		{ ANSWER("200 OK", "2\r\n\r\nok"), RESULT_OK, "" },
-		{ ANSWER("204 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 204" },
-		{ ANSWER("401 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 401" },
-		{ ANSWER("407 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 407" },
-		{ ANSWER("403 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 403" },
-		{ ANSWER("404 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 404" },
-		{ ANSWER("429 No", "0\r\n\r\n"), RESULT_THROTTLED, "HTTP 429" },
-		{ ANSWER("500 No", "0\r\n\r\n"), RESULT_UPSTREAM, "HTTP 500" },
-		{ ANSWER("503 No", "3\r\n\r\nwhy"), RESULT_UPSTREAM,
-		  "HTTP 503" },
+		{ ANSWER("200 OK", "2\r\n\r\nok"), RESULT_OK, "", "" },
+		{ ANSWER("204 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 204",
+		  "" },
+		{ ANSWER("401 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 401", "" },
+		{ ANSWER("407 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 407", "" },
+		{ ANSWER("403 No", "0\r\n\r\n"), RESULT_AUTH, "HTTP 403", "" },
+		{ ANSWER("404 No", "0\r\n\r\n"), RESULT_STATUS, "HTTP 404",
+		  "" },
+		{ ANSWER("429 No", "0\r\n\r\n"), RESULT_THROTTLED, "HTTP 429",
+		  "" },
+		{ ANSWER("500 No", "0\r\n\r\n"), RESULT_UPSTREAM, "HTTP 500",
+		  "" },
+		{ ANSWER("503 No", "3\r\n\r\nwhy"), RESULT_UPSTREAM, "HTTP 503",
+		  ": why" },
 		{ "HTTP/1.1 302 F\r\nContent-Length: 0\r\n"
 		  "Location: /y\r\n\r\n",
-		  RESULT_STATUS, "HTTP 302" },
+		  RESULT_STATUS, "HTTP 302", "" },
 	};
 	struct conn conn;
 	size_t i;
@@ -449,6 +461,10 @@ static void test_statuses(void)
 		CHECK(conn.answered);
 		CHECK_INT(conn.code, rows[i].code);
 		CHECK_STR(conn.words, rows[i].words);
+		if (rows[i].code == RESULT_OK)
+			CHECK_STR(conn.detail, "");
+		else
+			check_detail(&conn, rows[i].said);
 	}
 	ask_path(&conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 			"2\r\nok\r\n0\r\nTrailer: x\r\n\r\n");
@@ -631,17 +647,17 @@ static void test_json(void)
 	CHECK_INT(ask_json(&conn, "[1]", "2", "[1,2]"), RESULT_OK);
 	CHECK_INT(ask_json(&conn, "a.b[0].c", "down", body), RESULT_MISMATCH);
 	CHECK_STR(conn.words, "another value in the answer");
-	CHECK_STR(conn.detail, "`a.b[0].c` is `up`, expected `down`");
+	check_detail(&conn, ": `a.b[0].c` is `up`, expected `down`");
 	CHECK_INT(ask_json(&conn, "a.b[0].c", "", body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "a.b[2]", NULL, body), RESULT_MISMATCH);
 	CHECK_STR(conn.words, "no such value in the answer");
-	CHECK_STR(conn.detail, "`a.b[2]` does not exist, or is null");
+	check_detail(&conn, ": `a.b[2]` does not exist, or is null");
 	CHECK_INT(ask_json(&conn, "a[0]", NULL, body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "n", NULL, body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "A", NULL, body), RESULT_MISMATCH);
 	CHECK_INT(ask_json(&conn, "a", NULL, "<html>"), RESULT_PROTOCOL);
 	CHECK_STR(conn.words, "answer is not JSON");
-	CHECK_STR(conn.detail, "<html>");
+	check_detail(&conn, ": <html>");
 	CHECK_INT(ask_json(&conn, "a", NULL, ""), RESULT_PROTOCOL);
 	/* cJSON stops behind the first value. */
 	CHECK_INT(ask_json(&conn, "a", "1", "{\"a\":1} \r\n"), RESULT_OK);
@@ -729,7 +745,7 @@ static void test_json_numbers(void)
 		  RESULT_OK);
 	CHECK_INT(ask_json(&conn, "x", "3", "{\"x\":1.50,\"x\":3}"),
 		  RESULT_MISMATCH);
-	CHECK_STR(conn.detail, "`x` is `1.50`, expected `3`");
+	check_detail(&conn, ": `x` is `1.50`, expected `3`");
 	CHECK_INT(ask_json(&conn, "s.5", "2", "{\"s\":{\"5\":2}}"), RESULT_OK);
 	/* A name that goes on behind a NUL is another. */
 	CHECK_INT(ask_json(&conn, "a", "up", "{\"a\\u0000b\":\"up\"}"),
@@ -1537,7 +1553,8 @@ static void test_dot(void)
 		  "health.test:81:" },
 		{ "http://localhost.:82/", "http://localhost:82/", "localhost.",
 		  "localhost:82:" },
-		{ "http://127.0.0.1.:83/", "http://127.0.0.1:83/", "", "" },
+		{ "http://127.0.0.1.:83/", "http://127.0.0.1:83/", "",
+		  "127.0.0.1:83:" },
 		{ "https://health.test:84", "https://health.test:84",
 		  "health.test", "health.test:84:" },
 	};
@@ -1553,9 +1570,8 @@ static void test_dot(void)
 		prepare();
 		CHECK_INT(mistakes, 0);
 		CHECK_STR(question->url, rows[i].asked);
-		CHECK_STR(question->host ? question->host : "", rows[i].host);
-		CHECK_STR(question->place ? question->place : "",
-			  rows[i].place);
+		CHECK_STR(question->host, rows[i].host);
+		CHECK_STR(question->place, rows[i].place);
 	}
 	settings_reset("localhost.", 80, "/");
 	prepare();
@@ -1593,8 +1609,7 @@ static void test_resolver_is_refused(void)
 	conn.state.conn = &conn;
 	conn.state.question = &settings.question;
 	CHECK(!http_ask_begin(&conn.state));
-	CHECK(!http_ask_rewind(&conn.state, true));
-	http_ask_start(&conn.state);
+	http_ask_transfer(&conn.state, settings.question.url, true);
 	turn(&conn);
 	CHECK_INT(conn.code, RESULT_RESOLVE);
 }

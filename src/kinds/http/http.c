@@ -216,9 +216,7 @@ static void http_judge(struct conn *conn, const struct http_answer *answer)
 		return;
 	}
 	failure = http_judge_body(&settings->expected, answer);
-	if (*failure.detail)
-		conn_detail(conn, failure.detail);
-	conn_answered(conn, failure.code, "%s", failure.words);
+	http_ask_answered(conn, failure.code, failure.words, failure.detail);
 }
 
 static void http_prepare(struct conf *conf, struct conf_section *section,
@@ -267,11 +265,11 @@ static const char *http_live_refused(const void *record)
 
 /* ---- asking ---- */
 
-static void http_open(struct conn *conn)
+static void http_ask(struct conn *conn)
 {
 	const struct http_settings *settings = conn_settings(conn);
 
-	http_ask_open(conn, &settings->question);
+	http_ask_start(conn, &settings->question);
 }
 
 const struct check_kind check_http = {
@@ -285,8 +283,8 @@ const struct check_kind check_http = {
 	.prepare = http_prepare,
 	.dispose = http_dispose,
 	.live_refused = http_live_refused,
-	.open = http_open,
-	.ask = http_ask_again,
+	.open = http_ask,
+	.ask = http_ask,
 	.close = http_ask_close,
 	.step = http_ask_step,
 };

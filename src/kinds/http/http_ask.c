@@ -3,13 +3,14 @@
 #include "kinds/http/http_ask.h"
 
 #include <arpa/inet.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
-#include "kinds/http/http_words.h"
+#include "base/text.h"
 #include "io/dial.h"
 #include "io/stream.h"
 
@@ -19,56 +20,160 @@
  * the latency. */
 #define HTTP_REST_MS 50
 
-/* ---- asking ---- */
+union http_address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
 
-static void http_ask_start(struct http_ask *ask);
+/* ---- words ---- */
 
-/* CURLOPT_RESOLVER_START_FUNCTION: called when libcurl is about to look a
- * name up.  It never may. */
-static int http_ask_on_resolver(void *state, void *reserved, void *arg)
+static const char http_cut_off[] =
+	"connection closed before the answer was complete";
+static const char http_not_http[] = "answer is not HTTP";
+
+static const struct {
+	CURLcode from;
+	enum result_code code;
+	const char *words;
+} http_words[] = {
+	{ CURLE_OPERATION_TIMEDOUT, RESULT_CONNECT, "no address answered" },
+	{ CURLE_COULDNT_RESOLVE_HOST, RESULT_RESOLVE,
+	  "host name not resolved" },
+	{ CURLE_COULDNT_RESOLVE_PROXY, RESULT_RESOLVE,
+	  "host name not resolved" },
+	{ CURLE_SSL_CONNECT_ERROR, RESULT_TLS, "TLS: handshake failed" },
+	{ CURLE_SSL_CACERT_BADFILE, RESULT_TLS,
+	  "TLS: CA certificates unusable" },
+	{ CURLE_PARTIAL_FILE, RESULT_CONNECT, http_cut_off },
+	{ CURLE_GOT_NOTHING, RESULT_CONNECT, http_cut_off },
+	{ CURLE_RECV_ERROR, RESULT_CONNECT, http_cut_off },
+	{ CURLE_SEND_ERROR, RESULT_CONNECT, http_cut_off },
+	{ CURLE_WEIRD_SERVER_REPLY, RESULT_PROTOCOL, http_not_http },
+	/* libcurl 7.88 reports this for an invalid header line */
+	{ CURLE_BAD_FUNCTION_ARGUMENT, RESULT_PROTOCOL, http_not_http },
+	/* HTTP/0.9: a body without a header */
+	{ CURLE_UNSUPPORTED_PROTOCOL, RESULT_PROTOCOL, http_not_http },
+	/* libcurl decodes a Transfer-Encoding that was not requested */
+	{ CURLE_BAD_CONTENT_ENCODING, RESULT_PROTOCOL,
+	  "answer cannot be decoded" },
+};
+
+/* OpenSSL's reason, which only libcurl's text contains; RESULT_UNKNOWN: it is
+ * missing. */
+static struct failure http_words_tls(CURLcode code, const char *said)
 {
-	(void)state;
-	(void)reserved;
-	(void)arg;
-	return 1;
+	const char *words = code == CURLE_SSL_CONNECT_ERROR
+				    ? "TLS: handshake failed"
+				    : "TLS: connection broken";
+
+	/* The peer closed the connection without close_notify; what counts is
+	 * that it is closed. */
+	if ((code != CURLE_SSL_CONNECT_ERROR && code != CURLE_RECV_ERROR &&
+	     code != CURLE_SEND_ERROR) ||
+	    strstr(said, "unexpected eof"))
+		return failure_make(RESULT_UNKNOWN, "%s", "");
+	/* "SSL routines", "Provider routines" */
+	return failure_tls(said, strstr(said, " routines:") ? words : NULL);
 }
 
-static int http_ask_set_question(CURL *easy,
-				 const struct http_question *question)
+/* os_errno, verified and said are CURLINFO_OS_ERRNO, CURLINFO_SSL_VERIFYRESULT
+ * and what libcurl wrote to CURLOPT_ERRORBUFFER, which tell more about some of
+ * the codes. */
+static struct failure http_words_transfer(CURLcode code, long os_errno,
+					  long verified, const char *said)
 {
-	int bad = 0;
+	struct failure tls = http_words_tls(code, said);
+	size_t i;
 
-	if (question->head)
-		bad |= curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-	bad |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, question->headers);
-	if (question->unix_path)
-		bad |= curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH,
-					question->unix_path);
-	if (question->user) {
-		bad |= curl_easy_setopt(easy, CURLOPT_USERNAME, question->user);
-		bad |= curl_easy_setopt(easy, CURLOPT_PASSWORD,
-					question->password);
-	}
-	if (question->proxy)
-		bad |= curl_easy_setopt(easy, CURLOPT_PROXY, question->proxy);
-	if (question->ca) {
-		struct curl_blob blob = { question->ca, question->ca_len,
-					  CURL_BLOB_NOCOPY };
+	if (tls.code != RESULT_UNKNOWN)
+		return tls;
+	if (code == CURLE_COULDNT_CONNECT)
+		return failure_errno((int)os_errno);
+	/* libcurl checks the host name before it fetches the result for the
+	 * chain, which is "unspecified" until then. */
+	if (code == CURLE_PEER_FAILED_VERIFICATION)
+		return failure_make(
+			RESULT_TLS, "%s",
+			verified == X509_V_OK ||
+					verified == X509_V_ERR_UNSPECIFIED
+				? FAILURE_OTHER_HOST
+				: failure_verify(verified));
+	for (i = 0; i < sizeof(http_words) / sizeof(*http_words); i++)
+		if (http_words[i].from == code)
+			return failure_make(http_words[i].code, "%s",
+					    http_words[i].words);
+	return failure_make(RESULT_INTERNAL, "libcurl error %d", (int)code);
+}
 
-		bad |= curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-	}
-	if (question->host)
-		bad |= curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION,
-					http_ask_on_resolver);
-	return bad ? -1 : 0;
+/* A status other than the expected. */
+static enum result_code http_words_status(long status)
+{
+	if (status == 401 || status == 403 || status == 407)
+		return RESULT_AUTH;
+	if (status == 429)
+		return RESULT_THROTTLED;
+	return status >= 500 ? RESULT_UPSTREAM : RESULT_STATUS;
+}
+
+/* Notes which server was asked, and what it or libcurl said. */
+static void http_ask_detail(struct conn *conn, const char *said)
+{
+	const struct http_ask *ask = conn_state(conn);
+	const struct http_question *question = ask->question;
+	char text[TEXT_RAW_BYTES];
+
+	snprintf(text, sizeof(text), "%s%s%s",
+		 question->unix_path ? question->unix_path : question->server,
+		 *said ? ": " : "", said);
+	conn_detail(conn, text);
+}
+
+void http_ask_answered(struct conn *conn, enum result_code code,
+		       const char *words, const char *said)
+{
+	if (code != RESULT_OK)
+		http_ask_detail(conn, said);
+	conn_answered(conn, code, "%s", words);
+}
+
+void http_ask_refuse(struct conn *conn, const struct http_answer *answer)
+{
+	char words[32];
+
+	snprintf(words, sizeof(words), "HTTP %ld", answer->status);
+	http_ask_answered(conn, http_words_status(answer->status), words,
+			  answer->body);
 }
 
 /* ---- connecting ---- */
 
+static void http_ask_on_done(void *arg, CURLcode code);
+
+/* One transfer: the question, a redirect of it, or another question. */
+static void http_ask_transfer(struct http_ask *ask, const char *url, bool fresh)
+{
+	CURL *easy = ask->easy;
+	int bad = 0;
+
+	http_intake_begin(&ask->intake, ask->max_body);
+	ask->error[0] = '\0';
+	ask->transfer.on_done = http_ask_on_done;
+	ask->transfer.arg = ask;
+	bad |= curl_easy_setopt(easy, CURLOPT_URL, url);
+	bad |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)fresh);
+	/* The deadline of the check comes before it. */
+	bad |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+				(long)conn_left_ms(ask->conn) + 100);
+	if (bad ||
+	    curlio_start(conn_env(ask->conn)->curlio, &ask->transfer, easy))
+		conn_failed(ask->conn, RESULT_INTERNAL, "libcurl refused");
+}
+
 /*
- * Which of several addresses answers is found out here.  libcurl lets one that
- * is silent have half of the time before it turns to the next, and in version
- * 7.88 does not watch the socket to that one.
+ * dial finds the one of several addresses that answers.  libcurl waits half of
+ * the time for a silent one before it tries the next, and version 7.88 does not
+ * watch the socket to that one.
  */
 
 /* CURLOPT_OPENSOCKETFUNCTION: the connection that there is, else a socket. */
@@ -84,7 +189,7 @@ static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
 		return stream_release(dialled);
 	}
 	/* A path may lead to a dead mount: it is connected in a thread. */
-	if (!ask->may_connect || ask->question->unix_path)
+	if (ask->kept || ask->question->unix_path)
 		return CURL_SOCKET_BAD;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC,
 		      address->protocol);
@@ -104,30 +209,32 @@ static int http_ask_on_socket_made(void *arg, curl_socket_t fd,
 		       : CURL_SOCKOPT_OK;
 }
 
-/* Gives libcurl the one address that it has to know. */
+/* CURLOPT_RESOLVER_START_FUNCTION: called when libcurl is about to look up a
+ * name, which would block.  Refuses. */
+static int http_ask_on_resolver(void *state, void *reserved, void *arg)
+{
+	(void)state;
+	(void)reserved;
+	(void)arg;
+	return 1;
+}
+
+/* Gives libcurl the address of the host. */
 static int http_ask_use(struct http_ask *ask, const struct sockaddr *peer)
 {
-	union {
-		const struct sockaddr *sa;
-		const struct sockaddr_in *in;
-		const struct sockaddr_in6 *in6;
-	} at = { .sa = peer };
+	const union http_address *at = (const void *)peer;
 	bool six = peer->sa_family == AF_INET6;
 	char address[INET6_ADDRSTRLEN] = "", text[300 + INET6_ADDRSTRLEN];
-	struct curl_slist *list;
 
 	inet_ntop(peer->sa_family,
-		  six ? (const void *)&at.in6->sin6_addr : &at.in->sin_addr,
+		  six ? (const void *)&at->in6.sin6_addr : &at->in.sin_addr,
 		  address, sizeof(address));
 	snprintf(text, sizeof(text), six ? "%s[%s]" : "%s%s",
 		 ask->question->place, address);
-	list = curl_slist_append(NULL, text);
-	if (!list || curl_easy_setopt(ask->easy, CURLOPT_RESOLVE, list)) {
-		curl_slist_free_all(list);
+	ask->addresses = curl_slist_append(NULL, text);
+	if (!ask->addresses ||
+	    curl_easy_setopt(ask->easy, CURLOPT_RESOLVE, ask->addresses))
 		return -1;
-	}
-	curl_slist_free_all(ask->addresses);
-	ask->addresses = list;
 	return 0;
 }
 
@@ -140,59 +247,53 @@ static void http_ask_on_open(struct conn *conn, struct stream *stream)
 	if (peer && http_ask_use(ask, peer))
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 	else
-		http_ask_start(ask);
+		http_ask_transfer(ask, ask->question->url, true);
 }
 
 /* The address that answered comes first the next time. */
 static void http_ask_prefer(struct http_ask *ask)
 {
 	const char *host = ask->question->host;
+	union http_address at = { .sa.sa_family = AF_INET };
 	char *text = NULL;
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} addr;
 
-	if (!host || ask->question->unix_path ||
+	if (!*host || ask->question->unix_path ||
 	    curl_easy_getinfo(ask->easy, CURLINFO_PRIMARY_IP, &text) || !text)
 		return;
-	memset(&addr, 0, sizeof(addr));
-	if (inet_pton(AF_INET, text, &addr.in.sin_addr) == 1)
-		addr.sa.sa_family = AF_INET;
-	else if (inet_pton(AF_INET6, text, &addr.in6.sin6_addr) == 1)
-		addr.sa.sa_family = AF_INET6;
-	else
-		return;
-	resolve_prefer(conn_env(ask->conn)->resolver, host, &addr.sa);
+	if (inet_pton(AF_INET, text, &at.in.sin_addr) != 1) {
+		at.sa.sa_family = AF_INET6;
+		if (inet_pton(AF_INET6, text, &at.in6.sin6_addr) != 1)
+			return;
+	}
+	resolve_prefer(conn_env(ask->conn)->resolver, host, &at.sa);
 }
 
 /* ---- what came of it ---- */
 
-static bool http_ask_is_redirect(long status)
+static bool http_ask_to_follow(const struct http_ask *ask, long status)
 {
-	return status == 301 || status == 302 || status == 303 ||
-	       status == 307 || status == 308;
+	return ask->question->follow && status >= 301 && status <= 308 &&
+	       (status <= 303 || status >= 307);
 }
 
 /*
- * Redirects are followed here and not by libcurl, which would look up the
- * name of another host.  Only to the same origin: credentials go nowhere else.
+ * Redirects are followed here and not by libcurl, which would look up the name
+ * of another host.  Only to the same origin: credentials go nowhere else.
  */
 static void http_ask_follow(struct http_ask *ask, const char *to)
 {
-	conn_detail(ask->conn, to);
-	if (!http_url_same_origin(ask->question->url, to)) {
-		conn_answered(ask->conn, RESULT_STATUS,
-			      "redirect to another host, port or scheme");
-	} else if (ask->redirects++ == HTTP_REDIRECTS_MAX) {
-		conn_answered(ask->conn, RESULT_STATUS, "too many redirects");
-	} else if (curl_easy_setopt(ask->easy, CURLOPT_URL, to)) {
-		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
-	} else {
-		ask->fresh = false;
-		http_ask_start(ask);
+	const char *wrong = NULL;
+
+	if (!http_url_same_origin(ask->question->url, to))
+		wrong = "redirect to another host, port or scheme";
+	else if (ask->redirects++ == HTTP_REDIRECTS_MAX)
+		wrong = "too many redirects";
+	if (wrong) {
+		http_ask_answered(ask->conn, RESULT_STATUS, wrong, to);
+		return;
 	}
+	conn_detail(ask->conn, to);
+	http_ask_transfer(ask, to, false);
 }
 
 /* The answer as far as it is there; its body is borrowed from the intake. */
@@ -206,11 +307,6 @@ static struct http_answer http_ask_answer(const struct http_ask *ask)
 
 	curl_easy_getinfo(ask->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	return answer;
-}
-
-static bool http_ask_to_follow(const struct http_ask *ask, long status)
-{
-	return ask->question->follow && http_ask_is_redirect(status);
 }
 
 static void http_ask_judge(struct http_ask *ask)
@@ -284,12 +380,6 @@ static bool http_ask_is_long_line(const struct http_ask *ask, CURLcode code)
 	       http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T);
 }
 
-static void http_ask_too_long(struct http_ask *ask)
-{
-	conn_failed(ask->conn, RESULT_PROTOCOL,
-		    "header of the answer is too long");
-}
-
 /* At a line of 16 kB libcurl ends as if the connection had broken: only its
  * words tell. */
 static bool http_ask_is_long_tunnel(const struct http_ask *ask, CURLcode code)
@@ -299,29 +389,15 @@ static bool http_ask_is_long_tunnel(const struct http_ask *ask, CURLcode code)
 	return code == CURLE_WRITE_ERROR && ask->intake.tunnel;
 }
 
-/* A write callback of ours ended the transfer. */
-static void http_ask_stopped(struct http_ask *ask)
-{
-	const struct http_intake *intake = &ask->intake;
-
-	if (intake->no_memory)
-		conn_failed(ask->conn, RESULT_INTERNAL, "out of memory");
-	else if (intake->long_header)
-		http_ask_too_long(ask);
-	else if (intake->whole_header)
-		http_ask_judge(ask);
-	else
-		conn_failed(ask->conn, RESULT_PROTOCOL, "%s",
-			    intake->unreadable);
-}
-
-static void http_ask_failed(struct http_ask *ask, CURLcode code)
+/* What libcurl says went wrong. */
+static struct failure http_ask_transfer_failure(const struct http_ask *ask,
+						CURLcode code)
 {
 	struct failure failure;
 	long os_errno = 0, verified = 0;
 
-	/* libcurl has one code for a connection that broke and for chunks that
-	 * make no sense (RFC 9112 section 7.1): only its words tell. */
+	/* libcurl has one code for a connection that broke and for invalid
+	 * chunks (RFC 9112 section 7.1): only its words tell. */
 	if (code == CURLE_RECV_ERROR && strstr(ask->error, "chunk"))
 		code = CURLE_WEIRD_SERVER_REPLY;
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
@@ -329,90 +405,99 @@ static void http_ask_failed(struct http_ask *ask, CURLcode code)
 	failure = http_words_transfer(code, os_errno, verified, ask->error);
 	snprintf(failure.detail, sizeof(failure.detail), "%s",
 		 ask->error[0] ? ask->error : curl_easy_strerror(code));
-	conn_failed_as(ask->conn, &failure);
+	return failure;
+}
+
+static struct failure http_ask_failure(const struct http_ask *ask,
+				       CURLcode code)
+{
+	const struct http_intake *intake = &ask->intake;
+	bool stopped = code == CURLE_WRITE_ERROR; /* by a callback of ours */
+	long tunnel = 0;
+
+	curl_easy_getinfo(ask->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
+	if (tunnel && tunnel / 100 != 2)
+		return failure_make(tunnel == 407 ? RESULT_AUTH
+						  : RESULT_CONNECT,
+				    "proxy: HTTP %ld", tunnel);
+	if (http_ask_is_long_tunnel(ask, code))
+		return failure_make(RESULT_PROTOCOL,
+				    "proxy: header of the answer is too long");
+	if (stopped && intake->no_memory)
+		return failure_make(RESULT_INTERNAL, "out of memory");
+	if (stopped ? intake->long_header : http_ask_is_long_line(ask, code))
+		return failure_make(RESULT_PROTOCOL,
+				    "header of the answer is too long");
+	if (stopped && !intake->whole_header)
+		return failure_make(RESULT_PROTOCOL, "%s", intake->unreadable);
+	if (stopped) /* since the body is longer than needed, or unreadable */
+		return (struct failure){ .code = RESULT_OK };
+	return http_ask_transfer_failure(ask, code);
 }
 
 static void http_ask_on_done(void *arg, CURLcode code)
 {
 	struct http_ask *ask = arg;
-	long tunnel = 0;
+	struct failure failure = { .code = RESULT_OK };
 
 	loop_timer_clear(conn_env(ask->conn)->loop, &ask->rest);
-	curl_easy_getinfo(ask->easy, CURLINFO_HTTP_CONNECTCODE, &tunnel);
-	if (code == CURLE_OK && !ask->intake.whole_header)
-		code = CURLE_PARTIAL_FILE;
-	if (code == CURLE_OK) {
+	if (code == CURLE_OK && ask->intake.whole_header)
 		http_intake_end(&ask->intake);
+	else
+		failure = http_ask_failure(
+			ask, code == CURLE_OK ? CURLE_PARTIAL_FILE : code);
+	if (failure.code == RESULT_OK) {
 		http_ask_judge(ask);
-	} else if (tunnel && tunnel / 100 != 2) {
-		conn_failed(ask->conn,
-			    tunnel == 407 ? RESULT_AUTH : RESULT_CONNECT,
-			    "proxy: HTTP %ld", tunnel);
-	} else if (http_ask_is_long_tunnel(ask, code)) {
-		conn_failed(ask->conn, RESULT_PROTOCOL,
-			    "proxy: header of the answer is too long");
-	} else if (code == CURLE_WRITE_ERROR) {
-		http_ask_stopped(ask);
-	} else if (http_ask_is_long_line(ask, code)) {
-		http_ask_too_long(ask);
-	} else {
-		http_ask_failed(ask, code);
+		return;
 	}
+	http_ask_detail(ask->conn, failure.detail);
+	conn_failed(ask->conn, failure.code, "%s", failure.words);
 }
 
 /* ---- steps ---- */
 
-/* One transfer: the question, or the next of its redirects. */
-static void http_ask_start(struct http_ask *ask)
-{
-	CURL *easy = ask->easy;
-	int bad = 0;
-
-	http_intake_begin(&ask->intake, ask->max_body);
-	ask->error[0] = '\0';
-	ask->transfer.on_done = http_ask_on_done;
-	ask->transfer.arg = ask;
-	bad |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)ask->fresh);
-	/* The deadline of the check comes before it. */
-	bad |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-				(long)conn_left_ms(ask->conn) + 100);
-	if (bad ||
-	    curlio_start(conn_env(ask->conn)->curlio, &ask->transfer, easy))
-		conn_failed(ask->conn, RESULT_INTERNAL, "libcurl refused");
-}
-
 static int http_ask_begin(struct http_ask *ask)
 {
+	const struct http_question *question = ask->question;
+	CURL *easy = curlio_handle(conn_env(ask->conn)->curlio);
+	struct curl_blob ca = { question->ca, question->ca_len,
+				CURL_BLOB_NOCOPY };
+	int bad = 0;
+
 	ask->rest.on_time = http_ask_on_rest;
 	ask->intake.on_more = http_ask_on_more;
 	ask->rest.arg = ask->intake.arg = ask;
-	ask->easy = curlio_handle(conn_env(ask->conn)->curlio);
-	if (!ask->easy)
+	ask->easy = easy;
+	if (!easy || http_intake_attach(&ask->intake, easy))
 		return -1;
-	if (http_ask_set_question(ask->easy, ask->question) ||
-	    http_intake_attach(&ask->intake, ask->easy) ||
-	    curl_easy_setopt(ask->easy, CURLOPT_ERRORBUFFER, ask->error) ||
-	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETFUNCTION,
-			     http_ask_on_socket) ||
-	    curl_easy_setopt(ask->easy, CURLOPT_OPENSOCKETDATA, ask) ||
-	    curl_easy_setopt(ask->easy, CURLOPT_SOCKOPTFUNCTION,
-			     http_ask_on_socket_made) ||
-	    curl_easy_setopt(ask->easy, CURLOPT_FORBID_REUSE,
-			     conn_is_kept(ask->conn) ? 0L : 1L))
-		return -1;
-	return 0;
+#define SET(option, value) bad |= curl_easy_setopt(easy, option, value)
+	SET(CURLOPT_NOBODY, (long)question->head);
+	SET(CURLOPT_HTTPHEADER, question->headers);
+	SET(CURLOPT_UNIX_SOCKET_PATH, question->unix_path);
+	SET(CURLOPT_USERNAME, question->user);
+	SET(CURLOPT_PASSWORD, question->password);
+	if (question->proxy)
+		SET(CURLOPT_PROXY, question->proxy);
+	if (question->ca)
+		SET(CURLOPT_CAINFO_BLOB, &ca);
+	if (*question->host)
+		SET(CURLOPT_RESOLVER_START_FUNCTION, http_ask_on_resolver);
+	SET(CURLOPT_ERRORBUFFER, ask->error);
+	SET(CURLOPT_OPENSOCKETFUNCTION, http_ask_on_socket);
+	SET(CURLOPT_OPENSOCKETDATA, ask);
+	SET(CURLOPT_SOCKOPTFUNCTION, http_ask_on_socket_made);
+	SET(CURLOPT_FORBID_REUSE, conn_is_kept(ask->conn) ? 0L : 1L);
+#undef SET
+	return bad ? -1 : 0;
 }
 
-static int http_ask_rewind(struct http_ask *ask, bool fresh)
-{
-	ask->fresh = fresh;
-	ask->redirects = 0;
-	ask->max_body = ask->question->max_body;
-	return curl_easy_setopt(ask->easy, CURLOPT_URL, ask->question->url) ? -1
-									    : 0;
-}
-
-void http_ask_open(struct conn *conn, const struct http_question *question)
+/*
+ * A warm connection needs no address, so a slow name server does not matter.
+ * When the peer has closed or reset it, libcurl would open another one to the
+ * old address, where a server may answer although the name has another address
+ * by now.  That is disabled: the engine opens a new connection, once.
+ */
+void http_ask_start(struct conn *conn, const struct http_question *question)
 {
 	struct http_ask *ask = conn_state(conn);
 	const struct dial_target target = {
@@ -426,45 +511,23 @@ void http_ask_open(struct conn *conn, const struct http_question *question)
 
 	ask->conn = conn;
 	ask->question = question;
-	ask->may_connect = true;
-	if (http_ask_begin(ask) || http_ask_rewind(ask, true)) {
+	ask->kept = ask->easy != NULL;
+	ask->redirects = 0;
+	ask->max_body = question->max_body;
+	if (!ask->kept && http_ask_begin(ask))
 		conn_failed(conn, RESULT_INTERNAL, "libcurl refused");
-		return;
-	}
-	if (target.path || target.host)
+	else if (!ask->kept && (target.path || *target.host))
 		conn_dial(conn, &target, http_ask_on_open);
 	else
-		http_ask_start(ask);
-}
-
-/*
- * A warm connection needs no address, so a slow name server does not matter
- * here.  When the peer has closed or reset it, libcurl would open another one
- * to the old address, where a server may answer although the name points
- * elsewhere by now.  That is disabled: the engine opens a new connection, once.
- */
-void http_ask_again(struct conn *conn)
-{
-	struct http_ask *ask = conn_state(conn);
-
-	ask->may_connect = false;
-	ask->kept = true;
-	if (http_ask_rewind(ask, false))
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-	else
-		http_ask_start(ask);
+		http_ask_transfer(ask, question->url, !ask->kept);
 }
 
 void http_ask_another(struct conn *conn, const char *url, size_t max_body)
 {
 	struct http_ask *ask = conn_state(conn);
 
-	ask->fresh = false;
 	ask->max_body = max_body;
-	if (curl_easy_setopt(ask->easy, CURLOPT_URL, url))
-		conn_failed(conn, RESULT_INTERNAL, "out of memory");
-	else
-		http_ask_start(ask);
+	http_ask_transfer(ask, url, false);
 }
 
 void http_ask_close(struct conn *conn)
@@ -497,12 +560,4 @@ const char *http_ask_step(const struct conn *conn)
 	if (strncasecmp(ask->question->url, "https:", 6) == 0)
 		return "connecting, or in the TLS handshake";
 	return "connecting";
-}
-
-void http_ask_refuse(struct conn *conn, const struct http_answer *answer)
-{
-	if (answer->len)
-		conn_detail(conn, answer->body);
-	conn_answered(conn, http_words_status(answer->status), "HTTP %ld",
-		      answer->status);
 }

@@ -7,10 +7,9 @@
  * such a kind has per connection.
  *
  * Connecting, TLS, one request and the whole answer are one transfer, so
- * open() asks, too, always on a connection of its own; ask() repeats the
- * question on one that libcurl has kept warm.  Names are looked up by resolve
- * alone and given to libcurl, whose own resolver would block the thread; the
- * first connection to one is made by stream.
+ * open() asks, too, always on a new connection; ask() repeats the question on
+ * one that libcurl has kept warm.  dial looks names up and connects; libcurl,
+ * whose own resolver would block the thread, is given address and socket.
  *
  * http_question_*(): the main thread, before there is a prober; the rest
  * belongs to the prober thread.
@@ -45,8 +44,8 @@ struct http_question {
 	const char *user;      /* NULL: no basic authentication */
 	const char *password;
 	size_t max_body;
-	/* Looks at a whole answer and ends in conn_answered(), or in
-	 * http_ask_another(). */
+	/* Looks at a whole answer and ends in http_ask_answered(),
+	 * http_ask_refuse() or http_ask_another(). */
 	void (*judge)(struct conn *conn, const struct http_answer *answer);
 	/*
 	 * Whether judge() needs nothing more of the answer, the body of which
@@ -58,11 +57,13 @@ struct http_question {
 
 	/* Set by the functions below and owned. */
 	char *url;
-	char *host; /* to look up, a proxy's if there is one; NULL: numeric */
-	uint16_t port; /* of the same */
-	char *place;   /* host and port as CURLOPT_RESOLVE wants them */
-	bool loopback; /* that host is this machine */
-	char *proxy;   /* NULL: none */
+	char server[272]; /* whose URL it is: "host port N" */
+	char host[257];	  /* to look up, a proxy's if there is one; "": the
+			     address is numeric */
+	uint16_t port;	  /* of the same */
+	char place[272];  /* host and port as CURLOPT_RESOLVE wants them */
+	bool loopback;	  /* that host is this machine */
+	char *proxy;	  /* NULL: none */
 	struct curl_slist *headers;
 	char *ca;
 	size_t ca_len;
@@ -105,8 +106,6 @@ struct http_ask {
 	struct stream *dialled;	      /* until libcurl takes it */
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
 	struct loop_timer rest; /* the time of what need not come any more */
-	bool fresh;		/* on a connection of its own */
-	bool may_connect;	/* libcurl, by itself */
 	bool kept;		/* asked on a connection from an earlier run */
 	int redirects;
 	size_t max_body; /* of the transfer under way */
@@ -114,17 +113,22 @@ struct http_ask {
 	char error[CURL_ERROR_SIZE]; /* what libcurl said */
 };
 
-/* The functions of struct check_kind; conn_state() is a struct http_ask. */
-void http_ask_open(struct conn *conn, const struct http_question *question);
-void http_ask_again(struct conn *conn);
-/* In judge(), instead of an answer: asks for another URL of the same host, on
- * the same connection, before the same deadline. */
-void http_ask_another(struct conn *conn, const char *url, size_t max_body);
+/* Opens a connection and asks, or asks again on the one that is open: both
+ * open() and ask() of a kind, whose conn_state() is a struct http_ask. */
+void http_ask_start(struct conn *conn, const struct http_question *question);
+/* The other functions of such a kind. */
 void http_ask_close(struct conn *conn);
 const char *http_ask_step(const struct conn *conn);
 
-/* Ends in conn_answered() with the code and words of an HTTP status that is
- * not the expected one. */
+/* Each ends judge(). */
+/* conn_answered(); with another code than RESULT_OK, the detail names the
+ * server and what it said ("": nothing). */
+void http_ask_answered(struct conn *conn, enum result_code code,
+		       const char *words, const char *said);
+/* ... with the code and words of an unexpected HTTP status. */
 void http_ask_refuse(struct conn *conn, const struct http_answer *answer);
+/* Asks for another URL of the same host, on the same connection, before the
+ * same deadline. */
+void http_ask_another(struct conn *conn, const char *url, size_t max_body);
 
 #endif

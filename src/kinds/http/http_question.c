@@ -68,7 +68,7 @@ static const char *http_question_peer(struct http_question *question,
 				      const char *host, const char *port)
 {
 	size_t len = text_undotted(host);
-	char name[256], place[300];
+	char name[256];
 	struct in_addr in;
 	bool numeric;
 
@@ -81,17 +81,13 @@ static const char *http_question_peer(struct http_question *question,
 	question->loopback = numeric ? ntohl(in.s_addr) >> 24 == IN_LOOPBACKNET
 				     : strcmp(name, "[::1]") == 0 ||
 					       !strcasecmp(name, "localhost");
-	free(question->host);
-	free(question->place);
-	question->host = question->place = NULL;
 	/* libcurl takes numeric addresses without any look-up. */
-	if (numeric || name[0] == '[')
-		return NULL;
-	snprintf(place, sizeof(place), "%s:%.5s:", name, port);
-	question->host = strdup(host);
-	question->place = strdup(place);
+	snprintf(question->host, sizeof(question->host), "%s",
+		 numeric || name[0] == '[' ? "" : host);
+	snprintf(question->place, sizeof(question->place), "%s:%.5s:", name,
+		 port);
 	question->port = (uint16_t)strtoul(port, NULL, 10);
-	return question->host && question->place ? NULL : http_no_memory;
+	return NULL;
 }
 
 /* The URL for libcurl: as configured, without the dot behind the host. */
@@ -155,6 +151,9 @@ const char *http_question_url(struct http_question *question, const char *url,
 	if (!wrong)
 		wrong = http_question_text(
 			parsed, url, proxy ? &question->proxy : &question->url);
+	if (!wrong && !proxy)
+		snprintf(question->server, sizeof(question->server),
+			 "%s port %.5s", host, port);
 	/* A proxy on this machine may lead to any other. */
 	question->loopback = question->loopback && !proxy;
 	free(scheme);
@@ -271,8 +270,6 @@ void http_question_prepare(struct http_question *question, struct conf *conf,
 void http_question_dispose(struct http_question *question)
 {
 	free(question->url);
-	free(question->host);
-	free(question->place);
 	free(question->proxy);
 	free(question->ca);
 	curl_slist_free_all(question->headers);

@@ -337,44 +337,31 @@ static void openai_judge_list(struct conn *conn,
 	const char *words;
 
 	code = openai_answer_judge(answer, OPENAI_LIST, &words);
-	if (code != RESULT_OK)
-		conn_answered(conn, code, "%s", words);
-	else if (openai_answer_lists(answer, settings->model))
-		conn_answered(conn, RESULT_OK, "%s", "");
-	else if (answer->cut)
-		conn_answered(conn, RESULT_MISSING,
-			      "model not found in the first %d KB of the list",
-			      OPENAI_LIST_BYTES / 1024);
-	else
-		conn_answered(conn, RESULT_MISSING, "model not found");
-}
-
-static void openai_judge_body(struct conn *conn,
-			      const struct http_answer *answer)
-{
-	const struct openai_settings *settings = conn_settings(conn);
-	enum result_code code;
-	const char *words;
-
-	code = openai_answer_judge(answer, settings->may_be, &words);
-	if (code != RESULT_OK)
-		conn_detail(conn, answer->body);
-	conn_answered(conn, code, "%s", words);
+	if (code == RESULT_OK &&
+	    !openai_answer_lists(answer, settings->model)) {
+		code = RESULT_MISSING;
+		words = answer->cut ? "model not found in the first 1024 KB of "
+				      "the list"
+				    : "model not found";
+	}
+	http_ask_answered(conn, code, words, "");
 }
 
 static void openai_judge(struct conn *conn, const struct http_answer *answer)
 {
 	const struct openai_settings *settings = conn_settings(conn);
 	struct openai_conn *openai = conn_state(conn);
+	enum result_code code = RESULT_OK;
+	const char *words = "";
 
 	if (openai_is_restricted(answer)) {
-		if (settings->accept_restricted)
-			conn_answered(conn, RESULT_OK, "%s", "");
-		else
-			conn_answered(conn, RESULT_AUTH,
-				      "key lacks the Models scope");
+		if (!settings->accept_restricted) {
+			code = RESULT_AUTH;
+			words = "key lacks the Models scope";
+		}
+		http_ask_answered(conn, code, words, "");
 	} else if (openai->listing && answer->status == 404) {
-		conn_answered(conn, RESULT_MISSING, "model not found");
+		http_ask_answered(conn, RESULT_MISSING, "model not found", "");
 	} else if (!openai->listing && settings->list_url &&
 		   openai_has_list_only(answer)) {
 		openai->listing = true;
@@ -384,19 +371,9 @@ static void openai_judge(struct conn *conn, const struct http_answer *answer)
 	} else if (openai->listing) {
 		openai_judge_list(conn, answer);
 	} else {
-		openai_judge_body(conn, answer);
+		code = openai_answer_judge(answer, settings->may_be, &words);
+		http_ask_answered(conn, code, words, answer->body);
 	}
-}
-
-static void openai_open(struct conn *conn)
-{
-	const struct openai_settings *settings = conn_settings(conn);
-
-	if (settings->complete)
-		http_ask_open(conn, &settings->question);
-	else
-		conn_answered(conn, RESULT_CONFIG,
-			      "credentials not configured");
 }
 
 static void openai_ask(struct conn *conn)
@@ -406,7 +383,7 @@ static void openai_ask(struct conn *conn)
 
 	openai->listing = false;
 	if (settings->complete)
-		http_ask_again(conn);
+		http_ask_start(conn, &settings->question);
 	else
 		conn_answered(conn, RESULT_CONFIG,
 			      "credentials not configured");
@@ -416,7 +393,7 @@ static void openai_ask(struct conn *conn)
 	.timeout = "3s", .open_asks = true,                                 \
 	.settings_size = sizeof(struct openai_settings),                    \
 	.conn_size = sizeof(struct openai_conn), .dispose = openai_dispose, \
-	.open = openai_open, .ask = openai_ask, .close = http_ask_close,    \
+	.open = openai_ask, .ask = openai_ask, .close = http_ask_close,     \
 	.step = http_ask_step
 
 const struct check_kind check_openai = {
