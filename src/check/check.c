@@ -26,31 +26,24 @@
 #define CHECK_BACKOFF_LAST_MS 30000
 
 /* clang-format off */
+#define POLICY(field) offsetof(struct check_policy, field)
 const struct conf_key check_common_keys[] = {
 	/* key, type, field, default, min, max, flags, one line of help */
-	{ "timeout", CONF_DURATION, offsetof(struct check_policy, timeout_ms),
-	  "3s", "10ms", "60s", 0,
+	{ "timeout", CONF_DURATION, POLICY(timeout_ms), "3s", "10ms", "60s", 0,
 	  "longest time that one run may take" },
-	{ "max_age", CONF_DURATION, offsetof(struct check_policy, max_age_ms),
-	  "1s", "0s", "2d", 0,
+	{ "max_age", CONF_DURATION, POLICY(max_age_ms), "1s", "0s", "2d", 0,
 	  "how old a result may be and still answer a probe" },
-	{ "interval", CONF_DURATION, offsetof(struct check_policy, interval_ms),
-	  "0s", "0s", "1d", 0,
+	{ "interval", CONF_DURATION, POLICY(interval_ms), "0s", "0s", "1d", 0,
 	  "run in the background this often; probes never wait (0s: when asked)" },
-	{ "renew", CONF_DURATION, offsetof(struct check_policy, renew_ms),
-	  "5m", "0s", "1d", 0,
+	{ "renew", CONF_DURATION, POLICY(renew_ms), "5m", "0s", "1d", 0,
 	  "age at which a warm connection is replaced by a new one (0s: never)" },
-	{ "keep", CONF_BOOL, offsetof(struct check_policy, keep),
-	  "yes", NULL, NULL, 0,
+	{ "keep", CONF_BOOL, POLICY(keep), "yes", NULL, NULL, 0,
 	  "whether its connection stays open for the next run" },
-	{ "required", CONF_BOOL, offsetof(struct check_policy, required),
-	  "yes", NULL, NULL, 0,
+	{ "required", CONF_BOOL, POLICY(required), "yes", NULL, NULL, 0,
 	  "whether its failure makes the service not ready, or only degraded" },
-	{ "startup", CONF_BOOL, offsetof(struct check_policy, startup),
-	  "yes", NULL, NULL, 0,
+	{ "startup", CONF_BOOL, POLICY(startup), "yes", NULL, NULL, 0,
 	  "whether it must have been healthy once before the service is started" },
-	{ "live", CONF_BOOL, offsetof(struct check_policy, live),
-	  "no", NULL, NULL, 0,
+	{ "live", CONF_BOOL, POLICY(live), "no", NULL, NULL, 0,
 	  "whether its failure makes liveness fail (local kinds only)" },
 	CONF_END
 };

@@ -27,24 +27,6 @@ struct stream_bio {
 	size_t bytes;	/* read so far */
 };
 
-/* For all streams, any thread; for BIO_meth_free().  NULL when out of memory.
- */
-BIO_METHOD *stream_bio_method(void);
-
-/* The CAs that a stream trusts, its client certificate, and the TLS settings
- * of all streams.  The main thread makes and frees it (stream.h); in between it
- * belongs to the prober thread. */
-struct stream_trust {
-	SSL_CTX *ctx;
-	BIO_METHOD *io;
-	bool of_system;	     /* trusts the system's CAs ... */
-	bool has_system_cas; /* ... and has them already */
-};
-
-/* Before the first connection: loads the system's CAs, if these are to be
- * trusted.  false: they cannot be loaded. */
-bool stream_trust_ready(struct stream_trust *trust);
-
 /* Embedded in its owner; zeroed means without TLS. */
 struct stream_tls {
 	/* Set by the owner before the handshake; borrowed. */

@@ -1,8 +1,6 @@
 #include "config.h"
 
-#include "io/stream_trust.c"
 #include "io/stream_tls.c"
-#include "io/stream_race.c"
 #include "io/stream.c"
 
 #include "fake_offload.h"
