@@ -27,10 +27,13 @@ struct board_slot {
 	bool latched;		  /* healthy once */
 };
 
+struct board_hook {
+	void (*call)(void *arg); /* NULL: none */
+	void *arg;
+};
+
 struct board {
 	pthread_mutex_t lock;
-	struct board_slot *slots;
-	size_t n;
 	struct share *share;
 	bool draining, drain_expected;
 	int64_t drain_ms;   /* when that was seen; 0: never */
@@ -41,25 +44,21 @@ struct board {
 	int64_t suspect_beat_ms, suspect_since_ms;
 	int64_t told_beat_ms; /* the log has it */
 
-	void (*wake)(void *arg);
-	void *wake_arg;
-	void (*heard)(void *arg);
-	void *heard_arg;
+	struct board_hook wake, heard;
+
+	size_t n;
+	struct board_slot slots[];
 };
 
 struct board *board_create(const struct plan *plan, struct share *share)
 {
-	struct board *board = calloc(1, sizeof(*board));
 	size_t i, n = plan->n;
+	struct board *board = calloc(1, sizeof(*board) +
+						n * sizeof(*board->slots));
 
 	if (!board)
 		return NULL;
-	board->slots = calloc(n ? n : 1, sizeof(*board->slots));
-	if (!board->slots || pthread_mutex_init(&board->lock, NULL)) {
-		free(board->slots);
-		free(board);
-		return NULL;
-	}
+	pthread_mutex_init(&board->lock, NULL);
 	board->n = n;
 	board->share = share;
 	board->drain_expected = plan->drains;
@@ -76,24 +75,25 @@ void board_destroy(struct board *board)
 	if (!board)
 		return;
 	pthread_mutex_destroy(&board->lock);
-	free(board->slots);
 	free(board);
+}
+
+static void board_set_hook(struct board *board, struct board_hook *hook,
+			   void (*call)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&board->lock);
+	*hook = (struct board_hook){ call, arg };
+	pthread_mutex_unlock(&board->lock);
 }
 
 void board_on_wanted(struct board *board, void (*wake)(void *), void *arg)
 {
-	pthread_mutex_lock(&board->lock);
-	board->wake = wake;
-	board->wake_arg = arg;
-	pthread_mutex_unlock(&board->lock);
+	board_set_hook(board, &board->wake, wake, arg);
 }
 
 void board_on_published(struct board *board, void (*heard)(void *), void *arg)
 {
-	pthread_mutex_lock(&board->lock);
-	board->heard = heard;
-	board->heard_arg = arg;
-	pthread_mutex_unlock(&board->lock);
+	board_set_hook(board, &board->heard, heard, arg);
 }
 
 /* What to call once the lock is released. */
@@ -103,16 +103,14 @@ struct board_calls {
 
 static void board_unlock(struct board *board, const struct board_calls *calls)
 {
-	void (*wake)(void *arg) = calls->wake ? board->wake : NULL;
-	void (*heard)(void *arg) = calls->hear ? board->heard : NULL;
-	void *wake_arg = board->wake_arg, *heard_arg = board->heard_arg;
+	struct board_hook wake = board->wake, heard = board->heard;
 	struct share *share = calls->tell ? board->share : NULL;
 
 	pthread_mutex_unlock(&board->lock);
-	if (wake)
-		wake(wake_arg);
-	if (heard)
-		heard(heard_arg);
+	if (calls->wake && wake.call)
+		wake.call(wake.arg);
+	if (calls->hear && heard.call)
+		heard.call(heard.arg);
 	if (share)
 		share_tell(share);
 	if (calls->complain)

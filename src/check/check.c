@@ -701,8 +701,8 @@ const void *conn_settings(const struct conn *conn)
 {
 	const struct check *check = conn->check;
 
-	return check->renew.settings ? check->renew.settings
-				     : check->setup->settings;
+	return check->renew.now ? check->renew.now->settings
+				: check->setup->settings;
 }
 
 const struct check_env *conn_env(const struct conn *conn)

@@ -8,25 +8,14 @@
 #include "base/log.h"
 #include "io/offload.h"
 
-/* Belongs to its job, and to the prober's thread once that is done. */
-struct check_renewal {
-	const struct check_kind *kind;
-	struct conf *conf;
-	void *settings;
-};
-
-static void renew_dispose(const struct check_kind *kind, void *settings,
-			  struct conf *conf)
-{
-	if (settings && kind->dispose)
-		kind->dispose(settings);
-	free(settings);
-	conf_destroy(conf);
-}
-
 static void renewal_free(struct check_renewal *renewal)
 {
-	renew_dispose(renewal->kind, renewal->settings, renewal->conf);
+	if (!renewal)
+		return;
+	if (renewal->settings && renewal->kind->dispose)
+		renewal->kind->dispose(renewal->settings);
+	free(renewal->settings);
+	conf_destroy(renewal->conf);
 	free(renewal);
 }
 
@@ -65,10 +54,10 @@ static void renew_discard(void *copy)
 /* True: there is another secret.  Logs, once, why a file cannot be used. */
 static bool renew_judge(struct check_renew *renew)
 {
-	const struct check_renewal *renewal = renew->renewal;
+	const struct check_renewal *renewal = renew->next;
 	const struct check_kind *kind = renewal->kind;
-	const void *now = renew->settings ? renew->settings
-					  : renew->setup->settings;
+	const void *now = renew->now ? renew->now->settings
+				     : renew->setup->settings;
 	bool told = renew->told;
 
 	renew->told = conf_mistakes(renewal->conf) > 0;
@@ -93,18 +82,14 @@ static void renew_on_done(void *arg, const void *copy)
 	(void)copy;
 	renew->job = NULL;
 	if (!news)
-		renewal_free(renew->renewal);
+		renewal_free(renew->next);
 	renew->on_done(renew->arg, news);
 }
 
 void check_renew_take(struct check_renew *renew)
 {
-	struct check_renewal *renewal = renew->renewal;
-
-	renew_dispose(renewal->kind, renew->settings, renew->conf);
-	renew->settings = renewal->settings;
-	renew->conf = renewal->conf;
-	free(renewal);
+	renewal_free(renew->now);
+	renew->now = renew->next;
 	log_masked(LOG_INFO, "check=%s has a new secret from its file",
 		   renew->setup->name);
 }
@@ -128,8 +113,8 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 		       const struct check_setup *setup,
 		       void (*on_done)(void *arg, bool news), void *arg)
 {
-	struct offload_order order = { .data = &renew->renewal,
-				       .size = sizeof(renew->renewal),
+	struct offload_order order = { .data = &renew->next,
+				       .size = sizeof(renew->next),
 				       .work = renew_work,
 				       .discard = renew_discard };
 
@@ -141,19 +126,18 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 	renew->arg = arg;
 	if (renew->job)
 		return true;
-	renew->renewal = renewal_create(setup);
-	if (!renew->renewal)
+	renew->next = renewal_create(setup);
+	if (!renew->next)
 		return false;
 	renew->job = offload_start(offload, &order, renew_on_done, renew);
 	if (!renew->job)
-		renewal_free(renew->renewal);
+		renewal_free(renew->next);
 	return renew->job != NULL;
 }
 
 void check_renew_end(struct check_renew *renew)
 {
 	offload_forget(renew->job);
-	if (renew->setup)
-		renew_dispose(renew->setup->kind, renew->settings, renew->conf);
-	*renew = (struct check_renew){ .setup = NULL };
+	renewal_free(renew->now);
+	*renew = (struct check_renew){ .now = NULL };
 }

@@ -10,20 +10,26 @@
 
 #include <stdbool.h>
 
-struct check_renewal;
+struct check_kind;
 struct check_setup;
 struct conf;
 struct offload;
 struct offload_job;
 
+/* Settings, as made by a job. */
+struct check_renewal {
+	const struct check_kind *kind;
+	struct conf *conf; /* that they were read from */
+	void *settings;
+};
+
 /* Embedded in its owner; zeroed: the settings are those of the setup. */
 struct check_renew {
-	void *settings; /* in effect; NULL: those of the setup */
+	struct check_renewal *now; /* in effect; NULL: those of the setup */
 	/* private to check_renew.c */
 	const struct check_setup *setup;
-	struct conf *conf;	       /* of the settings above */
-	struct check_renewal *renewal; /* of the job, until it is taken */
-	struct offload_job *job;       /* under way, perhaps stuck */
+	struct check_renewal *next; /* of the job, and of on_done() */
+	struct offload_job *job;    /* under way, perhaps stuck */
 	bool told; /* the log says that a file cannot be used */
 	void (*on_done)(void *arg, bool news);
 	void *arg;

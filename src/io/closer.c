@@ -22,7 +22,7 @@ static struct {
 	pthread_cond_t more;
 	bool runs;
 	int *fds; /* in any order; n of them */
-	size_t n, room;
+	size_t n;
 	atomic_size_t waiting; /* those, and the ones being closed */
 } closer = { .lock = PTHREAD_MUTEX_INITIALIZER,
 	     .more = PTHREAD_COND_INITIALIZER };
@@ -109,30 +109,19 @@ static bool closer_start(void)
 	return closer.runs;
 }
 
-static bool closer_has_room(void)
-{
-	size_t room = closer.room ? 2 * closer.room : 16;
-	int *fds;
-
-	if (closer.n < closer.room)
-		return true;
-	fds = realloc(closer.fds, room * sizeof(*fds));
-	if (!fds)
-		return false;
-	closer.fds = fds;
-	closer.room = room;
-	return true;
-}
-
 void closer_take(int fd)
 {
 	bool taken;
+	int *fds;
 
 	atomic_fetch_add(&closer.waiting, 1);
 	pthread_mutex_lock(&closer.lock);
-	taken = closer_has_room() && closer_start();
+	fds = reallocarray(closer.fds, closer.n + 1, sizeof(*fds));
+	if (fds)
+		closer.fds = fds;
+	taken = fds && closer_start();
 	if (taken) {
-		closer.fds[closer.n++] = fd;
+		fds[closer.n++] = fd;
 		pthread_cond_signal(&closer.more);
 	}
 	pthread_mutex_unlock(&closer.lock);

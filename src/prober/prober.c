@@ -320,16 +320,17 @@ struct prober *prober_start(const struct check_list *checks,
 		log_err("cannot start the prober: out of memory");
 		return NULL;
 	}
-	prober->board = board;
-	prober->share = share;
-	prober->look = (struct loop_timer){ .on_time = prober_on_look,
-					    .arg = prober };
-	prober->world = (struct schedule_world){ .board = board,
-						 .share = share,
-						 .ahead = warm,
-						 .look_soon = prober_look_soon,
-						 .arg = prober };
-	prober->n = checks->n;
+	*prober = (struct prober){
+		.board = board,
+		.share = share,
+		.look = { .on_time = prober_on_look, .arg = prober },
+		.world = { .board = board,
+			   .share = share,
+			   .ahead = warm,
+			   .look_soon = prober_look_soon,
+			   .arg = prober },
+		.n = checks->n,
+	};
 	if (prober_make(prober, checks, drain_file)) {
 		log_err("cannot start the prober: "
 			"out of memory, descriptors or threads");
