@@ -4,7 +4,6 @@
 #include "kinds/http/http.c"
 #include "io/curlio.c"
 #include "kinds/http/http_intake.c"
-#include "kinds/http/http_unpack.c"
 #include "kinds/http/http_question.c"
 #include "kinds/http/http_ask.c"
 #include "io/loop.c"

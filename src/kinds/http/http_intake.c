@@ -10,6 +10,8 @@
 /* libcurl reads these byte by byte, and ends at a line of this length. */
 #define HTTP_TUNNEL_MAX_BYTES 16384
 
+/* ---- the body ---- */
+
 static int http_intake_keep(struct http_intake *intake, const char *data,
 			    size_t len)
 {
@@ -33,9 +35,9 @@ static int http_intake_keep(struct http_intake *intake, const char *data,
 }
 
 /* false: no more of it. */
-static bool http_intake_take_in(void *arg, const char *data, size_t len)
+static bool http_intake_take_in(struct http_intake *intake, const char *data,
+				size_t len)
 {
-	struct http_intake *intake = arg;
 	size_t left = intake->max_body - intake->len;
 	size_t take = len < left ? len : left;
 
@@ -44,28 +46,61 @@ static bool http_intake_take_in(void *arg, const char *data, size_t len)
 	return !intake->cut && !intake->no_memory;
 }
 
-static bool http_intake_read(struct http_intake *intake, const char *data,
-			     size_t len)
+/* zlib's header has 8 in its lower half (RFC 1950); a deflate block that begins
+ * with the same has set bits where an encoder leaves zeros. */
+static int http_intake_inflate(struct http_intake *intake, char first)
 {
-	switch (intake->unpack.coding) {
-	case HTTP_CODING_NONE:
-		return http_intake_take_in(intake, data, len);
-	case HTTP_CODING_UNKNOWN:
-		return true; /* said already */
-	default:
-		break;
-	}
-	switch (http_unpack_piece(&intake->unpack, data, len,
-				  http_intake_take_in, intake)) {
-	case 0:
-		return !intake->cut && !intake->no_memory;
-	case HTTP_UNPACK_BROKEN:
-		intake->unreadable = "compressed answer is damaged";
-		return false;
-	default:
-		intake->no_memory = true;
-		return false;
-	}
+	int bits = MAX_WBITS;
+
+	if (intake->begun)
+		return Z_OK;
+	if (intake->coding == HTTP_CODING_GZIP)
+		bits += 16;
+	else if ((first & 0x0f) != 8)
+		bits = -bits;
+	intake->begun = inflateInit2(&intake->z, bits) == Z_OK;
+	return intake->begun ? Z_OK : Z_MEM_ERROR;
+}
+
+/*
+ * Not libcurl's decoder: that one undoes several codings in a row and returns
+ * only when there is output, so that a few kilobytes of empty blocks block the
+ * thread.  Here it is one coding, and each call does work in proportion to the
+ * piece and to what is kept of it.  false: no more of it.
+ */
+static bool http_intake_unpack(struct http_intake *intake, const char *data,
+			       size_t len)
+{
+	int status = http_intake_inflate(intake, *data);
+	z_stream *z = &intake->z;
+	unsigned char out[8192];
+
+	z->next_in = (const unsigned char *)data;
+	z->avail_in = (unsigned)len;
+	do {
+		/* gzip may begin again after its end (RFC 1952 section 2.2). */
+		if (intake->ended)
+			status = intake->coding == HTTP_CODING_GZIP
+					 ? inflateReset(z)
+					 : Z_DATA_ERROR;
+		intake->ended = false;
+		z->next_out = out;
+		z->avail_out = sizeof(out);
+		if (status == Z_OK)
+			status = inflate(z, Z_NO_FLUSH);
+		intake->no_memory = status == Z_MEM_ERROR;
+		if (status != Z_OK && status != Z_STREAM_END &&
+		    status != Z_BUF_ERROR) {
+			intake->unreadable = "compressed answer is damaged";
+			return false;
+		}
+		if (!http_intake_take_in(intake, (const char *)out,
+					 sizeof(out) - z->avail_out))
+			return false;
+		intake->ended = status == Z_STREAM_END;
+		status = Z_OK;
+	} while (z->avail_in || (!intake->ended && !z->avail_out));
+	return true;
 }
 
 /* CURLOPT_WRITEFUNCTION: anything but n ends the transfer. */
@@ -73,53 +108,92 @@ static size_t http_intake_on_body(char *data, size_t one, size_t n, void *arg)
 {
 	struct http_intake *intake = arg;
 	size_t from = intake->len;
+	bool more = true;
 
 	(void)one;
 	intake->heard = true;
-	if (!http_intake_read(intake, data, n))
-		return !n; /* another than n */
+	if (intake->coding == HTTP_CODING_NONE)
+		more = http_intake_take_in(intake, data, n);
+	else if (n && intake->coding != HTTP_CODING_UNKNOWN)
+		more = http_intake_unpack(intake, data, n);
+	if (!more)
+		return !n; /* not n */
 	intake->on_more(intake->arg, from);
 	return n;
 }
 
-/* The value of a line, when it is that of this header; else NULL. */
-static const char *http_intake_value(const char *line, size_t *len,
-				     const char *name)
-{
-	size_t name_len = strlen(name);
+/* ---- the header ---- */
 
-	if (*len < name_len || strncasecmp(line, name, name_len) != 0)
-		return NULL;
-	*len -= name_len;
-	return line + name_len;
+static enum http_coding http_intake_coding(const char *name, size_t len)
+{
+	static const struct {
+		const char *name;
+		enum http_coding coding;
+	} table[] = {
+		{ "identity", HTTP_CODING_NONE },
+		{ "chunked", HTTP_CODING_NONE },
+		{ "gzip", HTTP_CODING_GZIP },
+		{ "x-gzip", HTTP_CODING_GZIP },
+		{ "deflate", HTTP_CODING_DEFLATE },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (strlen(table[i].name) == len &&
+		    strncasecmp(table[i].name, name, len) == 0)
+			return table[i].coding;
+	return HTTP_CODING_UNKNOWN;
+}
+
+/*
+ * When the line is that of this header ("gzip, chunked"), notes the last coding
+ * in it and adds their number to *n; "identity" and "chunked" do not count.
+ */
+static void http_intake_list(const char *line, const char *end,
+			     const char *header, enum http_coding *coding,
+			     size_t *n)
+{
+	size_t len = strlen(header);
+
+	if ((size_t)(end - line) < len || strncasecmp(line, header, len) != 0)
+		return;
+	while ((line += len) < end) {
+		enum http_coding found = HTTP_CODING_NONE;
+
+		for (len = 0;
+		     line + len < end && !strchr(", \t\r\n", line[len]);)
+			len++;
+		if (len)
+			found = http_intake_coding(line, len);
+		else
+			len = 1;
+		if (found != HTTP_CODING_NONE) {
+			*coding = found;
+			++*n;
+		}
+	}
 }
 
 /* Notes how the body is packed; false: libcurl must not go on. */
 static bool http_intake_codings(struct http_intake *intake, const char *line,
-				size_t len)
+				const char *end)
 {
 	enum http_coding coding;
-	const char *value;
 	size_t n = 0;
 
-	value = http_intake_value(line, &len, "transfer-encoding:");
-	if (value) {
-		/* We accept only chunks; what libcurl does with other codings
-		 * differs by release. */
-		http_unpack_codings(value, len, &coding, &n);
-		if (n)
-			intake->unreadable = "answer cannot be decoded";
-		return !n;
+	/* We accept only chunks; what libcurl does with other codings differs
+	 * by release. */
+	http_intake_list(line, end, "transfer-encoding:", &coding, &n);
+	if (n) {
+		intake->unreadable = "answer cannot be decoded";
+		return false;
 	}
-	value = http_intake_value(line, &len, "content-encoding:");
-	if (!value)
-		return true;
-	http_unpack_codings(value, len, &intake->unpack.coding,
-			    &intake->codings);
+	http_intake_list(line, end, "content-encoding:", &intake->coding,
+			 &intake->codings);
 	if (intake->codings > 1) {
-		intake->unpack.coding = HTTP_CODING_UNKNOWN;
+		intake->coding = HTTP_CODING_UNKNOWN;
 		intake->unreadable = "answer is compressed more than once";
-	} else if (intake->unpack.coding == HTTP_CODING_UNKNOWN) {
+	} else if (intake->coding == HTTP_CODING_UNKNOWN) {
 		intake->unreadable = "answer has an unknown Content-Encoding";
 	}
 	return true;
@@ -170,13 +244,13 @@ static size_t http_intake_on_header(char *data, size_t one, size_t n, void *arg)
 	if (n >= 5 && memcmp(data, "HTTP/", 5) == 0) {
 		intake->whole_header = false;
 		intake->codings = 0;
-		intake->unpack.coding = HTTP_CODING_NONE;
+		intake->coding = HTTP_CODING_NONE;
 		intake->unreadable = NULL;
 	} else if (n && (data[0] == '\r' || data[0] == '\n')) {
 		intake->whole_header = true;
 		intake->on_more(intake->arg, 0);
 	} else if (!intake->whole_header &&
-		   !http_intake_codings(intake, data, n)) {
+		   !http_intake_codings(intake, data, data + n)) {
 		return 0;
 	}
 	return n;
@@ -199,7 +273,7 @@ int http_intake_attach(struct http_intake *intake, CURL *easy)
 
 void http_intake_end(struct http_intake *intake)
 {
-	if (!http_unpack_is_whole(&intake->unpack))
+	if (intake->begun && !intake->ended)
 		intake->unreadable = "compressed answer is cut off";
 }
 
@@ -209,7 +283,9 @@ char *http_intake_take(struct http_intake *intake)
 
 	intake->body = NULL;
 	intake->room = 0;
-	http_unpack_end(&intake->unpack);
+	if (intake->begun)
+		inflateEnd(&intake->z);
+	intake->begun = false;
 	return body;
 }
 

@@ -1,5 +1,5 @@
 /*
- * http_intake: takes in what libcurl reads of an answer, within limits.
+ * http_intake: keeps what libcurl reads of an answer, unpacked, within limits.
  *
  * Belongs to the prober thread.  A transfer that goes beyond a limit, that
  * cannot be unpacked, or for which there is no memory, ends in
@@ -13,7 +13,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "kinds/http/http_unpack.h"
+#define ZLIB_CONST
+#include <zlib.h>
+
+enum http_coding {
+	HTTP_CODING_NONE,
+	HTTP_CODING_GZIP,
+	HTTP_CODING_DEFLATE, /* with zlib's header, or without (RFC 9110) */
+	HTTP_CODING_UNKNOWN
+};
 
 /* Embedded in its owner; zeroed means empty. */
 struct http_intake {
@@ -29,10 +37,13 @@ struct http_intake {
 	bool whole_header; /* up to the empty line behind it */
 	bool long_header;  /* longer than any answer needs */
 	bool no_memory;
-	bool cut;		/* the body was longer than max_body */
-	const char *unreadable; /* why the body cannot be read; NULL: it can */
-	size_t codings;		/* of the body */
-	struct http_unpack unpack;
+	bool cut;		 /* the body was longer than max_body */
+	const char *unreadable;	 /* why the body cannot be read; NULL: it can */
+	enum http_coding coding; /* of the body, its Content-Encoding */
+	size_t codings;		 /* how many there are */
+	bool begun;		 /* zlib has memory */
+	bool ended;		 /* the coding came to its end */
+	z_stream z;
 	size_t header_len;
 	char *body; /* owned, terminated; NULL: nothing of it was read */
 	size_t len, room;
