@@ -7,13 +7,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "io/loop.h"
 
-/* A connection older than this is not asked again: a warm one that answers
- * does not prove that new ones can be made, nor that the name still leads to
- * the same peer. */
+/* A connection older than this is not used again: an answer on a warm one does
+ * not prove that new ones can be opened, nor that the name still has the same
+ * address. */
 #define CURLIO_LIFETIME_S 300L
 
 struct curlio {
@@ -25,7 +24,7 @@ struct curlio {
 	struct loop_timer ended; /* reports what ended while it was started */
 };
 
-/* What libcurl wants to know of one socket. */
+/* A socket that libcurl wants to have watched. */
 struct curlio_socket {
 	struct curlio *curlio;
 	curl_socket_t fd;
@@ -33,9 +32,10 @@ struct curlio_socket {
 	struct loop_watch watch;
 };
 
-/* Hands out what has ended; nothing of libcurl is on the stack here. */
-static void curlio_report(struct curlio *curlio)
+/* Reports what has ended; no function of libcurl is on the stack here. */
+static void curlio_report(void *arg)
 {
+	struct curlio *curlio = arg;
 	CURLMsg *message;
 	int left;
 
@@ -63,12 +63,12 @@ static void curlio_act(struct curlio *curlio, curl_socket_t fd, int what)
 
 static void curlio_on_io(void *arg, short revents)
 {
-	/* libcurl may end this very watch; nothing of it is used after. */
+	/* libcurl may free this socket's record; it is not used afterwards. */
 	struct curlio_socket *sock = arg;
 	int what = 0;
 
 	/* CURL_CSELECT_ERR makes libcurl give up with "select/poll returned
-	 * error"; reading or writing tells it what is the matter. */
+	 * error"; reading or writing tells it which error it is. */
 	if (revents & (POLLERR | POLLHUP))
 		revents |= sock->events;
 	if (revents & POLLIN)
@@ -78,11 +78,6 @@ static void curlio_on_io(void *arg, short revents)
 	if (revents & POLLNVAL)
 		what |= CURL_CSELECT_ERR;
 	curlio_act(sock->curlio, sock->fd, what);
-}
-
-static void curlio_on_ended(void *arg)
-{
-	curlio_report(arg);
 }
 
 static void curlio_on_time(void *arg)
@@ -99,8 +94,7 @@ static int curlio_set_timer(CURLM *multi, long timeout_ms, void *arg)
 	if (timeout_ms < 0)
 		loop_timer_clear(curlio->loop, &curlio->timer);
 	else
-		loop_timer_set(curlio->loop, &curlio->timer,
-			       clock_ms() + timeout_ms);
+		loop_timer_in(curlio->loop, &curlio->timer, timeout_ms);
 	return 0;
 }
 
@@ -120,9 +114,9 @@ static struct curlio_socket *curlio_socket_create(struct curlio *curlio,
 }
 
 /*
- * CURLMOPT_SOCKETFUNCTION.  Always 0: libcurl answers an error here by
- * refusing everything from then on.  A socket that cannot be watched for lack
- * of memory runs into the deadline of its check.
+ * CURLMOPT_SOCKETFUNCTION.  Always 0: after an error libcurl refuses all
+ * further transfers.  If there is no memory to watch a socket, its check ends
+ * at its deadline.
  */
 static int curlio_set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 			     void *of_socket)
@@ -141,13 +135,11 @@ static int curlio_set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 	}
 	if (!sock)
 		sock = curlio_socket_create(curlio, fd);
-	if (!sock) {
-		log_err("out of memory for an HTTP connection");
-		return 0;
-	}
-	sock->events = (short)((what & CURL_POLL_IN ? POLLIN : 0) |
-			       (what & CURL_POLL_OUT ? POLLOUT : 0));
-	if (loop_watch_set(curlio->loop, &sock->watch, fd, sock->events))
+	if (sock)
+		sock->events = (short)((what & CURL_POLL_IN ? POLLIN : 0) |
+				       (what & CURL_POLL_OUT ? POLLOUT : 0));
+	if (!sock ||
+	    loop_watch_set(curlio->loop, &sock->watch, fd, sock->events))
 		log_err("out of memory for an HTTP connection");
 	return 0;
 }
@@ -162,7 +154,7 @@ struct curlio *curlio_create(struct loop *loop, long connections)
 	curlio->connections = connections;
 	curlio->timer.on_time = curlio_on_time;
 	curlio->timer.arg = curlio;
-	curlio->ended.on_time = curlio_on_ended;
+	curlio->ended.on_time = curlio_report;
 	curlio->ended.arg = curlio;
 	return curlio;
 }
@@ -188,19 +180,18 @@ static int curlio_begin(struct curlio *curlio)
 		return 0;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT))
 		return -1;
-	multi = curl_multi_init();
+	curlio->multi = multi = curl_multi_init();
 	if (!multi) {
 		curl_global_cleanup();
 		return -1;
 	}
-	/* Below the number of checks every round makes new connections. */
+	/* With fewer than there are checks, every round would open new ones. */
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, curlio->connections);
 	curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, curlio_set_socket);
 	curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, curlio);
 	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, curlio_set_timer);
 	curl_multi_setopt(multi, CURLMOPT_TIMERDATA, curlio);
-	curlio->multi = multi;
 	return 0;
 }
 
@@ -210,22 +201,22 @@ static int curlio_configure(CURL *easy)
 {
 	int bad = 0;
 
-	bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	bad |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	bad |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-				(long)CURL_HTTP_VERSION_1_1);
+#define SET(option, value) bad |= curl_easy_setopt(easy, option, value)
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	/* NULL would mean the environment's proxy. */
-	bad |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	bad |= curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NOPROXY, "");
 	/* With a CAPATH, libcurl loads the CA bundle at every handshake
 	 * (18 ms) instead of sharing one copy. */
-	bad |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	SET(CURLOPT_CAPATH, NULL);
 	/* A resumed TLS session shows no certificate: one that has expired
-	 * since would go unnoticed. */
-	bad |= curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
-	bad |= curl_easy_setopt(easy, CURLOPT_MAXLIFETIME_CONN,
-				CURLIO_LIFETIME_S);
-	bad |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "health.fcgi");
+	 * since then would go unnoticed. */
+	SET(CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	SET(CURLOPT_MAXLIFETIME_CONN, CURLIO_LIFETIME_S);
+	SET(CURLOPT_USERAGENT, "health.fcgi");
+#undef SET
 	return bad ? -1 : 0;
 }
 
@@ -255,12 +246,12 @@ int curlio_start(struct curlio *curlio, struct curlio_transfer *transfer,
 	transfer->easy = easy;
 	transfer->running = 1;
 	curlio->running++;
-	/* At once, so that the question leaves together with those of other
-	 * checks; the timer that libcurl asks for would come a turn later. */
+	/* At once, so that the request is sent together with those of other
+	 * checks; the timer that libcurl sets would fire a turn later. */
 	curl_multi_socket_action(curlio->multi, CURL_SOCKET_TIMEOUT, 0,
 				 &running);
 	if (running < curlio->running)
-		loop_timer_set(curlio->loop, &curlio->ended, clock_ms());
+		loop_timer_in(curlio->loop, &curlio->ended, 0);
 	return 0;
 }
 
