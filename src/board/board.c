@@ -21,8 +21,8 @@ struct board_slot {
 	uint64_t seen;		  /* of the share */
 	bool pending;		  /* wanted since the last publication */
 	bool taken;		  /* and the prober knows */
-	bool awaited;		  /* a question waits for this very result: */
-	bool awaited_alone;	  /* one that may need no other */
+	bool awaited;		  /* a question waits for this result */
+	bool awaited_alone;	  /* ... and may need no other one */
 	int64_t awaited_since_us; /* when the first of them was asked */
 	bool latched;		  /* healthy once */
 };
@@ -42,7 +42,7 @@ struct board {
 
 	/* Since when this very beat looks overdue; see board_judge_beat(). */
 	int64_t suspect_beat_ms, suspect_since_ms;
-	int64_t told_beat_ms; /* the log has it */
+	int64_t told_beat_ms; /* that was logged last */
 
 	struct board_hook wake, heard;
 
@@ -228,12 +228,12 @@ static bool board_want(struct board *board,
 }
 
 /*
- * Whether the questions that wait for this slot, whose result has come, are to
- * be told. Those for all checks need not while another result is missing: they
- * wait for that one from now on. What is missing for the first question is
- * missing for all later ones. A result made just before a question may be
- * published just after it: it does not answer the question, yet it took the
- * mark. No other run is under way then, and the questions that wait must ask
+ * Whether to wake the questions that wait for this slot, whose result has just
+ * come. Questions about all checks need not wake while another result is
+ * missing: they wait for that one from now on. What is missing for the first
+ * question is missing for all later ones. A result made just before a question
+ * may be published just after it: it does not answer the question, but clears
+ * the mark. No other run is under way then, so the waiting questions must ask
  * again.
  */
 static bool board_hear(struct board *board, struct board_slot *slot)
@@ -258,7 +258,7 @@ static bool board_hear(struct board *board, struct board_slot *slot)
 	return true;
 }
 
-/* Takes in a record; true when questions are to be told. */
+/* Takes in a record; true: wake the questions that wait. */
 static bool board_take_in(struct board *board, struct board_slot *slot,
 			  const struct record *record)
 {
@@ -276,7 +276,7 @@ static bool board_pull(struct board *board, size_t check, bool *hear)
 	struct board_slot *slot = &board->slots[check];
 	struct record record;
 
-	/* What is not newer was published by us. */
+	/* A result that is not newer is our own. */
 	if (!share_read(board->share, check, &slot->seen, &record) ||
 	    record.result.ended_us <= slot->record.result.ended_us)
 		return false;

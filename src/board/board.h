@@ -99,12 +99,12 @@ bool board_catch_up(struct board *board, size_t check);
 /* Uses this share from now on; NULL: this process is alone. */
 void board_use_share(struct board *board, struct share *share);
 
-/* Tells what was seen just now; to be called every BOARD_DRAIN_MS / 2. */
+/* Publishes what was seen just now; call it every BOARD_DRAIN_MS / 2. */
 #define BOARD_DRAIN_MS 2000
 void board_set_draining(struct board *board, bool draining);
-/* Likewise, when nothing could be seen: what was last seen, here or by another
- * process, holds, and `otherwise` when no process has looked yet.  Returns
- * what holds. */
+/* Likewise, when nothing could be seen: the last state seen, here or by another
+ * process, stays, or `otherwise` when no process has looked yet.  Returns that
+ * state. */
 bool board_keep_draining(struct board *board, bool otherwise);
 
 /* What the prober has to know of a check to plan its next run. */

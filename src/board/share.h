@@ -52,7 +52,7 @@ struct share;
 
 /* How long a holder has to begin when it is called. */
 #define SHARE_CALL_MS 100
-/* How much longer than its check may take a run is left to its holder. */
+/* How much longer than the timeout of its check a run keeps the lease. */
 #define SHARE_SLACK_MS 500
 /* No run is given more: the largest `timeout` is a minute. */
 #define SHARE_RUN_MAX_MS (60000 + SHARE_SLACK_MS)
@@ -97,7 +97,7 @@ void share_close(struct share *share);
 const char *share_path(const struct share *share);
 
 /* false: the file was removed or cut, and this process is alone; a sentence
- * for the operator.  What is read from it then is nothing. */
+ * for the operator.  Reads find nothing then. */
 bool share_intact(const struct share *share, char *reason, size_t reason_size);
 
 /* Opens it again, or makes a new one, after that.  The process has no lease and
@@ -106,12 +106,12 @@ bool share_rejoin(struct share *share);
 
 /* ---- records ---- */
 
-/* Copies the record when there is another than the one `seen` stands for (0
- * at first). */
+/* Copies the record, unless it is the one that `seen` stands for (0 at
+ * first). */
 bool share_read(const struct share *share, size_t check, uint64_t *seen,
 		struct record *record);
 
-/* When all that counts for startup began. */
+/* When the service began: what was before does not count for startup. */
 int64_t share_began_us(const struct share *share);
 
 /* Notes that a question used a result, or would have. */
@@ -119,8 +119,8 @@ void share_use(struct share *share, size_t check, int64_t now_ms);
 /* When that was last; 0: never. */
 int64_t share_used_ms(const struct share *share, size_t check);
 
-/* Whether the service drains, as a process saw it at *looked_ms (0: none
- * ever did). */
+/* Whether the service drains, as a process saw it at *looked_ms (0:
+ * never). */
 void share_set_draining(struct share *share, bool draining, int64_t now_ms);
 bool share_draining(const struct share *share, int64_t *looked_ms);
 
@@ -174,10 +174,10 @@ struct share_holder share_holder(const struct share *share, size_t check);
 /* Changes whenever something was published or called. */
 uint32_t share_news(const struct share *share);
 
-/* Waits until the news are others than `seen`, for a second at most. */
+/* Waits until share_news() is not `seen`, for 1 second at most. */
 void share_wait(struct share *share, uint32_t seen);
 
-/* Changes them, and so brings all back that wait, in all processes. */
+/* Changes share_news() and wakes all waiters, in all processes. */
 void share_tell(struct share *share);
 
 #endif

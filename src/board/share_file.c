@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where the directory of a user is made, the first that exists. */
+/* Where the directory of a user is created: the first of these that exists. */
 static const char *const share_file_roots[] = { "/dev/shm", "/tmp" };
 
 /* ---- SIGBUS ---- */
@@ -43,7 +43,7 @@ static void share_file_on_bus(int number, siginfo_t *info, void *context)
 		errno = saved;
 		return;
 	}
-	/* Not ours: happens again, and then ends the program. */
+	/* Not our mapping: the access is repeated and ends the program. */
 	signal(number, SIG_DFL);
 }
 
@@ -72,7 +72,7 @@ static int share_file_say_errno(char *reason, size_t size, const char *path)
 	return share_file_say(reason, size, path, strerror(errno));
 }
 
-/* What others could have written, or could read, is not ours. */
+/* A file that others could write or read is not safe. */
 static const char *share_file_unsafe(const struct stat *status)
 {
 	if (status->st_uid != geteuid())
@@ -159,14 +159,14 @@ static int share_file_make(const struct share_file *file, int dir_fd)
 	return made == 0 || error == EEXIST ? 0 : -1;
 }
 
-/* Not even opening waits: what lies there may be a FIFO. */
+/* O_NONBLOCK: opening a FIFO would wait. */
 static int share_file_find(int dir_fd, const char *name)
 {
 	return openat(dir_fd, name,
 		      O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
-/* What is wrong with what was found under the name; NULL: nothing. */
+/* Why the file that was found must not be used; NULL: it may be. */
 static const char *share_file_wrong(const struct share_file *file)
 {
 	_Alignas(max_align_t) char head[SHARE_FILE_HEAD_BYTES];
@@ -289,12 +289,11 @@ void share_file_close(struct share_file *file)
 {
 	share_file_mapped.memory = NULL;
 	munmap(file->memory, file->size);
-	/* And with it the locks. */
+	/* This also releases the locks. */
 	close(file->fd);
 }
 
-/* Whether the name stands for something else, or for nothing; in doubt it does
- * not. */
+/* Whether the name leads to another file, or to none; false when unknown. */
 static bool share_file_is_renamed(const struct share_file *file,
 				  const struct stat *ours)
 {

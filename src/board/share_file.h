@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What `ours` gets to see. */
+/* What `ours` is called with. */
 #define SHARE_FILE_HEAD_BYTES 64
 
 struct share_file {
@@ -59,7 +59,7 @@ void share_file_each(const char *dir, size_t size,
 				   const void *head),
 		     void *arg);
 
-/* Removes the file, if that is what its name still stands for. */
+/* Removes the file, if its name still leads to it. */
 void share_file_remove(const struct share_file *file);
 
 /* Whether it was removed. */

@@ -94,7 +94,7 @@ struct check {
 	bool opened;	    /* it has begun a connection of its own */
 	bool hedging;	    /* the second connection may be asked, too */
 	bool renewed;	    /* it has looked for another secret */
-	bool renewing;	    /* ... and waits for what it will find */
+	bool renewing;	    /* ... and waits for the result of that */
 	bool extended;	    /* it was suspended once and got its time again */
 	bool heard;	    /* `kept` is an answer, not a failed connection */
 	struct result kept; /* bad, while the other connection may do better */
@@ -226,7 +226,7 @@ static void conn_begin(struct conn *conn)
 	admit_enter(conn->check->env->admit, &conn->ticket);
 }
 
-/* What is known about the trouble; at least which peer it was with. */
+/* The detail, or at least the peer. */
 static const char *conn_known(const struct conn *conn)
 {
 	return *conn->detail ? conn->detail : conn->peer;
@@ -384,7 +384,7 @@ static void check_finish(struct check *check, struct result result)
 	check->on_result(check->arg, &result);
 }
 
-/* What is wrong may show hosts: it goes where a driver's words go. */
+/* The sentence may contain host names, so it becomes the detail. */
 static void check_refuse(struct check *check)
 {
 	const struct conf_refusal *refusal = check->setup->refusal;
@@ -643,7 +643,7 @@ static bool check_go_on(struct check *check, struct conn *failed,
 		conn_ask(other);
 		return true;
 	}
-	/* Begun too late, a connection would be blamed for our delay. */
+	/* A connection begun too late would be blamed for our delay. */
 	if (!check->opened && !check_is_over(check)) {
 		check->opened = true;
 		/* Once: a fresh connection is not hedged. */

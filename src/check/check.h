@@ -31,7 +31,7 @@
  *    told apart (an HTTP request);
  *  - RETURNS at once after each of these three calls and touches nothing of
  *    the connection any more: close() may have run inside, and another open();
- *  - leaves the time limit of a run to the engine; conn_deadline_ms() is for
+ *  - leaves the time limit of a run to the engine; conn_left_ms() is for
  *    kinds that divide it.
  *
  * check/ is for running one check.  It knows kinds by their contract below, and

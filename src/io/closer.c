@@ -14,7 +14,7 @@
 
 #include "base/helper.h"
 
-/* So many go with one process. */
+/* Descriptors that one child process closes. */
 #define CLOSER_BATCH 64
 
 static struct {
@@ -35,7 +35,8 @@ static int closer_compare(const void *a, const void *b)
 }
 
 /* In the child: closes all from first to the one before end.  Where a filter or
- * an old kernel denies that, it would hold what is not its own. */
+ * an old kernel denies that, the child exits: it would hold descriptors that
+ * are not its own. */
 static void closer_drop(unsigned first, unsigned end)
 {
 	if (first < end && close_range(first, end - 1, 0))
@@ -71,7 +72,7 @@ static void closer_close(const int *fds, size_t n)
 		if (_Fork() == 0)
 			closer_hold(kept, n + 1, ends[0]);
 	}
-	/* By its number: close() would lead here again. */
+	/* By system call: close() would lead here again (wire.c). */
 	for (i = 0; i < n; i++)
 		syscall(SYS_close, fds[i]);
 	/* Now the child has the last references. */

@@ -190,7 +190,7 @@ static void loop_poll(struct loop *loop, int timeout_ms)
 	eventfd_t wakes;
 	size_t i;
 
-	/* poll(2) on an error reports nothing; what it left is not input. */
+	/* After an error, the events are those of an earlier poll(2). */
 	if (poll(loop->polled, loop->n_watches + 1, timeout_ms) <= 0)
 		return;
 	if (loop->polled[0].revents) {

@@ -1,7 +1,7 @@
 /*
  * loop: poll(2) over watched descriptors, timers, and a wake from outside.
  *
- * One thread owns a loop and alone may call everything here, but loop_wake()
+ * Only the thread that owns a loop may call these functions, except loop_wake()
  * and loop_stop(), which any thread may call.  Watches and timers are embedded
  * in their owner's record; the loop only borrows them, from the call that sets
  * them to the call that clears them.  They may be set and cleared from inside
@@ -9,7 +9,7 @@
  *
  * poll(2) and not epoll(7): a library may close a descriptor and open another
  * with the same number between two of our calls (libpq does, with
- * sslmode=prefer); a poll set rebuilt each turn cannot go stale.
+ * sslmode=prefer); poll(2) keeps nothing in the kernel that could go stale.
  *
  * Order within one turn: poll, input, one more look without waiting when a
  * timer is due (what arrived while we were busy counts as in time), then the

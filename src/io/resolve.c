@@ -13,14 +13,14 @@
 #include <string.h>
 #include <strings.h>
 
-/* For how long a look-up is joined: one without an answer yet may soon end
- * without any, although a name server is back. */
+/* For how long new queries join a look-up: an older one may soon fail although
+ * a name server is back. */
 #define RESOLVE_JOIN_MS 400
 
-/* The question is asked anew this often, beside the first one, which c-ares
- * repeats at intervals that double: it would come after a second and a half
- * that a name server is back.  An answer that takes longer than this reaches
- * the first one. */
+/* The question is asked again this often, beside the first one, which c-ares
+ * repeats at intervals that double: it could take 1.5 s to notice that a name
+ * server is back.  An answer that takes longer than this reaches the first
+ * one. */
 #define RESOLVE_REPEAT_MS 400
 
 #define RESOLVE_HOST_BYTES 256
@@ -62,7 +62,7 @@ struct resolver {
 	 * answer is not kept. */
 	struct resolve_kept *kept;
 	struct resolve_answer known; /* lent by resolve_cached() */
-	/* Serves the queries for which there was no memory. */
+	/* Serves the queries when out of memory. */
 	struct resolve_lookup spare;
 };
 
@@ -229,8 +229,8 @@ static void resolve_on_done(void *arg, struct resolve_answer *answer, int ttl_s)
 	resolve_on_ready(lookup);
 }
 
-/* Only the first query may fail: this one may have, without a free
- * descriptor. */
+/* A repeated question that fails ends nothing: perhaps it only lacked a free
+ * descriptor.  The first one decides. */
 static void resolve_on_again(void *arg, struct resolve_answer *answer,
 			     int ttl_s)
 {

@@ -6,10 +6,10 @@
  * are honoured (resolv.conf(5), hosts(5)); A and AAAA are asked side by side
  * and a lost AAAA answer does not hold up the other.  Numeric addresses
  * and "localhost" need no look-up.  Answers are kept for their TTL, within
- * bounds, and never longer; one that was handed out and led nowhere only for a
- * second, so that a host that has moved is found again.  Failures are not kept.
- * Two queries for one host share one look-up, unless it is late.  A changed
- * resolv.conf counts from the next look-up on.
+ * bounds, and never longer; an answer that was handed out but led to no
+ * connection is kept for a second, so that a host that has moved is found
+ * again.  Failures are not kept. Two queries for one host share one look-up,
+ * unless it is late.  A changed resolv.conf counts from the next look-up on.
  *
  * Belongs to the prober thread; never blocks on the network.
  */

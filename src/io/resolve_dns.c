@@ -1,9 +1,9 @@
 /*
- * Each look-up owns a c-ares channel.  A channel for all would read
- * resolv.conf once for ever, could not cancel one question without all the
- * others, and would let a new run wait for the long pauses between the late
- * repetitions of an old look-up although the name server is back.  Making one
- * takes some 50 µs, only for names that are not in the cache.
+ * Each look-up owns a c-ares channel.  One channel for
+ * all would read resolv.conf only once, could not cancel one question without
+ * the others, and would make a new run wait for the late repetitions of an old
+ * look-up although the name server is back.  A channel takes about 50 µs, only
+ * for names that are not in the cache.
  */
 #include "config.h"
 
@@ -74,16 +74,16 @@ bool resolve_addr_known(const char *host, struct resolve_answer *answer)
 	       resolve_addr_set(&answer->addrs[0], family, &bits);
 }
 
-/* ---- what both families came to, as one answer ---- */
+/* ---- the results of both families as one answer ---- */
 
 #define RESOLVE_TTL_MIN_S 1
 #define RESOLVE_TTL_MAX_S 60	/* or a moved service stays lost for too long */
 #define RESOLVE_TTL_PARTIAL_S 5 /* one family did not answer: ask soon */
 
-/* c-ares' statuses as ours; of two failures the one that stands first tells
- * more.  NODATA is the weakest: the other family may have had addresses.
- * c-ares 1.18 says ECONNREFUSED also when all servers answered SERVFAIL or
- * REFUSED, later versions tell them apart: one sentence for all. */
+/* The statuses of c-ares as codes and words.  Of two failures, the first in
+ * this table is reported.  NODATA is the weakest: the other family may have had
+ * addresses. c-ares 1.18 says ECONNREFUSED also when all servers answered
+ * SERVFAIL or REFUSED, later versions tell them apart: one sentence for all. */
 static const struct {
 	int status;
 	enum result_code code;
@@ -208,7 +208,7 @@ static void resolve_dns_on_end(void *arg)
 	dns->on_done(dns->arg, &answer, ttl_s);
 }
 
-/* Sees to it that c-ares is called when it wants to repeat a question. */
+/* Has c-ares called when it wants to repeat a question. */
 static void resolve_dns_arm(struct resolve_dns *dns)
 {
 	struct timeval wait;

@@ -19,7 +19,7 @@ struct resolve_dns;
 
 enum resolve_family { RESOLVE_V6, RESOLVE_V4, RESOLVE_FAMILIES };
 
-/* What one family came to. */
+/* The result of one family. */
 struct resolve_part {
 	struct resolve_dns *dns; /* that it is a part of */
 	bool done;
@@ -46,7 +46,7 @@ struct resolve_dns {
 	struct loop *loop;
 	ares_channel channel;	  /* NULL: idle */
 	struct loop_timer repeat; /* c-ares wants to be called */
-	struct loop_timer end;	  /* what there is by then is the answer */
+	struct loop_timer end; /* the addresses known by then are the answer */
 	struct resolve_socket sockets[RESOLVE_SOCKETS];
 	struct resolve_part parts[RESOLVE_FAMILIES];
 };

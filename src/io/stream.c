@@ -121,8 +121,8 @@ static int stream_race_to_addrs(struct stream_race *race,
 
 /* ---- tries ---- */
 
-/* Keeps the error that tells most: that there is no way to some address is
- * usual where a host has both families. */
+/* Keeps the most telling error: an unreachable address is normal where a host
+ * has both families. */
 static void stream_race_note(struct stream_race *race,
 			     const struct stream_place *place, int error)
 {

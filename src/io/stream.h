@@ -55,8 +55,8 @@ int stream_trust_identify(struct stream_trust *trust, const char *cert_pem,
 void stream_trust_destroy(struct stream_trust *trust);
 
 struct stream_target {
-	const char *unix_path; /* not NULL: a Unix socket, the next one's
-				  threads connect, rest unused */
+	const char *unix_path; /* of a Unix socket, which a thread of `offload`
+				  connects; the rest is unused; or NULL */
 	struct offload *offload;
 	const struct resolve_answer *addrs; /* borrowed during stream_open() */
 	uint16_t port;
@@ -76,7 +76,7 @@ enum stream_state {
 	STREAM_ERROR	/* see stream_failure(); also when the peer closed */
 };
 
-/* Begins to connect.  Never NULL but for lack of memory. */
+/* Begins to connect.  NULL only when out of memory. */
 struct stream *stream_open(const struct stream_target *target);
 void stream_close(struct stream *stream); /* NULL is allowed */
 

@@ -95,7 +95,7 @@ static struct {
 	size_t users;
 } stream_trust_system;
 
-/* A library that may ask for a passphrase would ask on the terminal. */
+/* Otherwise the library would ask for a passphrase on the terminal. */
 static int stream_trust_no_passphrase(char *to, int size, int writing,
 				      void *arg)
 {
@@ -440,7 +440,7 @@ void stream_tls_close(struct stream_tls *tls, bool broken)
 {
 	if (tls->secured && !broken) {
 		ERR_clear_error();
-		SSL_shutdown(tls->ssl); /* says so, waits for nothing */
+		SSL_shutdown(tls->ssl); /* sends close_notify, does not wait */
 	}
 	SSL_free(tls->ssl);
 	ERR_clear_error();

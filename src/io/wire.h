@@ -48,10 +48,10 @@ ssize_t wire_recv(int fd, void *to, size_t size, int flags);
 ssize_t wire_peek(int fd, void *to, size_t size, bool *rights);
 
 /*
- * What the calling thread reads by read(2) from WIRE_FED, which no descriptor
- * is: these bytes, then the end.  libfcgi takes no bytes in another way, and
- * would otherwise read bytes that the gate has not checked.  Borrowed until the
- * next call.
+ * What the calling thread reads by read(2) from WIRE_FED, a number that no
+ * descriptor has: these bytes, then the end.  libfcgi takes bytes in no other
+ * way, and would otherwise read bytes that the gate has not checked.  Borrowed
+ * until the next call.
  */
 #define WIRE_FED INT_MAX
 void wire_feed(const void *bytes, size_t len);

@@ -95,7 +95,7 @@ static void schedule_lose(struct schedule *schedule)
 
 /* ---- what runs without being wanted ---- */
 
-/* When to begin so that the next result is there in time. */
+/* When to begin a run so that its result comes in time. */
 static int64_t schedule_ahead_ms(const struct schedule *schedule,
 				 const struct result *last)
 {
