@@ -224,7 +224,7 @@ testSkipsThatCount() {
 	expect_sums --all 0 '3 passed, 0 failed, 1 skipped'
 	pretend 'redis-server is not installed'
 	expect_sums 1 '3 passed, 1 failed'
-	pretend 'the bear, of which nobody knows, cannot come'
+	pretend 'an unknown test cannot run'
 	expect_sums 1 '3 passed, 1 failed'
 }
 
