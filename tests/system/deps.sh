@@ -41,18 +41,18 @@ logged() {
 }
 
 # probe PATH [OPTION of fcgi_client...]: asks; sets what ask sets, and $took_ms
-# and the figures $answers, $s200, $s503, $failed, $first_ms and $last_ms.
+# and the counts $answers, $s200, $s503, $failed, $first_ms and $last_ms.
 probe() {
 	local path=$1
 
 	shift
 	asked="${*:+$* }$path"
 	"$fake/fcgi_client" "$@" "$health_socket" "$path" \
-		>"$scratch/answer" 2>"$scratch/figures"
+		>"$scratch/answer" 2>"$scratch/counts"
 	sed -n '/^\r*$/q;p' "$scratch/answer" >"$head"
 	sed '1,/^\r*$/d' "$scratch/answer" >"$scratch/body"
 	body=$(cat "$scratch/body")
-	read_figures "$scratch/figures"
+	read_counts "$scratch/counts"
 	took_ms=$last_ms
 	status=$(header Status)
 	status=${status:-200}
@@ -60,8 +60,8 @@ probe() {
 	[ "$answers" -gt 0 ] || status=000
 }
 
-# read_figures FILE: what fcgi_client says at its end
-read_figures() {
+# read_counts FILE: what fcgi_client says at its end
+read_counts() {
 	local figure
 
 	answers=0 s200=0 s503=0 failed=0 first_ms=-1 last_ms=-1
@@ -161,7 +161,7 @@ assert_restart() {
 	probe /health/ready
 	assert_status 200
 
-	# Nobody asked while it was away: not even one failure is seen.
+	# No request came while it was away: not even one failure is seen.
 	pass_ms 100
 	stop "$server" KILL
 	"start_$server" || return
@@ -216,7 +216,7 @@ start_peer() {
 	wait_for listening "$peer_port"
 }
 
-# start_hole NAME: nobody there even says no
+# start_hole NAME: a port that does not even refuse
 start_hole() {
 	peer_port=$(free_port)
 	start "$1" TERM "$fake/peer" "$peer_port"
@@ -224,12 +224,12 @@ start_hole() {
 }
 
 hole_dug() {
-	# listening, and one connection that nobody accepts
+	# listening, and one connection that is not accepted
 	grep -q "$(printf ':%04X [0-9A-F:]* 0A 00000000:00000001 ' "$1")" \
 		/proc/net/tcp
 }
 
-# start_strangers: peers that are no server, whatever is asked; their ports are
+# start_strangers: peers of a wrong protocol, whatever is asked; their ports are
 # $http (speaks HTTP), $closes and $resets
 start_strangers() {
 	start_peer http <<-'END'

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the tests of reload and restart share: requests that keep coming, and the
-# processes of the program, whoever has started them.  Read behind lib.sh.
+# What the tests of reload and restart share: requests that keep coming, and all
+# processes of the program, whichever process started them.  Read after lib.sh.
 
 oneTimeSetUp() {
 	echo here >"$scratch/marker"

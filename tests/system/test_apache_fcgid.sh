@@ -53,7 +53,7 @@ mount_test_many_processes_ask_once() {
 		"[ $(($(pings) - before)) -le $(((SECONDS - start + 1) * 11 / 10 + 1)) ]"
 	assertTrue "$(processes) processes" "[ $(processes) -gt 1 ]"
 	assertTrue 'connections' 'wait_for connected_once'
-	assertTrue 'nobody asks, nobody is asked' 'wait_for quiet'
+	assertTrue 'no requests, no questions' 'wait_for quiet'
 }
 
 quiet() {
@@ -64,7 +64,7 @@ quiet() {
 	[ "$(pings)" = "$before" ]
 }
 
-# A second is what mod_fcgid makes those wait who find all processes busy.
+# mod_fcgid delays a request by a second when all processes are busy.
 mount_test_liveness_has_its_own_process() {
 	local i slow=0 start own
 

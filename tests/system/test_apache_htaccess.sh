@@ -123,7 +123,7 @@ mount_start() {
 }
 
 # The names under which editors, backups and package tools keep a copy of the
-# configuration, and the folders that are not for the web
+# configuration, and the directories that are not for the web
 private_names() {
 	cat <<-'END'
 		health.conf
@@ -150,14 +150,15 @@ private_names() {
 	END
 }
 
-# assert_private URL: each of them is in that site's folder, and is refused
+# assert_private URL DIRECTORY: each of them is in that site's DIRECTORY, and is
+# refused
 assert_private() {
-	local name path folder=$2
+	local name path dir=$2
 
 	while IFS= read -r name; do
-		mkdir -p "$(dirname "$folder/$name")"
-		echo "$redis_password" >"$folder/$name"
-		chmod 644 "$folder/$name"
+		mkdir -p "$(dirname "$dir/$name")"
+		echo "$redis_password" >"$dir/$name"
+		chmod 644 "$dir/$name"
 		path=${name// /%20}
 		for path in "/${path//#/%23}" "//${path//#/%23}" \
 			"/health-tips/../${path//#/%23}"; do
@@ -165,9 +166,9 @@ assert_private() {
 			assert_status 403
 			assertNotContains "$asked" "$body" "$redis_password"
 		done
-		[ "$name" = health.conf ] || rm "$folder/$name"
+		[ "$name" = health.conf ] || rm "$dir/$name"
 	done < <(private_names)
-	cp "$scratch/health.conf" "$folder/"
+	cp "$scratch/health.conf" "$dir/"
 }
 
 mount_test_the_configuration_is_private() {

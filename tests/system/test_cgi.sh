@@ -70,7 +70,7 @@ mount_test_by_hand() {
 
 mount_test_by_hand_with_a_pipe_as_input() {
 	mkfifo "$scratch/silent"
-	# Somebody holds the other end open and never writes.
+	# The other end is open, and nothing is ever written.
 	exec 8<>"$scratch/silent"
 	cgi_input=$scratch/silent cgi GET /health /live
 	exec 8>&-
@@ -187,7 +187,7 @@ cgi_says() {
 	[ "$status" = "$1" ]
 }
 
-# Nobody tries it again meanwhile, and nobody keeps it up to date.
+# Between requests, no process tries again or renews the result.
 mount_test_what_failed_is_tried_again() {
 	local health_program=$health_program
 
@@ -249,7 +249,7 @@ mount_test_an_unsafe_folder() {
 	assert_status 200
 	assertEquals 'connections' 2 "$(connections)"
 	assertEquals 'files' 0 "$(find "$scratch/unsafe" -type f | wc -l)"
-	# Liveness asks nobody.
+	# Liveness asks no server.
 	cgi GET /health /live
 	assert_status 200
 	assertEquals 'connections' 2 "$(connections)"
@@ -268,7 +268,7 @@ instead() {
 	health_program=$scratch/instead/health.fcgi
 }
 
-# Somebody else may have the default name, in a /dev/shm that all users have.
+# Another user may have taken the default name, since all users share /dev/shm.
 mount_test_a_squatted_name() {
 	local health_program=$health_program lines
 

@@ -63,7 +63,7 @@ test_command_line() {
 		64|--config $conf --listen localhost:port
 		64|--config $conf --listen unix:$scratch/x.sock --socket-mode 999
 		64|--config $conf --listen unix:$scratch/$(printf '%0150d' 0)
-		71|--config $conf --listen unix:$scratch/no/such/folder/socket
+		71|--config $conf --listen unix:$scratch/no/such/directory/socket
 		78|--config $scratch/nothing --check-config
 		78|--config $scratch/nothing --once
 		78|--config $scratch/nothing --listen unix:$scratch/x.sock
@@ -109,7 +109,7 @@ test_option_errors() {
 	assertContains "$(cat "$out")" health-fcgi
 }
 
-# A name that no check has is no answer about a check.
+# An unknown name is an error, not a result.
 test_once_names_a_check() {
 	cat >"$conf" <<-END
 		[first]
@@ -146,7 +146,7 @@ test_all_mistakes() {
 		answer_within = 5
 		threads = 0
 		log_level = loud
-		trusted = nobody
+		trusted = none
 		[database]
 		kind = postgres
 		url = postgresql://app:Secret-url@localhost/app
@@ -300,7 +300,7 @@ test_no_text() {
 	assertEquals 'a large file' 78 "$code"
 	mkfifo "$scratch/fifo"
 	run --config "$scratch/fifo" --check-config
-	assertEquals 'a pipe that nobody writes to' 78 "$code"
+	assertEquals 'a pipe without a writer' 78 "$code"
 	printf '[a]\nkind = redis\npassword_file = %s\n' "$scratch/fifo" >"$conf"
 	run --config "$conf" --check-config
 	assertEquals 'a secret from a pipe' 78 "$code"
@@ -320,7 +320,7 @@ test_unreadable() {
 	printf '[a]\nkind = redis\npassword_file = %s\n' "$scratch/password" \
 		>"$conf"
 	chmod 644 "$conf"
-	setpriv --reuid=nobody --regid=nogroup --clear-groups \
+	setpriv --reuid=65534 --regid=65534 --clear-groups \
 		"$health_program" --config "$conf" --check-config \
 		>"$out" 2>"$err"
 	assertEquals 'exit status' 78 $?
@@ -328,7 +328,7 @@ test_unreadable() {
 	# A configuration that cannot be read is not as good as none.
 	printf '[health]\n' >"$scratch/bin/health.conf"
 	chmod 600 "$scratch/bin/health.conf"
-	setpriv --reuid=nobody --regid=nogroup --clear-groups \
+	setpriv --reuid=65534 --regid=65534 --clear-groups \
 		"$health_program" --once >"$out" 2>"$err"
 	assertEquals 'exit status' 78 $?
 	rm "$scratch/bin/health.conf"
@@ -522,8 +522,8 @@ test_arguments_by_cgi() {
 	rm "$scratch/bin/health.conf"
 }
 
-# A person or a cron job may have the environment of a CGI program, as behind
-# a web shell: its options are no stranger's then.
+# A person or a cron job may have the environment of a CGI program, such as in a
+# web shell: its options are then trusted.
 test_options_in_the_environment_of_cgi() {
 	local QUERY_STRING
 
@@ -608,7 +608,7 @@ shown() {
 test_secrets() {
 	local secret where
 
-	# It tells everybody what it was told.
+	# It repeats what it was sent.
 	start_peer refusing <<-'END'
 		request
 		send HTTP/1.1 401 No\r\nContent-Length: 46\r\n\r\nno: Secret-openai, Secret-http-bearer, or what

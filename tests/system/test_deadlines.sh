@@ -98,7 +98,7 @@ test_all_frozen_at_once() {
 	assert_json '.checks | map(.healthy) | all' true
 }
 
-# Many who are silent hold nobody up, also when all begin at once.
+# Many silent peers do not delay the others, also when all begin at once.
 test_one_among_many() {
 	local i
 
@@ -180,7 +180,7 @@ test_nothing_is_left() {
 	stop closing
 }
 
-# The timeouts that nobody has set.
+# The default timeouts.
 test_default_timeouts() {
 	serve <<-END
 		[database]
@@ -232,7 +232,7 @@ test_answer_within() {
 	assert_took 490 800
 	assert_failed slow timeout 'No result within 500ms'
 	assert_healthy redis
-	# Those who come later have the same time.
+	# Later requests have the same time.
 	probe /health/ready -n 20
 	assertEquals '20 20 0' "$answers $s503 $failed"
 	assert_took 490 900
@@ -271,7 +271,7 @@ test_results_are_shared() {
 	stop slow
 }
 
-# Several who ask during one run share what comes of it.
+# Requests that come during one run share its result.
 test_runs_are_joined() {
 	start_slow slow 300
 	serve <<-END
@@ -426,7 +426,7 @@ test_startup() {
     "late"
   ]
 }')"
-	# Nobody asks for readiness: it is tried again by itself.
+	# Without a request for readiness, it is tried again by itself.
 	start_redis
 	wait_for waits_for late
 	assert_status 503
@@ -470,7 +470,7 @@ asked_three_times() {
 	[ "$(peer_count starting request)" -ge 3 ]
 }
 
-# Connections are there before the first who asks.
+# Connections are open before the first request.
 test_warm_from_the_start() {
 	serve <<-END
 		[database]

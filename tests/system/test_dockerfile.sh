@@ -1,6 +1,6 @@
 #!/bin/bash
 # docker/Dockerfile, step by step, without an engine: each stage is a bare
-# Debian in a folder, RUN happens in it by chroot, and the result is started as
+# Debian in a directory, RUN is a chroot into it, and the result is started as
 # an engine would: as the user named, with a root that is read-only, nothing
 # writable but /tmp, network and processes of its own.
 #
@@ -240,7 +240,7 @@ test_stops_in_order() {
 	inside curl -s --max-time 20 -o "$scratch/last" -w '%{http_code}' \
 		"http://127.0.0.1:$port/health/ready" >"$scratch/status" &
 	asking=$!
-	wait_for question_is_under_way || fail 'nobody asks'
+	wait_for question_is_under_way || fail 'no question is under way'
 	kill "-$signal" "$(container_pid)"
 	wait "$asking"
 	assertEquals 503 "$(cat "$scratch/status")"

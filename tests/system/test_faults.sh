@@ -25,7 +25,7 @@ assert_rows() {
 	fault_round assert_row "${@:2}"
 	assertEquals "$1: a round" 0 $?
 	assertEquals "$1: liveness failed" 0 "$live_failed"
-	# Someone who waits for the slowest has what is allowed to each.
+	# A request that waits for the slowest check takes no longer than one check may.
 	assertTrue "$1: took $took_ms ms" \
 		"[ $took_ms -le $((patience_ms + slack_ms)) ]"
 	assert_whole

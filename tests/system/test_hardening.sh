@@ -1,7 +1,7 @@
 #!/bin/bash
-# What hardens the program is in it whatever flags the builder brings along:
-# his own, those of Debian's packages, which define _FORTIFY_SOURCE, too, and
-# another compiler's.
+# The program is hardened whatever flags the builder sets: flags of the builder,
+# those of Debian's packages, which define _FORTIFY_SOURCE, too, and those of
+# another compiler.
 #
 # Builds several times, so it takes minutes: `make check-slow`.
 # shellcheck disable=SC2317
@@ -9,7 +9,7 @@ export HEALTH_TEST_LIMIT=${HEALTH_TEST_LIMIT:-1200}
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need make readelf
 [ ! -e "$HEALTH_SRCDIR/config.status" ] ||
-	skip "builds cannot be made elsewhere: the source folder is configured"
+	skip "builds cannot be made elsewhere: the source directory is configured"
 
 # build NAME OPTION-FOR-CONFIGURE... [-- OPTION-FOR-MAKE...]
 build() {

@@ -8,9 +8,8 @@
 need jq python3
 [ -x "$fake/fcgi_peer" ] || skip "fcgi_peer is not built"
 
-# What liveness may take meanwhile.  It takes less than one ms, or what it takes
-# to accept those who came before; this leaves room for a machine that does
-# other things, too.
+# What liveness may take meanwhile.  It takes less than one ms, or the time to
+# accept earlier connections; the limit leaves room for a busy machine.
 lively_ms=500
 sanitized() {
 	grep -qE '__(asan|tsan)_init' "$HEALTH"
@@ -84,7 +83,7 @@ resident_kb() {
 		"/proc/$(pid_of "$kind")/status"
 }
 
-# Who asks makes the program go round, and it gives back what it can spare.
+# A request wakes the program, which then gives unused memory back.
 resident_below() {
 	probe /health/live
 	[ "$(resident_kb)" -le "$1" ]
@@ -105,7 +104,7 @@ cpu_time() {
 attack() {
 	closed=0 open=0
 	"$fake/fcgi_peer" "$@" >"$scratch/attack" 2>>"$scratch/log/attack"
-	read_figures "$scratch/attack"
+	read_counts "$scratch/attack"
 }
 
 # attackers NAME OPTION...: the same in the background
@@ -118,7 +117,7 @@ attackers() {
 }
 
 # lively_while NAME [MS]: asks for liveness, on connections of its own, until
-# NAME has ended; $closed and so on are what he says.
+# NAME has ended; sets $closed and so on from its output.
 lively_while() {
 	local slowest=0 asked_live=0
 
@@ -132,7 +131,7 @@ lively_while() {
 	assertTrue "$kind, $1: asked $asked_live times, liveness took $slowest ms" \
 		"[ $slowest -le ${2:-$lively_ms} ]"
 	closed=0 open=0
-	read_figures "$scratch/log/$1"
+	read_counts "$scratch/log/$1"
 	stop "$1" 2>/dev/null
 }
 
@@ -285,7 +284,7 @@ test_packets() {
 	done
 }
 
-# In one row: what was broken before is no reason to treat the next one worse.
+# In one row: a broken request does not affect the next one.
 test_every_byte() {
 	local before before_cpu used
 
@@ -304,7 +303,7 @@ test_every_byte() {
 			"[ $used -le 100 ]"
 		assert_unharmed 'every byte' "$before"
 
-		# Who goes on is served.
+		# A peer that resumes is served.
 		attackers resumed "$where" resume 300
 		lively_while resumed
 		assertTrue "$kind: $answers answers" "[ $answers -ge 60 ]"
@@ -322,15 +321,15 @@ test_every_byte() {
 	done
 }
 
-# figures_of NAME: of one who ends by himself, without looking on
-figures_of() {
+# counts_of NAME: waits for its end, and sets its counts
+counts_of() {
 	wait "$(pid_of "$1")"
 	closed=0 open=0
-	read_figures "$scratch/log/$1"
+	read_counts "$scratch/log/$1"
 	stop "$1" 2>/dev/null
 }
 
-# Who does not ask within 10 s is sent away, and no sooner.
+# A connection without a request is closed after 10 s, and not before.
 test_unfinished() {
 	local began=$SECONDS took kind
 
@@ -345,10 +344,10 @@ test_unfinished() {
 	took=$((SECONDS - began))
 	assertEquals 'unix: silent ones are closed' '40 0' "$closed $open"
 	for kind in $kinds; do
-		figures_of "half_$kind"
+		counts_of "half_$kind"
 		assertEquals "$kind: half requests are closed" 0 "$open"
 	done
-	figures_of silent_tcp
+	counts_of silent_tcp
 	assertEquals 'tcp: silent ones are closed' '40 0' "$closed $open"
 	assertTrue "after $took s" "[ $took -ge 9 ] && [ $took -le 14 ]"
 	for kind in $kinds; do
@@ -389,7 +388,7 @@ test_kept_idle() {
 	done
 }
 
-# Whoever asked is gone when the answer comes: at once, or after a second.
+# The client is gone when the answer comes: at once, or after a second.
 test_gone() {
 	local before began
 
@@ -422,7 +421,7 @@ test_slow_reader() {
 		before=$(open_files)
 		attackers reader -t 1500 "$where" slow-reader
 		lively_while reader
-		assertEquals "$kind: who does not read is not kept" 0 "$open"
+		assertEquals "$kind: peers that do not read are closed" 0 "$open"
 		attackers sips -t 1500 "$where" sip 50
 		lively_while sips
 		assertTrue "$kind: $answers answers" "[ $answers -ge 1 ]"
@@ -487,15 +486,15 @@ test_thousand() {
 		start parked TERM "$fake/fcgi_client" -n 1000 \
 			"$health_socket" /health/ready
 		lively_while parked
-		assertEquals "$kind: those who waited" '1000 0' \
+		assertEquals "$kind: waiting requests" '1000 0' \
 			"$answers $failed"
 		assertTrue "$kind: the last after $last_ms ms" \
 			"[ $last_ms -le 5000 ]"
 		assertEquals "$kind: threads" "$threads" "$(threads)"
-		figures_of idle
+		counts_of idle
 		assertEquals "$kind: idle ones are kept" '0 1000' \
 			"$closed $open"
-		figures_of half
+		counts_of half
 		assert_unharmed 'three thousand' "$before"
 		# A sanitizer keeps what is freed for a while.
 		sanitized || assertTrue \
@@ -568,7 +567,7 @@ test_no_descriptors() {
 			"wait_for more_files_than $((before + 20))"
 		probe /health/ready
 		assert_status 200
-		figures_of crowd
+		counts_of crowd
 		stop "$kind"
 		assertEquals "$kind: exit status" 0 "$ended"
 	done

@@ -168,7 +168,7 @@ test_values_of_json() {
 		send HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n[[]
 		flood $(printf ',[]%.0s' {1..300})
 	END
-	# With nobody there: it asks as soon as it is started.
+	# The port is closed: it asks as soon as it is started.
 	serve_hostile http 'url = http://127.0.0.1:1/' 'json = a'
 	before=$(memory_kb VmHWM)
 	serve_hostile http "url = http://127.0.0.1:$peer_port/" 'json = a' \

@@ -161,7 +161,7 @@ test_healthy() {
 	assert_json '.checks | map(.healthy) | all' true
 	assert_json '.checks | length' 23
 	assert_no_secret Secret-
-	# What nginx sent: less than the file, to the one who wants it.
+	# nginx sent less than the file to the check that accepts compression.
 	assertTrue 'compressed' "awk '/ \/packed / && \$10 < 2000 { seen = 1 }
 		END { exit !seen }' '$scratch/log/access'"
 }
@@ -343,7 +343,7 @@ test_restarted_server() {
 	probe /health/ready
 	assert_status 200
 
-	# Nobody asked while it was away: not even one failure is seen.
+	# No request came while it was away: not even one failure is seen.
 	stop nginx KILL
 	rm -f "$scratch/http.sock"
 	serve_pages || return
@@ -370,7 +370,7 @@ test_frozen_server() {
 	assert_status 200
 }
 
-# One connection for all questions; closed by the server, it is no failure.
+# One connection for all questions; when the server closes it, no check fails.
 test_kept_connections() {
 	local round
 
@@ -640,7 +640,7 @@ test_tls() {
 	assert_status 200
 }
 
-# What is in the environment of the web server is no proxy of ours.
+# A proxy in the environment of the web server is not used.
 test_proxy_of_the_environment() {
 	export http_proxy=http://127.0.0.1:$refused ALL_PROXY=http://127.0.0.1:$refused
 	serve_server

@@ -4,7 +4,7 @@
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need make
 
-# install_to PREFIX BINDIR SYSCONFDIR DATADIR: into the folder $root; the
+# install_to PREFIX BINDIR SYSCONFDIR DATADIR: into $root; the
 # directories are what ./configure with these options gives make.
 install_to() {
 	root=$scratch/root
@@ -77,7 +77,7 @@ test_a_prefix_below_the_default() {
 	done
 }
 
-# The source folder has them as a plain ./configure installs them, also when
+# The source directory has them as a plain ./configure installs them, also when
 # they are installed a second time.
 test_defaults() {
 	local file from

@@ -104,7 +104,7 @@ start_kubelet() {
 event() {
 	local line
 
-	line=$(tail -n +$((seen + 1)) "$scratch/log/$who" |
+	line=$(tail -n +$((seen + 1)) "$scratch/log/$log_name" |
 		grep -nm 1 -E "^[0-9.]+ $1" | cut -d : -f 1)
 	[ -n "$line" ] && seen=$((seen + line))
 }
@@ -115,12 +115,12 @@ expect() {
 
 # times EVENT: how often it was there
 times() {
-	grep -cE "^[0-9.]+ $1" "$scratch/log/$who"
+	grep -cE "^[0-9.]+ $1" "$scratch/log/$log_name"
 }
 
 # first_of EVENT: the number of its line; a large one when there is none
 first_of() {
-	grep -nE "^[0-9.]+ $1" "$scratch/log/$who" | cut -d : -f 1 |
+	grep -nE "^[0-9.]+ $1" "$scratch/log/$log_name" | cut -d : -f 1 |
 		grep -m 1 . || echo 1000000
 }
 
@@ -141,7 +141,7 @@ oneTimeSetUp() {
 test_kubelet() {
 	local requests line
 
-	who=asks
+	log_name=asks
 	manifest=$scratch/one.yaml
 	cat >"$manifest" <<-'END'
 		kind: Deployment
@@ -190,7 +190,7 @@ test_kubelet() {
 test_story() {
 	local before
 
-	who=kubelet
+	log_name=kubelet
 	make_conf "$scratch/health.conf" || fail 'no configuration'
 	start_pod "$scratch/health.conf"
 	bash "$scratch/application" 3
@@ -251,13 +251,13 @@ test_default_timeout() {
 	start_pod "$scratch/optional.conf"
 	start_kubelet shipped
 	KUBELET_TIMEOUTS=default start_kubelet default
-	who=shipped
+	log_name=shipped
 	expect 'pod ready'
-	seen=0 who=default
+	seen=0 log_name=default
 	expect 'pod ready'
 
 	freeze postgres
-	who=shipped seen=$(wc -l <"$scratch/log/shipped")
+	log_name=shipped seen=$(wc -l <"$scratch/log/shipped")
 	expect 'health readiness ok'
 	expect 'health readiness ok'
 	ask "$url/health/ready"
@@ -265,9 +265,9 @@ test_default_timeout() {
 	assert_json .status degraded
 	assert_json .checks.database.code timeout
 	assertEquals 'out of rotation' 0 "$(times 'pod unready')"
-	# It might always ask just before the other, who then has its answer.
+	# It might always ask just before the other, which then gets its answer.
 	stop shipped
-	who=default seen=0
+	log_name=default seen=0
 	expect 'health readiness failed timeout'
 	expect 'pod unready'
 	thaw postgres

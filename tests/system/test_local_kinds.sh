@@ -13,7 +13,7 @@ test_file() {
 	: >"$scratch/empty"
 	touch -d '-1 hour' "$scratch/old"
 	touch -d '+1 day' "$scratch/future"
-	mkdir "$scratch/folder"
+	mkdir "$scratch/directory"
 	mkfifo "$scratch/pipe"
 	ln -s good "$scratch/link"
 	ln -s round "$scratch/round"
@@ -29,7 +29,7 @@ test_file() {
 			old_enough|old|max_age = 2h
 			nothing|nothing|
 			below_a_file|good/below|
-			folder|folder|
+			directory|directory|
 			pipe|pipe|
 			too_small|good|min_size = 19
 			too_old|old|max_age = 30m
@@ -52,7 +52,7 @@ test_file() {
 	done <<-END
 		nothing|missing|file does not exist
 		below_a_file|missing|file does not exist
-		folder|mismatch|not a regular file
+		directory|mismatch|not a regular file
 		pipe|mismatch|not a regular file
 		too_small|mismatch|smaller than 19 bytes: 18
 		too_old|stale|
@@ -116,11 +116,11 @@ test_model() {
 	zombie=$(cat "$scratch/zombie.pid")
 	wait_for gone "$zombie"
 	: >"$scratch/empty"
-	mkdir -p "$scratch/model-folder" "$scratch/empty-folder/.cache"
-	echo '{}' >"$scratch/model-folder/config.json"
+	mkdir -p "$scratch/model-directory" "$scratch/empty-directory/.cache"
+	echo '{}' >"$scratch/model-directory/config.json"
 	mkfifo "$scratch/model-pipe"
 	echo ready >"$scratch/words"
-	echo 4194303 >"$scratch/nobody"
+	echo 4194303 >"$scratch/gone"
 	echo other >"$scratch/other"
 	{
 		while IFS='|' read -r name words; do
@@ -134,12 +134,12 @@ test_model() {
 			all|path = $scratch/model;marker = $scratch/loaded;mapped = $scratch/model
 			no_file|path = $scratch/nothing
 			empty_file|path = $scratch/empty
-			folder|path = $scratch/model-folder
-			empty_folder|path = $scratch/empty-folder
+			directory|path = $scratch/model-directory
+			empty_directory|path = $scratch/empty-directory
 			no_model|path = $scratch/model-pipe
-			mapped_folder|marker = $scratch/loaded;mapped = $scratch/model-folder
+			mapped_directory|marker = $scratch/loaded;mapped = $scratch/model-directory
 			no_marker|marker = $scratch/nothing
-			nobody|marker = $scratch/nobody
+			gone|marker = $scratch/gone
 			zombie|marker = $scratch/zombie.pid
 			not_mapped|marker = $scratch/loaded;mapped = $scratch/other
 			no_number|marker = $scratch/words;mapped = $scratch/model
@@ -149,7 +149,7 @@ test_model() {
 	probe /health/ready
 	assert_status 503
 	assert_whole
-	for name in file folder marker marker_words mapped all; do
+	for name in file directory marker marker_words mapped all; do
 		assert_healthy "$name"
 	done
 	while IFS='|' read -r name code words; do
@@ -157,11 +157,11 @@ test_model() {
 	done <<-END
 		no_file|missing|model file does not exist
 		empty_file|mismatch|model file is empty
-		empty_folder|mismatch|model directory has no file with content
+		empty_directory|mismatch|model directory has no file with content
 		no_model|mismatch|model is not a regular file
-		mapped_folder|mismatch|model is not a regular file
+		mapped_directory|mismatch|model is not a regular file
 		no_marker|missing|not loaded yet: marker file does not exist
-		nobody|missing|process 4194303 of the marker is gone
+		gone|missing|process 4194303 of the marker is gone
 		zombie|missing|process $zombie is a zombie
 		not_mapped|mismatch|model file is not mapped by process $(pid_of application)
 		no_number|mismatch|marker file holds no process id
@@ -318,7 +318,7 @@ test_live_http() {
 	stop health
 }
 
-# Until there is a first result, nobody is called dead.
+# Until there is a first result, liveness does not fail.
 test_live_before_the_first_result() {
 	start_peer silent <<-'END'
 		silent

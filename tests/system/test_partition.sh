@@ -63,7 +63,7 @@ cut() {
 
 mend() {
 	case $1 in
-	# What would have to be set up again by whoever set it up.
+	# What the operator would have to set up again.
 	no_link) at near ip link set near up && netns_routes ;;
 	no_carrier) at router ip link set to_near up && can_send near ;;
 	no_route) at router ip link set to_far up && can_send far ;;
@@ -143,7 +143,7 @@ test_cut_while_warm() {
 	done
 }
 
-# Twice as long as any back-off, and nobody asks.
+# Twice as long as any back-off, without requests.
 test_cut_while_nobody_asks() {
 	local how
 
@@ -161,7 +161,7 @@ test_cut_while_nobody_asks() {
 	done
 }
 
-# It begins while nobody can be reached.
+# It starts while the servers cannot be reached.
 test_cut_while_connecting() {
 	local how name
 
@@ -188,7 +188,7 @@ test_half_open() {
 	for when in before after; do
 		wait_for answers /health/ready 200
 		cut lost
-		# So that its kernel forgets what those who are killed leave.
+		# So that its kernel forgets the sockets of killed servers.
 		echo 1 >/proc/sys/net/ipv4/tcp_orphan_retries
 		stop postgres KILL
 		stop redis KILL
@@ -201,7 +201,7 @@ test_half_open() {
 		fi
 		start_all || return
 		if [ $when = after ]; then
-			# Nobody has asked: the connections look warm.
+			# There was no request: the connections look warm.
 			assertEquals 'connections' 1 \
 				"$(connections $far "$redis_port")"
 		fi

@@ -24,7 +24,7 @@ manifest() {
 	"$python" "$HEALTH_SRCDIR/tests/manifest.py" "$@"
 }
 
-# What npm brings stays in the build folder, so that it comes once.
+# What npm downloads stays in the build directory, so that it comes once.
 install_npm() {
 	modules=$HEALTH_BUILDDIR/npm-platforms
 

@@ -184,7 +184,7 @@ test_unhealthy() {
 		true
 	assert_no_secret Secret- "$pg_password"
 	assertNotContains 'a host in the body' "$body" 127.0.0.1
-	# For those who are trusted, and in the log, there is more to read.
+	# Trusted callers and the log get more detail.
 	assertTrue 'the log names the failure' \
 		"logged 'check=password code=auth'"
 	probe /health/started
@@ -262,13 +262,13 @@ test_terminated_in_the_middle() {
 	postgres_sql "select pg_terminate_backend(pid) from pg_stat_activity
 		where application_name = 'health.fcgi'" >/dev/null
 	wait "$(pid_of middle)"
-	read_figures "$scratch/log/middle"
+	read_counts "$scratch/log/middle"
 	stop middle
 	assertEquals 'answered' '1 1 0' "$answers $s200 $failed"
 	assertFalse 'a failure in the log' "logged 'warn: check='"
 }
 
-# What the server does by itself to those who are idle.
+# The server closes idle connections by itself.
 test_idle_connections_are_closed() {
 	[ "$(postgres_sql "select current_setting('server_version_num')
 		>= '140000'")" = t ] || return 0
@@ -311,7 +311,7 @@ test_frozen_connection_is_hedged() {
 	assertFalse 'a failure in the log' "logged 'warn: check='"
 }
 
-# Who is connected is served, nobody can log in: renewal finds it out.
+# Open connections are served, new logins are not: renewal detects it.
 test_frozen_logins_are_noticed() {
 	serve_server 'renew = 200ms'
 	kill -STOP "$(pid_of postgres)"
@@ -570,7 +570,7 @@ test_tls() {
 		postgres_sql 'select pg_reload_conf()' >/dev/null
 }
 
-# Who wants TLS is told apart from who does not like the password.
+# A server that requires TLS is distinguished from one that refuses the password.
 test_tls_is_wanted() {
 	make_intermediate
 	cp "$pg_dir/pg_hba.conf" "$scratch/pg_hba.conf"
@@ -591,7 +591,7 @@ test_tls_is_wanted() {
 		kind = postgres
 		url = postgresql://app@127.0.0.1:$pg_port/postgres?sslmode=require
 		password = $pg_password
-		[nobody]
+		[unknown]
 		kind = postgres
 		url = postgresql://nobody_known_here@127.0.0.1:$pg_port/postgres?sslmode=prefer
 		password = $pg_password
@@ -606,7 +606,7 @@ test_tls_is_wanted() {
 	assertTrue 'the end of what the server says is not cut' \
 		"logged ', no encryption'"
 	assert_healthy required
-	assert_failed nobody auth 'no pg_hba.conf entry'
+	assert_failed unknown auth 'no pg_hba.conf entry'
 	# From OpenSSL 3.2 on, the chain is gone when libpq lets us look.
 	assert_json '.checks.chain | "\(.code) \(.error | .[:31])"' \
 		'tls TLS: certificate is not trusted'
@@ -676,7 +676,7 @@ test_standby() {
 		password = $pg_password
 		max_age = 0s
 	END
-	assertTrue 'takes nobody' 'patience=20 wait_for takes_nobody'
+	assertTrue 'takes no connections' 'patience=20 wait_for is_not_ready'
 	stop standby
 	start_standby
 	assertTrue 'takes us' 'patience=20 wait_for check_says any ok'
@@ -741,7 +741,7 @@ test_standby() {
 }
 
 # It says so once it has started up.
-takes_nobody() {
+is_not_ready() {
 	check_says any busy && [ "$(json .checks.any.error)" = \
 		'the database system does not accept connections' ]
 }
@@ -807,7 +807,7 @@ test_role_behind_a_pooler() {
 }
 
 test_starting_up() {
-	# What the server says before it takes anybody, as it really says it.
+	# The server's real message before it accepts connections.
 	start_peer starting <<-'END'
 		read
 		send N

@@ -122,7 +122,7 @@ test_name_is_for_the_proxy() {
 	stop proxy
 }
 
-# What is refused by whom.
+# Which side refuses, and why.
 test_out_of_order() {
 	local name code words dead silent
 
@@ -142,8 +142,8 @@ test_out_of_order() {
 		check silent_tls "https://$secure/" "127.0.0.1:$silent"
 		check garbage "http://$origin/" "127.0.0.1:$peer_port"
 		check garbage_tls "https://$secure/" "127.0.0.1:$peer_port"
-		check nobody "http://$origin/" "$closed"
-		check nobody_tls "https://$secure/" "$closed"
+		check login "http://$origin/" "$closed"
+		check login_tls "https://$secure/" "$closed"
 		check wrong "http://$origin/" "app:wrong@$closed"
 		check wrong_tls "https://$secure/" "app:wrong@$closed"
 		check forbidden "https://$origin/" "$open"
@@ -166,8 +166,8 @@ test_out_of_order() {
 		silent_tls|timeout|Timeout after 1500ms
 		garbage|protocol|
 		garbage_tls|connect|
-		nobody|auth|HTTP 407
-		nobody_tls|auth|proxy: HTTP 407
+		login|auth|HTTP 407
+		login_tls|auth|proxy: HTTP 407
 		wrong|auth|HTTP 407
 		wrong_tls|auth|proxy: HTTP 407
 		forbidden|connect|proxy: HTTP 403
@@ -207,7 +207,7 @@ test_frozen() {
 	wait_for answers /health/ready 200
 }
 
-# The environment's proxy is nothing that anybody configured for us.
+# A proxy in the environment is not part of our configuration.
 test_environment_is_not_asked() {
 	local dead
 

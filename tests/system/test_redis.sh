@@ -137,7 +137,7 @@ test_unhealthy() {
 		url = redis://:Secret-wrong@127.0.0.1:$redis_port
 		[user]
 		kind = redis
-		url = redis://nobody:Secret-user@127.0.0.1:$redis_port
+		url = redis://unknown:Secret-user@127.0.0.1:$redis_port
 		[no_password]
 		kind = redis
 		url = redis://127.0.0.1:$redis_port
@@ -241,7 +241,7 @@ test_killed_connections() {
 		assert_status 200
 		assert_took 0 400
 	done
-	# What the server does by itself to those who are idle.
+	# The server closes idle connections by itself.
 	redis_command config set timeout 1 >/dev/null
 	assertTrue 'closed for being idle' 'wait_for connections_are 0'
 	probe /health/ready
@@ -656,7 +656,7 @@ test_questions_are_joined() {
 	redis_command client pause 300 all >/dev/null
 	probe /health/ready -n 64
 	assertEquals "64 0" "$s200 $failed"
-	# One that was waited for, and perhaps one for those who came late.
+	# One for the requests that waited, and perhaps one for late ones.
 	assertTrue "$(($(pings) - before)) questions" \
 		"[ $(($(pings) - before)) -le 2 ]"
 }

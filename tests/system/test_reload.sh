@@ -1,6 +1,7 @@
 #!/bin/bash
-# Reload and restart of web servers while requests keep coming: where nobody
-# need notice, nobody does.  What each server can do stands in docs/restarts.md.
+# Reload and restart of web servers while requests keep coming: where a server can
+# do it without a failed request, none fails.  docs/restarts.md says what each
+# server can do.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
-# What the machine does not give: memory, descriptors, somebody who reads the
-# log, a clock that is right, time to run, a file system that answers.  And
-# what is too much: a thousand checks.
+# What a machine may lack: memory, descriptors, a reader of the log, a correct
+# clock, time to run, a file system that answers.  And what is too much: a
+# thousand checks.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -350,7 +350,7 @@ test_little_memory() {
 		start_redis
 		for _ in 1 2 3 4 5; do
 			probe /health/ready -n 50
-			# Who comes when there is none is sent away.
+			# Without a free one, requests are refused.
 		done
 		assertTrue 'it still runs' 'running health'
 		limit as unlimited:unlimited
@@ -364,7 +364,7 @@ test_little_memory() {
 # says why.
 test_no_memory_for_requests() {
 	[ -z "$sanitized" ] || return 0
-	start_hole nobody
+	start_hole unreachable
 	cat >"$scratch/health.conf" <<-END
 		[hanging]
 		kind = redis
@@ -388,7 +388,7 @@ test_no_memory_for_requests() {
 	probe /health/ready -n 600
 	assertEquals 'failed' 0 "$failed"
 	assertEquals 'said once' 1 "$(new_log | grep -c 'out of memory: refused')"
-	stop nobody
+	stop unreachable
 }
 
 # libfcgi takes much more memory for small parameters than they are long, and
@@ -444,7 +444,7 @@ test_memory_of_what_waits() {
 	wait "$crowd"
 	grown=$(($(memory_kb VmHWM) - before))
 	assertTrue "grown by $grown kB" "[ $grown -lt 65536 ]"
-	assertContains 'who is told that there is no room' \
+	assertContains 'refused for lack of room' \
 		"$(cat "$scratch/crowd")" '"busy"'
 	assert_lively
 }
@@ -609,7 +609,7 @@ test_suspended() {
 	wait_for answers /health/ready 200
 	for ms in 100 700 1500 11500; do
 		suspend "$ms"
-		# Who asks at once, and many do.
+		# Many requests at once.
 		probe /health/live -n 10
 		assertEquals "alive after $ms ms" '10 10 0' \
 			"$answers $s200 $failed"
@@ -643,7 +643,7 @@ test_suspended_while_asked() {
 		pass_ms $((i * 3))
 		suspend 1200
 		wait $!
-		read_figures "$scratch/asked-$i"
+		read_counts "$scratch/asked-$i"
 		assertEquals "answers of the round $i" '20 20 0' \
 			"$answers $s200 $failed"
 	done
@@ -760,7 +760,7 @@ test_mount_comes_back() {
 		for name in beat size model; do
 			wait_for check_says "$name" timeout
 		done
-		# Nobody writes the heartbeat any more.
+		# No process writes the heartbeat any more.
 		wait_for is_old "$scratch/mount/beat"
 		: >"$scratch/mount/size"
 		rm "$scratch/mount/loaded"
@@ -769,7 +769,7 @@ test_mount_comes_back() {
 		wait_for check_says beat stale
 		wait_for check_says size mismatch
 		wait_for check_says model missing
-		assertFalse "$order: an old look is no answer" \
+		assertFalse "$order: an old look does not count" \
 			"logged 'healthy again'"
 		echo here >"$scratch/mount/size"
 		echo $$ >"$scratch/mount/loaded"
@@ -945,7 +945,7 @@ test_thousand_checks() {
 		probe /health/ready -t 60
 		assert_status 200
 		assert_json '.checks | length' 999
-		# Nobody fails because of the others.
+		# No check fails because of the others.
 		good='[.checks | to_entries[] | select(.key |
 			test("^(database|redis|page|file)")) | .value |
 			select(.healthy | not)]'

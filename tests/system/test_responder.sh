@@ -1,6 +1,6 @@
 #!/bin/bash
-# The responder on a socket of its own: thousands who wait, those who only
-# pretend to ask, those who attack, and the end by a signal.
+# The responder on a socket of its own: thousands of waiting requests, incomplete
+# requests, attacks, and the end by a signal.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -58,10 +58,10 @@ clients() {
 	start "$name" TERM "$fake/fcgi_client" "$@"
 }
 
-# ended_clients NAME: waits for it; sets the figures as probe does
+# ended_clients NAME: waits for it; sets the counts as probe does
 ended_clients() {
 	wait "$(pid_of "$1")"
-	read_figures "$scratch/log/$1"
+	read_counts "$scratch/log/$1"
 	stop "$1" 2>/dev/null
 }
 
@@ -121,8 +121,8 @@ test_thousand_wait() {
 	ended_clients thousand
 	assertEquals 'answers' '1000 1000 0' "$answers $s503 $failed"
 	assertTrue "first answer after $first_ms ms" "[ $first_ms -ge 1000 ]"
-	# Who came behind the beginning of the first question waits for its end
-	# and, since max_age is 0s, shares its answer.
+	# Requests that came after the first question began wait for its end and,
+	# since max_age is 0s, for the next one, whose answer they share.
 	assertTrue "last answer after $last_ms ms" "[ $last_ms -le 4400 ]"
 	assertTrue "liveness was asked $asked_live times" \
 		"[ $asked_live -gt 5 ]"
@@ -136,9 +136,9 @@ test_too_many_wait() {
 	serve_hanging 1s 'max_waiting = 10'
 	probe /health/ready -n 50
 	assertEquals 'answers' '50 50 0' "$answers $s503 $failed"
-	assertTrue "somebody was answered at once, after $first_ms ms" \
+	assertTrue "first answer at once, after $first_ms ms" \
 		"[ $first_ms -le 500 ]"
-	assertTrue "somebody waited $last_ms ms" "[ $last_ms -ge 500 ]"
+	assertTrue "last answer after $last_ms ms" "[ $last_ms -ge 500 ]"
 	assert_lively
 	# Forty were, and the log says so once.
 	assertEquals 'lines' 1 "$(new_log | grep -c 'max_waiting (10) reached')"
@@ -169,7 +169,7 @@ test_no_room_and_no_result() {
 	assertEquals 'the one that waited' '1 1 0' "$answers $s503 $failed"
 }
 
-# Nobody who waits is sent away, and nothing is left.
+# No waiting request is refused, and nothing is left.
 test_stop_with_parked() {
 	local signal began
 
@@ -193,9 +193,8 @@ test_stop_with_parked() {
 	done
 }
 
-# Who comes on an open connection when others have been waiting for longer than
-# the grace of a stop is told at once that there is no time, and puts nothing
-# off.
+# A request on an open connection, when others have been waiting for longer than
+# the grace of a stop, is refused at once and does not delay the stop.
 test_stop_with_late() {
 	local began before
 
@@ -215,7 +214,7 @@ test_stop_with_late() {
 	assertTrue "after $(($(now_ms) - began)) ms" \
 		"[ $(($(now_ms) - began)) -lt 2800 ]"
 	ended_clients parked
-	assertEquals 'those who waited' '5 5 0' "$answers $s503 $failed"
+	assertEquals 'waiting requests' '5 5 0' "$answers $s503 $failed"
 	assertTrue 'it has ended' "patience=2 wait_for gone $(pid_of health)"
 	stop late 2>/dev/null
 	stop health
@@ -275,7 +274,7 @@ test_idle_and_half_requests() {
 	assertTrue 'descriptors are closed' "wait_for as_many_files_as $before"
 }
 
-# Who is first closed, when there are more connections than there may be.
+# Which connections are closed first when there are too many.
 test_too_many_connections() {
 	serve <<-END
 		[health]
@@ -397,7 +396,7 @@ test_socket_file() {
 	start_health --config "$scratch/health.conf"
 	assertTrue 'answers' 'wait_for answers /health 200'
 	stop health
-	# Somebody's file is not ours to take away.
+	# A file of another program is not removed.
 	echo precious >"$scratch/file"
 	"$HEALTH" --config "$scratch/health.conf" \
 		--listen "unix:$scratch/file" 2>>"$scratch/log/second"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Restart and sudden death of the program, and of the web server that started
-# it, while requests keep coming: where nobody need notice, nobody does, and
-# nothing is left behind.  docs/restarts.md says what is to be expected.
+# it, while requests keep coming: where it is possible, no request fails, and
+# nothing is left behind.  docs/restarts.md says what to expect.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -21,7 +21,7 @@ front() {
 }
 
 # A socket that outlives the program, as systemd's and spawn-fcgi's do: requests
-# wait in its backlog while nobody is there.
+# wait in its backlog while no process serves it.
 test_held_socket() {
 	local i
 
@@ -68,7 +68,7 @@ test_held_socket() {
 		kill -TERM "$(cat "$scratch/held.pid")"
 	done
 	assert_load 'held socket, restart' 0 3000
-	# Killed in the middle: only who was being answered may notice.
+	# Killed in the middle: only a request that was being answered may fail.
 	load 3
 	for i in 1 2 3 4 5 6 7 8; do
 		pass_ms $((150 + SRANDOM % 150))
@@ -114,7 +114,7 @@ test_takeover() {
 	assertTrue 'nothing is left' 'wait_for none_of_ours'
 }
 
-# --listen, one after the other: for a moment nobody is there.
+# --listen, one after the other: for a moment no process listens.
 test_stop_and_start() {
 	local began took longest=0 i
 
@@ -136,7 +136,7 @@ test_stop_and_start() {
 	assertTrue "$longest ms" "[ $longest -le 1500 ]"
 	assertTrue "$bad of $sent failed" "[ $bad -lt $((sent / 2)) ]"
 	assertTrue "slowest took $slowest_ms ms" "[ $slowest_ms -le 3000 ]"
-	# Killed at any moment, also of its start, it is in nobody's way.
+	# Killed at any moment, also during its start, it does not block the next start.
 	for i in $(seq 12); do
 		stop health KILL
 		# shellcheck disable=SC2086
@@ -155,7 +155,7 @@ test_stop_and_start() {
 	assertTrue 'nothing is left' 'wait_for none_of_ours'
 }
 
-# ---- nobody is left behind when the web server is killed
+# ---- no process is left behind when the web server is killed
 
 test_orphans() {
 	local of_lighttpd of_apache of_spawn='' i
@@ -178,7 +178,7 @@ test_orphans() {
 		to_end "$of_spawn" TERM spawned
 	fi
 	assertTrue "lighttpd's, Apache's" "[ -n '$of_lighttpd' -a -n '$of_apache' ]"
-	# Who is gone sooner had only started it.
+	# A parent that exits earlier was only a launcher.
 	pass_ms 11000
 	for i in $of_lighttpd $of_apache $of_spawn; do
 		assertFalse "$i is there" "gone $i"
@@ -203,7 +203,7 @@ test_orphans() {
 	done
 	if [ -n "$of_spawn" ]; then
 		assertFalse "spawn-fcgi's stays" "gone $of_spawn"
-		assertEquals 'nobody else' "$of_spawn" "$(ours)"
+		assertEquals 'no other process' "$of_spawn" "$(ours)"
 		kill -TERM "$of_spawn"
 		assertTrue "spawn-fcgi's ends" "wait_for gone $of_spawn"
 	fi

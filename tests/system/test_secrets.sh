@@ -276,7 +276,7 @@ run() {
 }
 runs=0
 
-# ask_all NAME: every path, as one who is trusted and as one who is not
+# ask_all NAME: every path, as a trusted caller and as an untrusted one
 ask_all() {
 	local path pid
 
@@ -367,7 +367,7 @@ test_closed() {
 	fail_at "$closing_port" closing
 }
 
-# With TLS, as somebody else.
+# With TLS, as another server.
 test_other_certificate() {
 	local port
 

@@ -175,7 +175,7 @@ test_healthy() {
 		SharedAccessSignature
 }
 
-# Another broker lets anybody attach to what is not there, and creates it.
+# Another broker lets any client attach to a missing node, and creates it.
 test_another_broker() {
 	local product port control name
 
@@ -281,7 +281,7 @@ test_unhealthy() {
 		queue = orders
 		[policy]
 		kind = servicebus
-		connection_string = $(string "$bus_port" Secret-key nobody)
+		connection_string = $(string "$bus_port" Secret-key unknown)
 		queue = orders
 		[key_plain]
 		kind = servicebus
@@ -502,7 +502,7 @@ test_quiet_reconnects() {
 	probe /health/ready
 	assert_status 200
 	# What is asked on a warm connection is answered by its end.
-	# Or it is answered twice, the second time when nobody asks.
+	# Or it is answered twice, the second time without a question.
 	for queue in kill forced detach twice; do
 		serve_bus "$queue"
 		for round in 1 2 3 4 5 6; do
@@ -598,8 +598,8 @@ test_rotation() {
 	stop health
 }
 
-# A connection that nobody asks over: it wants to hear from us five times a
-# second, and does.
+# An idle connection: the server expects a frame five times a second, and gets
+# it.
 test_heartbeats() {
 	local before
 

@@ -17,8 +17,8 @@ start_backend() {
 	backend_kind=http
 }
 
-# libcurl keeps a connection that is of no more use until it needs its place;
-# this one, as Redis, shows who has given up his.
+# libcurl keeps a useless connection until it needs its slot; this backend, as
+# Redis, shows which process has closed its connection.
 start_plain_backend() {
 	start_backend_of read "${1:-0}" '+PONG\r\n'
 	backend_kind=redis
@@ -29,7 +29,7 @@ start_backend_of() {
 	: >"$scratch/log/backend"
 	start backend TERM "$fake/peer" "$backend" "$scratch/backend.steps"
 	wait_for listening "$backend"
-	# That of the one who looked whether it listens.
+	# The connection of wait_for listening.
 	wait_for grep -q ^connection "$scratch/log/backend"
 	: >"$scratch/log/backend"
 }
@@ -125,8 +125,8 @@ test_one_asks_for_all() {
 	assertTrue 'said, at debug' 'logged_times "sharing results in"'
 }
 
-# Answers are made ahead of time while somebody asks, in whichever process, so
-# nobody waits; and no longer than that.
+# While requests come, in whichever process, results are renewed ahead of time, so
+# that no request waits; renewal stops with the requests.
 test_nobody_waits() {
 	local name i before start ms slow=0
 
@@ -155,7 +155,7 @@ test_nobody_waits() {
 	pass_ms 5000
 	before=$(questions)
 	pass_ms 3000
-	assertEquals 'asked although nobody asks' "$before" "$(questions)"
+	assertEquals 'questions without requests' "$before" "$(questions)"
 }
 
 test_a_storm_on_all_is_one_question() {
@@ -168,13 +168,13 @@ test_a_storm_on_all_is_one_question() {
 	: >"$scratch/log/backend"
 	for name in a b c; do
 		"$fake/fcgi_client" -n 100 "$scratch/$name.sock" /health/ready \
-			>/dev/null 2>"$scratch/figures.$name" &
+			>/dev/null 2>"$scratch/counts.$name" &
 		pids+=" $!"
 	done
 	# shellcheck disable=SC2086
 	wait $pids
 	for name in a b c; do
-		read_figures "$scratch/figures.$name"
+		read_counts "$scratch/counts.$name"
 		assertEquals "$name: 200" 100 "$s200"
 	done
 	# They need not all have come within one max_age.
@@ -192,7 +192,7 @@ test_the_holder_is_killed() {
 	of b /health/ready
 	assert_status 200
 	assert_healthy backend
-	# Nobody waits for a dead process.
+	# No process waits for a dead one.
 	assert_took 0 1000
 	assertEquals 'connections' 2 "$(connections)"
 	wait_for opened 1
@@ -219,7 +219,7 @@ test_the_holder_is_killed_in_a_run() {
 	assert_status 200
 	assert_healthy backend
 	assert_took 500 2500
-	assertContains 'who waited before' "$(cat "$scratch/waiting")" s200=1
+	assertContains 'earlier request' "$(cat "$scratch/waiting")" s200=1
 }
 
 # It has 100 ms to begin when it is called.
@@ -324,7 +324,7 @@ test_an_interval_is_run_by_one() {
 	of c /health/ready
 	assert_status 200
 	stop a KILL
-	assertTrue 'nobody has taken over' 'wait_for connected 2'
+	assertTrue 'no process has taken over' 'wait_for connected 2'
 	of c /health/ready
 	assert_status 200
 	before=$(questions)
@@ -356,7 +356,7 @@ test_none_is_none() {
 	done
 	assertEquals 'questions' 3 "$(questions)"
 	assertFalse 'a file' "[ -e '$state' ]"
-	# Who listens by himself is one, unless told otherwise.
+	# A process with a socket of its own shares nothing, unless told otherwise.
 	sed -i 's/^state_dir = .*/state_dir = auto/' "$scratch/health.conf"
 	serve_as d e
 	wait_for opened 5
@@ -383,7 +383,7 @@ test_another_configuration_is_another_file() {
 	assertFalse 'a secret in the file' "grep -rq 'X-Key' '$state'"
 }
 
-# A change is said once, by whoever saw it.
+# A change is logged once, by the process that saw it.
 test_a_change_is_logged_once() {
 	local i name
 

@@ -96,7 +96,7 @@ test_state_lists_others() {
 	assertEquals "$board: $scratch/health.conf" \
 		"$(tail -n 1 "$scratch/state.err")"
 
-	# The same file, which was changed; and what is no board is not listed.
+	# The same file, which was changed; other files are not listed.
 	sed -i 's/^timeout = .*/timeout = 900ms/' "$scratch/health.conf"
 	mkfifo -m 600 "$state/board-fifo"
 	ln -s "$board" "$state/board-link"
@@ -125,7 +125,7 @@ test_state_lists_others() {
 		"$(wc -l <"$scratch/state.err")"
 }
 
-# As CGI, which nobody can ask twice
+# As CGI, which answers once
 cgi() {
 	env -i PATH=/usr/bin:/bin GATEWAY_INTERFACE=CGI/1.1 \
 		HEALTH_CONF="$scratch/health.conf" \
@@ -207,7 +207,7 @@ assert_alone_and_right() {
 	stop a
 }
 
-# Sets $board to the file of this configuration, which nobody uses.
+# Sets $board to the file of this configuration, which no process uses.
 make_board() {
 	serve_as b
 	wait_for is b /health/ready 200
@@ -262,7 +262,7 @@ test_links() {
 		"cmp '$scratch/before' '$scratch/elsewhere'"
 }
 
-# A file of ours that somebody gave this name: it is not written to.
+# A file of ours that was given this name: it is not written to.
 test_a_file_of_ours() {
 	make_board
 	head -c "$(stat -c %s "$scratch/good")" /dev/urandom \
@@ -344,7 +344,7 @@ test_garbage_behind_the_header() {
 	done
 }
 
-# The past of another life is no health: a result that was left behind.
+# A result left behind by earlier processes does not count.
 test_an_old_file() {
 	make_board
 	cp "$scratch/good" "$board"
@@ -362,7 +362,7 @@ test_an_old_file() {
 
 # ---- other worlds that have the directory, too
 
-# In a network where the same address leads elsewhere, here to nobody
+# In a network where the same address leads elsewhere, here to no server
 test_another_network() {
 	if ! unshare -n true 2>/dev/null; then
 		echo 'not root, or no namespaces: not tried'
@@ -518,7 +518,7 @@ test_removed_while_used() {
 	while_used 'rm -r "$state"' 'was removed'
 	while_used 'cp "$board" "$state/new"; mv "$state/new" "$board"' \
 		'was removed'
-	# Who comes later would not find those that share it.
+	# A process that starts later would not find those that share it.
 	while_used 'mv "$state" "$state.old"' 'was removed'
 	while_used 'mv "$board" "$board.old"' 'was removed'
 	rm -rf "$state.old"

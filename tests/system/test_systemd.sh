@@ -85,7 +85,7 @@ nginx() {
 	exec nsenter -t "$leader" -m -- nginx "$@"
 }
 
-# What a Debian has from the start, and one who runs health.fcgi types.
+# What Debian has from the start, and what an administrator of health.fcgi types.
 machine_install() {
 	local examples=$prefix/doc/examples/systemd
 
@@ -357,7 +357,7 @@ test_password_file_of_its_group() {
 	asked_says /health/ready 200 ready
 }
 
-# What is enabled is there after the next boot, before anybody asks.
+# What is enabled runs after the next boot, before the first request.
 test_comes_back_with_the_machine() {
 	stop nginx
 	stop machine

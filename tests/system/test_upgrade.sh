@@ -102,7 +102,7 @@ test_command_lines() {
 		64|--config CONF
 		64|--config CONF --once nonsense
 		64|--config CONF --listen nonsense
-		71|--config CONF --listen unix:$scratch/no/such/folder/socket
+		71|--config CONF --listen unix:$scratch/no/such/directory/socket
 		78|--config $scratch/nothing --once
 	END
 	HEALTH_CONF=$conf run --once ready

@@ -319,7 +319,7 @@ test_not_asked() {
 	assert_said 'DATABASE_URL names a file, not a server'
 }
 
-test_model_folder() {
+test_model_directory() {
 	mkdir -p "$scratch/model" "$scratch/no-model"
 	echo '{}' >"$scratch/model/config.json"
 	once "EMBEDDING_MODEL=$scratch/model"
