@@ -9,10 +9,10 @@
 # and runs by `make check` or by itself (bash tests/system/test_X.sh).
 #
 # Reading this file runs the test file once more as a child, under a time
-# limit.  The parent made the scratch folder and is the one place that ends
-# what was started, shows logs after a failure and looks for what a sanitizer
-# has to say, however the child ended.  Everything below runs as root and as
-# an ordinary user; as root, PostgreSQL gets its own user, since it insists.
+# limit.  The parent makes the scratch directory, and ends what was started, shows
+# logs after a failure and looks for sanitizer reports, however the child ended.
+# Everything below runs as root and as an ordinary user; as root, PostgreSQL gets
+# a user of its own, since it refuses to run as root.
 
 set -u
 export LC_ALL=C SHUNIT_COLOR=none
@@ -56,7 +56,7 @@ born() {
 	echo "${20}"
 }
 
-# gone PID [BORN]: it ended; a zombie that nobody reaps counts, and so does
+# gone PID [BORN]: it ended; a zombie that is never reaped counts, and so does
 # another process that has its number now.
 gone() {
 	local stat
@@ -237,7 +237,7 @@ skip() {
 }
 
 # need PROGRAM...: skips the file when one is missing.  `postgres` stands for
-# the server's own folder, which Debian keeps out of PATH.
+# the server's own directory, which Debian keeps out of PATH.
 need() {
 	local program
 
@@ -299,7 +299,7 @@ free_port() {
 	done
 }
 
-# listening PORT: somebody accepts connections there.
+# listening PORT: a server accepts connections there.
 listening() {
 	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
@@ -431,7 +431,7 @@ start_health() {
 }
 
 # install_health: a copy that servers under other users may run, whatever the
-# rights of the folder that it was built in; sets $health_program.
+# rights of the directory that it was built in; sets $health_program.
 install_health() {
 	health_program=$scratch/bin/health.fcgi
 	mkdir -p "$scratch/bin"
@@ -532,7 +532,7 @@ start_nginx() {
 	port=$(free_port)
 	url=http://127.0.0.1:$port
 	mkdir -p "$scratch/www" "$scratch/nginx-tmp"
-	# Relative includes start at the folder of the main configuration.
+	# Relative includes start at the directory of the main configuration.
 	cp /etc/nginx/fastcgi_params "$scratch/"
 	{
 		[ "$(id -u)" = 0 ] && echo "user www-data;"

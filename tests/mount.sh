@@ -162,7 +162,7 @@ mount_test_other_methods() {
 		assert_whole
 		assert_header Allow 'GET, HEAD, OPTIONS'
 	done
-	# A body that nobody wants does not hold the answer up.
+	# An unread body does not delay the answer.
 	head -c 100000 /dev/zero >"$scratch/large"
 	ask "$url/health" --data-binary "@$scratch/large"
 	assert_status 405

@@ -37,8 +37,8 @@ if [ -z "${HEALTH_NETNS:-}" ]; then
 fi
 
 # Entering a mount namespace leads out of a chroot, to the mount on which the
-# chroot's folder is: private from now on, it keeps what is mounted on it from
-# being seen by others.
+# chroot's directory is: private from now on, it hides what is mounted on it from
+# others.
 if [ "${netns_unshare[*]: -1}" = unchanged ]; then
 	nsenter "--mount=/proc/$$/ns/mnt" mount --make-rprivate / ||
 		skip "namespaces cannot be kept apart from the host's"
@@ -145,11 +145,11 @@ netns_etc() {
 			/etc
 }
 
-# ---- who is far
+# ---- distant servers
 
 # start_postgres_far, start_redis_far, start_http_far: as in lib.sh, at $far,
 # $far1 and $far2, too, but not at $far3, where connections are refused.  The
-# last sets $http_port and serves the folder $scratch/www.
+# last sets $http_port and serves the directory $scratch/www.
 start_postgres_far() {
 	start_postgres -c listen_addresses="127.0.0.1,$far,$far1,$far2" "$@" ||
 		return

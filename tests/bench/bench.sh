@@ -4,12 +4,11 @@
 #
 #	bench KEY MEDIAN MIN MAX UNIT
 #
-# The figures of two machines, or of two minutes, say little about each other;
-# so whatever can be is set against something measured in the same run, in
-# turns (A B A B), and the ratio of each pair is what counts: an answer against
-# a static file of the same body on the same web server, and against the least
-# that a FastCGI program can do; readiness with nothing cached against the bare
-# round trips to the same dependencies.
+# Results from two machines, or two minutes, cannot be compared.  So most values
+# are measured against another one in the same run, in turns (A B A B), and the
+# ratio of each pair counts: an answer against a static file of the same body on
+# the same web server, and against a minimal FastCGI program; readiness with
+# nothing cached against the bare round trips to the same dependencies.
 #
 # wrk adds to its percentiles what probers with a pace of their own would have
 # seen while it waited for a slow answer.
@@ -51,8 +50,8 @@ if [ -n "$bench_missing" ]; then
 	exit 77
 fi
 
-# lib.sh would watch over a test file; here is no test, and this file itself
-# ends what it starts.
+# lib.sh supervises test files; this is not a test, and ends what it starts
+# itself.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/health-bench.XXXXXX") || exit 1
 chmod 755 "$scratch"
 mkdir "$scratch/log" "$scratch/bin"
@@ -169,7 +168,7 @@ configure() {
 	} >"$scratch/health.conf"
 }
 
-# A fourth warm connection, for the figures of a usual configuration.
+# A fourth warm connection, as in a usual configuration.
 configure_fourth() {
 	cat >>"$scratch/health.conf" <<-END
 		[openai]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""echo: a server that tells everybody what it was told.
+"""echo: a server that repeats what it was sent.
 
     echo.py PORT [FILE]
 
@@ -9,8 +9,8 @@ beginning, in JSON, in a header, in the address of a redirect.  What it does
 not understand it sends back as it is.  Below /answer/ it repeats in the ways
 that other programs have (WAYS).
 
-With FILE it understands nothing: whoever connects is sent what stands behind
-the first word of each line of FILE, which a test has put secrets into.
+With FILE it understands nothing: it sends each client what follows the first
+word of each line of FILE, where a test has put secrets.
 """
 
 import base64

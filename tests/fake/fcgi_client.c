@@ -8,7 +8,7 @@
  * SOCKET is the path of a Unix socket or a port of 127.0.0.1.  COUNT requests
  * are sent at once, each over a connection of its own.  The first answer goes
  * to standard output as the program gave it (CGI header and body), one line of
- * figures to standard error:
+ * counts to standard error:
  *
  *	answers=1000 s200=0 s503=1000 failed=0 first_ms=512 last_ms=530
  *

@@ -41,8 +41,8 @@
  *
  *	answers=3 s200=3 closed=1 open=0
  *
- * `closed` and `open` count the connections at the end, and who has closed
- * them; an answer is complete with its FCGI_END_REQUEST.
+ * `closed` counts the connections that the program has closed, `open` the
+ * others; an answer is complete with its FCGI_END_REQUEST.
  */
 #include "config.h"
 

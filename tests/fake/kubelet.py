@@ -17,10 +17,10 @@ One line per event goes to standard output:
 
 What is as in pkg/kubelet/prober and pkg/probe/http:  GET on a new connection
 for each probe, "User-Agent: kube-probe/1.31", "Accept: */*", "Connection:
-close", one timeout for everything; healthy is 200 to 399; of the body 10 KiB
-are read, and more is no mistake.  Until the startup probe has succeeded,
-neither of the others is asked.  Results count in a row: failureThreshold of
-them for a failure, successThreshold for a success.  A container without a
+close", one timeout for everything; healthy is 200 to 399; 10 KiB of the body
+are read, and more is allowed.  Until the startup probe has succeeded, the other
+two are not asked.  Results count in a row: failureThreshold of them for a
+failure, successThreshold for a success.  A container without a
 readiness probe is ready once it has started.  After a failed startup or
 liveness probe the container is restarted, all its counts begin anew, and it is
 not ready until a probe has said so.

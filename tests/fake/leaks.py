@@ -47,14 +47,14 @@ def main():
             files.append((name, file.read()))
     with open(sys.argv[1], 'rb') as planted:
         for line in planted:
-            who, secret = line.rstrip(b'\n').split(b' ', 1)
+            label, secret = line.rstrip(b'\n').split(b' ', 1)
             for part in parts(secret):
                 for name, text in files:
                     at = text.find(part)
-                    if at >= 0 and (who, name) not in found:
-                        found.add((who, name))
+                    if at >= 0 and (label, name) not in found:
+                        found.add((label, name))
                         near = text[max(0, at - 60):at + 40]
-                        print(f'{who.decode()} in {name}: {near!r}')
+                        print(f'{label.decode()} in {name}: {near!r}')
                         status = 1
     return status
 

@@ -174,14 +174,14 @@ class Udp(asyncio.DatagramProtocol):
                          self.transport.sendto(answer, peer), False)
 
     def error_received(self, exc):
-        """Who asked is gone, which is nothing to us."""
+        """The client is gone: ignored."""
 
 
 async def main(path, where):
     loop = asyncio.get_running_loop()
     for address in where:
         server = Server(path, address)
-        # TCP first: who finds the UDP port open may ask over both.
+        # TCP first: a client that finds the UDP port open may use both.
         await asyncio.start_server(server.on_tcp, address, 53)
         await loop.create_datagram_endpoint(lambda s=server: Udp(s),
                                             local_addr=(address, 53))

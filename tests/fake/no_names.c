@@ -1,6 +1,6 @@
 /*
- * no_names: to be preloaded (ld.so(8)); ends a program in which somebody looks
- * a host name up in a way that blocks.  Numeric addresses pass.
+ * no_names: preloaded (ld.so(8)), ends a program that looks up a host name with
+ * a blocking call.  Numeric addresses pass.
  */
 #include "config.h"
 
@@ -12,7 +12,7 @@
 
 static void no_names_die(const char *name)
 {
-	static const char words[] = "no_names: somebody looks this name up: ";
+	static const char words[] = "no_names: blocking lookup of ";
 	ssize_t ignored;
 
 	ignored = write(STDERR_FILENO, words, sizeof(words) - 1);

@@ -29,11 +29,10 @@
  * request goes to standard output: "connection", "request GET / HTTP/1.1".
  * The header lines of a request follow, each behind "header ".
  *
- * SIGHUP says that FILE has changed: connections that are open take no other
- * steps any more than those behind a line "then", and new ones those before
- * it.  Whoever connects is refused when the first step is "refuse", and is not
- * taken when it is "hole".  When all of that is so, the line "changed" is
- * written.
+ * SIGHUP says that FILE has changed: open connections now take the steps after
+ * the line "then", and new connections those before it.  If the first step is
+ * "refuse", new connections are refused; if it is "hole", they are not
+ * accepted.  The line "changed" is written when this is in effect.
  */
 #include "config.h"
 
@@ -80,7 +79,7 @@ static int peer_socket(const char *where, bool listening)
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s", where);
 	in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	in.sin_port = htons((uint16_t)strtoul(where, NULL, 10));
-	/* A relay makes nobody wait; for what is accepted, too. */
+	/* A relay must not delay; accepted sockets inherit this. */
 	if (!is_unix)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (listening ? bind(fd, address, len) || listen(fd, PEER_BACKLOG)
@@ -512,7 +511,7 @@ int main(int argc, char **argv)
 	peer_prepare();
 	listener = peer_change(listener, argv[1], argv[2]);
 	for (;;) {
-		/* Nobody is taken out of a hole. */
+		/* A hole accepts no connection. */
 		in.fd = peer_is(peer_steps[0], "hole") ? -1 : listener;
 		if (ppoll(&in, 1, NULL, &peer_waiting) > 0)
 			peer_accept(listener, argv[2]);

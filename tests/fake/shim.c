@@ -1,9 +1,9 @@
 /*
- * shim: what the kernel cannot be asked for in a test: a wall clock that is
- * wrong, a file system that hangs, a disk that does not take a log any more.
- * Preloaded (LD_PRELOAD) into the program.
+ * shim: faults that a test cannot get from the kernel: a wrong wall clock, a
+ * file system that hangs, a disk that does not take a log any more.  Preloaded
+ * (LD_PRELOAD) into the program.
  *
- * The folder in SHIM_DIR holds the orders, and is looked at again each time:
+ * The directory SHIM_DIR holds the orders, and is read again on each call:
  *
  *	clock	seconds to add to the wall clock
  *	hang	a path: looking at, opening or connecting to what begins so

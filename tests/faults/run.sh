@@ -61,7 +61,7 @@ write_head() {
 
 		Made by \`make faults\` on $(date -u +%F), on a machine with $(nproc) processors and a load
 		of $(cut -d' ' -f1 /proc/loadavg) when it began (ours alone is about 2), with PostgreSQL $(release "$PGBIN/postgres" --version), PgBouncer $(release pgbouncer --version), Redis $(release redis-server --version), nginx $(release nginx -v), node $bus. The
-		figures are from one run, in milliseconds. The rows stand in
+		times are from one run, in milliseconds. The rows stand in
 		\`tests/faults/table\`; \`make check\` goes through them, too.
 
 		Every check has \`timeout = ${timeout_ms}ms\` and \`max_age = 0s\`. It is healthy, the fault is
@@ -134,7 +134,7 @@ test_many_at_once() {
 		cat "$scratch/table"
 		return
 	fi
-	# Who has to log in waits for others here.
+	# A login waits for other logins here.
 	patience_ms=2000 slack_ms=1000 relay_niceness=19
 	cat >>"$scratch/table" <<-END
 

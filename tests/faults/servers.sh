@@ -12,7 +12,7 @@ start_servers() {
 		start_buses && start_the_model
 }
 
-# Of a CA that nobody trusts.
+# A certificate of a CA that the checks do not trust.
 make_stranger() {
 	openssl x509 -req -in "$tls/good.csr" -CA "$tls/stranger.pem" \
 		-CAkey "$tls/stranger.key" -CAcreateserial -days 2 \
@@ -307,7 +307,7 @@ bus_tell() {
 	echo "${*:2}" | raw "${bus_control[$1]}" >/dev/null
 }
 
-# Another password than ours, also for who is connected.
+# Changes the password, and ends the connections that logged in with the old one.
 hit_password() {
 	set_password "$1" another && hit_terminate "$1"
 }

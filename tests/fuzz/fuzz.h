@@ -2,9 +2,9 @@
  * fuzz: one function, two programs.
  *
  * A fuzz target includes this header and defines LLVMFuzzerTestOneInput().
- * Built as every other test it replays the files and folders of its command
- * line, or without any its own corpus, FUZZ_CORPUS below the source folder.
- * Built by clang with -fsanitize=fuzzer -DFUZZ_ENGINE it looks for new ones.
+ * Built like other tests, it replays the files and directories of its command
+ * line; without any, its own corpus, FUZZ_CORPUS below the source directory.
+ * Built by clang with -fsanitize=fuzzer -DFUZZ_ENGINE, it looks for new inputs.
  */
 #ifndef HEALTH_FUZZ_H
 #define HEALTH_FUZZ_H
@@ -106,7 +106,7 @@ static inline size_t fuzz_piece(struct fuzz_pieces *pieces, size_t left)
 
 /* ---- what is shown ---- */
 
-/* The length of the UTF-8 character (RFC 3629, section 4); 0: it is none. */
+/* The length of the UTF-8 character (RFC 3629, section 4); 0: not valid. */
 static inline size_t fuzz_utf8(const unsigned char *at)
 {
 	static const struct {
@@ -134,8 +134,8 @@ static inline size_t fuzz_utf8(const unsigned char *at)
 	return rows[i].len;
 }
 
-/* Whether anybody may be shown it: valid UTF-8 on one line, without control
- * characters. */
+/* Whether it may be shown to any caller: valid UTF-8 on one line, without
+ * control characters. */
 static inline bool fuzz_clean(const char *text)
 {
 	const unsigned char *at = (const unsigned char *)text;
@@ -186,20 +186,20 @@ static int fuzz_replay_file(const char *path)
 
 static int fuzz_replay(const char *path)
 {
-	DIR *folder = opendir(path);
+	DIR *dir = opendir(path);
 	struct dirent *entry;
 	char below[4096];
 	int n = 0;
 
-	if (folder == NULL)
+	if (dir == NULL)
 		return fuzz_replay_file(path);
-	while ((entry = readdir(folder)) != NULL) {
+	while ((entry = readdir(dir)) != NULL) {
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(below, sizeof(below), "%s/%s", path, entry->d_name);
 		n += fuzz_replay_file(below);
 	}
-	closedir(folder);
+	closedir(dir);
 	return n;
 }
 

@@ -1,8 +1,7 @@
 /*
- * What Azure Service Bus, or whoever is there in its place, may send: the
- * input says what is configured and in which pieces the bytes arrive.  The
- * names that we choose by chance are always the same here, so that an answer
- * in the corpus fits its question.
+ * What Azure Service Bus, or a peer in its place, may send: the input says what
+ * is configured and in which pieces the bytes arrive.  Random names are
+ * constant here, so that an answer in the corpus fits its question.
  */
 #include "config.h"
 
@@ -29,13 +28,13 @@ static ssize_t fuzz_random(void *to, size_t size, unsigned flags)
 
 #define FUZZ_RUNS 3
 #define FUZZ_TURN_MS 7
-/* What is sent to a peer is bounded by what he said. */
+/* What is sent to a peer is bounded by what the peer sent. */
 #define FUZZ_OUTPUT_BYTES 65536
 
 static char host[] = "h", node[] = "q/$management", target[] = "q";
 static char audience[] = "sb://h/q/$management", name[] = "n", key[] = "k";
 
-/* Sends all that there is to be sent to nobody; its length. */
+/* Takes all output and drops it; its length. */
 static size_t fuzz_send(struct sb_link *link)
 {
 	const char *from;
@@ -76,7 +75,7 @@ static enum sb_state fuzz_turn(struct sb_link *link, int64_t *now_ms)
 	fuzz_send(link);
 	if (state != SB_ANSWERED && state != SB_FAILED)
 		state = sb_link_turn(link, *now_ms);
-	/* Nobody makes us turn without a pause. */
+	/* A peer cannot make the loop spin. */
 	FUZZ_CHECK(state == SB_FAILED || sb_link_is_spent(link) ||
 		   sb_link_due_ms(link) == 0 || sb_link_due_ms(link) > *now_ms);
 	return state;

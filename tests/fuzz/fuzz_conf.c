@@ -29,7 +29,7 @@ struct all {
 
 /* clang-format off */
 static const struct conf_key keys[] = {
-	{ "name", CONF_STR, offsetof(struct all, name), "nobody", "2", "10", 0, "a name" },
+	{ "name", CONF_STR, offsetof(struct all, name), "someone", "2", "10", 0, "a name" },
 	{ "password", CONF_STR, offsetof(struct all, password), "", "0", "1024", CONF_SECRET, "never shown" },
 	{ "url", CONF_STR, offsetof(struct all, url), "", "0", "2048", CONF_URL, "where" },
 	{ "on", CONF_BOOL, offsetof(struct all, on), "yes", NULL, NULL, 0, "on or off" },

@@ -36,7 +36,7 @@ static curl_socket_t fuzz_socket(void *arg, curlsocktype purpose,
 	FUZZ_CHECK(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
 	FUZZ_CHECK(send(pair[1], answer, answer_len, MSG_NOSIGNAL) ==
 		   (ssize_t)answer_len);
-	/* The question can still be sent, and is read by nobody. */
+	/* The request can still be sent; the peer does not read it. */
 	shutdown(pair[1], SHUT_WR);
 	if (peer >= 0)
 		close(peer);
@@ -175,7 +175,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *json = fuzz_line(&input), *equals = fuzz_line(&input);
 	char *contains = fuzz_line(&input);
 
-	/* conf refuses what is no path. */
+	/* conf refuses an invalid path. */
 	if (!http_judge_is_json_path(json))
 		json[0] = '\0';
 	answer = input.at;

@@ -1,7 +1,7 @@
 /*
- * What a Redis server may say: the input says what is configured, in which
+ * What a Redis server may send: the input says what is configured, in which
  * pieces the bytes arrive, and how the connection ends.  Each question ends
- * once, in words of ours, and whoever talks on is not listened to.
+ * once, with a text of ours, and what the peer sends after that is ignored.
  */
 #include "config.h"
 
@@ -139,7 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_runs(&conn, &stream);
 	FUZZ_CHECK(conn.ready <= 1 && conn.failed <= 1);
 	FUZZ_CHECK(conn.failed == 0 || conn.state == NULL);
-	/* Who has hung up is never waited for. */
+	/* The check never waits for a closed connection. */
 	FUZZ_CHECK(conn.failed || stream.end == STREAM_PENDING ||
 		   stream.input.left > 0 || conn.answered == FUZZ_RUNS);
 	if (conn.answered || conn.failed)

@@ -2,8 +2,8 @@
  * A whole connection to the FastCGI socket, from the first byte of the peer to
  * the last: the input says in which pieces its bytes arrive, and the gate,
  * libfcgi and the responder serve them as they do in the program, but in one
- * thread and turn by turn.  Whatever is sent, each answer is whole, and when
- * the peer ends, his connection ends and nothing is left of it.
+ * thread and turn by turn.  Whatever the peer sends, each answer is whole, and
+ * when the peer closes its connection, nothing is left of it.
  */
 #include "config.h"
 
@@ -43,7 +43,7 @@ static void fuzz_listen(void)
 	static struct service service;
 	struct plan *plan = calloc(1, plan_bytes(1));
 
-	/* In no folder: the kernel makes a name up. */
+	/* An abstract address: the kernel chooses the name. */
 	place_len = sizeof(place.sun_family);
 	FUZZ_CHECK(fd >= 0 &&
 		   bind(fd, (struct sockaddr *)&place, place_len) == 0 &&
@@ -124,7 +124,7 @@ static void fuzz_talk(int fd, struct fuzz_input *input)
 		sent = send(fd, input->at, fuzz_piece(&pieces, input->left),
 			    MSG_DONTWAIT | MSG_NOSIGNAL);
 		fuzz_serve();
-		/* Who is sent away need not be listened to. */
+		/* A refused peer need not be read. */
 		if (!fuzz_hear(fd) || sent < 0)
 			break;
 		input->at += sent;
@@ -141,7 +141,7 @@ static void fuzz_talk(int fd, struct fuzz_input *input)
 	}
 }
 
-/* ---- what he was answered ---- */
+/* ---- what the peer received ---- */
 
 /* One response: its header says how long its body is, which is JSON. */
 static void fuzz_response(char *text, size_t len)

@@ -34,7 +34,7 @@ static struct share *fuzz_world(void)
 	return share;
 }
 
-/* As its writer would have left it, had he written this. */
+/* As a writer of this content would have left it. */
 static void fuzz_make_whole(struct share_slot *slot)
 {
 	struct share_copy *copy = share_copy(slot, slot->current);
@@ -69,8 +69,8 @@ static void fuzz_read(const struct share *share, size_t check)
 	fuzz_ends(record.result.detail, sizeof(record.result.detail));
 }
 
-/* Whoever is said to hold it: it is ours in the end, or somebody else has it
- * for a while. */
+/* Whichever process holds the lease: in the end we hold it, or another process
+ * holds it for a limited time. */
 static void fuzz_run(struct share *share, size_t check)
 {
 	struct record record = { .result = { .code = RESULT_REFUSED,

@@ -104,7 +104,7 @@ static const struct fuzz_place {
 
 #define FUZZ_PLACES (sizeof(places) / sizeof(places[0]))
 
-/* Whether the one mark stands where everybody sees a password. */
+/* Whether the one mark stands where a reader expects a password. */
 static bool fuzz_is_password(const struct fuzz_place *place, const char *text)
 {
 	const char *mark = strstr(text, FUZZ_SECRET);

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.." || exit 1
 
 # Looked at by a person and found to be none: file, check, why.
 known='
-main.c uninitvar the signals are looked at by those who have set them
+main.c uninitvar the signals are set before they are looked at
 text.c core.CallAndMessage the character is not used without bytes
 '
 

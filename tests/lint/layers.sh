@@ -1,11 +1,10 @@
 #!/bin/bash
-# The folders of src/ are layers: a file includes headers of its own folder and
-# of folders above it in this table only.
+# The directories of src/ are layers: a file includes headers of its own directory
+# and of directories above it in this table only.
 #
-# The words after a folder's name are its public headers; its other headers stay
-# inside it.  A folder below another one (kinds/http) is a folder of its own in
-# the same layer: it may include what is public in kinds/, and has no public
-# headers itself.
+# The words after a directory's name are its public headers; its other headers
+# stay inside it.  A subdirectory (kinds/http) is a directory of its own in the
+# same layer: it may include what is public in kinds/, and has no public headers.
 #
 # layers.sh [DIRECTORY]: looks at DIRECTORY/src instead.
 
@@ -24,7 +23,7 @@ front	listen oneshot parent responder
 app
 '
 
-# What a library's headers begin with, and the folders that may include them.
+# What a library's headers begin with, and the directories that may include them.
 libraries='
 fcgi	front
 fastcgi.h	front
@@ -46,25 +45,25 @@ function complain(text)
 	printf "%s:%d: %s\n", FILENAME, FNR, text
 }
 
-function folder_of(path)
+function dir_of(path)
 {
 	return path ~ /\// ? substr(path, 1, match(path, /\/[^\/]*$/) - 1) : ""
 }
 
-function look_local(header,	folder, top)
+function look_local(header,	dir, top)
 {
-	folder = folder_of(header)
-	top = folder
+	dir = dir_of(header)
+	top = dir
 	sub(/\/.*/, "", top)
-	if (folder == own)
+	if (dir == own)
 		return
 	if (!(top in layer))
-		complain(header " is in no folder of the table")
+		complain(header " is in no directory of the table")
 	else if (layer[top] > layer[own_top])
 		complain(own " must not include " header ": " top \
 			" is a later layer")
 	else if (!(header in public))
-		complain(header " is private to " folder)
+		complain(header " is private to " dir)
 }
 
 function look_library(header,	i)
@@ -102,7 +101,7 @@ BEGIN {
 }
 
 FNR == 1 {
-	own = folder_of(substr(FILENAME, 5))
+	own = dir_of(substr(FILENAME, 5))
 	own_top = own
 	sub(/\/.*/, "", own_top)
 	if (!(own_top in layer)) {

@@ -5,8 +5,8 @@
 cd "$(dirname "$0")/../.." || exit 1
 
 failed=0
-# Programs are listed by their name without ".c"; what they were built to lies
-# beside them when the build was made in the source folder.
+# Programs are listed by their name without ".c"; a build in the source directory
+# leaves its output beside them.
 while IFS= read -r file; do
 	name=${file%.c}
 	grep -qE "(^|[[:space:]])$name(\.c)?([[:space:]]|\$)" Makefile.am ||

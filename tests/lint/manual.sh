@@ -111,8 +111,7 @@ codes()
 }
 
 # require WHAT WHERE ITEMS: complains of each line "file:line<tab>word" of the
-# input whose word is no item.  Nothing at all to look for is a mistake of
-# this script.
+# input whose word has no item.  An empty input is an error of this script.
 require()
 {
 	local place word n=0

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every script of ours, whatever its name, as shellcheck(1) wants it.
+# Every script of ours, whatever its name, passes shellcheck(1).
 
 cd "$(dirname "$0")/../.." || exit 1
 
@@ -8,8 +8,8 @@ if ! command -v shellcheck >/dev/null; then
 	exit 77
 fi
 
-# No more than what is in the top folder, .ci and tests: elsewhere a build may
-# have left scripts of others.
+# Only the top directory, .ci and tests: elsewhere a build may have left other
+# scripts.
 scripts=()
 parts=()
 while IFS= read -r -d '' file; do
@@ -25,7 +25,7 @@ done < <(
 )
 
 failed=0
-# Nobody follows into shunit2, which is not ours.
+# shunit2 is not ours: do not follow into it.
 shellcheck --format=gcc --external-sources --source-path=SCRIPTDIR \
 	--exclude=SC1090,SC1091 "${scripts[@]}" || failed=1
 # Parts are sourced: what they set or use is used or set elsewhere.

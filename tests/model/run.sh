@@ -1,6 +1,6 @@
 #!/bin/bash
-# Checks share.pml with spin(1): that what must hold does, and that it does not
-# when one of the cures is taken out.
+# Checks share.pml with spin(1): its properties hold, and fail when one of the
+# safeguards is removed.
 #
 #	run.sh		what takes seconds; for make check
 #	run.sh all	more processes and more trouble at once, half an hour

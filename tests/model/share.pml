@@ -12,13 +12,13 @@
  *	- STOPS times, a process is stopped and never goes on.  It lives, and
  *	  what it holds is not given back.
  *
- * A process that is killed has changed something last: it makes no difference
- * what it read after that.  So it is enough that it may be killed, or stopped,
- * right after each change, and before it has done anything.
+ * What a killed process read after its last change makes no difference.  So it
+ * is enough to kill or stop processes right after each change, and before their
+ * first step.
  *
- * The clock has no figures.  The time of a lease that is looked at is over when
- * the holder cannot move any more, and LATES times when it can.  It is never
- * over for a holder who is dead: that is to be found out without waiting.
+ * The clock has no values.  The lease that a process looks at has run out when
+ * its holder cannot move any more, and LATES times when it can.  It never runs
+ * out for a dead holder: other processes must detect that without waiting.
  *
  *	in the model		in src/board/share.c
  *	lease			struct share_slot: lease.  RUN stands for
@@ -31,38 +31,39 @@
  *	share_publish()		share_publish(), share_write()
  *	share_leave()		share_leave()
  *	share_tell()		share_tell()
- *	share_wait()		share_wait(), and the prober's timer: who waits
- *				for somebody else looks again by itself
+ *	share_wait()		share_wait(), and the prober's timer: a process
+ *				that waits for another one looks again by itself
  *
  * What must hold (or else spin says "assertion violated"):
  *
- *	- What is read is the whole record that was published last.
- *	- That can be read, unless somebody was late.
+ *	- A reader gets the whole record that was published last.
+ *	- The record can be read, unless a process was late.
  *	- The result of a run is never followed by that of an earlier one.
- *	- Nobody loses a lease who lives, runs the check and has time left.
- *	- Who has still got the lease when the run ends can publish its result.
+ *	- A process that lives, runs the check and has time left keeps its lease.
+ *	- A process that still holds the lease when its run ends can publish the
+ *	  result.
  *
  * and (or else spin says "acceptance cycle"):
  *
- *	- Who needs a result gets one, unless it is killed or stopped itself.
+ *	- A process that needs a result gets one, unless it is killed or stopped.
  *
- * Each of these, given as -D, takes out one cure.  run.sh verifies that then
- * something goes wrong, so that the model is known to be able to tell:
+ * Each of these, given as -D, removes one safeguard.  run.sh verifies that the
+ * model then finds an error:
  *
- *	NO_TIMED_LOOK	who waits for somebody else trusts to be woken
- *	NO_DEAD_TEST	nobody looks whether the holder's process lives
- *	NO_UNTIL	the time of a run has no end
- *	NO_CALL		nobody calls a holder who has nothing to do
- *	NO_CALL_LIMIT	who is called may take for ever to begin
- *	NO_LEASE_CHECK	a result is published without having the lease
+ *	NO_TIMED_LOOK	a waiting process relies on being woken
+ *	NO_DEAD_TEST	no process checks whether the holder is alive
+ *	NO_UNTIL	a run has no time limit
+ *	NO_CALL		no process calls an idle holder
+ *	NO_CALL_LIMIT	a called holder may take for ever to begin
+ *	NO_LEASE_CHECK	a result is published without holding the lease
  *	NO_SWAP		a result is published by a store instead of a swap
  *	NO_RETRY	a swap that fails ends the run, lease or not
- *	NO_NAME		a copy is valid whoever has written it
+ *	NO_NAME		a copy is valid whichever process wrote it
  *	NO_SUM		a copy is valid when its name is
  *	NO_SLOTS	the valid copy is overwritten, not the other one
  *
- * Memory here is as everybody expects it to be.  That of real processors needs
- * the orders that stand in src/board/share.c; the model says nothing about them.
+ * Memory here is sequentially consistent.  Real processors need the memory orders
+ * in src/board/share.c; the model does not cover them.
  */
 
 #ifndef PROCESSES
@@ -81,15 +82,16 @@
 #define LATES 1
 #endif
 
-/* A process is known by its token; 0 is nobody's.  A set of processes is a
- * number with a bit for each. */
-#define NOBODY 0
+/* A process is known by its token; no process has token 0.  A set of processes
+ * is a number with a bit for each. */
+#define NO_TOKEN 0
 #define in(set, token) ((set >> token) & 1)
 #define with(set, token) (set | (1 << token))
 #define without(set, token) (set & ~(1 << token))
 #define ALL 255
 
-/* How much was published before, and by whom: no two records have one name. */
+/* The number of records published before, and the publisher's token: no two
+ * records have the same name. */
 #define NAME(count, token) ((count) * 8 + (token))
 #define COUNT(name) ((name) / 8)
 
@@ -118,11 +120,11 @@ record_copy copies[2];
 
 /* ---- what the kernel knows ---- */
 
-byte alive; /* who has its byte of the file locked */
-byte fresh = ALL; /* for whom the news are others than when it looked */
-byte asleep; /* who is in futex(2) */
+byte alive; /* processes that hold the lock on their byte of the file */
+byte fresh = ALL; /* processes that have not seen the latest change */
+byte asleep; /* processes in futex(2) */
 
-/* ---- what nobody knows: for the properties, and to set limits ---- */
+/* ---- known to the model only: for the properties, and to set limits ---- */
 
 byte runs; /* begun so far */
 byte last_run; /* whose result was published last */
@@ -208,8 +210,8 @@ inline time_passes()
 #define holder_is_alive in(alive, seen_token)
 #endif
 
-/* What a swap compares.  Time that passes does not change the word, but who
- * takes a lease since its time is over has seen that it is. */
+/* What a swap compares.  Time that passes does not change the word, but a process
+ * that takes a lease because it ran out has seen that it did. */
 #define lease_is_seen \
 	(lease_token == seen_token && lease_kind == seen_kind && \
 	 lease_late >= seen_late)
@@ -360,7 +362,7 @@ inline share_leave()
 	atomic {
 		may_end();
 		if
-		:: lease_token == token -> lease_set(NOBODY, FREE); called = 1
+		:: lease_token == token -> lease_set(NO_TOKEN, FREE); called = 1
 		:: else
 		fi
 	}

@@ -78,7 +78,7 @@ cure() {
 	mark "$1" no
 }
 
-# A moment of absence: none for those who have nothing to ask.
+# Restarts a server that has no fault.
 blink() {
 	local server
 
@@ -237,7 +237,7 @@ growth() {
 		$(sed -n "s/^$1 //p" "$scratch/before")))
 }
 
-# Hedges, and requests that nobody wants any more, come to their end.
+# Hedges and abandoned requests end.
 settle() {
 	local end=$((SECONDS + 8))
 

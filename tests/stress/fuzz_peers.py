@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 """Asks a program whose dependencies lie (liars.py), and judges what it says.
 
-    fuzz_peers.py CLIENT SOCKET PID LIARS-PID FOLDER SECONDS SEED
+    fuzz_peers.py CLIENT SOCKET PID LIARS-PID DIRECTORY SECONDS SEED
 
-CLIENT is tests/fake/fcgi_client, SOCKET where the program PID listens, FOLDER
-that of liars.py.  The checks `file` and `honest` are healthy whatever happens;
-each of the others is healthy only when it was told the whole truth after it was
-asked, ends at its deadline, and is healthy again as soon as its peer is honest.
-Meanwhile liveness is answered, and neither memory nor threads nor descriptors
-pile up.
+CLIENT is tests/fake/fcgi_client, SOCKET where the program PID listens, DIRECTORY
+that of liars.py.  The checks `file` and `honest` are always healthy; each of the
+others is healthy only if its peer told the whole truth after the check asked,
+ends at its deadline, and is healthy again as soon as its peer is honest.
+Meanwhile liveness is answered, and memory, threads and descriptors do not grow.
 
-The last lines are figures; the exit status is 1 when something was wrong.  With
-FUZZ_SLOW in the environment the program is watched by something that takes time
-and memory.
+The last line has the measurements; the exit status is 1 when something was
+wrong.  FUZZ_SLOW in the environment says that the program runs under a tool that
+takes time and memory.
 """
 
 import json
@@ -24,7 +23,7 @@ import sys
 import threading
 import time
 
-client, where, pid, liars_pid, folder, seconds, seed = sys.argv[1:]
+client, where, pid, liars_pid, directory, seconds, seed = sys.argv[1:]
 SLOW = "FUZZ_SLOW" in os.environ
 TIMEOUT_MS = 400  # of each liar, see test_fuzz_peers.sh
 OVERSHOOT_MS = 3000 if SLOW else 250
@@ -91,12 +90,12 @@ def used():
 
 
 def turn(number, word):
-    with open(folder + "/liars.log") as file:
+    with open(directory + "/liars.log") as file:
         noted = len(file.readlines())
     os.kill(int(liars_pid), number)
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        with open(folder + "/liars.log") as file:
+        with open(directory + "/liars.log") as file:
             if file.readlines()[noted:].count(word + "\n"):
                 return
         time.sleep(.05)
@@ -105,21 +104,21 @@ def turn(number, word):
 
 def told(name, since, until):
     """Whether the whole truth was told to this check in that time."""
-    with open(folder + "/liars.log") as file:
+    with open(directory + "/liars.log") as file:
         return any(since <= float(line.split()[0]) <= until for line in file
                    if line.split()[1:2] == [name] and line.endswith(": true\n"))
 
 
 def transcript(name):
     """What its liar did last."""
-    with open(folder + "/liars.log") as file:
+    with open(directory + "/liars.log") as file:
         lines = [line for line in file if line.split()[1:2] == [name]]
     return "".join(line[:500] + "\n" for line in lines[-8:])
 
 
 def tricks(since):
     """What all liars have done since then."""
-    with open(folder + "/liars.log") as file:
+    with open(directory + "/liars.log") as file:
         return "".join(line[:120] + "\n" for line in file
                        if line[0].isdigit() and float(line.split()[0]) >= since)
 

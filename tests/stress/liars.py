@@ -1,11 +1,11 @@
 """Peers that lie at random, for stress/fuzz_peers.py.
 
-    liars.py FOLDER SEED CERTIFICATE KEY CHAIN RECORDING CA-FILE
+    liars.py DIRECTORY SEED CERTIFICATE KEY CHAIN RECORDING CA-FILE
 
-Writes FOLDER/liars.conf, a check of each, and FOLDER/liars.log.  They tell the
-truth until SIGUSR1, and again from SIGUSR2 on; both are noted in the log when
-all connections from before are closed.  CHAIN begins with CERTIFICATE, and is
-long; RECORDING is what a Service Bus says.
+Writes DIRECTORY/liars.conf, with a check of each peer, and DIRECTORY/liars.log.
+The peers tell the truth until SIGUSR1, and again after SIGUSR2; each signal is
+logged when all older connections are closed.  CHAIN begins with CERTIFICATE and
+is long; RECORDING is what a Service Bus sends.
 
 Each connection begins as one with the real server would.  At a step that is
 drawn from the seed, the kind and the number of the connection, the peer goes
@@ -13,7 +13,7 @@ over to one of the tricks below and stays with it until the program has closed
 the connection, or LIFE seconds are over.  The step may also lie behind the
 first answers, so that connections are idle when it comes.
 
-Whoever has been told the whole truth may be green: this is noted, with its
+A check that was told the whole truth may be green: this is logged, with its
 time, before the last bytes of an answer are sent.  A trick never tells it.
 
 A connection has a thread of its own and memory for some hundred KB.
@@ -37,7 +37,7 @@ HONEST = 1 << 30  # a step that never comes
 
 
 class Over(Exception):
-    """The connection has come to its end, whoever has brought it about."""
+    """The connection has ended, whichever side closed it."""
 
 
 def linger():
@@ -601,7 +601,7 @@ class Connection:
             body = b'{"object":"list","status":"fine","data":[]}'
             head = (HTTP_OK + b"Content-Type: application/json\r\n"
                     b"Content-Length: %d\r\n\r\n" % len(body))
-            # Where nobody looks at the body, it is not waited for.
+            # A check that does not look at the body does not wait for it.
             self.say(head + body, len(head) - 1)
 
     def amqp(self):
@@ -782,7 +782,7 @@ def make_contexts(certificate, key, chain):
 
 # Each: its name, what it speaks, its settings, and about how many messages there
 # are until its first answer is given; {port} and {path} are where it listens.
-def make_peers(folder, ca_file):
+def make_peers(directory, ca_file):
     tls = "ca_file = " + ca_file
     http, pg, redis = "kind = http", "kind = postgres", "kind = redis"
     bus = ("kind = servicebus\nqueue = q\nconnection_string = Endpoint=sb://localhost:{port};"
@@ -793,7 +793,7 @@ def make_peers(folder, ca_file):
         ("pg_require", "pg", 5, {"tls": True}, pg,
          "url = postgresql://u:p@127.0.0.1:{port}/d?sslmode=require"),
         ("pg_socket", "pg", 4, {"path": "/.s.PGSQL.5432"}, pg,
-         "url = postgresql://u:p@/d?host=" + folder),
+         "url = postgresql://u:p@/d?host=" + directory),
         ("redis", "redis", 3, {}, redis, "url = redis://:p@127.0.0.1:{port}/1"),
         ("rediss", "redis", 5, {"tls": True}, redis, "url = rediss://127.0.0.1:{port}", tls),
         ("redis_socket", "redis", 2, {"path": "/redis.liar"}, redis, "url = unix://{path}"),
@@ -819,7 +819,7 @@ def make_peers(folder, ca_file):
     sections = []
     for name, kind, steps, how, *lines in peers:
         if how.get("path"):
-            how["path"] = folder + how["path"]
+            how["path"] = directory + how["path"]
         peer = Peer(name, kind, steps, **how)
         place = {"path": peer.path, "port": getattr(peer, "port", 0)}
         sections.append((peer, "[%s]\n%s\n" % (name, "\n".join(lines).format(**place))))
@@ -827,18 +827,18 @@ def make_peers(folder, ca_file):
 
 
 def main():
-    folder, seed, certificate, key, chain, recording, ca_file = sys.argv[1:]
+    directory, seed, certificate, key, chain, recording, ca_file = sys.argv[1:]
     # The main thread takes them one after another.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
-    log = os.open(folder + "/liars.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(directory + "/liars.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     contexts = make_contexts(certificate, key, chain)
     recorded = read_recording(recording)
-    sections = make_peers(folder, ca_file)
+    sections = make_peers(directory, ca_file)
     for peer, _ in sections:
         peer.start(seed, log, contexts, recorded)
-    with open(folder + "/liars.new", "w") as file:
+    with open(directory + "/liars.new", "w") as file:
         file.writelines(section for _, section in sections)
-    os.rename(folder + "/liars.new", folder + "/liars.conf")
+    os.rename(directory + "/liars.new", directory + "/liars.conf")
     while True:
         lies = signal.sigwait([signal.SIGUSR1, signal.SIGUSR2]) == signal.SIGUSR1
         for peer, _ in sections:

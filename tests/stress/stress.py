@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Many processes that share their results, none of which is safe.
+"""Many processes share their results, and any of them may be killed.
 
-	stress.py PROGRAM FOLDER SECONDS
+	stress.py PROGRAM DIRECTORY SECONDS
 
 Starts PROGRAM 32 times with one configuration, each with a socket of its own
 as descriptor 0, as mod_fcgid does, and now and then as CGI.  All are asked all
@@ -13,12 +13,12 @@ compared with it:
 	- A result was true at some moment of the run that it came from.
 	- It is not older than max_age and timeout allow, and the run did not
 	  take longer than it may.
-	- Nobody waits for longer than answer_within, and liveness never waits.
+	- No request waits for longer than answer_within, and liveness never waits.
 	- Startup, once over, is over in all processes.
 
-At the end nobody is hurt for some seconds: then the dependencies are asked
-once in a max_age, by one process.  All times are those of CLOCK_MONOTONIC.
-The last lines are figures; the exit status is 1 when something was wrong.
+At the end no process is killed for some seconds: then one process asks each
+dependency, once in a max_age.  All times are those of CLOCK_MONOTONIC.
+The last line has the counts; the exit status is 1 when something was wrong.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ QUIET = 6.0
 LATE = 0.5
 
 wrong = []
-figures = {"answers": 0, "healthy": 0, "unhealthy": 0, "cut": 0, "kills": 0,
+counts = {"answers": 0, "healthy": 0, "unhealthy": 0, "cut": 0, "kills": 0,
 	   "stops": 0, "cgi": 0}
 
 
@@ -149,25 +149,25 @@ def happened(name, what):
 
 # ---- answers
 
-def check_result(who, name, result, sent, received):
+def check_result(source, name, result, sent, received):
 	dependency = dependencies[name]
 	latency = result["latency_ms"] / 1000
 	age = result.get("age_ms", 0) / 1000
 	code = result.get("code", "ok")
 	begin = (sent if "age_ms" not in result else sent - age) - latency - .01
 	end = received - age + .01
-	what = "%s: %s after %.3f s: %s" % (who, name, received - sent, result)
+	what = "%s: %s after %.3f s: %s" % (source, name, received - sent, result)
 
 	if age > dependency.max_age + dependency.timeout + SLACK:
 		complain("too old: " + what)
 	if result["healthy"]:
-		figures["healthy"] += 1
+		counts["healthy"] += 1
 		if not dependency.was(("up",), begin, end):
 			complain("it was not up: " + what)
 		if latency > dependency.timeout + LATE + SLACK:
 			complain("the run took too long: " + what)
 		return
-	figures["unhealthy"] += 1
+	counts["unhealthy"] += 1
 	if code == "busy":
 		if not dependency.was(("down",), begin, end):
 			complain("it was not down: " + what)
@@ -175,11 +175,11 @@ def check_result(who, name, result, sent, received):
 		if not dependency.was(("hang", "down"), begin - .1, end):
 			doubts.append((name, begin, end, what))
 	else:
-		complain("nobody said so: " + what)
+		complain("unexpected code: " + what)
 
 
-# Of a dependency that did not hang it was said that it did.  That is no fault
-# if it did not get the processor in time.
+# Results that call a dependency hung when it was not.  That is allowed if it did
+# not get the processor in time.
 doubts = []
 
 
@@ -193,30 +193,30 @@ def check_doubts():
 started = False
 
 
-def check_answer(who, path, status, body, sent, received):
+def check_answer(source, path, status, body, sent, received):
 	global started
 
-	figures["answers"] += 1
+	counts["answers"] += 1
 	try:
 		answer = json.loads(body)
 	except ValueError:
-		complain("%s %s: %s: %.200r" % (who, path, status, body))
+		complain("%s %s: %s: %.200r" % (source, path, status, body))
 		return
 	checks = answer.get("checks", {})
 	if path == "/health/live":
 		if status != 200:
-			complain("%s: liveness is %s" % (who, status))
+			complain("%s: liveness is %s" % (source, status))
 	elif path == "/health/started":
 		if status == 200:
 			started = True
 		elif started:
-			complain("%s: not started any more: %s" % (who, body))
+			complain("%s: not started any more: %s" % (source, body))
 	elif ((status == 200) !=
 	      all(result["healthy"] for result in checks.values()) or
 	      not checks):
-		complain("%s %s: %s with %s" % (who, path, status, body))
+		complain("%s %s: %s with %s" % (source, path, status, body))
 	for name, result in checks.items():
-		check_result(who, name, result, sent, received)
+		check_result(source, name, result, sent, received)
 
 
 def parse(output):
@@ -278,7 +278,7 @@ async def ask_socket(path, where):
 class Process:
 	def __init__(self, number):
 		self.name = "process %d" % number
-		self.where = "%s/%d.sock" % (folder, number)
+		self.where = "%s/%d.sock" % (directory, number)
 		self.socket = socket.socket(socket.AF_UNIX)
 		self.socket.bind(self.where)
 		self.socket.listen(64)
@@ -294,7 +294,7 @@ class Process:
 		self.gone = False
 
 	async def kill(self):
-		figures["kills"] += 1
+		counts["kills"] += 1
 		self.gone = True
 		self.touched = time.monotonic()
 		self.process.kill()
@@ -305,7 +305,7 @@ class Process:
 
 	async def stop(self):
 		process = self.process
-		figures["stops"] += 1
+		counts["stops"] += 1
 		self.stopped = True
 		self.touched = time.monotonic()
 		process.send_signal(signal.SIGSTOP)
@@ -347,7 +347,7 @@ async def ask(process):
 	received = time.monotonic()
 	calm = calm and process.touched == untouched and not process.stopped
 	if output is None:
-		figures["cut"] += 1
+		counts["cut"] += 1
 		if calm and sent - untouched > 1:
 			complain("%s: no answer to %s" % (process.name, path))
 		return
@@ -384,7 +384,7 @@ async def ask_cgi(doomed):
 	received = time.monotonic()
 	if doomed:
 		return
-	figures["cgi"] += 1
+	counts["cgi"] += 1
 	status, body = parse(output)
 	check_answer("CGI", path, status, body, sent, received)
 	if received - sent > ANSWER_WITHIN + .5 + SLACK + 2 * lag_since(sent):
@@ -439,10 +439,10 @@ def check_quiet(since, until):
 		remain = (count(name, "opened", 0, until) -
 			  count(name, "closed", 0, until))
 		windows = (until - since) / dependency.max_age
-		figures[name + "_windows"] = round(windows)
-		figures[name + "_questions"] = asked
-		figures[name + "_opened"] = opened
-		figures[name + "_open"] = remain
+		counts[name + "_windows"] = round(windows)
+		counts[name + "_questions"] = asked
+		counts[name + "_opened"] = opened
+		counts[name + "_open"] = remain
 		# Asked ahead of time, by what the last answer took: of a short
 		# max_age that is a larger part.
 		ahead = 1 / 16 + .06 / dependency.max_age
@@ -457,7 +457,7 @@ def check_quiet(since, until):
 def check_left(processes):
 	files = os.listdir(state)
 	sizes = [os.stat(os.path.join(state, file)).st_size for file in files]
-	figures["left"] = len(files)
+	counts["left"] = len(files)
 	if len(files) > 1 or sum(sizes) > 65536:
 		complain("left: %s of %s bytes" % (files, sizes))
 	for process in processes:
@@ -509,17 +509,17 @@ async def main(calm):
 	check_left(processes)
 	check_doubts()
 	lively.sort()
-	figures["liveness_p99_ms"] = round(
+	counts["liveness_p99_ms"] = round(
 		lively[len(lively) * 99 // 100] * 1000) if lively else -1
-	figures["lag_ms"] = round(lag_since(0) * 1000)
-	figures["wrong"] = len(wrong)
-	print(" ".join("%s=%s" % item for item in figures.items()))
+	counts["lag_ms"] = round(lag_since(0) * 1000)
+	counts["wrong"] = len(wrong)
+	print(" ".join("%s=%s" % item for item in counts.items()))
 
 
-program, folder, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-config, state = folder + "/health.conf", folder + "/state"
-log = open(folder + "/log", "a")
-events = open(folder + "/events", "a", buffering=1)
+program, directory, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
+config, state = directory + "/health.conf", directory + "/state"
+log = open(directory + "/log", "a")
+events = open(directory + "/events", "a", buffering=1)
 # It minds that a killed process may be gone before it hears of it.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
 configure()

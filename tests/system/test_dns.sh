@@ -171,7 +171,7 @@ test_the_preloaded_library_works() {
 		"$(LD_PRELOAD=$fake/no_names.so python3 -c '
 import socket
 socket.create_connection(("good.test", 1))' 2>&1)" \
-		'no_names: somebody looks this name up: good.test'
+		'no_names: blocking lookup of good.test'
 	serve <<-END
 		$(checks good good.test)
 	END
@@ -315,11 +315,11 @@ test_dead_for_long() {
 	for i in {1..10}; do
 		probe /health/ready
 	done
-	before=$(figures)
+	before=$(used)
 	for i in {1..40}; do
 		probe /health/ready
 	done
-	after=$(figures)
+	after=$(used)
 	assert_unresolved good
 	assert_unresolved again
 	assertEquals 'threads' "${before%% *}" "${after%% *}"
@@ -335,8 +335,8 @@ no_more() {
 	[ "$sanitized" != 0 ] || [ "$6" -le $(($3 + 1000)) ]
 }
 
-# figures: threads, descriptors and kilobytes of our program
-figures() {
+# used: threads, descriptors and kilobytes of our program
+used() {
 	local proc
 	proc=/proc/$(pid_of health)
 
@@ -528,7 +528,7 @@ test_moved_for_good() {
 	probe /health/ready
 	assert_good good
 	find_again $far1
-	# The same where somebody says that nobody is there.
+	# The same where the connection is refused.
 	move_to $far3
 	lose $far2
 	probe /health/ready
@@ -542,7 +542,7 @@ test_moved_for_good() {
 	assert_good good
 }
 
-# Time to live: nobody is asked again before, with whatever is new.
+# Time to live: the name server is not asked again before it is over.
 test_addresses_are_kept() {
 	move_to $far1 60
 	serve < <(for i in 1 2 3 4 5 6; do

@@ -75,9 +75,9 @@ function exists(address) {
 		faults.some((fault) => entity.startsWith(fault));
 }
 
-/* ---- who may do what ---- */
+/* ---- permissions ---- */
 
-/* The policy whose token this is; otherwise why it is none. */
+/* The policy that this token belongs to; otherwise why the token is invalid. */
 function policyOf(token, audience) {
 	const parts = Object.fromEntries(token
 		.replace(/^SharedAccessSignature /, '').split('&')
@@ -248,7 +248,7 @@ function onPeek(context, address) {
 		return reply({ colour: 'blue' });
 	if (faultOf(entity, 'stranger'))
 		return reply({ statusCode: 200 }, undefined,
-			{ message_id: 'nobody asked' });
+			{ message_id: 'never asked' });
 	for (let n = Number((/^strays-(\d+)/.exec(entity) || [])[1] || 0); n; n--)
 		reply({ statusCode: 500 }, undefined, { message_id: `old${n}` });
 	if (faultOf(entity, 'twice'))
