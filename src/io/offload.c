@@ -461,37 +461,3 @@ void offload_forget(struct offload_job *job)
 	if (ours)
 		offload_drop(job);
 }
-
-/* ---- lanes ---- */
-
-static void offload_lane_on_done(void *arg, const void *copy)
-{
-	struct offload_lane *lane = arg;
-	void (*done)(void *, const void *) = lane->done;
-
-	lane->job = NULL;
-	lane->done = NULL;
-	if (done)
-		done(lane->arg, lane->joined ? NULL : copy);
-}
-
-int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const struct offload_order *order,
-		     void (*done)(void *arg, const void *copy), void *arg)
-{
-	lane->joined = lane->job != NULL;
-	if (!lane->job)
-		lane->job = offload_start(offload, order, offload_lane_on_done,
-					  lane);
-	if (!lane->job)
-		return -1;
-	lane->done = done;
-	lane->arg = arg;
-	return 0;
-}
-
-void offload_lane_leave(struct offload_lane *lane, const void *arg)
-{
-	if (lane->arg == arg)
-		lane->done = NULL;
-}

@@ -11,7 +11,6 @@
 #ifndef HEALTH_OFFLOAD_H
 #define HEALTH_OFFLOAD_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct loop;
@@ -50,31 +49,5 @@ struct offload_job *offload_start(struct offload *offload,
 				  void *arg);
 /* done() will not be called; NULL is allowed. */
 void offload_forget(struct offload_job *job);
-
-/*
- * A lane has one job at a time, however often it is asked: a mount that stays
- * dead for hours costs one stuck thread and not one for each run.  Embedded in
- * its owner, which must outlive the loop's last turn; zeroed means idle.
- */
-struct offload_lane {
-	/* private to offload.c */
-	struct offload_job *job; /* under way, perhaps stuck */
-	bool joined;		 /* it began before the last question */
-	void (*done)(void *arg, const void *copy); /* NULL: no question waits */
-	void *arg;
-};
-
-/*
- * As offload_start(); but when the lane has a job, no second one begins.  What
- * that job finds may be older than the question, so at its end done() is called
- * with a copy of NULL: ask again.  Only the last question is answered.  -1 when
- * no thread can be created.
- */
-int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const struct offload_order *order,
-		     void (*done)(void *arg, const void *copy), void *arg)
-	__attribute__((warn_unused_result));
-/* The question asked with arg no longer waits; the job continues. */
-void offload_lane_leave(struct offload_lane *lane, const void *arg);
 
 #endif

@@ -9,8 +9,14 @@
 
 #include "io/offload.h"
 
+/*
+ * A check has one job at a time, however often it runs: a mount that stays dead
+ * for hours costs one stuck thread, and not one for each run.
+ */
 struct look_lane {
-	struct offload_lane lane;
+	struct offload_job *job; /* under way, perhaps stuck */
+	bool joined;		 /* it began before the question */
+	struct conn *conn;	 /* whose question waits; NULL: none */
 	void (*ask)(struct conn *conn);
 };
 
@@ -62,11 +68,17 @@ static struct look_lane *look_lane(const struct conn *conn)
 
 static void look_on_done(void *arg, const void *copy)
 {
-	struct conn *conn = arg;
+	struct look_lane *lane = arg;
+	struct conn *conn = lane->conn;
 	const struct look *look = copy;
 
-	if (!look) {
-		look_lane(conn)->ask(conn);
+	lane->job = NULL;
+	lane->conn = NULL;
+	if (!conn)
+		return;
+	/* What was found may be older than the question. */
+	if (lane->joined) {
+		lane->ask(conn);
 		return;
 	}
 	if (look->detail[0])
@@ -80,8 +92,13 @@ void look_ask(struct conn *conn, const struct offload_order *order,
 	struct look_lane *lane = look_lane(conn);
 
 	lane->ask = ask;
-	if (offload_lane_ask(conn_env(conn)->offload, &lane->lane, order,
-			     look_on_done, conn))
+	lane->joined = lane->job != NULL;
+	if (!lane->job)
+		lane->job = offload_start(conn_env(conn)->offload, order,
+					  look_on_done, lane);
+	if (lane->job)
+		lane->conn = conn;
+	else
 		conn_failed(conn, RESULT_INTERNAL, "cannot create a thread");
 }
 
@@ -93,7 +110,10 @@ const char *look_live_refused(const void *settings)
 
 void look_close(struct conn *conn)
 {
-	offload_lane_leave(&look_lane(conn)->lane, conn);
+	struct look_lane *lane = look_lane(conn);
+
+	if (lane->conn == conn)
+		lane->conn = NULL;
 }
 
 const char *look_step(const struct conn *conn)

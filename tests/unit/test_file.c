@@ -4,45 +4,10 @@
 #include "kinds/look.c"
 
 #include "fake_conn.h"
+#include "fake_offload.h"
 #include "unit.h"
 
 /* ---- the neighbours ---- */
-
-static bool no_threads;
-static int left, stuck, asked;
-
-int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const struct offload_order *order,
-		     void (*done)(void *arg, const void *copy), void *arg)
-{
-	void *copy = malloc(order->size);
-
-	(void)offload;
-	CHECK(lane && copy);
-	asked++;
-	if (stuck-- > 0) {
-		free(copy);
-		done(arg, NULL);
-		return 0;
-	}
-	if (!copy || no_threads) {
-		free(copy);
-		return -1;
-	}
-	memcpy(copy, order->data, order->size);
-	CHECK(order->path >= (const char *)order->data &&
-	      order->path < (const char *)order->data + order->size);
-	order->work(copy);
-	done(arg, copy);
-	free(copy);
-	return 0;
-}
-
-void offload_lane_leave(struct offload_lane *lane, const void *arg)
-{
-	CHECK(lane && arg);
-	left++;
-}
 
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
@@ -84,6 +49,7 @@ static void ask(void)
 {
 	conn = (struct conn){ .settings = &settings };
 	check_file.ask(&conn);
+	fake_offload_finish();
 	CHECK_INT(fake_conn_ends(&conn), 1);
 }
 
@@ -144,15 +110,36 @@ static void test_age(void)
 	expect(RESULT_OK, "");
 }
 
-/* A look that began before the run is not its answer. */
+/* A look that began before the run is not its answer, and there is one look at
+ * a time. */
 static void test_stuck(void)
 {
+	struct conn first = { .settings = &settings };
+
 	settings_reset();
+	unlink(path);
+	fake_offload.started = 0;
+	check_file.ask(&first);
+	check_file.close(&first);
+	conn = (struct conn){ .settings = &settings };
+	check_file.ask(&conn);
+	CHECK_INT(fake_offload.started, 1);
+	check_file.close(&first); /* is not the one that waits */
 	file_write("x", 1);
-	stuck = 2;
-	asked = 0;
+	fake_offload_finish();
+	CHECK_INT(fake_offload.started, 2);
+	CHECK_INT(conn.answered, 1);
+	CHECK_INT(conn.code, RESULT_OK);
+	CHECK_INT(fake_conn_ends(&first), 0);
+
+	/* No run waits any more. */
+	check_file.ask(&first);
+	check_file.close(&first);
+	fake_offload_finish();
+	CHECK_INT(fake_offload.started, 3);
+	CHECK_INT(fake_conn_ends(&first), 0);
 	expect(RESULT_OK, "");
-	CHECK_INT(asked, 3);
+	CHECK_INT(fake_offload.started, 4);
 }
 
 static void test_ages_in_words(void)
@@ -239,20 +226,20 @@ static void test_permission(void)
 static void test_engine(void)
 {
 	settings_reset();
-	no_threads = true;
+	fake_offload.none = true;
 	ask();
 	CHECK(!conn.answered);
 	CHECK_INT(conn.code, RESULT_INTERNAL);
-	no_threads = false;
+	fake_offload.none = false;
 	check_file.close(&conn);
 	check_file.close(&conn);
-	CHECK_INT(left, 2);
 	CHECK(check_file.step(&conn)[0]);
 	CHECK(!check_file.live_refused(&settings));
 }
 
 int main(void)
 {
+	fake_offload.later = true;
 	CHECK(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/f", folder);
 	test_exists();

@@ -4,6 +4,7 @@
 #include "kinds/look.c"
 
 #include "fake_conn.h"
+#include "fake_offload.h"
 #include "unit.h"
 
 #include <sys/mman.h>
@@ -11,38 +12,8 @@
 
 /* ---- the neighbours ---- */
 
-static int mistakes, stuck, asked;
+static int mistakes;
 static char mistake_key[32];
-
-int offload_lane_ask(struct offload *offload, struct offload_lane *lane,
-		     const struct offload_order *order,
-		     void (*done)(void *arg, const void *copy), void *arg)
-{
-	void *copy = malloc(order->size);
-
-	(void)offload;
-	CHECK(lane && copy);
-	asked++;
-	if (stuck-- > 0) {
-		free(copy);
-		done(arg, NULL);
-		return 0;
-	}
-	if (!copy)
-		return -1;
-	memcpy(copy, order->data, order->size);
-	CHECK(order->path >= (const char *)order->data &&
-	      order->path < (const char *)order->data + order->size);
-	order->work(copy);
-	done(arg, copy);
-	free(copy);
-	return 0;
-}
-
-void offload_lane_leave(struct offload_lane *lane, const void *arg)
-{
-	CHECK(lane && arg);
-}
 
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
@@ -96,6 +67,7 @@ static void expect(enum result_code code, const char *words)
 	struct conn conn = { .settings = &settings };
 
 	check_model.ask(&conn);
+	fake_offload_finish();
 	/* A local check has no connection that could fail. */
 	CHECK_INT(conn.answered, 1);
 	CHECK_INT(conn.failed, 0);
@@ -183,11 +155,14 @@ static void test_folder(void)
 /* A look that began before the run is not its answer. */
 static void test_stuck(void)
 {
+	struct conn first = { .settings = &settings };
+
 	settings_reset(path, empty, empty);
-	stuck = 2;
-	asked = 0;
+	fake_offload.started = 0;
+	check_model.ask(&first);
+	check_model.close(&first);
 	expect(RESULT_OK, "");
-	CHECK_INT(asked, 3);
+	CHECK_INT(fake_offload.started, 2);
 }
 
 static void test_marker(void)
@@ -413,6 +388,7 @@ static void test_mistakes(void)
 
 int main(void)
 {
+	fake_offload.later = true;
 	CHECK(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/path", folder);
 	snprintf(marker, sizeof(marker), "%s/marker", folder);

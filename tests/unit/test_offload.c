@@ -267,51 +267,6 @@ static void test_destroy(void)
 	close(gate[1]);
 }
 
-static void test_lane(void)
-{
-	struct offload_lane lane = { 0 };
-	struct numbers numbers = { .in = 1 };
-	struct offload_order order = { .data = &numbers,
-				       .size = sizeof(numbers),
-				       .work = work };
-	struct offload_job *job;
-	int gate[2], first, second;
-
-	begin();
-	CHECK(!pipe(gate));
-	numbers.gate = gate[0];
-	CHECK(!offload_lane_ask(offload, &lane, &order, done, &first));
-	job = lane.job;
-	/* The first gives up; the stuck job is joined by the second. */
-	offload_lane_leave(&lane, &first);
-	CHECK(!offload_lane_ask(offload, &lane, &order, done, &second));
-	CHECK(lane.job == job);
-	offload_lane_leave(&lane, &first); /* is not the one who waits */
-	open_gate(gate[1]);
-	CHECK(turn(10000));
-	CHECK_INT(called, 1);
-	CHECK(last_arg == &second);
-	CHECK(!lane.job);
-	/* It began before the second asked, who has to ask again. */
-	CHECK_INT(last_out, -1);
-	CHECK(!offload_lane_ask(offload, &lane, &order, done, &second));
-	open_gate(gate[1]);
-	CHECK(turn(10000));
-	CHECK_INT(called, 2);
-	CHECK_INT(last_out, 2);
-
-	/* Nobody waits any more. */
-	CHECK(!offload_lane_ask(offload, &lane, &order, done, &first));
-	offload_lane_leave(&lane, &first);
-	open_gate(gate[1]);
-	CHECK(!turn(50));
-	CHECK_INT(called, 2);
-	CHECK(!lane.job);
-	close(gate[0]);
-	close(gate[1]);
-	end();
-}
-
 static size_t count_threads(void)
 {
 	size_t n;
@@ -403,7 +358,6 @@ int main(void)
 	test_forget_finished();
 	test_forget_from_done();
 	test_destroy();
-	test_lane();
 	test_dead_mount();
 	test_reserved();
 	test_mount();
