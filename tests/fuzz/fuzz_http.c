@@ -160,7 +160,7 @@ static void fuzz_openai(unsigned choice)
 	};
 	struct http_question *question = &settings.question;
 	struct conn conn = { .kind = &check_openai,
-			     .state = calloc(1, sizeof(struct openai_conn)),
+			     .state = calloc(1, sizeof(struct http_ask)),
 			     .settings = &settings };
 
 	FUZZ_CHECK(!http_question_url(question, url, false));

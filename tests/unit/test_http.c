@@ -891,7 +891,9 @@ static void test_warm(void)
 	before = server.connections;
 	conn_open(&conn);
 	CHECK_INT(server.connections, before + 1);
+	conn.state.another = true;
 	conn_again(&conn);
+	CHECK(!conn.state.another);
 	conn_again(&conn);
 	CHECK_INT(conn.code, RESULT_OK);
 	CHECK_INT(server.connections, before + 1);

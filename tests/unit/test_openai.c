@@ -43,7 +43,7 @@ static size_t another_bytes;
 
 void http_ask_another(struct conn *conn, const char *text, size_t max_body)
 {
-	(void)conn;
+	((struct http_ask *)conn_state(conn))->another = true;
 	snprintf(another, sizeof(another), "%s", text);
 	another_bytes = max_body;
 }
@@ -355,7 +355,7 @@ static void test_mistakes(void)
 
 static void expect_config(const struct check_kind *kind, const void *settings)
 {
-	struct openai_conn state = { .listing = false };
+	struct http_ask state = { .another = false };
 	struct conn conn = { .settings = settings, .state = &state };
 
 	CHECK_INT(mistakes, 0);
@@ -369,7 +369,7 @@ static void expect_config(const struct check_kind *kind, const void *settings)
 
 static void test_credentials(void)
 {
-	struct openai_conn state = { .listing = true };
+	struct http_ask state = { .another = false };
 	struct conn conn = { .settings = &public, .state = &state };
 
 	reset();
@@ -392,12 +392,11 @@ static void test_credentials(void)
 	check_openai.open(&conn);
 	check_openai.ask(&conn);
 	CHECK_INT(asked, 2);
-	CHECK(!state.listing);
 	CHECK_INT(conn.answered, 0);
 	CHECK(!check_openai.live_refused && !check_azure_openai.live_refused);
 }
 
-static struct openai_conn judged;
+static struct http_ask judged;
 
 static void judge_cut(long status, const char *body, bool cut,
 		      enum result_code code, const char *words)
@@ -451,13 +450,13 @@ static void expect_another(long status, const char *body)
 				      .len = strlen(body) };
 	struct conn conn = { .settings = &public, .state = &judged };
 
-	judged.listing = false;
+	judged.another = false;
 	another[0] = '\0';
 	openai_judge(&conn, &answer);
 	CHECK_INT(conn.answered, 0);
 	CHECK_STR(another, "http://h/v1/models?k=1");
 	CHECK_INT(another_bytes, OPENAI_LIST_BYTES);
-	CHECK(judged.listing);
+	CHECK(judged.another);
 }
 
 static void test_model_in_list(void)
@@ -469,7 +468,7 @@ static void test_model_in_list(void)
 	public.base_url = (char[]){ "http://h/v1?k=1" };
 	public.model = (char[]){ "m-1" };
 	check_openai.prepare(NULL, NULL, &public);
-	judged.listing = false;
+	judged.another = false;
 	judge(200, "{\"id\":\"m-1\"}", RESULT_OK, "");
 	judge(200, list, RESULT_PROTOCOL, "answer does not describe a model");
 	judge(500, "{}", RESULT_STATUS, "HTTP 500");

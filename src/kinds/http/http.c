@@ -79,7 +79,7 @@ static const struct conf_key http_keys[] = {
 /* ---- settings ---- */
 
 /* Whether a header of this name carries what must not be shown. */
-static bool http_header_is_secret(const char *line, size_t len)
+static bool http_header_is_secret(const char *line, ptrdiff_t len)
 {
 	static const char *const parts[] = { "auth",   "cookie", "key",
 					     "secret", "token",	 "password" };
@@ -127,19 +127,16 @@ static int http_cookies_hide(const char *value)
  * value, and what stands in it after a scheme ("Bearer"). */
 static int http_header_hide(const char *line)
 {
-	size_t len = strcspn(line, ":");
-	const char *value = line + len, *credentials;
+	const char *colon = strchr(line, ':'), *value, *credentials;
 
-	if (!*value)
+	if (!colon)
 		return 0;
-	value++;
-	value += strspn(value, " \t");
-	if (!http_header_is_secret(line, len)) {
-		if (http_header_is_open(line) ||
-		    !text_looks_secret(value, strlen(value)))
-			return 0;
-		return text_secret(value);
-	}
+	value = colon + 1 + strspn(colon + 1, " \t");
+	if (!http_header_is_secret(line, colon - line))
+		return http_header_is_open(line) ||
+				       !text_looks_secret(value, strlen(value))
+			       ? 0
+			       : text_secret(value);
 	if (strncasecmp(line, "cookie:", strlen("cookie:")) == 0 &&
 	    http_cookies_hide(value))
 		return -1;
@@ -166,10 +163,8 @@ static void http_prepare_headers(struct conf *conf,
 	if (settings->bearer[0] && settings->user[0])
 		conf_mistake(conf, section, "bearer",
 			     "write either user and password, or bearer");
-	if (settings->bearer[0])
-		http_question_header(&settings->question, conf, section,
-				     "bearer", "Authorization: Bearer ",
-				     settings->bearer);
+	http_question_header(&settings->question, conf, section, "bearer",
+			     "Authorization: Bearer ", settings->bearer);
 }
 
 static void http_prepare_body(struct conf *conf, struct conf_section *section,
@@ -194,8 +189,7 @@ static void http_prepare_body(struct conf *conf, struct conf_section *section,
 	if (settings->method == HTTP_HEAD)
 		conf_mistake(conf, section, "method",
 			     "HEAD has no body to look at, write GET");
-	if (http_question_accept(&settings->question, "gzip, deflate"))
-		conf_mistake(conf, section, NULL, "out of memory");
+	http_question_accept(&settings->question, conf, section);
 }
 
 static bool http_enough(const struct conn *conn,

@@ -45,6 +45,7 @@ static const struct {
 	{ CURLE_SSL_CONNECT_ERROR, RESULT_TLS, "TLS: handshake failed" },
 	{ CURLE_SSL_CACERT_BADFILE, RESULT_TLS,
 	  "TLS: CA certificates unusable" },
+	{ CURLE_PEER_FAILED_VERIFICATION, RESULT_TLS, FAILURE_OTHER_HOST },
 	{ CURLE_PARTIAL_FILE, RESULT_CONNECT, http_cut_off },
 	{ CURLE_GOT_NOTHING, RESULT_CONNECT, http_cut_off },
 	{ CURLE_RECV_ERROR, RESULT_CONNECT, http_cut_off },
@@ -92,13 +93,9 @@ static struct failure http_words_transfer(CURLcode code, long os_errno,
 		return failure_errno((int)os_errno);
 	/* libcurl checks the host name before it fetches the result for the
 	 * chain, which is "unspecified" until then. */
-	if (code == CURLE_PEER_FAILED_VERIFICATION)
-		return failure_make(
-			RESULT_TLS, "%s",
-			verified == X509_V_OK ||
-					verified == X509_V_ERR_UNSPECIFIED
-				? FAILURE_OTHER_HOST
-				: failure_verify(verified));
+	if (code == CURLE_PEER_FAILED_VERIFICATION && verified != X509_V_OK &&
+	    verified != X509_V_ERR_UNSPECIFIED)
+		return failure_make(RESULT_TLS, "%s", failure_verify(verified));
 	for (i = 0; i < sizeof(http_words) / sizeof(*http_words); i++)
 		if (http_words[i].from == code)
 			return failure_make(http_words[i].code, "%s",
@@ -364,20 +361,12 @@ static void http_ask_on_more(void *arg, size_t from)
 	loop_timer_in(conn_env(ask->conn)->loop, &ask->rest, moment_ms);
 }
 
-static bool http_ask_reached(const struct http_ask *ask, CURLINFO when)
-{
-	curl_off_t us = 0;
-
-	return !curl_easy_getinfo(ask->easy, when, &us) && us > 0;
-}
-
 /* libcurl ends at a line of 100 kB as if memory had run out; since 8.6 it has
  * a code for that, CURLE_TOO_LARGE. */
 static bool http_ask_is_long_line(const struct http_ask *ask, CURLcode code)
 {
 	return ((int)code == 100 || code == CURLE_OUT_OF_MEMORY) &&
-	       !ask->intake.whole_header &&
-	       http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T);
+	       !ask->intake.whole_header && http_intake_is_asked(&ask->intake);
 }
 
 /* At a line of 16 kB libcurl ends as if the connection had broken: only its
@@ -512,6 +501,7 @@ void http_ask_start(struct conn *conn, const struct http_question *question)
 	ask->conn = conn;
 	ask->question = question;
 	ask->kept = ask->easy != NULL;
+	ask->another = false;
 	ask->redirects = 0;
 	ask->max_body = question->max_body;
 	if (!ask->kept && http_ask_begin(ask))
@@ -526,6 +516,7 @@ void http_ask_another(struct conn *conn, const char *url, size_t max_body)
 {
 	struct http_ask *ask = conn_state(conn);
 
+	ask->another = true;
 	ask->max_body = max_body;
 	http_ask_transfer(ask, url, false);
 }
@@ -554,7 +545,7 @@ const char *http_ask_step(const struct conn *conn)
 
 	if (ask->intake.heard)
 		return "reading the answer";
-	if (ask->easy && http_ask_reached(ask, CURLINFO_PRETRANSFER_TIME_T))
+	if (ask->easy && http_intake_is_asked(&ask->intake))
 		return "waiting for the answer";
 	/* libcurl 7.88 counts both as one. */
 	if (strncasecmp(ask->question->url, "https:", 6) == 0)

@@ -79,14 +79,14 @@ void http_question_prepare(struct http_question *question, struct conf *conf,
 			   const struct conf_section *section,
 			   const char *url_key, const char *url,
 			   const char *proxy, const char *ca_file);
-/* Adds the header line "Name: value", which begins with a constant prefix;
- * reports what is wrong with it. */
+/* Adds the header line "Name: value", which is a prefix and a value, and
+ * reports what is wrong with it.  After a prefix, "" adds nothing. */
 void http_question_header(struct http_question *question, struct conf *conf,
 			  const struct conf_section *section, const char *key,
 			  const char *prefix, const char *value);
-/* Adds `Accept-Encoding`, unless there is one; -1: out of memory. */
-int http_question_accept(struct http_question *question, const char *codings)
-	__attribute__((warn_unused_result));
+/* Adds `Accept-Encoding`, unless there is one. */
+void http_question_accept(struct http_question *question, struct conf *conf,
+			  const struct conf_section *section);
 void http_question_dispose(struct http_question *question);
 
 /* A URL, for curl_url_cleanup(); NULL: it cannot be parsed, or no memory. */
@@ -107,6 +107,7 @@ struct http_ask {
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
 	struct loop_timer rest; /* the time of what need not come any more */
 	bool kept;		/* asked on a connection from an earlier run */
+	bool another;		/* the answer is to http_ask_another() */
 	int redirects;
 	size_t max_body; /* of the transfer under way */
 	struct http_intake intake;

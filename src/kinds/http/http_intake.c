@@ -12,38 +12,29 @@
 
 /* ---- the body ---- */
 
-static int http_intake_keep(struct http_intake *intake, const char *data,
-			    size_t len)
-{
-	size_t wanted = intake->len + len + 1;
-	size_t room = intake->room ? intake->room : 1024;
-	char *body;
-
-	while (room < wanted)
-		room *= 2;
-	if (room != intake->room) {
-		body = realloc(intake->body, room);
-		if (!body)
-			return -1;
-		intake->body = body;
-		intake->room = room;
-	}
-	memcpy(intake->body + intake->len, data, len);
-	intake->len += len;
-	intake->body[intake->len] = '\0';
-	return 0;
-}
-
 /* false: no more of it. */
 static bool http_intake_take_in(struct http_intake *intake, const char *data,
 				size_t len)
 {
 	size_t left = intake->max_body - intake->len;
 	size_t take = len < left ? len : left;
+	size_t room = intake->room ? intake->room : 1024;
+	char *body = intake->body;
 
 	intake->cut = take < len;
-	intake->no_memory = http_intake_keep(intake, data, take) != 0;
-	return !intake->cut && !intake->no_memory;
+	while (room < intake->len + take + 1)
+		room *= 2;
+	if (room != intake->room)
+		body = realloc(body, room);
+	intake->no_memory = !body;
+	if (!body)
+		return false;
+	intake->body = body;
+	intake->room = room;
+	memcpy(body + intake->len, data, take);
+	intake->len += take;
+	body[intake->len] = '\0';
+	return !intake->cut;
 }
 
 /* zlib's header has 8 in its lower half (RFC 1950); a deflate block that begins
@@ -199,47 +190,39 @@ static bool http_intake_codings(struct http_intake *intake, const char *line,
 	return true;
 }
 
-/* Whether the header is that of a proxy's answer to CONNECT: libcurl has sent
- * no question yet. */
-static bool http_intake_is_tunnel(const struct http_intake *intake)
+bool http_intake_is_asked(const struct http_intake *intake)
 {
-	curl_off_t asked = 0;
+	curl_off_t us = 0;
 
-	curl_easy_getinfo(intake->easy, CURLINFO_PRETRANSFER_TIME_T, &asked);
-	return !asked;
-}
-
-/* Behind a 407, libcurl would read a body without end, byte by byte; there is
- * no other password to try. */
-static bool http_intake_is_refused(const struct http_intake *intake)
-{
-	long status = 0;
-
-	curl_easy_getinfo(intake->easy, CURLINFO_HTTP_CONNECTCODE, &status);
-	return status >= 300;
+	curl_easy_getinfo(intake->easy, CURLINFO_PRETRANSFER_TIME_T, &us);
+	return us > 0;
 }
 
 /*
  * CURLOPT_HEADERFUNCTION, called for each line.  libcurl 7.88 keeps every line
- * of an endless header in memory (CVE-2023-38039), and it takes a header that
- * the end of the connection cut off for a whole one: only the empty line shows
- * that it is.  There is one after each of several headers (100, 200); lines
- * after a chunked body are not a header.
+ * of an endless header in memory (CVE-2023-38039), and it accepts a header that
+ * was cut off by the end of the connection: only the empty line shows that it
+ * is complete.  Each of several headers (100, 200) ends in one; lines after a
+ * chunked body are not a header.
  */
 static size_t http_intake_on_header(char *data, size_t one, size_t n, void *arg)
 {
 	struct http_intake *intake = arg;
+	long status = 0;
 
 	(void)one;
-	intake->tunnel = http_intake_is_tunnel(intake);
+	intake->tunnel = !http_intake_is_asked(intake);
 	intake->header_len += n;
 	intake->long_header = intake->header_len >
 			      (intake->tunnel ? HTTP_TUNNEL_MAX_BYTES
 					      : HTTP_HEADER_MAX_BYTES);
 	if (intake->long_header)
 		return 0;
+	/* After a 407, libcurl would read a body without end, byte by byte;
+	 * there is no other password to try. */
+	curl_easy_getinfo(intake->easy, CURLINFO_HTTP_CONNECTCODE, &status);
 	if (intake->tunnel)
-		return http_intake_is_refused(intake) ? 0 : n;
+		return status >= 300 ? 0 : n;
 	intake->heard = true;
 	if (n >= 5 && memcmp(data, "HTTP/", 5) == 0) {
 		intake->whole_header = false;

@@ -54,6 +54,9 @@ int http_intake_attach(struct http_intake *intake, CURL *easy)
 	__attribute__((warn_unused_result));
 /* Before each transfer: forgets the answer before it. */
 void http_intake_begin(struct http_intake *intake, size_t max_body);
+/* Whether libcurl has sent the question; a header that comes before is that of
+ * a proxy's answer to CONNECT. */
+bool http_intake_is_asked(const struct http_intake *intake);
 /* The answer has come to its end. */
 void http_intake_end(struct http_intake *intake);
 /* The body, for free(), or NULL. */

@@ -287,15 +287,7 @@ static char *http_judge_text(const cJSON *json, const cJSON *value,
 				     : http_judge_print(value);
 }
 
-static struct failure http_judge_good(void)
-{
-	return failure_make(RESULT_OK, "%s", "");
-}
-
-static struct failure http_judge_no_memory(void)
-{
-	return failure_make(RESULT_INTERNAL, "out of memory");
-}
+static const struct failure http_judge_good = { .code = RESULT_OK };
 
 /* A failure with a detail. */
 __attribute__((format(printf, 3, 4))) static struct failure http_judge_bad(
@@ -315,11 +307,11 @@ static struct failure http_judge_value(const struct http_expected *expected,
 				       const char *body)
 {
 	const char *equals = expected->equals;
-	struct failure failure = http_judge_good();
+	struct failure failure = http_judge_good;
 	char *text = http_judge_text(json, value, body);
 
 	if (!text)
-		return http_judge_no_memory();
+		return failure_make(RESULT_INTERNAL, "out of memory");
 	if (cJSON_IsNumber(value) ? !http_number_equal(text, equals)
 				  : strcmp(text, equals) != 0)
 		failure = http_judge_bad(
@@ -367,7 +359,7 @@ static bool http_judge_has_many(const char *body)
 static struct failure http_judge_json(const struct http_expected *expected,
 				      const struct http_answer *answer)
 {
-	struct failure failure = http_judge_good();
+	struct failure failure = http_judge_good;
 	const cJSON *value;
 	const char *end;
 	char *body;
@@ -384,7 +376,7 @@ static struct failure http_judge_json(const struct http_expected *expected,
 						     "more than 50000 values");
 	body = http_judge_without_nul(answer);
 	if (!body)
-		return http_judge_no_memory();
+		return failure_make(RESULT_INTERNAL, "out of memory");
 	json = cJSON_ParseWithOpts(body, &end, 0);
 	value = http_judge_find(json, expected->json);
 	/* Only white space may follow the value (RFC 8259 section 2).  A NUL,
@@ -428,7 +420,7 @@ struct failure http_judge_body(const struct http_expected *expected,
 			       const struct http_answer *answer)
 {
 	if (!expected->contains && !expected->json)
-		return http_judge_good();
+		return http_judge_good;
 	if (answer->unreadable)
 		return failure_make(RESULT_PROTOCOL, "%s", answer->unreadable);
 	if (!http_judge_contains(expected, answer, 0))
@@ -439,5 +431,5 @@ struct failure http_judge_body(const struct http_expected *expected,
 					      : "text not found in the answer",
 				      "expected `%s`", expected->contains);
 	return expected->json ? http_judge_json(expected, answer)
-			      : http_judge_good();
+			      : http_judge_good;
 }

@@ -181,25 +181,18 @@ static const char *http_question_header_wrong(const char *line)
 	return NULL;
 }
 
-static const char *http_question_add(struct http_question *question,
-				     const char *line)
+static const char *http_question_add(struct http_question *question, char *line)
 {
 	const char *wrong = http_question_header_wrong(line);
+	char *colon = strchr(line, ':');
 	struct curl_slist *grown;
-	const char *colon;
-	char *own;
 
 	if (wrong)
 		return wrong;
-	own = strdup(line);
-	if (!own)
-		return http_no_memory;
 	/* "Name:" would remove the header, "Name;" sends it empty. */
-	colon = strchr(line, ':');
 	if (!colon[1 + strspn(colon + 1, " \t")])
-		memcpy(own + (colon - line), ";", 2);
-	grown = curl_slist_append(question->headers, own);
-	free(own);
+		memcpy(colon, ";", 2);
+	grown = curl_slist_append(question->headers, line);
 	if (!grown)
 		return http_no_memory;
 	question->headers = grown;
@@ -213,6 +206,8 @@ void http_question_header(struct http_question *question, struct conf *conf,
 	const char *wrong = http_no_memory;
 	char *line;
 
+	if (*prefix && !*value)
+		return;
 	if (asprintf(&line, "%s%s", prefix, value) >= 0) {
 		wrong = http_question_add(question, line);
 		free(line);
@@ -221,18 +216,19 @@ void http_question_header(struct http_question *question, struct conf *conf,
 		conf_mistake(conf, section, key, "%s", wrong);
 }
 
-int http_question_accept(struct http_question *question, const char *codings)
+void http_question_accept(struct http_question *question, struct conf *conf,
+			  const struct conf_section *section)
 {
-	static const char name[] = "Accept-Encoding:";
+	static const char name[] = "Accept-Encoding";
+	const size_t len = sizeof(name) - 1;
 	const struct curl_slist *header;
-	char line[64];
 
 	for (header = question->headers; header; header = header->next)
-		if (strncasecmp(header->data, name, sizeof(name) - 2) == 0 &&
-		    strchr(":;", header->data[sizeof(name) - 2]))
-			return 0;
-	snprintf(line, sizeof(line), "%s %s", name, codings);
-	return http_question_add(question, line) ? -1 : 0;
+		if (strncasecmp(header->data, name, len) == 0 &&
+		    strchr(":;", header->data[len]))
+			return;
+	http_question_header(question, conf, section, NULL,
+			     "Accept-Encoding: ", "gzip, deflate");
 }
 
 static bool http_question_has_certificate(const char *pem)

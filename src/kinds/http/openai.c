@@ -36,12 +36,6 @@ struct openai_settings {
 	struct http_question question;
 };
 
-/* Per connection. */
-struct openai_conn {
-	struct http_ask ask; /* first: the state that http_ask_...() expect */
-	bool listing;	     /* the list is asked for instead of the model */
-};
-
 #define AT(name) offsetof(struct openai_settings, name)
 
 /* clang-format off */
@@ -89,15 +83,6 @@ static const struct conf_key openai_azure_keys[] = {
 
 static void openai_judge(struct conn *conn, const struct http_answer *answer);
 
-static void openai_add_header(struct conf *conf, struct conf_section *section,
-			      struct openai_settings *settings, const char *key,
-			      const char *prefix, const char *value)
-{
-	if (*value)
-		http_question_header(&settings->question, conf, section, key,
-				     prefix, value);
-}
-
 /* What both kinds have; url is freed, NULL: out of memory. */
 static void openai_prepare(struct conf *conf, struct conf_section *section,
 			   struct openai_settings *settings,
@@ -113,8 +98,8 @@ static void openai_prepare(struct conf *conf, struct conf_section *section,
 		http_question_prepare(question, conf, section, url_key, url,
 				      settings->proxy, settings->ca_file);
 	free(url);
-	openai_add_header(conf, section, settings, "api_key", key_header,
-			  settings->api_key);
+	http_question_header(question, conf, section, "api_key", key_header,
+			     settings->api_key);
 }
 
 /* Whether a segment of a path is a version: v1, v4, v1beta. */
@@ -230,10 +215,10 @@ static void openai_public_prepare(struct conf *conf,
 			conf_mistake(conf, section, "base_url",
 				     "out of memory");
 	}
-	openai_add_header(conf, section, settings, "organization",
-			  "OpenAI-Organization: ", settings->organization);
-	openai_add_header(conf, section, settings, "project",
-			  "OpenAI-Project: ", settings->project);
+	http_question_header(&settings->question, conf, section, "organization",
+			     "OpenAI-Organization: ", settings->organization);
+	http_question_header(&settings->question, conf, section, "project",
+			     "OpenAI-Project: ", settings->project);
 }
 
 /*
@@ -350,25 +335,23 @@ static void openai_judge_list(struct conn *conn,
 static void openai_judge(struct conn *conn, const struct http_answer *answer)
 {
 	const struct openai_settings *settings = conn_settings(conn);
-	struct openai_conn *openai = conn_state(conn);
-	enum result_code code = RESULT_OK;
-	const char *words = "";
+	const struct http_ask *ask = conn_state(conn);
+	enum result_code code;
+	const char *words;
 
-	if (openai_is_restricted(answer)) {
-		if (!settings->accept_restricted) {
-			code = RESULT_AUTH;
-			words = "key lacks the Models scope";
-		}
-		http_ask_answered(conn, code, words, "");
-	} else if (openai->listing && answer->status == 404) {
+	if (openai_is_restricted(answer) && settings->accept_restricted) {
+		http_ask_answered(conn, RESULT_OK, "", "");
+	} else if (openai_is_restricted(answer)) {
+		http_ask_answered(conn, RESULT_AUTH,
+				  "key lacks the Models scope", "");
+	} else if (ask->another && answer->status == 404) {
 		http_ask_answered(conn, RESULT_MISSING, "model not found", "");
-	} else if (!openai->listing && settings->list_url &&
+	} else if (!ask->another && settings->list_url &&
 		   openai_has_list_only(answer)) {
-		openai->listing = true;
 		http_ask_another(conn, settings->list_url, OPENAI_LIST_BYTES);
 	} else if (answer->status != 200) {
 		http_ask_refuse(conn, answer);
-	} else if (openai->listing) {
+	} else if (ask->another) {
 		openai_judge_list(conn, answer);
 	} else {
 		code = openai_answer_judge(answer, settings->may_be, &words);
@@ -379,9 +362,7 @@ static void openai_judge(struct conn *conn, const struct http_answer *answer)
 static void openai_ask(struct conn *conn)
 {
 	const struct openai_settings *settings = conn_settings(conn);
-	struct openai_conn *openai = conn_state(conn);
 
-	openai->listing = false;
 	if (settings->complete)
 		http_ask_start(conn, &settings->question);
 	else
@@ -389,11 +370,11 @@ static void openai_ask(struct conn *conn)
 			      "credentials not configured");
 }
 
-#define OPENAI_KIND                                                         \
-	.timeout = "3s", .open_asks = true,                                 \
-	.settings_size = sizeof(struct openai_settings),                    \
-	.conn_size = sizeof(struct openai_conn), .dispose = openai_dispose, \
-	.open = openai_ask, .ask = openai_ask, .close = http_ask_close,     \
+#define OPENAI_KIND                                                      \
+	.timeout = "3s", .open_asks = true,                              \
+	.settings_size = sizeof(struct openai_settings),                 \
+	.conn_size = sizeof(struct http_ask), .dispose = openai_dispose, \
+	.open = openai_ask, .ask = openai_ask, .close = http_ask_close,  \
 	.step = http_ask_step
 
 const struct check_kind check_openai = {

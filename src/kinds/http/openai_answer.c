@@ -30,30 +30,21 @@ static const char *json_end(const char *at)
 	size_t depth = 0;
 
 	for (;; at++) {
-		switch (*at) {
-		case '\0':
+		at += strcspn(at, "\"{}[],");
+		if (!*at)
 			return NULL;
-		case '"':
+		if (*at == '"') {
 			at = json_string_end(at);
 			if (!at)
 				return NULL;
 			at--;
-			break;
-		case '{':
-		case '[':
+		} else if (*at == '{' || *at == '[') {
 			depth++;
-			continue;
-		case '}':
-		case ']':
-			if (depth == 0)
-				return at;
+		} else if (depth == 0) {
+			return at;
+		} else if (*at != ',') {
 			depth--;
-			break;
-		case ',':
-			if (depth == 0)
-				return at;
-			continue;
-		default:
+		} else {
 			continue;
 		}
 		if (depth == 0)
