@@ -73,7 +73,7 @@ struct conn {
 	int64_t renew_at_ms;	  /* 0: never */
 	struct dial dial;
 	void (*on_dialled)(struct conn *conn, struct stream *stream);
-	char peer[RESULT_DETAIL_BYTES]; /* that was dialled; "": unknown */
+	char peer[RESULT_DETAIL_BYTES]; /* from conn_peer(); "": unknown */
 	char detail[RESULT_DETAIL_BYTES];
 };
 
@@ -754,7 +754,7 @@ void conn_dial(struct conn *conn, const struct dial_target *target,
 
 	snprintf(peer, sizeof(peer), target->path ? "%s" : "%s port %u",
 		 target->path ? target->path : target->host, target->port);
-	text_show_ends(conn->peer, sizeof(conn->peer), peer);
+	conn_peer(conn, peer);
 	conn->on_dialled = on_open;
 	conn->dial = (struct dial){ .loop = env->loop,
 				    .resolver = env->resolver,
@@ -775,6 +775,11 @@ void conn_watch(struct conn *conn, int fd, short events)
 void conn_detail(struct conn *conn, const char *text)
 {
 	text_show_ends(conn->detail, sizeof(conn->detail), text);
+}
+
+void conn_peer(struct conn *conn, const char *peer)
+{
+	text_show_ends(conn->peer, sizeof(conn->peer), peer);
 }
 
 /* ---- the prober's side ---- */

@@ -138,6 +138,10 @@ void conn_watch(struct conn *conn, int fd, short events);
  * and masked here.  Call before conn_failed() or conn_answered(). */
 void conn_detail(struct conn *conn, const char *text);
 
+/* Names the peer: the detail of a failure that comes without another one.
+ * conn_dial() does it by itself. */
+void conn_peer(struct conn *conn, const char *peer);
+
 void conn_ready(struct conn *conn);
 /* The question was answered: code and, unless RESULT_OK, our words. */
 void conn_answered(struct conn *conn, enum result_code code, const char *fmt,

@@ -116,7 +116,8 @@ static void fuzz_words(const char *says, const char *state, long number)
 	fuzz_ours(pg.code, pg.words);
 	pg = pg_words_query(state, says);
 	fuzz_ours(pg.code, pg.words);
-	FUZZ_CHECK(pg_words_detail_len(says) <= strlen(says));
+	pg_words_detail(&pg, says);
+	FUZZ_CHECK(strlen(pg.detail) < sizeof(pg.detail));
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		failure = redis_talk_error(says, commands[i]);
 		fuzz_ours(failure.code, failure.words);

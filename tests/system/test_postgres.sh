@@ -196,6 +196,75 @@ test_unhealthy() {
 	stop http
 }
 
+# assert_detail NAME DETAIL: of a failed check in the last body, from its start
+assert_detail() {
+	assertEquals "$asked: $1" "$2" \
+		"$(json ".checks.\"$1\".detail" | head -c "${#2}")"
+}
+
+# The log and trusted callers are told which server failed, strangers are not.
+test_detail_names_the_server() {
+	local refused silent at=127.0.0.1
+
+	refused=$(free_port)
+	start_peer silent <<-'END'
+		silent
+	END
+	silent=$peer_port
+	serve <<-END
+		[health]
+		trusted = 127.0.0.1
+		[name]
+		kind = postgres
+		url = postgresql://app@localhost:$refused/postgres?hostaddr=$at
+		[address]
+		kind = postgres
+		url = postgresql://app@$at:$refused/postgres
+		[socket]
+		kind = postgres
+		url = host=$scratch/nowhere user=app
+		[password]
+		kind = postgres
+		url = postgresql://app:Secret-wrong@localhost:$pg_port/postgres
+		[bad_query]
+		kind = postgres
+		url = $database_url
+		query = select nonsense
+		[value]
+		kind = postgres
+		url = $database_url
+		expect = 2
+		[standby]
+		kind = postgres
+		url = $database_url?target_session_attrs=standby
+		[silent]
+		kind = postgres
+		url = postgresql://app@$at:$silent,$at:$silent/postgres
+		timeout = 500ms
+	END
+	probe /health/ready
+	assert_status 503
+	assert_json .checks.name.detail "localhost ($at) port $refused"
+	assert_json .checks.address.detail "$at port $refused"
+	assert_detail socket "$scratch/nowhere/.s.PGSQL.5432"
+	assert_detail password "localhost ($at) port $pg_port: FATAL: "
+	assert_json .checks.bad_query.detail \
+		"$at port $pg_port: column \"nonsense\" does not exist"
+	assert_json .checks.value.detail "$at port $pg_port"
+	assert_detail standby "$at port $pg_port"
+	assert_failed silent timeout
+	assert_json .checks.silent.detail \
+		"$at port $silent, $at port $silent"
+	assertTrue 'the log names the server' \
+		"logged 'refused: localhost ($at) port $refused'"
+	probe /health/ready -a 10.1.2.3
+	assert_json '[.checks[] | has("detail")] | any' false
+	assertNotContains 'a server in the body' "$body" "$at"
+	assert_no_secret Secret- "$pg_password"
+	stop health
+	stop silent
+}
+
 # A question that takes too long does not go on without us.
 test_slow_query_is_stopped() {
 	serve <<-END

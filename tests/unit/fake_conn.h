@@ -39,7 +39,7 @@ struct conn {
 	int ready, answered, failed;
 	enum result_code code;
 	char words[RESULT_ERROR_BYTES];
-	char detail[FAILURE_DETAIL_BYTES];
+	char detail[FAILURE_DETAIL_BYTES], peer[FAILURE_DETAIL_BYTES];
 };
 
 void *conn_state(struct conn *conn)
@@ -86,6 +86,12 @@ void conn_detail(struct conn *conn, const char *text)
 {
 	snprintf(conn->detail, sizeof(conn->detail), "%.*s",
 		 (int)sizeof(conn->detail) - 1, text);
+}
+
+void conn_peer(struct conn *conn, const char *peer)
+{
+	snprintf(conn->peer, sizeof(conn->peer), "%.*s",
+		 (int)sizeof(conn->peer) - 1, peer);
 }
 
 void conn_ready(struct conn *conn)

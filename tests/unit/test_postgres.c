@@ -200,9 +200,41 @@ static void test_query_words(void)
 	CHECK(!strstr(failure.words, "secret"));
 	failure = pg_words_query(NULL, NULL);
 	CHECK_INT(failure.code, RESULT_CONNECT);
-	CHECK_INT(pg_words_detail_len("FATAL:  x\nLOCATION:  y"), 9);
-	CHECK_INT(pg_words_detail_len("plain"), 5);
 }
+
+/* The name of the server comes from elsewhere, once and in one form. */
+static void test_detail(void)
+{
+	static const char *const cases[][2] = {
+		{ "FATAL:  x\nLOCATION:  y", "FATAL:  x: known" },
+		{ "plain\n", "plain: known" },
+		{ "connection to server at \"h\" (::1), port 1 failed: Network "
+		  "is unreachable\n\tIs the server running on that host?",
+		  "Network is unreachable: known" },
+		{ "connection to server at \"h\", port 1 failed: Connection "
+		  "refused\n\tIs the server running on that host?",
+		  "known" },
+		{ "the login failed: x", "the login failed: x: known" },
+		{ "", "known" },
+	};
+	struct failure failure;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		failure = failure_errno(ECONNREFUSED);
+		failure_of_peer(&failure, "known");
+		pg_words_detail(&failure, cases[i][0]);
+		CHECK_STR(failure.detail, cases[i][1]);
+	}
+}
+
+/* What the log says of a failure, with the port in it. */
+#define CHECK_DETAIL(got, fmt, ...)                                           \
+	do {                                                                  \
+		char want_detail[256];                                        \
+		snprintf(want_detail, sizeof(want_detail), fmt, __VA_ARGS__); \
+		CHECK_STR(got, want_detail);                                  \
+	} while (0)
 
 /* ---- plans ---- */
 
@@ -584,6 +616,7 @@ static void test_question(void)
 	turn(&conn.answered);
 	CHECK_INT(conn.answered, 1);
 	CHECK_STR(conn.words, "query failed (SQLSTATE 42P01)");
+	CHECK_DETAIL(conn.detail, "h (127.0.0.1) port %u: no", port);
 	CHECK_INT(conn.failed, 0);
 
 	/* The next one is not tainted by it, but finds another value. */
@@ -594,6 +627,8 @@ static void test_question(void)
 	turn(&conn.answered);
 	CHECK_INT(conn.code, RESULT_MISMATCH);
 	CHECK_STR(conn.words, "query gave another value");
+	CHECK_STR(conn.detail, "");
+	CHECK_DETAIL(conn.peer, "h (127.0.0.1) port %u", port);
 	end();
 	close(fd);
 	close(listening);
@@ -684,6 +719,8 @@ static void test_silent_first(void)
 	loop_timer_clear(NULL, timer);
 	timer->on_time(timer->arg);
 	CHECK(!armed_timer); /* nothing is left to turn to */
+	CHECK_DETAIL(conn.peer, "a (127.0.0.1) port %u, b (127.0.0.1) port %u",
+		     silent_port, port);
 	fd = serve_login(listening);
 	CHECK_INT(settings.plan->first, 1);
 	close(fd);
@@ -709,6 +746,7 @@ static void test_refused(void)
 	CHECK_INT(conn.failed, 1);
 	CHECK_INT(conn.code, RESULT_REFUSED);
 	CHECK_STR(conn.words, "connection refused");
+	CHECK_DETAIL(conn.detail, "a (127.0.0.1) port %u", port);
 	end();
 }
 
@@ -727,6 +765,8 @@ static void test_final_refusal(void)
 	CHECK_INT(conn.failed, 1);
 	CHECK_INT(conn.code, RESULT_AUTH);
 	CHECK_STR(conn.words, "authentication failed");
+	CHECK_DETAIL(conn.detail,
+		     "a (127.0.0.1) port %u: FATAL:  28P01: no entry", port);
 	CHECK_INT(accept(other, NULL, NULL), -1);
 	end();
 	close(fd);
@@ -744,6 +784,8 @@ static void test_names(void)
 	CHECK_INT(conn.failed, 1);
 	CHECK_INT(conn.code, RESULT_RESOLVE);
 	CHECK_STR(conn.words, "no such host");
+	CHECK_STR(conn.detail, "h");
+	CHECK_STR(conn.peer, "h port 1");
 	end();
 
 	/* Closed while looking: the query is forgotten. */
@@ -758,6 +800,7 @@ int main(void)
 	signal(SIGPIPE, SIG_IGN);
 	test_connect_words();
 	test_query_words();
+	test_detail();
 	test_targets();
 	test_params();
 	test_system_trust();

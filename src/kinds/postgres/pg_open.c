@@ -20,6 +20,9 @@
  * answer above 30 KB may wait for TCP's persist timer, 0.2 s. */
 #define PG_RECEIVE_BYTES (16 * 1024)
 
+/* For the name of a host, its address and its port. */
+#define PG_PEER_BYTES 350
+
 static void pg_open_advance(struct postgres *postgres);
 
 static struct pg_plan *pg_open_plan(const struct postgres *postgres)
@@ -28,6 +31,30 @@ static struct pg_plan *pg_open_plan(const struct postgres *postgres)
 		postgres->conn);
 
 	return settings->plan;
+}
+
+/* The present host. */
+static const struct pg_target *pg_open_target(const struct postgres *postgres)
+{
+	return &pg_open_plan(postgres)->targets[postgres->target];
+}
+
+/* The attempts under way, the oldest at 0; NULL: none at this place.  Before
+ * the first round of the ring all later places are empty. */
+static PGconn *pg_open_at(const struct postgres *postgres, size_t i)
+{
+	i += postgres->attempted;
+	return postgres->attempts[i % PG_ATTEMPTS_MAX].pg;
+}
+
+static PGconn *pg_open_oldest(const struct postgres *postgres)
+{
+	PGconn *pg = NULL;
+	size_t i;
+
+	for (i = 0; i < PG_ATTEMPTS_MAX && !pg; i++)
+		pg = pg_open_at(postgres, i);
+	return pg;
 }
 
 /* ---- what went wrong ---- */
@@ -87,14 +114,66 @@ static void pg_open_failed(struct postgres *postgres,
 		pg_open_advance(postgres);
 }
 
-/* What libpq said names the server; what is known already comes after it. */
-static void pg_open_detail(struct failure *failure, const char *message)
+/* "db1.internal (10.0.0.5) port 5432", or the path of a socket. */
+static size_t pg_open_name(char to[PG_PEER_BYTES], const char *host,
+			   const char *addr, const char *port)
 {
-	char said[FAILURE_DETAIL_BYTES];
+	const size_t size = PG_PEER_BYTES - 2; /* for a comma */
 
-	snprintf(said, sizeof(said), "%.*s", (int)pg_words_detail_len(message),
-		 message);
-	failure_of_peer(failure, said);
+	if (host[0] == '/' || host[0] == '@')
+		snprintf(to, size, "%s/.s.PGSQL.%s", host, port);
+	else if (!addr[0] || strcmp(host, addr) == 0)
+		snprintf(to, size, "%s port %s", host, port);
+	else
+		snprintf(to, size, "%s (%s) port %s", host, addr, port);
+	return strlen(to);
+}
+
+void pg_open_detail(struct failure *failure, PGconn *pg, const char *message)
+{
+	char peer[PG_PEER_BYTES];
+
+	pg_words_detail(failure, message);
+	pg_open_name(peer, PQhost(pg), PQhostaddr(pg), PQport(pg));
+	failure_of_peer(failure, peer);
+}
+
+void pg_open_heard(struct postgres *postgres, const PGresult *error)
+{
+	const char *message = PQresultErrorField(error,
+						 PG_DIAG_MESSAGE_PRIMARY);
+
+	if (postgres->verdict.code != RESULT_UNKNOWN)
+		return;
+	if (!message)
+		message = PQresultErrorMessage(error);
+	postgres->verdict = pg_words_query(
+		PQresultErrorField(error, PG_DIAG_SQLSTATE), message);
+	pg_open_detail(&postgres->verdict, postgres->pg, message);
+}
+
+/* Names the servers whose answers are waited for, the oldest attempt first. */
+static void pg_open_tell(struct postgres *postgres)
+{
+	const struct pg_target *target = pg_open_target(postgres);
+	char peers[(PG_ATTEMPTS_MAX + 2) * PG_PEER_BYTES] = "";
+	size_t i, len = 0;
+	PGconn *pg;
+
+	for (i = 0; i <= PG_ATTEMPTS_MAX; i++) {
+		pg = i < PG_ATTEMPTS_MAX ? pg_open_at(postgres, i)
+					 : postgres->pg;
+		if (!pg)
+			continue;
+		len += pg_open_name(peers + len, PQhost(pg), PQhostaddr(pg),
+				    PQport(pg));
+		len += (size_t)snprintf(peers + len, 3, ", ");
+	}
+	if (postgres->finding)
+		pg_open_name(peers + len, target->host, "", target->port);
+	else if (len)
+		peers[len - 2] = '\0';
+	conn_peer(postgres->conn, peers);
 }
 
 /* ---- one address ---- */
@@ -106,11 +185,9 @@ static void pg_open_on_notice(void *arg, const PGresult *notice)
 	const char *severity = PQresultErrorField(
 		notice, PG_DIAG_SEVERITY_NONLOCALIZED);
 
-	if (severity &&
+	if (postgres->pg && severity &&
 	    (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
-		postgres->verdict = pg_words_query(
-			PQresultErrorField(notice, PG_DIAG_SQLSTATE),
-			PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY));
+		pg_open_heard(postgres, notice);
 }
 
 static bool pg_open_is_resolved(const struct pg_target *target)
@@ -201,6 +278,7 @@ static void pg_open_succeeded(struct pg_attempt *attempt)
 	postgres->pg = pg;
 	postgres->tap = attempt->tap;
 	postgres->role = attempt->role;
+	pg_open_tell(postgres);
 	conn_watch(conn, PQsocket(pg), POLLIN);
 	conn_ready(conn);
 }
@@ -209,9 +287,10 @@ static void pg_open_succeeded(struct pg_attempt *attempt)
 static struct failure pg_open_judge(struct pg_attempt *attempt)
 {
 	const char *message = PQerrorMessage(attempt->pg);
-	struct failure failure = attempt->pg ? pg_words_connect(message)
-					     : failure_errno(ENOMEM);
+	struct failure failure = pg_words_connect(message);
 
+	if (!attempt->pg)
+		return failure_errno(ENOMEM);
 	if (pg_open_handshake.code != RESULT_UNKNOWN &&
 	    strstr(message, "certificate verify failed"))
 		failure = pg_open_handshake;
@@ -221,7 +300,8 @@ static struct failure pg_open_judge(struct pg_attempt *attempt)
 	if (attempt->tap.refused)
 		failure = failure_make(RESULT_PROTOCOL, "%s",
 				       attempt->tap.refused);
-	pg_open_detail(&failure, message);
+	pg_open_detail(&failure, attempt->pg,
+		       attempt->tap.refused ? "" : message);
 	pg_open_end(attempt);
 	return failure;
 }
@@ -305,12 +385,13 @@ static bool pg_open_try(struct postgres *postgres)
 
 static void pg_open_on_patience(void *arg)
 {
-	static const struct failure silent = { .code = RESULT_TIMEOUT,
-					       .words = "no answer in time" };
 	struct postgres *postgres = arg;
+	struct failure silent;
 
 	/* Attempts go on; a name is not looked up beside others. */
 	if (postgres->finding) {
+		silent = failure_make(RESULT_TIMEOUT, "no answer in time");
+		failure_of_peer(&silent, pg_open_target(postgres)->host);
 		pg_open_note(postgres, &silent);
 		pg_open_stop_finding(postgres->conn);
 	}
@@ -328,6 +409,7 @@ static void pg_open_be_patient(struct postgres *postgres)
 	left += postgres->found.n - postgres->address;
 	if (plan->prefer && !postgres->second_pass)
 		left += plan->n;
+	pg_open_tell(postgres);
 	loop_timer_clear(loop, &postgres->patience);
 	if (left == 0)
 		return;
@@ -366,8 +448,7 @@ static void pg_open_on_found(void *arg, const struct resolve_answer *answer)
 		return;
 	}
 	failure = failure_make(answer->code, "%s", answer->words);
-	failure_of_peer(&failure,
-			pg_open_plan(postgres)->targets[postgres->target].host);
+	failure_of_peer(&failure, pg_open_target(postgres)->host);
 	pg_open_failed(postgres, &failure);
 }
 
@@ -390,8 +471,7 @@ static void pg_open_on_dialled(void *arg, struct stream *stream,
  * already. */
 static bool pg_open_find(struct postgres *postgres)
 {
-	const struct pg_target *target =
-		&pg_open_plan(postgres)->targets[postgres->target];
+	const struct pg_target *target = pg_open_target(postgres);
 	const struct check_env *env = conn_env(postgres->conn);
 	const struct resolve_answer *answer = NULL;
 
@@ -428,20 +508,6 @@ static bool pg_open_find(struct postgres *postgres)
 	postgres->query.arg = postgres;
 	resolve_start(env->resolver, &postgres->query, target->host);
 	return false;
-}
-
-/* The oldest attempt that is under way. */
-static PGconn *pg_open_oldest(const struct postgres *postgres)
-{
-	PGconn *pg = NULL;
-	size_t i;
-
-	/* Before the first round of the ring all later places are empty. */
-	for (i = 0; i < PG_ATTEMPTS_MAX && !pg; i++)
-		pg = postgres->attempts[(postgres->attempted + i) %
-					PG_ATTEMPTS_MAX]
-			     .pg;
-	return pg;
 }
 
 /* Begins what can be tried next, until something has to be waited for or there

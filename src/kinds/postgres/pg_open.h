@@ -83,6 +83,13 @@ void pg_open_begin(struct conn *conn);
 /* Closes everything, at any step; may be called twice. */
 void pg_open_drop(struct conn *conn);
 
+/* Names the server, and what it or libpq said, in front of the detail. */
+void pg_open_detail(struct failure *failure, PGconn *pg, const char *message);
+
+/* Takes an error of the server that answered for the verdict, unless there is
+ * one. */
+void pg_open_heard(struct postgres *postgres, const PGresult *error);
+
 /* What the oldest attempt is waiting for. */
 const char *pg_open_step(const struct postgres *postgres);
 

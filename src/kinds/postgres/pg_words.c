@@ -2,7 +2,11 @@
 
 #include "kinds/postgres/pg_words.h"
 
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "base/text.h"
 
 #define PG_STATE_LEN 5
 
@@ -190,9 +194,23 @@ struct failure pg_words_query(const char *sqlstate, const char *message)
 	return pg_words_connect(message);
 }
 
-size_t pg_words_detail_len(const char *message)
+void pg_words_detail(struct failure *failure, const char *message)
 {
-	const char *place = strstr(message, "\nLOCATION:");
+	static const char *const ends[] = { "\nLOCATION:", "\n\tIs the server",
+					    "\n\tThis probably means" };
+	char said[FAILURE_DETAIL_BYTES];
+	const char *behind = strstr(message, " failed: ");
+	char *end;
+	size_t i;
 
-	return place ? (size_t)(place - message) : strlen(message);
+	if (behind && strncmp(message, "connection to server ", 21) == 0)
+		message = behind + 9;
+	snprintf(said, sizeof(said), "%s", message);
+	for (i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if ((end = strstr(said, ends[i])))
+			*end = '\0';
+	said[text_line_len(said, strlen(said))] = '\0';
+	/* Not "connection refused: ...: Connection refused". */
+	if (*said && strcasecmp(said, failure->words) != 0)
+		failure_of_peer(failure, said);
 }

@@ -10,9 +10,6 @@
 #ifndef HEALTH_PG_WORDS_H
 #define HEALTH_PG_WORDS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
 #include "base/failure.h"
 
 /*
@@ -24,8 +21,11 @@ struct failure pg_words_connect(const char *message);
 /* An error result; sqlstate and message may be NULL. */
 struct failure pg_words_query(const char *sqlstate, const char *message);
 
-/* The length of the part of PQerrorMessage() worth showing: verbosity adds a
- * place in the server's source. */
-size_t pg_words_detail_len(const char *message);
+/*
+ * Puts a message of the server or libpq in front of the detail: without the
+ * server's name, which comes from elsewhere, without the place in the server's
+ * source that verbosity adds, and without hints.
+ */
+void pg_words_detail(struct failure *failure, const char *message);
 
 #endif

@@ -97,9 +97,9 @@ static void postgres_broke(struct conn *conn)
 				       postgres->tap.refused);
 	} else if (failure.code == RESULT_UNKNOWN) {
 		failure = pg_words_connect(message);
-		conn_detail(conn, message);
+		pg_open_detail(&failure, postgres->pg, message);
 	}
-	conn_failed(conn, failure.code, "%s", failure.words);
+	conn_failed_as(conn, &failure);
 }
 
 /*
@@ -193,21 +193,6 @@ static void postgres_judge_row(struct conn *conn, const PGresult *result)
 			    strcmp(value, settings->expect) == 0;
 }
 
-static void postgres_judge_error(struct conn *conn, const PGresult *result)
-{
-	struct postgres *postgres = conn_state(conn);
-	const char *message = PQresultErrorField(result,
-						 PG_DIAG_MESSAGE_PRIMARY);
-
-	if (!message)
-		message = PQresultErrorMessage(result);
-	if (postgres->verdict.code != RESULT_UNKNOWN)
-		return;
-	postgres->verdict = pg_words_query(
-		PQresultErrorField(result, PG_DIAG_SQLSTATE), message);
-	conn_detail(conn, message);
-}
-
 /* false: neither the result nor the connection can be used. */
 static bool postgres_judge(struct conn *conn, const PGresult *result)
 {
@@ -220,7 +205,7 @@ static bool postgres_judge(struct conn *conn, const PGresult *result)
 	case PGRES_EMPTY_QUERY:
 		return true;
 	case PGRES_FATAL_ERROR:
-		postgres_judge_error(conn, result);
+		pg_open_heard(conn_state(conn), result);
 		return true;
 	default: /* COPY would have to be served */
 		return false;
@@ -238,6 +223,7 @@ static void postgres_answered(struct conn *conn)
 		postgres_broke(conn);
 		return;
 	}
+	conn_detail(conn, verdict.detail);
 	/* Ready though it has answered nothing: not for this question. */
 	if (!postgres->heard) {
 		conn_failed(conn, RESULT_PROTOCOL, "query got no answer");
@@ -254,7 +240,7 @@ static void postgres_answered(struct conn *conn)
 			    "query leaves a transaction open");
 		return;
 	}
-	postgres->verdict.code = RESULT_UNKNOWN;
+	postgres->verdict = (struct failure){ .code = RESULT_UNKNOWN };
 	if (verdict.code != RESULT_UNKNOWN)
 		conn_answered(conn, verdict.code, "%s", verdict.words);
 	else if (!settings->expect[0] || postgres->matched)
