@@ -18,7 +18,7 @@
 struct curlio {
 	struct loop *loop;
 	long connections;
-	CURLM *multi; /* NULL until the first handle is wanted */
+	CURLM *multi; /* NULL until the first handle is needed */
 	int running;  /* transfers started and not yet reported or cancelled */
 	struct loop_timer timer;
 	struct loop_timer ended; /* reports what ended while it was started */
@@ -47,7 +47,7 @@ static void curlio_report(void *arg)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE,
 				  &transfer);
-		/* The message is gone with the handle. */
+		/* Removing the handle frees the message. */
 		curlio_cancel(curlio, transfer);
 		transfer->on_done(transfer->arg, code);
 	}
@@ -185,7 +185,7 @@ static int curlio_begin(struct curlio *curlio)
 		curl_global_cleanup();
 		return -1;
 	}
-	/* With fewer than there are checks, every round would open new ones. */
+	/* If fewer than the checks, every round would open new connections. */
 	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, curlio->connections);
 	curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, curlio_set_socket);

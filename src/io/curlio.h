@@ -24,19 +24,19 @@ struct curlio_transfer {
 	int running; /* likewise */
 };
 
-/* connections: how many warm ones to keep at most.  NULL: out of memory. */
+/* connections: the maximum of warm ones to keep.  NULL: out of memory. */
 struct curlio *curlio_create(struct loop *loop, long connections);
 void curlio_destroy(struct curlio *curlio);
 
-/* A new handle with the settings that hold for every transfer of ours; the
- * caller owns it.  NULL when libcurl cannot. */
+/* A new handle with the settings that all transfers have in common; owned by
+ * the caller.  NULL: libcurl failed. */
 CURL *curlio_handle(struct curlio *curlio);
 
-/* Starts; -1 when libcurl refuses.  easy stays the caller's. */
+/* Starts; -1: libcurl failed.  easy is still owned by the caller. */
 int curlio_start(struct curlio *curlio, struct curlio_transfer *transfer,
 		 CURL *easy) __attribute__((warn_unused_result));
-/* Takes the transfer out; its connection is closed unless it had ended.  Idle
- * is allowed. */
+/* Stops the transfer; its connection is closed unless the transfer had ended.
+ * Idle is allowed. */
 void curlio_cancel(struct curlio *curlio, struct curlio_transfer *transfer);
 
 #endif

@@ -78,7 +78,7 @@ static const struct conf_key http_keys[] = {
 
 /* ---- settings ---- */
 
-/* Whether a header of this name carries what must not be shown. */
+/* Whether the value of a header of this name is secret. */
 static bool http_header_is_secret(const char *line, ptrdiff_t len)
 {
 	static const char *const parts[] = { "auth",   "cookie", "key",
@@ -107,7 +107,7 @@ static bool http_header_is_open(const char *line)
 	return false;
 }
 
-/* "a=1; session=2": a server may repeat each by itself. */
+/* "a=1; session=2": a server may repeat each value alone. */
 static int http_cookies_hide(const char *value)
 {
 	const char *equals;
@@ -123,8 +123,8 @@ static int http_cookies_hide(const char *value)
 	return bad ? -1 : 0;
 }
 
-/* conf hides the line as a whole; parts of it may turn up by themselves: the
- * value, and what stands in it after a scheme ("Bearer"). */
+/* conf masks the line as a whole; a server may repeat parts of it: the value,
+ * or the credentials that follow a scheme ("Bearer") in it. */
 static int http_header_hide(const char *line)
 {
 	const char *colon = strchr(line, ':'), *value, *credentials;

@@ -16,8 +16,8 @@
 
 #define HTTP_REDIRECTS_MAX 3
 #define HTTP_REQUEST_TIMEOUT 408
-/* For the rest of a body that no longer matters: short enough not to show in
- * the latency. */
+/* How long to wait for the rest of a body that no longer matters: too short to
+ * be noticed in the latency. */
 #define HTTP_REST_MS 50
 
 union http_address {
@@ -159,7 +159,7 @@ static void http_ask_transfer(struct http_ask *ask, const char *url, bool fresh)
 	ask->transfer.arg = ask;
 	bad |= curl_easy_setopt(easy, CURLOPT_URL, url);
 	bad |= curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)fresh);
-	/* The deadline of the check comes before it. */
+	/* The deadline of the check is earlier. */
 	bad |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
 				(long)conn_left_ms(ask->conn) + 100);
 	if (bad ||
@@ -173,7 +173,8 @@ static void http_ask_transfer(struct http_ask *ask, const char *url, bool fresh)
  * watch the socket to that one.
  */
 
-/* CURLOPT_OPENSOCKETFUNCTION: the connection that there is, else a socket. */
+/* CURLOPT_OPENSOCKETFUNCTION: the socket that dial has connected, else a new
+ * one. */
 static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
 					struct curl_sockaddr *address)
 {
@@ -185,14 +186,15 @@ static curl_socket_t http_ask_on_socket(void *arg, curlsocktype purpose,
 		ask->dialled = NULL;
 		return stream_release(dialled);
 	}
-	/* A path may lead to a dead mount: it is connected in a thread. */
+	/* A path may be on a dead mount: only dial connects to it, in a thread.
+	 */
 	if (ask->kept || ask->question->unix_path)
 		return CURL_SOCKET_BAD;
 	return socket(address->family, address->socktype | SOCK_CLOEXEC,
 		      address->protocol);
 }
 
-/* CURLOPT_SOCKOPTFUNCTION */
+/* CURLOPT_SOCKOPTFUNCTION: whether the socket is connected already. */
 static int http_ask_on_socket_made(void *arg, curl_socket_t fd,
 				   curlsocktype purpose)
 {
@@ -247,7 +249,7 @@ static void http_ask_on_open(struct conn *conn, struct stream *stream)
 		http_ask_transfer(ask, ask->question->url, true);
 }
 
-/* The address that answered comes first the next time. */
+/* Makes the address that answered the first one for the next connection. */
 static void http_ask_prefer(struct http_ask *ask)
 {
 	const char *host = ask->question->host;
@@ -265,7 +267,7 @@ static void http_ask_prefer(struct http_ask *ask)
 	resolve_prefer(conn_env(ask->conn)->resolver, host, &at.sa);
 }
 
-/* ---- what came of it ---- */
+/* ---- the answer ---- */
 
 static bool http_ask_to_follow(const struct http_ask *ask, long status)
 {
@@ -275,7 +277,7 @@ static bool http_ask_to_follow(const struct http_ask *ask, long status)
 
 /*
  * Redirects are followed here and not by libcurl, which would look up the name
- * of another host.  Only to the same origin: credentials go nowhere else.
+ * of another host.  Only to the same origin: credentials are sent nowhere else.
  */
 static void http_ask_follow(struct http_ask *ask, const char *to)
 {
@@ -293,7 +295,7 @@ static void http_ask_follow(struct http_ask *ask, const char *to)
 	http_ask_transfer(ask, to, false);
 }
 
-/* The answer as far as it is there; its body is borrowed from the intake. */
+/* The answer as far as it was read; its body is borrowed from the intake. */
 static struct http_answer http_ask_answer(const struct http_ask *ask)
 {
 	const struct http_intake *intake = &ask->intake;
@@ -317,19 +319,20 @@ static void http_ask_judge(struct http_ask *ask)
 		http_ask_follow(ask, to);
 		return;
 	}
-	/* What a server says that is about to close an idle connection. */
+	/* A server sends this before it closes an idle connection. */
 	if (ask->kept && answer.status == HTTP_REQUEST_TIMEOUT) {
 		conn_failed(ask->conn, RESULT_STATUS, "HTTP %ld",
 			    answer.status);
 		return;
 	}
-	/* The connection may be gone when judge() returns; the body is ours. */
+	/* judge() may close the connection; the body must last until then. */
 	body = http_intake_take(&ask->intake);
 	ask->question->judge(ask->conn, &answer);
 	free(body);
 }
 
-/* What is still missing does not matter; the connection ends with it. */
+/* The rest of the answer did not come in time.  It does not matter; the
+ * connection is closed. */
 static void http_ask_on_rest(void *arg)
 {
 	struct http_ask *ask = arg;
@@ -339,9 +342,9 @@ static void http_ask_on_rest(void *arg)
 }
 
 /*
- * Of an answer that may never end, no more is waited for than is looked at.
- * Most answers do end, and soon: the rest has a moment to come, so that their
- * connection can be kept.
+ * An answer may never end, so only what judge() looks at is waited for.  Most
+ * answers end soon: the rest is given a moment, so that the connection can be
+ * kept.
  */
 static void http_ask_on_more(void *arg, size_t from)
 {
@@ -352,7 +355,7 @@ static void http_ask_on_more(void *arg, size_t from)
 	if (loop_timer_armed(&ask->rest) || answer.status < 200 ||
 	    !ask->question->enough)
 		return;
-	/* libcurl tells where a redirect leads at its end only. */
+	/* libcurl tells the target of a redirect only at the end. */
 	if (http_ask_to_follow(ask, answer.status) ||
 	    !ask->question->enough(ask->conn, &answer, from))
 		return;
@@ -361,16 +364,16 @@ static void http_ask_on_more(void *arg, size_t from)
 	loop_timer_in(conn_env(ask->conn)->loop, &ask->rest, moment_ms);
 }
 
-/* libcurl ends at a line of 100 kB as if memory had run out; since 8.6 it has
- * a code for that, CURLE_TOO_LARGE. */
+/* At a line of 100 kB libcurl fails as if out of memory; since 8.6 with a code
+ * of its own, CURLE_TOO_LARGE. */
 static bool http_ask_is_long_line(const struct http_ask *ask, CURLcode code)
 {
 	return ((int)code == 100 || code == CURLE_OUT_OF_MEMORY) &&
 	       !ask->intake.whole_header && http_intake_is_asked(&ask->intake);
 }
 
-/* At a line of 16 kB libcurl ends as if the connection had broken: only its
- * words tell. */
+/* At a line of 16 kB libcurl fails as if the connection had broken: only its
+ * words tell the difference. */
 static bool http_ask_is_long_tunnel(const struct http_ask *ask, CURLcode code)
 {
 	if (code == CURLE_RECV_ERROR)
@@ -386,7 +389,7 @@ static struct failure http_ask_transfer_failure(const struct http_ask *ask,
 	long os_errno = 0, verified = 0;
 
 	/* libcurl has one code for a connection that broke and for invalid
-	 * chunks (RFC 9112 section 7.1): only its words tell. */
+	 * chunks (RFC 9112 section 7.1): only its words tell the difference. */
 	if (code == CURLE_RECV_ERROR && strstr(ask->error, "chunk"))
 		code = CURLE_WEIRD_SERVER_REPLY;
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
@@ -547,7 +550,7 @@ const char *http_ask_step(const struct conn *conn)
 		return "reading the answer";
 	if (ask->easy && http_intake_is_asked(&ask->intake))
 		return "waiting for the answer";
-	/* libcurl 7.88 counts both as one. */
+	/* libcurl 7.88 does not tell them apart. */
 	if (strncasecmp(ask->question->url, "https:", 6) == 0)
 		return "connecting, or in the TLS handshake";
 	return "connecting";

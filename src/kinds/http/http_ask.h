@@ -48,20 +48,20 @@ struct http_question {
 	 * http_ask_refuse() or http_ask_another(). */
 	void (*judge)(struct conn *conn, const struct http_answer *answer);
 	/*
-	 * Whether judge() needs nothing more of the answer, the body of which
-	 * is new from this byte on; asked at the end of the header, too.
-	 * NULL: it needs the whole.
+	 * Whether judge() needs nothing more of the answer, whose body is new
+	 * from this byte on; also called at the end of the header.  NULL: it
+	 * needs the whole answer.
 	 */
 	bool (*enough)(const struct conn *conn,
 		       const struct http_answer *answer, size_t from);
 
 	/* Set by the functions below and owned. */
 	char *url;
-	char server[272]; /* whose URL it is: "host port N" */
-	char host[257];	  /* to look up, a proxy's if there is one; "": the
-			     address is numeric */
+	char server[272]; /* of the URL: "host port N" */
+	char host[257];	  /* to look up, of the proxy if there is one; "":
+			     the address is numeric */
 	uint16_t port;	  /* of the same */
-	char place[272];  /* host and port as CURLOPT_RESOLVE wants them */
+	char place[272];  /* host and port for CURLOPT_RESOLVE */
 	bool loopback;	  /* that host is this machine */
 	char *proxy;	  /* NULL: none */
 	struct curl_slist *headers;
@@ -105,7 +105,7 @@ struct http_ask {
 	struct curlio_transfer transfer;
 	struct stream *dialled;	      /* until libcurl takes it */
 	struct curl_slist *addresses; /* for CURLOPT_RESOLVE */
-	struct loop_timer rest; /* the time of what need not come any more */
+	struct loop_timer rest; /* ends the wait for what does not matter */
 	bool kept;		/* asked on a connection from an earlier run */
 	bool another;		/* the answer is to http_ask_another() */
 	int redirects;
@@ -121,9 +121,11 @@ void http_ask_start(struct conn *conn, const struct http_question *question);
 void http_ask_close(struct conn *conn);
 const char *http_ask_step(const struct conn *conn);
 
-/* Each ends judge(). */
-/* conn_answered(); with another code than RESULT_OK, the detail names the
- * server and what it said ("": nothing). */
+/*
+ * In judge(), which each of these ends.
+ */
+/* conn_answered(); unless the code is RESULT_OK, with a detail: the server and
+ * what it said ("": nothing). */
 void http_ask_answered(struct conn *conn, enum result_code code,
 		       const char *words, const char *said);
 /* ... with the code and words of an unexpected HTTP status. */

@@ -7,12 +7,12 @@
 #include <strings.h>
 
 #define HTTP_HEADER_MAX_BYTES 65536
-/* libcurl reads these byte by byte, and ends at a line of this length. */
+/* libcurl reads these byte by byte, and fails at a line of this length. */
 #define HTTP_TUNNEL_MAX_BYTES 16384
 
 /* ---- the body ---- */
 
-/* false: no more of it. */
+/* Keeps a piece of the body; false: the transfer must end. */
 static bool http_intake_take_in(struct http_intake *intake, const char *data,
 				size_t len)
 {
@@ -57,7 +57,7 @@ static int http_intake_inflate(struct http_intake *intake, char first)
  * Not libcurl's decoder: that one undoes several codings in a row and returns
  * only when there is output, so that a few kilobytes of empty blocks block the
  * thread.  Here it is one coding, and each call does work in proportion to the
- * piece and to what is kept of it.  false: no more of it.
+ * piece and to what is kept of it.  false: the transfer must end.
  */
 static bool http_intake_unpack(struct http_intake *intake, const char *data,
 			       size_t len)
@@ -136,10 +136,8 @@ static enum http_coding http_intake_coding(const char *name, size_t len)
 	return HTTP_CODING_UNKNOWN;
 }
 
-/*
- * When the line is that of this header ("gzip, chunked"), notes the last coding
- * in it and adds their number to *n; "identity" and "chunked" do not count.
- */
+/* If the line is this header ("gzip, chunked"), notes its last coding and adds
+ * the number of codings to *n; "identity" and "chunked" do not count. */
 static void http_intake_list(const char *line, const char *end,
 			     const char *header, enum http_coding *coding,
 			     size_t *n)
@@ -165,7 +163,7 @@ static void http_intake_list(const char *line, const char *end,
 	}
 }
 
-/* Notes how the body is packed; false: libcurl must not go on. */
+/* Notes how the body is encoded; false: the transfer must end. */
 static bool http_intake_codings(struct http_intake *intake, const char *line,
 				const char *end)
 {

@@ -12,8 +12,8 @@
 
 #define HTTP_NAME_BYTES 256 /* of one member in a JSON path */
 
-/* cJSON takes 80 bytes for a value, and all of them within one call: 4 MB and
- * 10 ms at most. */
+/* cJSON allocates 80 bytes for a value, and parses all of them in one call: at
+ * most 4 MB and 10 ms. */
 #define HTTP_JSON_VALUES 50000
 #define HTTP_JSON_BYTES (4 * 1024 * 1024)
 /* Of an array or object as text; `equals` has at most 1024. */
@@ -265,7 +265,8 @@ static const cJSON *http_judge_find(const cJSON *value, const char *path)
 	return cJSON_IsNull(value) ? NULL : value;
 }
 
-/* An array or object; a long one is cut off, and ends like no JSON does. */
+/* An array or object; a long one is cut off, and then ends in "...", which no
+ * JSON does. */
 static char *http_judge_print(const cJSON *value)
 {
 	char *text = calloc(1, HTTP_JSON_TEXT_BYTES);
@@ -402,7 +403,7 @@ static bool http_judge_contains(const struct http_expected *expected,
 {
 	size_t len = expected->contains ? strlen(expected->contains) : 0;
 
-	/* It may have begun before. */
+	/* The text may have begun in an earlier piece. */
 	from -= from < len ? from : len;
 	return !len || memmem(answer->body + from, answer->len - from,
 			      expected->contains, len);

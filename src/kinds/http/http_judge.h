@@ -1,7 +1,7 @@
 /*
- * http_judge: is an HTTP answer the one that was expected?
+ * http_judge: whether an HTTP answer is the expected one.
  *
- * Pure, but for memory; any thread.
+ * Pure, except that it allocates; any thread.
  */
 #ifndef HEALTH_HTTP_JUDGE_H
 #define HEALTH_HTTP_JUDGE_H
@@ -34,8 +34,8 @@ bool http_judge_is_json_path(const char *path);
 
 bool http_judge_status(const struct http_expected *expected, long status);
 
-/* Whether more of the answer cannot change what is said of it; its body is new
- * from this byte on. */
+/* Whether the rest of the answer cannot change the result; its body is new from
+ * this byte on. */
 bool http_judge_enough(const struct http_expected *expected,
 		       const struct http_answer *answer, size_t from);
 

@@ -90,7 +90,7 @@ static const char *http_question_peer(struct http_question *question,
 	return NULL;
 }
 
-/* The URL for libcurl: as configured, without the dot behind the host. */
+/* The URL for libcurl: as configured, without a dot at the end of the host. */
 static const char *http_question_text(CURLU *parsed, const char *url,
 				      char **text)
 {

@@ -11,12 +11,12 @@
 #include "kinds/http/http_ask.h"
 #include "kinds/http/openai_answer.h"
 
-/* Enough of a list of models to see that it is one, and to look for a model in
+/* How much of a list of models is read to recognise it, and to find a model in
  * it. */
 #define OPENAI_BODY_BYTES (64 * 1024)
 #define OPENAI_LIST_BYTES (1024 * 1024)
 
-/* Of both kinds; what the keys of a kind do not set is NULL. */
+/* Of both kinds; a text that is not a key of the kind is NULL. */
 struct openai_settings {
 	char *base_url; /* or `endpoint` */
 	char *api_key;
@@ -30,9 +30,9 @@ struct openai_settings {
 	char *api_version;
 
 	/* made by openai_prepare() */
-	bool complete;	 /* there is something to connect with */
+	bool complete;	 /* URL and key are set */
 	unsigned may_be; /* what the answer may be */
-	char *list_url; /* where all models are, when one is asked for; owned */
+	char *list_url;	 /* URL of all models, when one is asked for; owned */
 	struct http_question question;
 };
 
@@ -150,10 +150,10 @@ static char *openai_path(const char *url)
 }
 
 /*
- * The URL with another path, and with queries ("name=value", or "") behind its
- * own; a fragment, which is never sent, is removed.  A URL that cannot be
- * parsed stays as it is, for http_question_url() to say why.  For free(); path
- * or result NULL: out of memory.
+ * The URL with another path, and with these queries ("name=value", or "") added
+ * to its own; a fragment, which is never sent, is removed.  A URL that cannot
+ * be parsed is returned as it is, so that http_question_url() reports it.  For
+ * free(); path or result NULL: out of memory.
  */
 static char *openai_move(const char *url, const char *path, const char *query,
 			 const char *more)
@@ -173,9 +173,9 @@ static char *openai_move(const char *url, const char *path, const char *query,
 }
 
 /*
- * A variable holds what clients of the API use as the base of all paths, so it
- * is taken as it is; but few servers have their paths at the root.  In a file,
- * /v1 may be left out behind a path, too.
+ * A variable has the base URL that clients of the API use, so its path is used
+ * as it is; without a path, /v1 is added, since few servers have the API at the
+ * root.  In a file, /v1 may be left out after a path, too.
  */
 static char *openai_public_url(const struct openai_settings *settings,
 			       const struct conf_section *section,
@@ -222,9 +222,9 @@ static void openai_public_prepare(struct conf *conf,
 }
 
 /*
- * Where "/openai/v1" or "/openai/deployments" begins in the path of an
- * endpoint: it was copied from a client's base URL or from a portal, and the
- * path to ask for replaces it.  NULL: neither is there.
+ * Finds "/openai/v1" or "/openai/deployments" in the path of an endpoint that
+ * was copied from a client's base URL or from the portal; the path to ask for
+ * replaces it.  NULL: not found.
  */
 static char *openai_azure_root(char *path, bool *v1)
 {
@@ -254,7 +254,7 @@ static char *openai_azure_url(const struct openai_settings *settings,
 		*root = '\0';
 		path = v1 ? "/openai/v1/models" : path;
 	}
-	/* Dates are versions of the older paths. */
+	/* Dates are versions of the older paths only. */
 	if (version && ((v1 && isdigit((unsigned char)*version)) ||
 			strstr(endpoint, "api-version=")))
 		*version = '\0';
@@ -278,7 +278,7 @@ static void openai_azure_prepare(struct conf *conf,
 {
 	struct openai_settings *settings = record;
 
-	/* `path` may lead to either. */
+	/* `path` may be that of either. */
 	settings->may_be = OPENAI_LIST | OPENAI_MODEL;
 	if (settings->path[0] != '/')
 		conf_mistake(conf, section, "path", "begins with a slash");
@@ -297,9 +297,9 @@ static void openai_dispose(void *record)
 /* ---- the answer ---- */
 
 /*
- * A restricted key without the scope to list models is refused with a body
- * that names the "missing scopes": it was recognised, yet whether it may do
- * what the application needs is not known.
+ * A restricted key without the scope to list models is refused with a body that
+ * names the "missing scopes": the key is valid, but it is not known whether it
+ * has the scopes that the application needs.
  */
 static bool openai_is_restricted(const struct http_answer *answer)
 {

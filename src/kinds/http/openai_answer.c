@@ -5,14 +5,14 @@
 #include <stddef.h>
 #include <string.h>
 
-/* ---- JSON, as far as the structure matters ---- */
+/* ---- the structure of JSON ---- */
 
 static const char *json_blanks(const char *at)
 {
 	return at + strspn(at, " \t\r\n");
 }
 
-/* Behind the string that begins here; NULL: it does not end. */
+/* The end of the string that begins here; NULL: it does not end. */
 static const char *json_string_end(const char *at)
 {
 	while (*++at != '"') {
@@ -24,7 +24,7 @@ static const char *json_string_end(const char *at)
 	return at + 1;
 }
 
-/* Behind the value that begins here; NULL: it does not end. */
+/* The end of the value that begins here; NULL: it does not end. */
 static const char *json_end(const char *at)
 {
 	size_t depth = 0;
@@ -52,14 +52,14 @@ static const char *json_end(const char *at)
 	}
 }
 
-/* The next value or key behind the one that ends here. */
+/* The next value or key after the one that ends here. */
 static const char *json_next(const char *at)
 {
 	at = json_blanks(at);
 	return *at == ',' ? json_blanks(at + 1) : at;
 }
 
-/* The value of a member of an object; NULL: it has none of that name. */
+/* The value of a member of an object; NULL: there is no such member. */
 static const char *json_member(const char *object, const char *name)
 {
 	size_t len = strlen(name);
@@ -128,7 +128,7 @@ static bool openai_is_about_key(const char *error)
 }
 
 /* The array of a list of models; NULL: it is not a list.  Together answers
- * with the models themselves, without an object around them. */
+ * with the array itself, without an object around it. */
 static const char *openai_list(const char *body)
 {
 	const char *data, *id;
@@ -182,7 +182,7 @@ bool openai_answer_lists(const struct http_answer *answer, const char *name)
 	if (!at)
 		return false;
 	at = json_blanks(at + 1);
-	/* It ends at "]", and where there is no value. */
+	/* The list ends at "]", or where it was cut off. */
 	while ((end = json_end(at)) && end != at) {
 		id = json_member(at, "id");
 		if (id && json_string_is(id, name))

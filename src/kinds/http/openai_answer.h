@@ -1,6 +1,6 @@
 /*
- * openai_answer: does a body hold what was asked for: a list of models, or one
- * model?  Servers exist that answer 200 to anything.
+ * openai_answer: whether a body is what was asked for: a list of models, or one
+ * model.  Some servers answer 200 to anything.
  *
  * Lists may be long, and cut off at the limit, so they are searched in place,
  * without building a tree.
@@ -19,14 +19,14 @@
 #define OPENAI_LIST 1u
 #define OPENAI_MODEL 2u
 
-/* RESULT_OK, or what is wrong with the body of a 200, with our words. */
+/* RESULT_OK, or what is wrong with the body of a 200; words: static. */
 enum result_code openai_answer_judge(const struct http_answer *answer,
 				     unsigned may_be, const char **words);
 
-/* Whether a list has a model of this name, as far as the list was read. */
+/* Whether the part of a list that was read has a model of this name. */
 bool openai_answer_lists(const struct http_answer *answer, const char *name);
 
-/* Whether a 200 says that the server does not know the path. */
+/* Whether the body of a 200 says that the server does not know the path. */
 bool openai_answer_no_path(const struct http_answer *answer);
 
 #endif
