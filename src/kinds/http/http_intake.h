@@ -24,10 +24,9 @@ enum http_coding {
 
 /* Embedded in its owner; zeroed means empty. */
 struct http_intake {
-	/* set by the owner, before http_intake_attach() */
-	void (*on_more)(void *arg,
-			size_t from); /* header complete, or body
-					 new at `from`; inside libcurl */
+	/* Set by the owner, before http_intake_attach(); called inside libcurl
+	 * when the header is complete, or the body is new at `from`. */
+	void (*on_more)(void *arg, size_t from);
 	void *arg;
 
 	CURL *easy; /* borrowed */
