@@ -687,12 +687,7 @@ void conn_failed(struct conn *conn, enum result_code code, const char *fmt, ...)
 	check_settle(check);
 }
 
-void *conn_state(struct conn *conn)
-{
-	return conn->state;
-}
-
-const void *conn_state_const(const struct conn *conn)
+void *conn_state(const struct conn *conn)
 {
 	return conn->state;
 }

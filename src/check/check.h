@@ -109,8 +109,7 @@ struct check_kind {
 /* ---- for kinds ---- */
 
 /* Private state, conn_size bytes, zeroed before each open(). */
-void *conn_state(struct conn *conn);
-const void *conn_state_const(const struct conn *conn);
+void *conn_state(const struct conn *conn);
 const void *conn_settings(const struct conn *conn);
 const struct check_env *conn_env(const struct conn *conn);
 /* Whether a fresh connection must be made, sharing nothing that is warm

@@ -271,32 +271,12 @@ static void resolve_lookup_init(struct resolve_lookup *lookup,
 	snprintf(lookup->host, sizeof(lookup->host), "%s", host);
 }
 
-static void resolve_lookup_start(struct resolve_lookup *lookup,
-				 const char *host)
-{
-	const struct resolve_answer *known;
-	int status = ARES_EBADNAME;
-
-	known = resolve_cached(lookup->resolver, host);
-	if (known) {
-		lookup->answer = *known;
-		loop_timer_in(lookup->resolver->loop, &lookup->ready, 0);
-		return;
-	}
-	if (*host && strlen(host) < RESOLVE_HOST_BYTES)
-		status = resolve_dns_start(&lookup->dns, lookup->resolver->loop,
-					   host);
-	if (status != ARES_SUCCESS)
-		resolve_fail(lookup, status);
-	else
-		loop_timer_in(lookup->resolver->loop, &lookup->repeat,
-			      RESOLVE_REPEAT_MS);
-}
-
 static struct resolve_lookup *resolve_lookup_create(struct resolver *resolver,
 						    const char *host)
 {
 	struct resolve_lookup *lookup = calloc(1, sizeof(*lookup));
+	const struct resolve_answer *known = resolve_cached(resolver, host);
+	int status = ARES_EBADNAME;
 
 	if (!lookup) {
 		resolve_fail(&resolver->spare, ARES_ENOMEM);
@@ -305,7 +285,18 @@ static struct resolve_lookup *resolve_lookup_create(struct resolver *resolver,
 	resolve_lookup_init(lookup, resolver, host);
 	lookup->next = resolver->lookups;
 	resolver->lookups = lookup;
-	resolve_lookup_start(lookup, host);
+	if (known) {
+		lookup->answer = *known;
+		loop_timer_in(resolver->loop, &lookup->ready, 0);
+		return lookup;
+	}
+	if (*host && strlen(host) < RESOLVE_HOST_BYTES)
+		status = resolve_dns_start(&lookup->dns, resolver->loop, host);
+	if (status != ARES_SUCCESS)
+		resolve_fail(lookup, status);
+	else
+		loop_timer_in(resolver->loop, &lookup->repeat,
+			      RESOLVE_REPEAT_MS);
 	return lookup;
 }
 

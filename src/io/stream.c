@@ -7,7 +7,6 @@
 #include "io/wire.h"
 #include "base/text.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -27,13 +26,8 @@
 #define STREAM_TRY_MAX_MS 250 /* RFC 8305 section 8 */
 
 struct stream_place {
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	};
-	socklen_t len;
-	int fd; /* -1: not under way */
+	struct resolve_addr addr; /* with the port */
+	int fd;			  /* -1: not under way */
 };
 
 /*
@@ -106,13 +100,12 @@ static int stream_race_to_addrs(struct stream_race *race,
 	for (i = 0; i < addrs->n; i++) {
 		struct stream_place *place = &race->places[i];
 
-		memcpy(&place->sa, &addrs->addrs[i].sa, addrs->addrs[i].len);
-		place->len = addrs->addrs[i].len;
+		place->addr = addrs->addrs[i];
 		place->fd = -1;
-		if (place->sa.sa_family == AF_INET)
-			place->in.sin_port = htons(port);
+		if (place->addr.sa.sa_family == AF_INET)
+			place->addr.in.sin_port = htons(port);
 		else
-			place->in6.sin6_port = htons(port);
+			place->addr.in6.sin6_port = htons(port);
 	}
 	race->n = addrs->n;
 	race->try_ms = try_ms > 0 ? try_ms : 1;
@@ -163,12 +156,12 @@ static int stream_race_try(struct stream_race *race, struct stream_place *place)
 	struct epoll_event wanted = { .events = EPOLLOUT };
 	int error, on = 1;
 
-	place->fd = socket(place->sa.sa_family,
+	place->fd = socket(place->addr.sa.sa_family,
 			   SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (place->fd < 0)
 		return errno;
 	setsockopt(place->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(place->fd, &place->sa, place->len) == 0) {
+	if (connect(place->fd, &place->addr.sa, place->addr.len) == 0) {
 		race->winner = place;
 		return 0;
 	}
@@ -367,24 +360,26 @@ static bool stream_failed(const struct stream *stream)
 	return stream->failure.code != RESULT_UNKNOWN;
 }
 
+/* Where it is connected to, or could not connect to; NULL: nowhere. */
+static const struct stream_place *stream_place(const struct stream *stream)
+{
+	const struct stream_race *race = &stream->race;
+
+	return race->winner ? race->winner : race->failed;
+}
+
 /* Adds the peer to the failure that ends the stream. */
 static enum stream_state stream_fail(struct stream *stream)
 {
-	char peer[sizeof(stream->name) + 80], address[INET6_ADDRSTRLEN] = "";
-	const struct sockaddr *at = stream_peer(stream);
+	char peer[sizeof(stream->name) + 80];
+	const struct stream_place *at = stream_place(stream);
+	const char *address = at ? at->addr.text : "";
 
-	if (stream->dial) {
-		failure_of_peer(&stream->failure, stream->name);
-		return STREAM_ERROR;
-	}
-	if (at)
-		inet_ntop(at->sa_family, resolve_addr_bits(at), address,
-			  sizeof(address));
 	if (!*stream->name || strcmp(stream->name, address) == 0)
 		snprintf(peer, sizeof(peer), "%s port %u", address,
 			 stream->port);
 	else
-		snprintf(peer, sizeof(peer), at ? "%s (%s) port %u" : "%s%s",
+		snprintf(peer, sizeof(peer), at ? "%s (%s) port %u" : "%s",
 			 stream->name, address, stream->port);
 	failure_of_peer(&stream->failure, peer);
 	return STREAM_ERROR;
@@ -580,9 +575,7 @@ const struct failure *stream_failure(const struct stream *stream)
 
 const struct sockaddr *stream_peer(const struct stream *stream)
 {
-	const struct stream_race *race = &stream->race;
-	const struct stream_place *place = race->winner ? race->winner
-							: race->failed;
+	const struct stream_place *place = stream_place(stream);
 
-	return place ? &place->sa : NULL;
+	return place ? &place->addr.sa : NULL;
 }

@@ -42,12 +42,7 @@ struct conn {
 	char detail[FAILURE_DETAIL_BYTES], peer[FAILURE_DETAIL_BYTES];
 };
 
-void *conn_state(struct conn *conn)
-{
-	return conn->state;
-}
-
-const void *conn_state_const(const struct conn *conn)
+void *conn_state(const struct conn *conn)
 {
 	return conn->state;
 }

@@ -94,7 +94,7 @@ static void note(const char *what, int serial)
 
 static int serial_of(const struct conn *conn)
 {
-	return ((const struct fake *)conn_state_const(conn))->serial;
+	return ((const struct fake *)conn_state(conn))->serial;
 }
 
 static void fake_birth(struct conn *conn)

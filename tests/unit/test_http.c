@@ -105,14 +105,9 @@ int getaddrinfo(const char *node, const char *service,
 	return EAI_FAIL;
 }
 
-void *conn_state(struct conn *conn)
+void *conn_state(const struct conn *conn)
 {
-	return &conn->state;
-}
-
-const void *conn_state_const(const struct conn *conn)
-{
-	return &conn->state;
+	return (struct http_ask *)&conn->state;
 }
 
 const void *conn_settings(const struct conn *conn)

@@ -215,6 +215,7 @@ static struct resolve_answer answer_of(const char *const texts[], size_t n)
 	for (i = 0; i < n; i++) {
 		struct resolve_addr *addr = &answer.addrs[i];
 
+		snprintf(addr->text, sizeof(addr->text), "%s", texts[i]);
 		if (strchr(texts[i], ':')) {
 			addr->in6.sin6_family = AF_INET6;
 			inet_pton(AF_INET6, texts[i], &addr->in6.sin6_addr);

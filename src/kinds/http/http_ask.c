@@ -544,7 +544,7 @@ void http_ask_close(struct conn *conn)
 
 const char *http_ask_step(const struct conn *conn)
 {
-	const struct http_ask *ask = conn_state_const(conn);
+	const struct http_ask *ask = conn_state(conn);
 
 	if (ask->intake.heard)
 		return "reading the answer";

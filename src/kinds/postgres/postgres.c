@@ -312,7 +312,7 @@ static void postgres_on_idle(struct conn *conn, short revents)
 
 static const char *postgres_step(const struct conn *conn)
 {
-	const struct postgres *postgres = conn_state_const(conn);
+	const struct postgres *postgres = conn_state(conn);
 
 	return postgres->pg ? "waiting for the answer" : pg_open_step(postgres);
 }

@@ -111,7 +111,7 @@ static const struct redis_question {
 
 const char *redis_talk_step(const struct conn *conn)
 {
-	const struct redis_conn *redis = conn_state_const(conn);
+	const struct redis_conn *redis = conn_state(conn);
 
 	return redis_questions[redis->step].step;
 }

@@ -244,7 +244,7 @@ static void servicebus_close(struct conn *conn)
 
 static const char *servicebus_step(const struct conn *conn)
 {
-	const struct servicebus_conn *bus = conn_state_const(conn);
+	const struct servicebus_conn *bus = conn_state(conn);
 
 	return sb_link_step(bus->link);
 }
