@@ -19,14 +19,6 @@
 #define SB_HOST_MAX 253	  /* RFC 1035 section 2.3.4, without the last dot */
 #define SB_ENTITY_MAX 260 /* the service's limit */
 
-struct sb_prepare {
-	struct conf *conf;
-	struct conf_section *section;
-	struct sb_conf *settings;
-	char *entity_path;     /* of the connection string; NULL: none */
-	int64_t endpoint_port; /* 0: none is given */
-};
-
 /* ---- the connection string ---- */
 
 /* Strips blanks at both ends, in place. */
@@ -52,7 +44,7 @@ static bool sb_is_host(const char *text)
 }
 
 /* "sb://host[:port][/]", cut in place; NULL, or an error message. */
-static const char *sb_read_endpoint(struct sb_prepare *prepare, char *text)
+static const char *sb_read_endpoint(struct sb_conf *settings, char *text)
 {
 	char *port, *end;
 
@@ -63,33 +55,31 @@ static const char *sb_read_endpoint(struct sb_prepare *prepare, char *text)
 	port = strrchr(text, ':');
 	if (port) {
 		*port++ = '\0';
-		prepare->endpoint_port = strtol(port, &end, 10);
-		if (*port < '0' || *port > '9' || *end ||
-		    prepare->endpoint_port < 1 ||
-		    prepare->endpoint_port > 65535)
+		settings->endpoint_port = strtol(port, &end, 10);
+		if (!isdigit((unsigned char)*port) || *end ||
+		    settings->endpoint_port < 1 ||
+		    settings->endpoint_port > 65535)
 			return "Endpoint has an invalid port";
 	}
 	if (!sb_is_host(text))
 		return "Endpoint has no valid host name";
-	prepare->settings->host = text;
+	settings->host = text;
 	return NULL;
 }
 
 /* One NAME=VALUE; NULL, or an error message.  Unknown names belong to other
  * transports and older clients. */
-static const char *sb_read_part(struct sb_prepare *prepare, const char *name,
+static const char *sb_read_part(struct sb_conf *settings, const char *name,
 				char *value)
 {
-	struct sb_conf *settings = prepare->settings;
-
 	if (strcasecmp(name, "Endpoint") == 0)
-		return sb_read_endpoint(prepare, value);
+		return sb_read_endpoint(settings, value);
 	if (strcasecmp(name, "SharedAccessKeyName") == 0)
 		settings->key_name = value;
 	else if (strcasecmp(name, "SharedAccessKey") == 0)
 		settings->key = value;
 	else if (strcasecmp(name, "EntityPath") == 0)
-		prepare->entity_path = value;
+		settings->entity_path = value;
 	else if (strcasecmp(name, "UseDevelopmentEmulator") == 0)
 		settings->plain = strcasecmp(value, "true") == 0;
 	else if (strcasecmp(name, "SharedAccessSignature") == 0)
@@ -99,7 +89,7 @@ static const char *sb_read_part(struct sb_prepare *prepare, const char *name,
 }
 
 /* NULL, or an error message that shows no part of the text. */
-static const char *sb_read_string(struct sb_prepare *prepare, char *text)
+static const char *sb_read_string(struct sb_conf *settings, char *text)
 {
 	const char *mistake = NULL;
 	char *part, *value;
@@ -114,25 +104,21 @@ static const char *sb_read_string(struct sb_prepare *prepare, char *text)
 			return "must be NAME=VALUE parts with \";\" between "
 			       "them";
 		*value++ = '\0';
-		mistake = sb_read_part(prepare, sb_trim(part), sb_trim(value));
+		mistake = sb_read_part(settings, sb_trim(part), sb_trim(value));
 	}
 	if (mistake)
 		return mistake;
-	if (!prepare->settings->host)
+	if (!settings->host)
 		return "has no Endpoint=sb://...";
-	if (!*prepare->settings->key_name || !*prepare->settings->key)
+	if (!*settings->key_name || !*settings->key)
 		return "needs SharedAccessKeyName and SharedAccessKey";
 	return NULL;
 }
 
 /* ---- the keys ---- */
 
-static bool sb_has(const struct sb_prepare *prepare, const char *key)
-{
-	return conf_section_has(prepare->section, key);
-}
-
-static void sb_prepare_string(struct sb_prepare *prepare)
+static void sb_prepare_string(struct conf *conf, struct conf_section *section,
+			      struct sb_conf *settings)
 {
 	static const char *const instead[] = { "namespace", "key_name", "key" };
 	const char *mistake, *from;
@@ -140,118 +126,111 @@ static void sb_prepare_string(struct sb_prepare *prepare)
 	size_t i;
 
 	for (i = 0; i < sizeof(instead) / sizeof(*instead); i++)
-		if (sb_has(prepare, instead[i]))
-			conf_mistake(prepare->conf, prepare->section,
-				     instead[i],
+		if (conf_section_has(section, instead[i]))
+			conf_mistake(conf, section, instead[i],
 				     "give either connection_string or "
 				     "namespace, key_name and key");
-	from = dialect_read(
-		prepare->conf, prepare->section, "connection_string",
-		prepare->settings->connection_string, dialect_servicebus, NULL);
-	text = from ? conf_keep(prepare->conf, from) : NULL;
+	from = dialect_read(conf, section, "connection_string",
+			    settings->connection_string, dialect_servicebus,
+			    NULL);
+	text = from ? conf_keep(conf, from) : NULL;
 	if (!text)
 		return;
-	mistake = sb_read_string(prepare, text);
+	mistake = sb_read_string(settings, text);
 	if (mistake)
-		conf_mistake(prepare->conf, prepare->section,
-			     "connection_string", "%s", mistake);
-	if (*prepare->settings->key && text_secret(prepare->settings->key))
-		conf_mistake(prepare->conf, prepare->section, NULL,
-			     "out of memory");
+		conf_mistake(conf, section, "connection_string", "%s", mistake);
+	if (*settings->key && text_secret(settings->key))
+		conf_mistake(conf, section, NULL, "out of memory");
 }
 
-static void sb_prepare_parts(struct sb_prepare *prepare)
+static void sb_prepare_parts(struct conf *conf, struct conf_section *section,
+			     struct sb_conf *settings)
 {
-	const struct sb_conf *settings = prepare->settings;
 	char host[320];
 
 	if (!*settings->namespace) {
-		conf_mistake(prepare->conf, prepare->section,
-			     "connection_string",
+		conf_mistake(conf, section, "connection_string",
 			     "must be set, or namespace, key_name and key");
 		return;
 	}
 	if (!*settings->key_name || !*settings->key)
-		conf_mistake(prepare->conf, prepare->section,
+		conf_mistake(conf, section,
 			     *settings->key_name ? "key" : "key_name",
 			     "must be set beside namespace");
 	snprintf(host, sizeof(host), "%s%s", settings->namespace,
 		 strpbrk(settings->namespace, ".:") ? "" : SB_DOMAIN);
 	if (!sb_is_host(host))
-		conf_mistake(prepare->conf, prepare->section, "namespace",
+		conf_mistake(conf, section, "namespace",
 			     "not a valid host name");
-	prepare->settings->host = conf_keep(prepare->conf, host);
+	settings->host = conf_keep(conf, host);
 }
 
-/* The entity to ask: NULL and a mistake when it is not clear. */
-static const char *sb_entity(const struct sb_prepare *prepare)
+/* NULL, or why it is not clear what to ask. */
+static const char *sb_entity_mistake(const struct sb_conf *settings)
 {
-	const struct sb_conf *settings = prepare->settings;
+	const char *path = settings->entity_path;
+	const char *name = *settings->queue ? settings->queue : settings->topic;
+	bool send = settings->right == SB_RIGHT_SEND;
+
+	if (*settings->queue && (*settings->topic || *settings->subscription))
+		return "give either queue or topic, not both";
+	if (!*name && !path)
+		return "set queue, or topic and subscription";
+	if (!*name && strlen(path) > SB_ENTITY_MAX)
+		return "EntityPath in connection_string is too long";
+	if (*name && path && strcmp(name, path) != 0)
+		return "differs from EntityPath in connection_string";
+	if (send && *settings->subscription)
+		return "with right = send, remove subscription: messages are "
+		       "sent to the topic";
+	if (!send && *settings->topic && !*settings->subscription)
+		return "needs a subscription: a topic itself cannot be peeked "
+		       "at";
+	return NULL;
+}
+
+static void sb_prepare_names(struct conf *conf, struct conf_section *section,
+			     struct sb_conf *settings)
+{
+	const char *mistake = sb_entity_mistake(settings);
 	bool topic = *settings->topic || *settings->subscription;
-	const char *name = topic ? settings->topic : settings->queue;
-	const char *mistake = NULL;
+	const char *entity = topic ? settings->topic : settings->queue;
+	char node[512], audience[1024];
 
-	if (*settings->queue && topic)
-		mistake = "give either queue or topic, not both";
-	else if (!*name && !prepare->entity_path)
-		mistake = "set queue, or topic and subscription";
-	else if (!*name && strlen(prepare->entity_path) > SB_ENTITY_MAX)
-		mistake = "EntityPath in connection_string is too long";
-	else if (*name && prepare->entity_path &&
-		 strcmp(name, prepare->entity_path) != 0)
-		mistake = "differs from EntityPath in connection_string";
-	else if (settings->right == SB_RIGHT_SEND && *settings->subscription)
-		mistake =
-			"with right = send, remove subscription: messages are "
-			"sent to the topic";
-	else if (settings->right == SB_RIGHT_LISTEN && *settings->topic &&
-		 !*settings->subscription)
-		mistake = "needs a subscription: a topic itself cannot be "
-			  "peeked at";
-	if (mistake) {
-		conf_mistake(prepare->conf, prepare->section,
-			     topic ? "topic" : "queue", "%s", mistake);
-		return NULL;
-	}
-	return *name ? name : prepare->entity_path;
-}
-
-static void sb_prepare_names(struct sb_prepare *prepare)
-{
-	struct sb_conf *settings = prepare->settings;
-	const char *entity = sb_entity(prepare);
-	char host[320], node[512], audience[1024];
-
-	if (!entity || !settings->host)
+	if (mistake)
+		conf_mistake(conf, section, topic ? "topic" : "queue", "%s",
+			     mistake);
+	if (mistake || !settings->host)
 		return;
-	snprintf(host, sizeof(host), "%.*s", (int)text_undotted(settings->host),
-		 settings->host);
 	settings->look_up = settings->host;
-	settings->host = conf_keep(prepare->conf, host);
-	snprintf(node, sizeof(node), "%s%s%s%s", entity,
+	settings->host = conf_keep(conf, settings->look_up);
+	if (!settings->host)
+		return;
+	settings->host[text_undotted(settings->host)] = '\0';
+	snprintf(node, sizeof(node), "%s%s%s%s",
+		 *entity ? entity : settings->entity_path,
 		 *settings->subscription ? "/Subscriptions/" : "",
 		 settings->subscription,
 		 settings->right == SB_RIGHT_LISTEN ? "/$management" : "");
 	snprintf(audience, sizeof(audience), "sb://%s/%s", settings->host,
 		 node);
-	settings->node = conf_keep(prepare->conf, node);
-	settings->audience = conf_keep(prepare->conf, audience);
+	settings->node = conf_keep(conf, node);
+	settings->audience = conf_keep(conf, audience);
 }
 
 void sb_conf_prepare(struct conf *conf, struct conf_section *section,
 		     void *record)
 {
 	struct sb_conf *settings = record;
-	struct sb_prepare prepare = { conf, section, settings, NULL, 0 };
 
 	if (*settings->connection_string)
-		sb_prepare_string(&prepare);
+		sb_prepare_string(conf, section, settings);
 	else
-		sb_prepare_parts(&prepare);
-	sb_prepare_names(&prepare);
-	if (!sb_has(&prepare, "port") && prepare.endpoint_port)
-		settings->port = prepare.endpoint_port;
-	else if (!sb_has(&prepare, "port") && settings->plain)
+		sb_prepare_parts(conf, section, settings);
+	sb_prepare_names(conf, section, settings);
+	if (!conf_section_has(section, "port") && settings->endpoint_port)
+		settings->port = settings->endpoint_port;
+	else if (!conf_section_has(section, "port") && settings->plain)
 		settings->port = SB_PORT_PLAIN;
 	if (!settings->plain)
 		settings->trust = stream_trust_prepare(conf, section,

@@ -24,9 +24,11 @@ struct sb_conf {
 	int64_t port, token_life_ms;
 	int auth, right;
 
-	/* Derived by sb_conf_prepare(); conf owns the strings. */
-	char *host;	/* without a trailing dot */
-	char *look_up;	/* the same, as written */
+	/* Set by sb_conf_prepare(); the strings belong to conf. */
+	char *entity_path;     /* of the connection string; NULL: none */
+	int64_t endpoint_port; /* of the connection string; 0: none */
+	char *host;	       /* without a trailing dot */
+	char *look_up;	       /* the same, as written */
 	char *node;	/* the address of the link: "orders/$management" */
 	char *audience; /* what a token is for: "sb://HOST/" and the node */
 	bool plain;	/* the emulator, without TLS */

@@ -175,13 +175,6 @@ static bool sb_set_name(struct sb_pair *pair, const char *prefix)
 	return true;
 }
 
-static void sb_begin(struct sb_pair *pair, pn_connection_t *connection)
-{
-	pair->session = pn_session(connection);
-	pn_session_set_incoming_capacity(pair->session, SB_WINDOW_BYTES);
-	pn_session_open(pair->session);
-}
-
 static void sb_attach_sender(struct sb_pair *pair, const char *address)
 {
 	char name[SB_NAME_BYTES + 12];
@@ -193,10 +186,15 @@ static void sb_attach_sender(struct sb_pair *pair, const char *address)
 	pn_link_open(pair->sender);
 }
 
-static void sb_attach(struct sb_pair *pair, pn_connection_t *connection,
-		      const char *address)
+/* Begins a session, and attaches both links to the address; NULL: neither. */
+static void sb_begin(struct sb_link *link, struct sb_pair *pair,
+		     const char *address)
 {
-	sb_begin(pair, connection);
+	pair->session = pn_session(link->driver.connection);
+	pn_session_set_incoming_capacity(pair->session, SB_WINDOW_BYTES);
+	pn_session_open(pair->session);
+	if (!address)
+		return;
 	sb_attach_sender(pair, address);
 	pair->receiver = pn_receiver(pair->session, pair->name);
 	pn_terminus_set_address(pn_link_source(pair->receiver), address);
@@ -213,9 +211,12 @@ static bool sb_may_send(const struct sb_pair *pair)
 	       pn_link_credit(pair->sender) > 0;
 }
 
-/* Credit and the peer's end of the receiver come in either order. */
-static bool sb_is_attached(const struct sb_pair *pair)
+/* Whether the peer has opened what sb_begin() did.  Its credit and its end of
+ * the receiver come in either order. */
+static bool sb_is_begun(const struct sb_pair *pair)
 {
+	if (!pair->receiver)
+		return pn_session_state(pair->session) & PN_REMOTE_ACTIVE;
 	return sb_may_send(pair) &&
 	       (pn_link_state(pair->receiver) & PN_REMOTE_ACTIVE);
 }
@@ -258,19 +259,11 @@ static void sb_send_token(struct sb_link *link)
 
 static void sb_open_node(struct sb_link *link)
 {
-	link->phase = SB_PHASE_NODE;
-	if (link->conf->right == SB_RIGHT_LISTEN)
-		sb_attach(&link->node, link->driver.connection,
-			  link->conf->node);
-	else
-		sb_begin(&link->node, link->driver.connection);
-}
+	const struct sb_conf *conf = link->conf;
 
-static bool sb_node_is_open(const struct sb_link *link)
-{
-	if (link->conf->right == SB_RIGHT_LISTEN)
-		return sb_is_attached(&link->node);
-	return pn_session_state(link->node.session) & PN_REMOTE_ACTIVE;
+	link->phase = SB_PHASE_NODE;
+	sb_begin(link, &link->node,
+		 conf->right == SB_RIGHT_LISTEN ? conf->node : NULL);
 }
 
 static void sb_renew(struct sb_link *link)
@@ -343,12 +336,12 @@ static void sb_advance(struct sb_link *link)
 			break;
 		link->phase = SB_PHASE_CBS;
 		if (link->conf->auth == SB_AUTH_CBS)
-			sb_attach(&link->cbs, link->driver.connection, "$cbs");
+			sb_begin(link, &link->cbs, "$cbs");
 		else
 			sb_open_node(link);
 		break;
 	case SB_PHASE_CBS:
-		if (!sb_is_attached(&link->cbs))
+		if (!sb_is_begun(&link->cbs))
 			break;
 		link->phase = SB_PHASE_TOKEN;
 		sb_send_token(link);
@@ -356,7 +349,7 @@ static void sb_advance(struct sb_link *link)
 	case SB_PHASE_TOKEN:
 		break;
 	case SB_PHASE_NODE:
-		if (!sb_node_is_open(link))
+		if (!sb_is_begun(&link->node))
 			break;
 		link->phase = SB_PHASE_UP;
 		link->state = SB_READY;
@@ -540,32 +533,26 @@ static void sb_on_event(struct sb_link *link, pn_event_t *event)
 
 /* ---- turning ---- */
 
-/* Handles pending events, up to the answer: whether it came.  The rest is left
- * for later, so that a close right after the answer does not undo it. */
-static bool sb_take_events(struct sb_link *link)
+enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
 {
 	bool asking = link->state == SB_ASKING;
 	pn_event_t *event;
 
-	while (link->state != SB_FAILED &&
-	       (event = pn_connection_driver_next_event(&link->driver))) {
-		sb_on_event(link, event);
-		if (asking && link->state == SB_ANSWERED)
-			return true;
-	}
-	return false;
-}
-
-enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
-{
 	link->now_ms = now_ms;
 	do {
 		link->tick_ms = pn_transport_tick(link->driver.transport,
 						  now_ms);
 		if (link->tick_ms && link->tick_ms < now_ms + SB_TICK_MIN_MS)
 			link->tick_ms = now_ms + SB_TICK_MIN_MS;
-		if (sb_take_events(link))
-			return SB_ANSWERED;
+		while (link->state != SB_FAILED &&
+		       (event = pn_connection_driver_next_event(
+				&link->driver))) {
+			sb_on_event(link, event);
+			/* The rest is left for later, so that a close right
+			 * after the answer does not undo it. */
+			if (asking && link->state == SB_ANSWERED)
+				return SB_ANSWERED;
+		}
 		if (link->state != SB_FAILED)
 			sb_advance(link);
 	} while (link->state != SB_FAILED &&
@@ -722,15 +709,14 @@ struct sb_link *sb_link_create(const struct sb_conf *conf)
 
 	if (!link)
 		return NULL;
-	link->conf = conf;
-	link->message = pn_message();
-	if (!link->message ||
-	    pn_connection_driver_init(&link->driver, NULL, NULL)) {
-		pn_message_free(link->message);
+	if (pn_connection_driver_init(&link->driver, NULL, NULL)) {
 		free(link);
 		return NULL;
 	}
-	if (!sb_set_name(&link->cbs, "cbs-") || !sb_set_name(&link->node, "")) {
+	link->conf = conf;
+	link->message = pn_message();
+	if (!link->message || !sb_set_name(&link->cbs, "cbs-") ||
+	    !sb_set_name(&link->node, "")) {
 		sb_link_free(link);
 		return NULL;
 	}

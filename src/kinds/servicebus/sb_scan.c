@@ -12,6 +12,9 @@
 #define SB_MECHANISMS 0x40
 /* Constructors (AMQP 1.0 part 1, section 1.6). */
 #define SB_NULL 0x40
+#define SB_TRUE 0x41
+#define SB_UINTS "\x43\x52\x70"
+#define SB_BOOLS "\x41\x42\x56"
 #define SB_LIST0 0x45
 #define SB_LIST8 0xc0
 #define SB_LIST32 0xd0
@@ -25,21 +28,6 @@ struct sb_rest {
 	bool bad;
 };
 
-/* `count` bytes as a number, most significant first. */
-static uint64_t sb_number_of(struct sb_rest *rest, size_t count)
-{
-	uint64_t number = 0;
-
-	if (rest->n < count) {
-		rest->bad = true;
-		rest->n = 0;
-		return 0;
-	}
-	for (rest->n -= count; count > 0; count--)
-		number = number << 8 | *rest->at++;
-	return number;
-}
-
 static void sb_skip_bytes(struct sb_rest *rest, uint64_t count)
 {
 	if (rest->n < count) {
@@ -50,10 +38,24 @@ static void sb_skip_bytes(struct sb_rest *rest, uint64_t count)
 	rest->n -= (size_t)count;
 }
 
+/* `count` bytes as a number, most significant first. */
+static uint64_t sb_number_of(struct sb_rest *rest, size_t count)
+{
+	const unsigned char *at = rest->at;
+	uint64_t number = 0;
+
+	sb_skip_bytes(rest, count);
+	while (!rest->bad && at < rest->at)
+		number = number << 8 | *at++;
+	return number;
+}
+
+/* How many bytes follow constructors of the classes 4 to 9. */
+static const unsigned char sb_widths[] = { 0, 1, 2, 4, 8, 16 };
+
 /* Skips one value: the constructor says how long it is. */
 static void sb_skip(struct sb_rest *rest)
 {
-	static const unsigned char fixed[] = { 0, 1, 2, 4, 8, 16 };
 	unsigned constructor, values = 1, width;
 
 	for (; values > 0 && !rest->bad; values--) {
@@ -62,7 +64,7 @@ static void sb_skip(struct sb_rest *rest)
 		if (constructor == 0) /* a descriptor, and what it describes */
 			values += 2;
 		else if (width >= 4 && width <= 9)
-			sb_skip_bytes(rest, fixed[width - 4]);
+			sb_skip_bytes(rest, sb_widths[width - 4]);
 		else if (width >= 0xa) /* even: a length of one byte */
 			sb_skip_bytes(rest,
 				      sb_number_of(rest, width % 2 ? 4 : 1));
@@ -75,16 +77,8 @@ static void sb_skip(struct sb_rest *rest)
  * anything. Its value; -1: null. */
 static int64_t sb_field(struct sb_rest *rest, char type)
 {
-	static const struct {
-		char type;
-		unsigned char constructor, width, value;
-	} table[] = {
-		{ 'u', 0x43, 0, 0 }, { 'u', 0x52, 1, 0 }, { 'u', 0x70, 4, 0 },
-		{ 'b', 0x41, 0, 1 }, { 'b', 0x42, 0, 0 }, { 'b', 0x56, 1, 0 },
-	};
 	unsigned constructor;
 	int64_t value;
-	size_t i;
 
 	if (type == '*') {
 		sb_skip(rest);
@@ -93,18 +87,15 @@ static int64_t sb_field(struct sb_rest *rest, char type)
 	constructor = (unsigned)sb_number_of(rest, 1);
 	if (constructor == SB_NULL)
 		return -1;
-	for (i = 0; i < sizeof(table) / sizeof(*table); i++) {
-		if (table[i].type != type ||
-		    table[i].constructor != constructor)
-			continue;
-		value = table[i].width
-				? (int64_t)sb_number_of(rest, table[i].width)
-				: table[i].value;
-		rest->bad |= type == 'b' && value > 1;
-		return value;
+	if (!memchr(type == 'u' ? SB_UINTS : SB_BOOLS, (int)constructor, 3)) {
+		rest->bad = true;
+		return -1;
 	}
-	rest->bad = true;
-	return -1;
+	if (constructor == SB_TRUE)
+		return 1;
+	value = (int64_t)sb_number_of(rest, sb_widths[(constructor >> 4) - 4]);
+	rest->bad |= type == 'b' && value > 1;
+	return value;
 }
 
 /* Enters a list: the number of its values. */
@@ -116,12 +107,9 @@ static uint64_t sb_list(struct sb_rest *rest)
 
 	if (constructor == SB_LIST0)
 		return 0;
-	if (constructor != SB_LIST8 && constructor != SB_LIST32) {
-		rest->bad = true;
-		return 0;
-	}
 	size = sb_number_of(rest, width);
-	if (size < width || size > rest->n) {
+	if ((constructor != SB_LIST8 && constructor != SB_LIST32) ||
+	    size < width || size > rest->n) {
 		rest->bad = true;
 		return 0;
 	}
@@ -169,22 +157,18 @@ static bool sb_body(struct sb_scan *scan, struct sb_rest *rest,
 		return true;
 	described = (unsigned)sb_number_of(rest, 1);
 	constructor = (unsigned)sb_number_of(rest, 1);
-	if (described != 0 ||
-	    (constructor != SB_SMALLULONG && constructor != SB_ULONG))
-		return false;
 	code = sb_number_of(rest, constructor == SB_ULONG ? 8 : 1);
-	if (rest->bad)
+	if (rest->bad || described != 0 ||
+	    (constructor != SB_SMALLULONG && constructor != SB_ULONG))
 		return false;
 	if (code == SB_TRANSFER)
 		return sb_transfer(scan, rest, channel);
 	/* All others may attach another link with the same numbers. */
 	if (code != SB_FLOW && code != SB_DISPOSITION)
 		scan->more = false;
-	if (code != SB_MECHANISMS)
-		return true;
-	if (scan->mechanisms)
+	if (code == SB_MECHANISMS && scan->mechanisms)
 		return false;
-	scan->mechanisms = true;
+	scan->mechanisms |= code == SB_MECHANISMS;
 	return true;
 }
 
