@@ -140,15 +140,6 @@ static PQconninfoOption *pg_option(PQconninfoOption *options,
 	return NULL;
 }
 
-bool pg_is_known(const char *name)
-{
-	PQconninfoOption *options = PQconndefaults();
-	bool found = pg_option(options, name);
-
-	PQconninfoFree(options);
-	return found;
-}
-
 char *pg_plan_value(const struct pg_plan *plan, const char *keyword)
 {
 	const PQconninfoOption *option = pg_option(plan->options, keyword);
@@ -167,16 +158,13 @@ static void pg_forget(PQconninfoOption *option)
 static bool pg_set(struct pg_plan *plan, const char *keyword, const char *value)
 {
 	PQconninfoOption *option = pg_option(plan->options, keyword);
-	char *copy = strdup(value);
 
-	if (!option || !copy) {
-		free(copy);
-		return !option;
-	}
+	if (!option)
+		return true;
 	pg_forget(option);
 	free(option->val);
-	option->val = copy;
-	return true;
+	option->val = strdup(value);
+	return option->val != NULL;
 }
 
 /* ---- the connection string ---- */
@@ -195,6 +183,13 @@ static const char *pg_nearest(const char *word)
 	return text_nearest(word, known);
 }
 
+bool pg_is_known(const char *name)
+{
+	const char *nearest = pg_nearest(name);
+
+	return nearest && strcmp(nearest, name) == 0;
+}
+
 /* The part of a URI after user and password, as libpq finds them; NULL: not a
  * URI. */
 static const char *pg_behind_user(const char *conninfo)
@@ -207,18 +202,6 @@ static const char *pg_behind_user(const char *conninfo)
 	rest = strstr(conninfo, "://") + 3;
 	end = strpbrk(rest, "@/");
 	return end && *end == '@' ? end + 1 : rest;
-}
-
-/* Whether the name of a parameter cannot be a piece of a password with a "?",
- * "&" or blank in it. */
-static bool pg_may_show(const char *conninfo, const char *name)
-{
-	const char *rest = pg_behind_user(conninfo);
-
-	if (name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
-			      "abcdefghijklmnopqrstuvwxyz")])
-		return false;
-	return rest ? !strchr(rest, '@') : !strcasestr(conninfo, "pass");
 }
 
 /*
@@ -243,31 +226,33 @@ static void pg_explain(struct pg_plan *plan, const char *conninfo,
 		{ "key/value separator", "has a parameter after ? that is not "
 		  "name=value" },
 		{ "out of memory", "ran out of memory" },
+		{ "", "is not understood by libpq; write "
+		  "postgresql://user@host:port/database" },
 	};
 	/* clang-format on */
+	const char *rest = pg_behind_user(conninfo), *nearest, *quote = NULL;
 	char name[PG_WORD_BYTES] = "";
-	const char *nearest, *quote = NULL;
+	size_t i = 0, len;
 	bool shown;
-	size_t i, len;
 
-	for (i = 0; i < PG_COUNT(errors); i++)
-		if (strstr(error, errors[i].sign)) {
-			pg_refuse(plan, "%s", errors[i].words);
-			return;
-		}
 	if (strstr(error, "invalid connection option") ||
 	    strstr(error, "invalid URI query parameter"))
 		quote = strchr(error, '"');
 	if (!quote) {
-		pg_refuse(plan, "is not understood by libpq; write "
-				"postgresql://user@host:port/database");
+		while (!strstr(error, errors[i].sign))
+			i++;
+		pg_refuse(plan, "%s", errors[i].words);
 		return;
 	}
 	len = strcspn(++quote, "\"");
 	if (len < sizeof(name)) /* else it is not a name of libpq's */
 		snprintf(name, sizeof(name), "%.*s", (int)len, quote);
 	nearest = pg_nearest(name);
-	shown = *name && pg_may_show(conninfo, name);
+	/* It must not be a piece of a password with a "?", "&" or blank. */
+	shown = *name &&
+		!name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
+				   "abcdefghijklmnopqrstuvwxyz")] &&
+		(rest ? !strchr(rest, '@') : !strcasestr(conninfo, "pass"));
 	pg_refuse(plan,
 		  "has a parameter%s%s%s that libpq %d does not know%s%s%s",
 		  shown ? " \"" : "", shown ? name : "", shown ? "\"" : "",
@@ -364,6 +349,8 @@ static bool pg_plan_targets(struct pg_plan *plan)
 	     *ports = pg_plan_value(plan, "port");
 	char *addrs = pg_plan_value(plan, "hostaddr"), *addr;
 	size_t n = pg_count(addrs ? addrs : hosts), n_ports = pg_count(ports);
+	const char *standard = pg_option(plan->options, "port")->compiled;
+	const char *port;
 	struct pg_target *target = plan->targets;
 
 	pg_plan_role(plan);
@@ -378,13 +365,8 @@ static bool pg_plan_targets(struct pg_plan *plan)
 	for (plan->n = n; n; n--, target++) {
 		target->host = pg_item(&hosts);
 		target->hostaddr = addr = pg_item(&addrs);
-		target->port = pg_item(&ports);
-		if (!target->port)
-			target->port = n_ports > 1 || target == plan->targets
-					       ? pg_option(plan->options,
-							   "port")
-							 ->compiled
-					       : plan->targets->port;
+		port = n_ports > 1 ? pg_item(&ports) : ports;
+		target->port = port ? port : standard;
 		if (!pg_port_good(target->port))
 			return pg_refuse(plan,
 					 "has a port that is not a number from "
@@ -435,13 +417,6 @@ static bool pg_keep_passwords(char *text)
 	return good;
 }
 
-/* OpenSSL would ask the terminal. */
-static int pg_no_passphrase(char *to, int size, int writing, void *data)
-{
-	(void)to, (void)size, (void)writing, (void)data;
-	return 0;
-}
-
 /*
  * Whether a PEM text can be read to its end and holds a certificate, or a
  * revocation list.  OpenSSL reads such a file for libpq in the same way: one
@@ -452,13 +427,13 @@ static bool pg_holds(const char *pem, size_t len, bool crl)
 {
 	BIO *text = BIO_new_mem_buf(pem, (int)len);
 	STACK_OF(X509_INFO) *all = NULL;
+	static char no_passphrase[] = ""; /* OpenSSL would ask the terminal */
 	const X509_INFO *info;
 	bool found = false;
 	int i;
 
 	if (text)
-		all = PEM_X509_INFO_read_bio(text, NULL, pg_no_passphrase,
-					     NULL);
+		all = PEM_X509_INFO_read_bio(text, NULL, NULL, no_passphrase);
 	for (i = 0; i < sk_X509_INFO_num(all); i++) {
 		info = sk_X509_INFO_value(all, i);
 		found |= crl ? info->crl != NULL : info->x509 != NULL;

@@ -33,6 +33,13 @@ static struct pg_plan *pg_open_plan(const struct postgres *postgres)
 	return settings->plan;
 }
 
+/* A path that libpq would connect to by itself, and wait for. */
+static bool pg_open_is_path(const struct pg_target *target)
+{
+	return pg_target_is_socket(target) && target->host &&
+	       target->host[0] == '/';
+}
+
 /* The present host. */
 static const struct pg_target *pg_open_target(const struct postgres *postgres)
 {
@@ -115,10 +122,11 @@ static void pg_open_failed(struct postgres *postgres,
 }
 
 /* "db1.internal (10.0.0.5) port 5432", or the path of a socket. */
-static size_t pg_open_name(char to[PG_PEER_BYTES], const char *host,
-			   const char *addr, const char *port)
+static size_t pg_open_name(char to[PG_PEER_BYTES], PGconn *pg)
 {
 	const size_t size = PG_PEER_BYTES - 2; /* for a comma */
+	const char *host = PQhost(pg), *addr = PQhostaddr(pg);
+	const char *port = PQport(pg);
 
 	if (host[0] == '/' || host[0] == '@')
 		snprintf(to, size, "%s/.s.PGSQL.%s", host, port);
@@ -134,7 +142,7 @@ void pg_open_detail(struct failure *failure, PGconn *pg, const char *message)
 	char peer[PG_PEER_BYTES];
 
 	pg_words_detail(failure, message);
-	pg_open_name(peer, PQhost(pg), PQhostaddr(pg), PQport(pg));
+	pg_open_name(peer, pg);
 	failure_of_peer(failure, peer);
 }
 
@@ -165,12 +173,14 @@ static void pg_open_tell(struct postgres *postgres)
 					 : postgres->pg;
 		if (!pg)
 			continue;
-		len += pg_open_name(peers + len, PQhost(pg), PQhostaddr(pg),
-				    PQport(pg));
+		len += pg_open_name(peers + len, pg);
 		len += (size_t)snprintf(peers + len, 3, ", ");
 	}
 	if (postgres->finding)
-		pg_open_name(peers + len, target->host, "", target->port);
+		snprintf(peers + len, PG_PEER_BYTES,
+			 pg_open_is_path(target) ? "%s/.s.PGSQL.%s"
+						 : "%s port %s",
+			 target->host, target->port);
 	else if (len)
 		peers[len - 2] = '\0';
 	conn_peer(postgres->conn, peers);
@@ -330,20 +340,16 @@ static void pg_open_on_io(void *arg, short revents)
 	pg_tap_enter(&attempt->tap, attempt->pg);
 	state = PQconnectPoll(attempt->pg);
 	pg_tap_leave();
-	switch (state) {
-	case PGRES_POLLING_READING: /* the socket may be another one now */
-		pg_open_watch(attempt, POLLIN);
-		break;
-	case PGRES_POLLING_WRITING:
-		pg_open_watch(attempt, POLLOUT);
-		break;
-	case PGRES_POLLING_OK:
+	/* The socket may be another one now. */
+	if (state == PGRES_POLLING_READING || state == PGRES_POLLING_WRITING) {
+		pg_open_watch(attempt, state == PGRES_POLLING_READING
+					       ? POLLIN
+					       : POLLOUT);
+	} else if (state == PGRES_POLLING_OK) {
 		pg_open_succeeded(attempt);
-		break;
-	default:
+	} else {
 		failure = pg_open_judge(attempt);
 		pg_open_failed(attempt->postgres, &failure);
-		break;
 	}
 }
 
@@ -473,11 +479,21 @@ static bool pg_open_find(struct postgres *postgres)
 {
 	const struct pg_target *target = pg_open_target(postgres);
 	const struct check_env *env = conn_env(postgres->conn);
+	static const struct resolve_answer itself = { .code = RESULT_OK,
+						      .n = 1 };
 	const struct resolve_answer *answer = NULL;
 
-	/* libpq would connect to a path by itself, and wait for it. */
-	if (pg_target_is_socket(target) && target->host &&
-	    target->host[0] == '/') {
+	if (pg_open_is_resolved(target))
+		answer = resolve_cached(env->resolver, target->host);
+	else if (!pg_open_is_path(target))
+		answer = &itself;
+	if (answer && answer->code == RESULT_OK) {
+		postgres->found = *answer;
+		return true;
+	}
+	postgres->finding = true;
+	pg_open_be_patient(postgres);
+	if (pg_open_is_path(target)) {
 		snprintf(postgres->path, sizeof(postgres->path),
 			 "%s/.s.PGSQL.%s", target->host, target->port);
 		postgres->dial = (struct dial){
@@ -487,23 +503,10 @@ static bool pg_open_find(struct postgres *postgres)
 			.on_done = pg_open_on_dialled,
 			.arg = postgres,
 		};
-		postgres->finding = true;
-		pg_open_be_patient(postgres);
 		dial_start(&postgres->dial,
 			   &(struct dial_target){ .path = postgres->path }, 0);
 		return false;
 	}
-	if (!pg_open_is_resolved(target)) {
-		postgres->found.n = 1;
-		return true;
-	}
-	answer = resolve_cached(env->resolver, target->host);
-	if (answer && answer->code == RESULT_OK) {
-		postgres->found = *answer;
-		return true;
-	}
-	postgres->finding = true;
-	pg_open_be_patient(postgres);
 	postgres->query.on_done = pg_open_on_found;
 	postgres->query.arg = postgres;
 	resolve_start(env->resolver, &postgres->query, target->host);

@@ -24,44 +24,28 @@ static uint32_t pg_tap_number(const void *bytes)
 	       (uint32_t)at[2] << 8 | at[3];
 }
 
-/* server-first-message of RFC 5802 section 7: "r=...,s=...,i=4096" */
-static bool pg_tap_rounds_good(const char *message)
-{
-	const char *rounds = strstr(message, ",i=");
-
-	return !rounds || strtoul(rounds + 3, NULL, 10) <= PG_TAP_SCRAM_ROUNDS;
-}
-
 static void pg_tap_judge_auth(struct pg_tap *tap)
 {
+	const char *rounds = NULL;
+
 	tap->auth[tap->auth_len] = '\0';
+	/* server-first-message of RFC 5802 section 7: "r=...,s=...,i=4096" */
+	if (tap->auth_len > 4 &&
+	    pg_tap_number(tap->auth) == PG_TAP_SASL_CONTINUE)
+		rounds = strstr(tap->auth + 4, ",i=");
 	if (++tap->auth_requests > PG_TAP_AUTH_REQUESTS)
 		tap->refused = "server asks for the password without end";
-	else if (tap->auth_len > 4 &&
-		 pg_tap_number(tap->auth) == PG_TAP_SASL_CONTINUE &&
-		 !pg_tap_rounds_good(tap->auth + 4))
+	else if (rounds && strtoul(rounds + 3, NULL, 10) > PG_TAP_SCRAM_ROUNDS)
 		tap->refused = "server wants too many rounds of SCRAM";
 }
 
 /* libpq forgets the memory of the rows that it has when a COPY begins. */
 static void pg_tap_judge_type(struct pg_tap *tap)
 {
-	switch (tap->header[0]) {
-	case 'T':
-		tap->rows = true;
-		break;
-	case 'C':
-	case 'E':
-	case 'Z':
-		tap->rows = false;
-		break;
-	case 'G':
-	case 'H':
-	case 'W':
-		if (tap->rows)
-			tap->refused = "COPY in the middle of rows";
-		break;
-	}
+	if (memchr("TCEZ", tap->header[0], 4))
+		tap->rows = tap->header[0] == 'T';
+	else if (tap->rows && memchr("GHW", tap->header[0], 3))
+		tap->refused = "COPY in the middle of rows";
 }
 
 static void pg_tap_judge_header(struct pg_tap *tap)

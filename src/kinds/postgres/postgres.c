@@ -102,36 +102,6 @@ static void postgres_broke(struct conn *conn)
 	conn_failed_as(conn, &failure);
 }
 
-/*
- * The query, and before it what tells the role of the server.  The role is
- * asked for each time: a standby that is promoted keeps its connections, before
- * version 14 it reports no change, and a pooler may repeat what was true before
- * or turn to another server.
- *
- * The server cancels the user's query when we no longer wait for it; libpq's
- * cancel request would block.
- */
-static int postgres_send(struct conn *conn)
-{
-	struct postgres *postgres = conn_state(conn);
-	const struct postgres_settings *settings = conn_settings(conn);
-	char limit[64] = "", *text;
-	int sent;
-
-	if (settings->limited)
-		snprintf(limit, sizeof(limit),
-			 "SET LOCAL statement_timeout = %lld; ",
-			 (long long)conn_left_ms(conn) + POSTGRES_GRACE_MS);
-	if (asprintf(&text, "%s%s%s", limit, postgres->role->question,
-		     settings->query) < 0)
-		return 0;
-	pg_tap_enter(&postgres->tap, postgres->pg);
-	sent = PQsendQuery(postgres->pg, text);
-	pg_tap_leave();
-	free(text);
-	return sent;
-}
-
 /* Calls PQflush() or PQconsumeInput(); also the former may read, when the
  * socket accepts no more data. */
 static int postgres_call(struct postgres *postgres, int (*call)(PGconn *pg))
@@ -157,15 +127,38 @@ static void postgres_wait(struct conn *conn)
 			   left ? POLLIN | POLLOUT : POLLIN);
 }
 
+/*
+ * Sends the query, and before it what tells the role of the server.  The role
+ * is asked for each time: a standby that is promoted keeps its connections,
+ * before version 14 it reports no change, and a pooler may repeat what was true
+ * before or turn to another server.
+ *
+ * The server cancels the user's query when we no longer wait for it; libpq's
+ * cancel request would block.
+ */
 static void postgres_ask(struct conn *conn)
 {
 	struct postgres *postgres = conn_state(conn);
+	const struct postgres_settings *settings = conn_settings(conn);
+	char limit[64] = "", *text;
+	int sent = 0;
 
 	postgres->tap.bytes = 0;
 	postgres->heard = postgres->answered = postgres->matched = false;
 	postgres->role_lost = false;
 	postgres->wants_role = *postgres->role->wanted;
-	if (!postgres_send(conn)) {
+	if (settings->limited)
+		snprintf(limit, sizeof(limit),
+			 "SET LOCAL statement_timeout = %lld; ",
+			 (long long)conn_left_ms(conn) + POSTGRES_GRACE_MS);
+	if (asprintf(&text, "%s%s%s", limit, postgres->role->question,
+		     settings->query) >= 0) {
+		pg_tap_enter(&postgres->tap, postgres->pg);
+		sent = PQsendQuery(postgres->pg, text);
+		pg_tap_leave();
+		free(text);
+	}
+	if (!sent) {
 		postgres_broke(conn);
 		return;
 	}
@@ -196,20 +189,16 @@ static void postgres_judge_row(struct conn *conn, const PGresult *result)
 /* false: neither the result nor the connection can be used. */
 static bool postgres_judge(struct conn *conn, const PGresult *result)
 {
-	switch (PQresultStatus(result)) {
-	case PGRES_SINGLE_TUPLE:
-	case PGRES_TUPLES_OK:
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status == PGRES_SINGLE_TUPLE || status == PGRES_TUPLES_OK)
 		postgres_judge_row(conn, result);
-		return true;
-	case PGRES_COMMAND_OK:
-	case PGRES_EMPTY_QUERY:
-		return true;
-	case PGRES_FATAL_ERROR:
+	else if (status == PGRES_FATAL_ERROR)
 		pg_open_heard(conn_state(conn), result);
-		return true;
-	default: /* COPY would have to be served */
-		return false;
-	}
+	else /* COPY would have to be served */
+		return status == PGRES_COMMAND_OK ||
+		       status == PGRES_EMPTY_QUERY;
+	return true;
 }
 
 /* The server is ready for the next question. */
@@ -223,25 +212,19 @@ static void postgres_answered(struct conn *conn)
 		postgres_broke(conn);
 		return;
 	}
+	postgres->verdict = (struct failure){ .code = RESULT_UNKNOWN };
 	conn_detail(conn, verdict.detail);
 	/* Ready though it has answered nothing: not for this question. */
-	if (!postgres->heard) {
+	if (!postgres->heard)
 		conn_failed(conn, RESULT_PROTOCOL, "query got no answer");
-		return;
-	}
 	/* Another server of the list may have the role: it is looked for. */
-	if (postgres->role_lost ||
-	    (postgres->wants_role && verdict.code == RESULT_UNKNOWN)) {
+	else if (postgres->role_lost ||
+		 (postgres->wants_role && verdict.code == RESULT_UNKNOWN))
 		conn_failed(conn, RESULT_MISMATCH, "%s", postgres->role->words);
-		return;
-	}
-	if (PQtransactionStatus(postgres->pg) != PQTRANS_IDLE) {
+	else if (PQtransactionStatus(postgres->pg) != PQTRANS_IDLE)
 		conn_failed(conn, RESULT_CONFIG,
 			    "query leaves a transaction open");
-		return;
-	}
-	postgres->verdict = (struct failure){ .code = RESULT_UNKNOWN };
-	if (verdict.code != RESULT_UNKNOWN)
+	else if (verdict.code != RESULT_UNKNOWN)
 		conn_answered(conn, verdict.code, "%s", verdict.words);
 	else if (!settings->expect[0] || postgres->matched)
 		conn_answered(conn, RESULT_OK, "%s", "");
