@@ -23,8 +23,8 @@
 #define PG_WORD_BYTES 32
 #define PG_SYSTEM_CA "/etc/ssl/certs/ca-certificates.crt"
 
-/* A path at which there is nothing.  Not /dev/null, which libpq takes for a
- * file that can be read. */
+/* A path that does not exist.  Not /dev/null, which libpq takes for a readable
+ * file. */
 #define PG_NOWHERE "/nonexistent"
 
 #define PG_COUNT(table) (sizeof(table) / sizeof(*(table)))
@@ -104,7 +104,7 @@ void pg_environment(void)
 	done = true;
 
 	/* PGSERVICE would open a file, PGHOSTADDR turn a socket into TCP,
-	 * PGPASSWORD speak for a check that has none: no PG* is meant for us.
+	 * PGPASSWORD be used for a check without a password: no PG* is for us.
 	 */
 	while (environ && environ[i]) {
 		len = strcspn(environ[i], "=");
@@ -515,8 +515,8 @@ static bool pg_plan_ssl(struct pg_plan *plan)
 	       pg_set(plan, "sslrootcert", old ? PG_SYSTEM_CA : "system");
 }
 
-/* GSS and SSPI are never to be used, even when a server asks for them; libpq
- * can be told so since 16. */
+/* GSS and SSPI must never be used, even when a server asks for them; libpq has
+ * an option for this since 16. */
 static bool pg_plan_gss(struct pg_plan *plan)
 {
 	const char *mode = pg_plan_value(plan, "gssencmode");
@@ -589,7 +589,7 @@ static bool pg_plan_params(struct pg_plan *plan)
 			      ? pg_plan_file(plan, option)
 			      : pg_set(plan, keyword, PG_NOWHERE)))
 			return false;
-		/* The rest is room for what differs per server. */
+		/* The last places are for what differs per server. */
 		if (pg_given(option->val) && plan->n_params < PG_PARAMS_MAX - 8)
 			pg_plan_add(plan, keyword, option->val);
 	}

@@ -40,7 +40,7 @@ static bool pg_open_is_path(const struct pg_target *target)
 	       target->host[0] == '/';
 }
 
-/* The present host. */
+/* The current host. */
 static const struct pg_target *pg_open_target(const struct postgres *postgres)
 {
 	return &pg_open_plan(postgres)->targets[postgres->target];
@@ -85,7 +85,7 @@ void pg_open_prepare(void)
 {
 	static bool listening;
 
-	/* Without memory for it the reason is not told. */
+	/* If this fails for lack of memory, only the reason is missing. */
 	if (!listening)
 		listening = SSL_get_ex_new_index(0, NULL, NULL, NULL,
 						 pg_open_on_free) >= 0;
@@ -97,8 +97,8 @@ static bool pg_open_reached(enum result_code code)
 	       code != RESULT_RESOLVE && code != RESULT_TIMEOUT;
 }
 
-/* Keeps the failure that tells most: a server that said something counts more
- * than one that was not reached, else the first one. */
+/* Keeps the most specific failure: one of a server that was reached counts more
+ * than one of a server that was not; otherwise the first. */
 static void pg_open_note(struct postgres *postgres,
 			 const struct failure *failure)
 {
@@ -108,8 +108,8 @@ static void pg_open_note(struct postgres *postgres,
 		postgres->failure = *failure;
 }
 
-/* Turns to the next address or host, unless the failure is final, as in libpq:
- * a refused user, or a missing database. */
+/* Tries the next address or host, unless the failure is final: as in libpq, a
+ * refused user or a missing database is. */
 static void pg_open_failed(struct postgres *postgres,
 			   const struct failure *failure)
 {
@@ -188,7 +188,7 @@ static void pg_open_tell(struct postgres *postgres)
 
 /* ---- one address ---- */
 
-/* While idle, an error that ends the connection comes as a notice. */
+/* On an idle connection, libpq reports an error that ends it as a notice. */
 static void pg_open_on_notice(void *arg, const PGresult *notice)
 {
 	struct postgres *postgres = arg;
@@ -394,7 +394,7 @@ static void pg_open_on_patience(void *arg)
 	struct postgres *postgres = arg;
 	struct failure silent;
 
-	/* Attempts go on; a name is not looked up beside others. */
+	/* Attempts go on, but only one name is looked up at a time. */
 	if (postgres->finding) {
 		silent = failure_make(RESULT_TIMEOUT, "no answer in time");
 		failure_of_peer(&silent, pg_open_target(postgres)->host);
@@ -404,8 +404,9 @@ static void pg_open_on_patience(void *arg)
 	pg_open_advance(postgres);
 }
 
-/* Divides what is left of the time among what was just begun and all that
- * could still be; the last may use it up: the deadline is the check's. */
+/* Divides the time that is left among what was just begun and all that can
+ * still follow.  The last one may use all of it: the deadline is the check's.
+ */
 static void pg_open_be_patient(struct postgres *postgres)
 {
 	const struct pg_plan *plan = pg_open_plan(postgres);
@@ -425,7 +426,7 @@ static void pg_open_be_patient(struct postgres *postgres)
 		      conn_left_ms(postgres->conn) / (int64_t)(left + 1));
 }
 
-/* Turns to the next host; the one that answered last comes first. */
+/* Selects the next host; the one that answered last comes first. */
 static bool pg_open_next_target(struct postgres *postgres)
 {
 	const struct pg_plan *plan = pg_open_plan(postgres);
@@ -473,8 +474,8 @@ static void pg_open_on_dialled(void *arg, struct stream *stream,
 	pg_open_advance(postgres);
 }
 
-/* Finds the addresses of the present host; false: later, maybe it is over
- * already. */
+/* Finds the addresses of the current host; false: they come later, or the
+ * opening has ended already. */
 static bool pg_open_find(struct postgres *postgres)
 {
 	const struct pg_target *target = pg_open_target(postgres);
@@ -513,8 +514,8 @@ static bool pg_open_find(struct postgres *postgres)
 	return false;
 }
 
-/* Begins what can be tried next, until something has to be waited for or there
- * is nothing left. */
+/* Starts what can be tried next, until there is something to wait for or
+ * nothing is left. */
 static void pg_open_advance(struct postgres *postgres)
 {
 	for (;;) {
@@ -554,7 +555,7 @@ const char *pg_open_step(const struct postgres *postgres)
 	case CONNECTION_STARTED:
 		return "connecting";
 	case CONNECTION_SSL_STARTUP:
-		/* Begins with asking whether the server speaks TLS at all. */
+		/* First libpq asks whether the server speaks TLS at all. */
 		return PQsslInUse(pg) ? "in the TLS handshake" : "logging in";
 	case CONNECTION_CHECK_WRITABLE:
 	case CONNECTION_CHECK_TARGET:

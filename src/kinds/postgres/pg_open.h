@@ -51,16 +51,16 @@ struct postgres {
 	const struct pg_role *role; /* required of its server */
 
 	/* Opening: the walk over hosts and their addresses. */
-	size_t begun;	  /* hosts of this pass, the present one included */
-	size_t target;	  /* the present host */
+	size_t begun;	  /* hosts of this pass, including the current one */
+	size_t target;	  /* the current host */
 	bool second_pass; /* any role is accepted */
 	size_t address;	  /* the next one in found */
-	bool finding;	  /* a name is looked up, or a socket is connected */
+	bool finding; /* a name look-up or a connect to a socket is under way */
 	struct resolve_query query;
 	struct dial dial; /* to a Unix socket, for libpq */
 	char path[256];	  /* of it */
 	struct resolve_answer found;
-	struct loop_timer patience; /* before the next one is tried, too */
+	struct loop_timer patience; /* until the next one is tried as well */
 	struct pg_attempt attempts[PG_ATTEMPTS_MAX]; /* a ring */
 	size_t attempted;
 	struct failure failure; /* the most specific one so far */
@@ -77,7 +77,7 @@ struct postgres {
 /* Call at least once, in the main thread, before there are others. */
 void pg_open_prepare(void);
 
-/* Begins; ends in conn_ready() or conn_failed(), now or later from the loop. */
+/* Starts; ends in conn_ready() or conn_failed(), now or later from the loop. */
 void pg_open_begin(struct conn *conn);
 
 /* Closes everything, at any step; may be called twice. */
@@ -90,7 +90,7 @@ void pg_open_detail(struct failure *failure, PGconn *pg, const char *message);
  * one. */
 void pg_open_heard(struct postgres *postgres, const PGresult *error);
 
-/* What the oldest attempt is waiting for. */
+/* What the oldest attempt waits for. */
 const char *pg_open_step(const struct postgres *postgres);
 
 #endif

@@ -120,12 +120,12 @@ static bool pg_tap_on_bytes(struct wire_tap *wire, const unsigned char *bytes,
 
 	if (!decrypted && (tap->bytes += len) > PG_TAP_MAX_BYTES)
 		tap->refused = "answer too long";
-	/* With TLS, what is read from the socket is encrypted. */
+	/* With TLS, the bytes on the socket are encrypted. */
 	if (PQsslInUse(tap->pg) && !decrypted)
 		return !tap->refused;
 	/* The answer to a request for TLS: one byte, or an old server's error,
-	 * which libpq bounds.  libpq would take what stands behind "N" for the
-	 * beginning of the login. */
+	 * which libpq bounds.  libpq would take bytes after "N" for the start
+	 * of the login. */
 	if (PQstatus(tap->pg) == CONNECTION_SSL_STARTUP && !decrypted) {
 		if (bytes[0] == 'N' && len > 1)
 			tap->refused = "server speaks before it is asked";

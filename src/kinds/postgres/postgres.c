@@ -102,8 +102,8 @@ static void postgres_broke(struct conn *conn)
 	conn_failed_as(conn, &failure);
 }
 
-/* Calls PQflush() or PQconsumeInput(); also the former may read, when the
- * socket accepts no more data. */
+/* Calls PQflush() or PQconsumeInput(); PQflush() reads too, when the socket
+ * accepts no more data. */
 static int postgres_call(struct postgres *postgres, int (*call)(PGconn *pg))
 {
 	int result;
@@ -214,10 +214,10 @@ static void postgres_answered(struct conn *conn)
 	}
 	postgres->verdict = (struct failure){ .code = RESULT_UNKNOWN };
 	conn_detail(conn, verdict.detail);
-	/* Ready though it has answered nothing: not for this question. */
+	/* The server is ready without an answer to this question. */
 	if (!postgres->heard)
 		conn_failed(conn, RESULT_PROTOCOL, "query got no answer");
-	/* Another server of the list may have the role: it is looked for. */
+	/* Fail, so that a server of the list that has the role is found. */
 	else if (postgres->role_lost ||
 		 (postgres->wants_role && verdict.code == RESULT_UNKNOWN))
 		conn_failed(conn, RESULT_MISMATCH, "%s", postgres->role->words);
