@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every system test needs.  A test file is
+# Functions for system tests.  A test file is
 #
 #	. "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 #	need redis-server curl
@@ -30,23 +30,23 @@ export HEALTH
 export HEALTH_BUILDDIR=${HEALTH_BUILDDIR:-$(dirname "$(dirname "$HEALTH")")}
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-# Reports of sanitizers go to files of their own, and, where a server starts the
-# program with an environment that it made itself, to descriptor 2, which is where
-# all servers collect their logs.  With --quiet, whatever valgrind says is one.
+# Sanitizers write reports to files of their own, or, if a server starts the program
+# with an environment that it made itself, to descriptor 2, which all servers
+# collect in their logs.  With --quiet, all output of valgrind is a report.
 lib_sanitizer='ERROR: AddressSanitizer|LeakSanitizer|WARNING: ThreadSanitizer|runtime error:|^==[0-9]+== '
 lib_sanitize() {
 	local log=log_path=$scratch/sanitizer/report
 
 	export ASAN_OPTIONS=detect_stack_use_after_return=1:$log${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 	export UBSAN_OPTIONS=print_stacktrace=1:$log${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
-	# It would sleep a second at each exit.
+	# The default is to sleep a second at each exit.
 	export TSAN_OPTIONS=atexit_sleep_ms=0:second_deadlock_stack=1:$log${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 }
 
 # ---- processes
 
-# born PID: when it was started, in the kernel's ticks.  Numbers are used again
-# after some minutes of tests: a number and this name one process.
+# born PID: when it was started, in the kernel's ticks.  The kernel reuses process
+# ids after some minutes of tests: an id and this time identify one process.
 born() {
 	local stat
 
@@ -73,7 +73,7 @@ to_end() {
 	echo "$1 $2 $3 $(born "$1")" >>"$scratch/processes"
 }
 
-# descendants PID...: they and all their children, grandchildren and so on
+# descendants PID...: these processes and all their descendants
 descendants() {
 	local pid stat parent
 
@@ -89,8 +89,8 @@ descendants() {
 	done
 }
 
-# wait_for COMMAND...: until it succeeds, looking every 20 ms, at most
-# $patience seconds (10).  Shows the command when it gives up.
+# wait_for COMMAND...: runs it every 20 ms until it succeeds, for at most
+# $patience seconds (10).  Prints the command on timeout.
 wait_for() {
 	local end=$((SECONDS + ${patience:-10} * ${HEALTH_VALGRIND:-1}))
 
@@ -103,7 +103,7 @@ wait_for() {
 	done
 }
 
-# pass_ms MS: lets results grow old; for nothing that can be waited for
+# pass_ms MS: lets results grow old; use wait_for for events
 pass_ms() {
 	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
 }
@@ -127,8 +127,8 @@ lib_kill() {
 # ---- the parent: runs the file as a child and cleans up
 
 # lib_take_ports: sets HEALTH_PORTS, the first of $lib_ports ports that no other
-# test is given as long as this process lives.  They are below the range from
-# which the kernel takes ports for outgoing connections.
+# test gets while this process lives.  They are below the range from which the
+# kernel takes ports for outgoing connections.
 lib_ports=200
 lib_take_ports() {
 	local blocks=$((22000 / lib_ports)) block locks i
@@ -152,7 +152,7 @@ lib_supervise() {
 	local child='' status signal name pid born
 
 	scratch=$(mktemp -d "${TMPDIR:-/tmp}/health-test.XXXXXX") || exit 99
-	# Servers started by root work under other users.
+	# Servers started by root run as other users.
 	chmod 755 "$scratch"
 	mkdir "$scratch/log" "$scratch/sanitizer"
 	chmod 1777 "$scratch/sanitizer"
@@ -182,8 +182,8 @@ lib_supervise() {
 		status=1
 	fi
 
-	# Under valgrind, for which this is the factor of patience, deadlines are
-	# missed all over: what counts is what it reports.
+	# Under valgrind, which sets this factor of patience, most deadlines are
+	# missed: only its reports count.
 	if [ -n "${HEALTH_VALGRIND:-}" ] && [[ $status == [12] ]] &&
 		grep -qE '^FAILED \(failures=[0-9]+\)$' "$scratch/output"; then
 		echo "failures do not count: valgrind is too slow for them" >&2
@@ -223,14 +223,14 @@ fi
 
 scratch=$HEALTH_SCRATCH
 lib_sanitize
-# No configuration but the test's own.
+# Use only the configuration of the test.
 unset HEALTH_CONF DATABASE_URL REDIS_URL OPENAI_API_KEY OPENAI_BASE_URL \
 	AZURE_OPENAI_ENDPOINT AZURE_OPENAI_API_KEY EMBEDDING_MODEL \
 	AZURE_SERVICEBUS_CONNECTION_STRING
 cd "$scratch" || exit 99
 
 # skip WORDS...: the file cannot run here.  ./quickstart test, which has installed
-# everything, takes it for a failure, unless the words begin with "NAME cannot ".
+# everything, reports it as a failure unless the words begin with "NAME cannot ".
 skip() {
 	echo "skipped: $*" >&2
 	exit 77
@@ -251,8 +251,8 @@ need() {
 	done
 }
 
-# need_all PROGRAM...: the same for what ./quickstart test installs with --all
-# alone, which counts on these words.
+# need_all PROGRAM...: the same for programs that ./quickstart test installs only
+# with --all, which depends on these words.
 need_all() {
 	local program
 
@@ -284,9 +284,9 @@ if [ ! -x "$HEALTH" ]; then
 	exit 99
 fi
 
-# free_port: prints a port that nothing uses: the next one of this test's own
-# (lib_take_ports).  A server that is stopped leaves its port free, and none of
-# another test's may then answer in its place.
+# free_port: prints an unused port, the next one of this test's own
+# (lib_take_ports).  When a server stops, no server of another test may answer at
+# its port.
 free_port() {
 	local port
 
@@ -307,7 +307,7 @@ listening() {
 declare -A lib_pids lib_born lib_signals
 
 # start NAME SIGNAL COMMAND...: in the background; its output goes to
-# log/NAME.  SIGNAL is what ends it in good order.
+# log/NAME.  SIGNAL ends it gracefully.
 start() {
 	local name=$1 signal=$2
 
@@ -332,7 +332,7 @@ running() {
 stop() {
 	local pid=${lib_pids[$1]}
 
-	# Without bash's own remark on a killed job.
+	# Suppress bash's message about a killed job.
 	{
 		! running "$1" || lib_kill "$pid" "${2:-${lib_signals[$1]}}"
 		wait "$pid"
@@ -384,8 +384,8 @@ start_postgres() {
 	wait_for postgres_sql 'select 1'
 }
 
-# In a subshell.  setpriv and exec, not su: the process that is started is the
-# server itself.
+# In a subshell.  setpriv and exec, not su, so that the process is the server
+# itself.
 lib_as_postgres() {
 	cd / || return
 	if [ "$(id -u)" = 0 ]; then
@@ -424,7 +424,7 @@ redis_command() {
 # start_health [OPTION...]: on the Unix socket $health_socket.
 health_socket=$scratch/health.sock
 start_health() {
-	# The web servers of a test run under users of their own.
+	# The web servers of a test run as users of their own.
 	start health TERM "$HEALTH" --listen "unix:$health_socket" \
 		--socket-mode 666 "$@"
 	wait_for [ -S "$health_socket" ]
@@ -436,17 +436,16 @@ install_health() {
 	health_program=$scratch/bin/health.fcgi
 	mkdir -p "$scratch/bin"
 	cp "$HEALTH" "$health_program"
-	# What stands behind it, by tests/sanitize.
+	# The files that tests/sanitize puts beside the program.
 	[ ! -e "$HEALTH.watched" ] ||
 		cp "$HEALTH.watched" "$health_program.watched"
 	chmod 755 "$health_program"
 }
 
-# ---- web servers; each sets $url.  The configuration is a few lines of the
-# test's own around a shipped sample.
+# ---- web servers; each sets $url.  The configuration is a shipped sample with a
+# few lines around it.
 
-# start_lighttpd: its configuration is read from standard input, behind what
-# every test needs.
+# start_lighttpd: reads configuration from standard input, after the common part.
 start_lighttpd() {
 	local port
 
@@ -466,8 +465,8 @@ start_lighttpd() {
 	wait_for listening "$port"
 }
 
-# start_apache [DIRECTIVES on standard input]: with nothing but the modules
-# that every Debian installation has; the rest is up to the sample.
+# start_apache [DIRECTIVES on standard input]: with only the modules that every
+# Debian installation has; the sample loads the others.
 start_apache() {
 	local port modules=/usr/lib/apache2/modules module
 
@@ -505,7 +504,7 @@ need_fcgid() {
 		skip "mod_fcgid is not installed"
 }
 
-# fcgid_directives: mod_fcgid, which is to leave nothing outside $scratch
+# fcgid_directives: mod_fcgid, with all its files in $scratch
 fcgid_directives() {
 	cat <<-END
 		LoadModule fcgid_module /usr/lib/apache2/modules/mod_fcgid.so
@@ -564,7 +563,7 @@ start_nginx() {
 	wait_for listening "$port"
 }
 
-# ---- questions and expectations
+# ---- requests and expectations
 
 # ask URL [CURL-OPTION...]: sets $status, $body and the file $head
 head=$scratch/head
@@ -581,7 +580,7 @@ ask() {
 	asked="${*:+$* }$where"
 }
 
-# header NAME: its value in the last answer; nothing when it is not there
+# header NAME: its value in the last answer; nothing if it is missing
 header() {
 	sed -n "s/\r\$//; s/^$1: *//Ip" "$head"
 }
@@ -603,8 +602,8 @@ assert_json() {
 	assertEquals "$asked: $1 in $body" "$2" "$(json "$1")"
 }
 
-# assert_whole: a probe answer as documented, whatever its status is: JSON,
-# exact length, never stored, and Retry-After on 503 only.
+# assert_whole: a probe answer as documented, with any status: JSON, exact length,
+# never stored, and Retry-After on 503 only.
 assert_whole() {
 	assert_header Content-Type application/json
 	assert_header Cache-Control no-store
@@ -620,7 +619,7 @@ assert_whole() {
 	fi
 }
 
-# raw PORT: sends standard input and prints all that comes until the end
+# raw PORT: sends standard input and prints what it receives until EOF
 raw() {
 	local answer
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The questions that every mount must answer alike.  A test file sources
+# Requests that every mount must answer alike.  A test file sources
 # lib.sh, defines mount_start (starts program and web server, sets $url) and
 # sources this file, then shunit2.  The web server runs in the configuration
 # that Debian ships (stock.sh), with a site that has error pages of its own.
@@ -28,7 +28,7 @@ oneTimeSetUp() {
 		kind = redis
 		url = $redis_url
 	END
-	# Servers start the program under users of their own.
+	# Servers start the program as users of their own.
 	chmod 644 "$scratch/health.conf"
 	install_health
 	mount_start || return
@@ -110,7 +110,7 @@ mount_test_unknown() {
 		assert_whole
 		assert_json 'keys | join(" ")' error
 	done
-	# Some servers answer this one themselves, in words of their own.
+	# Some servers answer this one themselves, with a page of their own.
 	ask "$url/healthx"
 	assert_status 404
 	assert_header Location ''
@@ -120,7 +120,7 @@ mount_test_slashes() {
 	local path
 
 	for path in //health//ready /health//ready; do
-		# Where the server itself looks for one slash exactly.
+		# Where the server itself requires exactly one slash.
 		[ "$path${mount_one_slash:-}" = //health//readyyes ] && continue
 		ask "$url$path"
 		assert_status 200
@@ -168,8 +168,8 @@ mount_test_other_methods() {
 	assert_status 405
 }
 
-# Bodies on kept connections, several at once: what comes next on one is answered
-# as if there had been no body.
+# Bodies on kept connections, several at once: the next request on each is
+# answered as if there had been no body.
 mount_test_bodies() {
 	local i questions=() pids=() pid
 
@@ -195,7 +195,7 @@ mount_test_bodies() {
 		"$(awk '$3 >= 5' "$scratch"/bodies?)"
 }
 
-# mount_options PATH STATUS: what OPTIONS has, whatever its status is
+# mount_options PATH STATUS: the answer to OPTIONS, with any status
 mount_options() {
 	ask "$url$1" -X OPTIONS
 	assert_status "$2"
@@ -214,7 +214,7 @@ mount_test_options() {
 	mount_options /health/unknown 404
 }
 
-# The site keeps its pages, also those whose names begin as ours does.
+# The site keeps its pages, also those whose names begin like ours.
 mount_test_pages_of_the_site() {
 	local path
 
@@ -338,8 +338,8 @@ mount_test_head() {
 		get=$(mount_fields)
 		ask "$url$path" -I
 		assertEquals "HEAD $path" "$get" "$(mount_fields)"
-		# curl does not look behind the header; the server must not
-		# send anything there.
+		# curl does not read past the header; the server must not send
+		# anything there.
 		answer=$(printf 'HEAD %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' \
 			"$path" | raw "${url##*:}" | tr -d '\r' |
 			sed '1,/^$/d')
@@ -371,7 +371,7 @@ mount_test_unready_passes_unchanged() {
 	assert_status 200
 	ask "$url/health"
 	assert_status 200
-	# The latch: what was started stays started, as long as the process.
+	# The latch: once started, the process stays started.
 	if [ -z "${mount_forgets:-}" ]; then
 		ask "$url/health/started"
 		assert_status 200

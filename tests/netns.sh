@@ -1,22 +1,22 @@
 # shellcheck shell=bash
-# Three hosts in a row, made of network namespaces, for what cannot be seen on
-# one:
+# Three hosts in a row, made of network namespaces, for tests that need more than
+# one host:
 #
 #	near ───────────── router ───────────── far
 #	$near 10.9.1.1     .2     .2            $far 10.9.2.1, .11, .12, .13
 #	$near6 fd09:1::1   ::2    ::2           $far6 fd09:2::1
 #
-# The test and all servers that it starts are far; health.fcgi is near.  Read
-# behind lib.sh, before anything is started: it runs the test file once more,
-# in namespaces of its own.  They go with the last process in them, and so does
-# what is mounted there: nothing is left behind, however the test ends.
+# The test and all servers that it starts are on far; health.fcgi is on near.
+# Source it after lib.sh, before anything is started: it runs the test file once
+# more, in namespaces of its own.  The namespaces and their mounts end with the last
+# process in them: nothing is left behind, however the test ends.
 #
-# Works as root, also in a container or chroot that may make namespaces, and as
-# an ordinary user where these may make user namespaces.
+# Works as root, also in a container or chroot that may create namespaces, and as
+# an ordinary user where these may create user namespaces.
 
 near=10.9.1.1 far=10.9.2.1 far1=10.9.2.11 far2=10.9.2.12 far3=10.9.2.13
 near6=fd09:1::1 far6=fd09:2::1
-# What near sends to there gets lost at the router, and so do its neighbours.
+# The router drops packets to these addresses and their neighbours.
 nowhere=10.9.3.1 nowhere6=fd09:3::1
 
 netns_unshare=(unshare -n -m)
@@ -73,7 +73,7 @@ netns_address() {
 	shift 2
 	for address; do
 		case $address in
-		# Not tentative: it is wanted at once.
+		# Not tentative: it is used at once.
 		*:*) at "$host" ip addr add "$address" dev "$device" nodad ;;
 		*) at "$host" ip addr add "$address" dev "$device" ;;
 		esac || return
@@ -119,8 +119,8 @@ netns_make6() {
 		at near ip route replace default via ${near6%1}2
 }
 
-# What lib.sh starts as our program is the program, near; netns_env are words
-# for env(1), and it is called again when these change.
+# Makes lib.sh start our program on near; netns_env has arguments for env(1), and
+# this is called again when they change.
 netns_itself=$HEALTH
 netns_env=()
 netns_program() {
@@ -137,7 +137,7 @@ netns_make >"$scratch/log/netns" 2>&1 ||
 	skip "namespaces cannot be connected: $(tail -n 1 "$scratch/log/netns")"
 netns_program
 
-# netns_etc: what is written to /etc from now on is seen here only
+# netns_etc: later changes to /etc are visible only here
 netns_etc() {
 	mkdir "$scratch/etc" && mount -t tmpfs etc "$scratch/etc" &&
 		mkdir "$scratch/etc/new" "$scratch/etc/work" &&
@@ -172,9 +172,9 @@ start_http_far() {
 	END
 }
 
-# ---- what happens between them
+# ---- faults of the network
 
-# lose ADDRESS...: the router drops what goes to there
+# lose ADDRESS...: the router drops packets to these addresses
 lose() {
 	local address
 
@@ -183,7 +183,7 @@ lose() {
 	done
 }
 
-# find_again ADDRESS...: it does no more
+# find_again ADDRESS...: the router forwards them again
 find_again() {
 	local address
 
@@ -192,7 +192,7 @@ find_again() {
 	done
 }
 
-# connections ADDRESS PORT: prints how many near has to there
+# connections ADDRESS PORT: prints how many connections near has to it
 connections() {
 	local hex
 

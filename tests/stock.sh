@@ -2,12 +2,12 @@
 # Web servers in the configuration that Debian ships: a copy of it whose paths,
 # ports and process files are the test's own.  Users, chroot and default site
 # stay.  A test adds what the head of a sample tells the user to add.
-# Read this behind lib.sh; each start_stock_* sets $url.
+# Source it after lib.sh; each start_stock_* sets $url.
 
 etc=$scratch/etc
 
 # stock DIRECTORY PACKAGE...: a copy of /etc/DIRECTORY in $etc.  Skips the test
-# file when one of its files is not as these packages ship it.
+# file if one of its files differs from what these packages ship.
 stock() {
 	local directory=$1 file sum
 
@@ -169,8 +169,8 @@ start_stock_apache() {
 	wait_for listening "$port"
 }
 
-# start_stock_lighttpd FILE: it becomes the last one in conf-enabled, behind a
-# site with error pages, redirects and rewrites.
+# start_stock_lighttpd FILE: it becomes the last one in conf-enabled, after a site
+# with error pages, redirects and rewrites.
 start_stock_lighttpd() {
 	stock lighttpd lighttpd
 	stock_port
@@ -208,8 +208,8 @@ start_stock_lighttpd() {
 	wait_for listening "$port"
 }
 
-# start_stock_haproxy FILE [COMMAND...]: its lines go behind those of the stock
-# configuration, as a user's frontends do; haproxy is started by the command.
+# start_stock_haproxy FILE [COMMAND...]: appends its lines to the stock
+# configuration, as a user's frontends are; the command starts haproxy.
 start_stock_haproxy() {
 	local lines=$1
 
@@ -231,7 +231,7 @@ start_stock_caddy() {
 	stock_port
 	sed -i "s|^:80 {|:$port {|; s|/usr/share/caddy|$scratch/www|
 		/^\troot /r $1" "$etc/caddy/Caddyfile"
-	# Its administration has a port of its own.
+	# The admin endpoint gets a port of its own.
 	sed -i '1i {\n\tadmin off\n}' "$etc/caddy/Caddyfile"
 	XDG_DATA_HOME=$scratch/caddy XDG_CONFIG_HOME=$scratch/caddy \
 		start caddy TERM caddy run --adapter caddyfile \

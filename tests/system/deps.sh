@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2119,SC2120
-# What the tests of single kinds share: the program asked without a web server
-# in between, peers that misbehave, certificates.  Read behind lib.sh.
+# What the tests of single kinds share: requests to the program without a web
+# server in between, peers that misbehave, certificates.  Source it after lib.sh.
 
 fake=$HEALTH_BUILDDIR/tests/fake
 for deps_name in peer fcgi_client; do
@@ -12,7 +12,7 @@ done
 # ---- our program
 
 # serve [OPTION...]: (re)starts it with the configuration on standard input.
-# Not behind a pipe: it would be started by a subshell.
+# Do not pipe into it: a subshell would start the program.
 serve() {
 	cat >"$scratch/health.conf"
 	! running health || stop health
@@ -20,13 +20,13 @@ serve() {
 	start_health --config "$scratch/health.conf" "$@"
 }
 
-# memory_kb NAME: of the program, as /proc/PID/status calls it (proc(5))
+# memory_kb NAME: that value of the program in /proc/PID/status (proc(5))
 memory_kb() {
 	awk -v name="$1:" '$1 == name { print $2 }' \
 		"/proc/$(pid_of health)/status"
 }
 
-# mark_log: what is logged from now on is what new_log prints
+# mark_log: new_log prints what is logged from now on
 mark_log() {
 	log_here=$(stat -c %s "$scratch/log/health" 2>/dev/null || echo 0)
 }
@@ -60,7 +60,7 @@ probe() {
 	[ "$answers" -gt 0 ] || status=000
 }
 
-# read_counts FILE: what fcgi_client says at its end
+# read_counts FILE: sets the counts that fcgi_client printed
 read_counts() {
 	local figure
 
@@ -70,13 +70,13 @@ read_counts() {
 	done < <(grep -a '^answers=' "$1" | tr ' ' '\n')
 }
 
-# answers PATH STATUS: for wait_for
+# answers PATH STATUS: for wait_for; whether the path has that status
 answers() {
 	probe "$1"
 	[ "$status" = "$2" ]
 }
 
-# check_says NAME CODE: for wait_for; asks the check alone
+# check_says NAME CODE: for wait_for; requests that check alone
 check_says() {
 	probe "/health/ready/$1"
 	[ "$(json ".checks.\"$1\" | .code // \"ok\"")" = "$2" ]
@@ -96,14 +96,14 @@ assert_failed() {
 			\"\\(.healthy) \\(.code)${3:+ \\(.error)}\"")"
 }
 
-# assert_took FROM TO: milliseconds.  Lower limits are exact; upper ones leave
-# room for a machine that does other things, too.
+# assert_took FROM TO: milliseconds.  Lower limits are exact; upper ones leave room
+# for a busy machine.
 assert_took() {
 	assertTrue "$asked took $took_ms ms, expected $1 to $2" \
 		"[ $took_ms -ge $1 ] && [ $took_ms -le $2 ]"
 }
 
-# assert_lively: liveness is answered, and at once
+# assert_lively: liveness is answered at once
 assert_lively() {
 	probe /health/live
 	assert_status 200
@@ -122,10 +122,10 @@ assert_no_secret() {
 	done
 }
 
-# ---- what every server must not bring about
+# ---- faults that every server may have
 
-# serve_beside NAME KIND URL [LINE...]: a check that is asked anew each time, and
-# beside it one that stays healthy
+# serve_beside NAME KIND URL [LINE...]: a check without caching, and another one
+# that stays healthy
 serve_beside() {
 	local name=$1 kind=$2 url=$3
 
@@ -172,7 +172,7 @@ assert_restart() {
 		"$(new_log | grep -c "warn: check=$name")"
 }
 
-# assert_freeze NAME SERVER: after serve_beside; the server is there, and silent
+# assert_freeze NAME SERVER: after serve_beside; the server runs, but is silent
 assert_freeze() {
 	local name=$1 server=$2
 
@@ -256,9 +256,9 @@ peer_count() {
 
 # ---- certificates
 
-# make_certificates: $tls/ca.pem, and of this CA good (localhost, 127.0.0.1),
-# other (for another host) and expired, each .pem and .key; stranger.pem is
-# another CA.
+# make_certificates: $tls/ca.pem, and certificates of this CA: good (localhost,
+# 127.0.0.1), other (for another host) and expired, each .pem and .key;
+# stranger.pem is another CA.
 make_certificates() {
 	tls=$scratch/tls
 	mkdir "$tls"
@@ -314,7 +314,7 @@ deps_certificate() {
 			-out "$tls/$name.pem"
 }
 
-# use_certificate NAME: the PostgreSQL server shows it from now on
+# use_certificate NAME: the PostgreSQL server uses it from now on
 use_certificate() {
 	install -m 600 "$tls/$1.key" "$pg_dir/server.key"
 	install -m 644 "$tls/$1.pem" "$pg_dir/server.crt"

@@ -72,7 +72,7 @@ up() {
 	[ "$status" = 200 ]
 }
 
-# ours: the process ids of the program that the test has started, by whomever
+# ours: the process ids of the program, whichever process started it
 ours() {
 	local exe
 

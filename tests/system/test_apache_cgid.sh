@@ -41,7 +41,7 @@ with_body() {
 		-H 'Expect:' "$@"
 }
 
-# More than any pipe or socket between takes.
+# More than any pipe or socket buffer in between holds.
 mount_test_bodies() {
 	local bytes
 
@@ -53,7 +53,7 @@ mount_test_bodies() {
 		assert_status 405
 		assert_whole
 	done
-	# By GET, it means nothing.
+	# With GET, the body is ignored.
 	with_body 300000 /health/live -X GET
 	assert_status 200
 	assert_whole
@@ -87,7 +87,7 @@ answer_without_times() {
 	jq -cS 'del(.. | .latency_ms?, .age_ms?)' "$scratch/body"
 }
 
-# A body that does not come to its end is not waited for.
+# The program does not wait for a body that does not end.
 mount_test_body_without_end() {
 	local began=$SECONDS answer
 

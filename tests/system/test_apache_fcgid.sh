@@ -12,7 +12,7 @@ mount_start() {
 	start_stock_apache "$scratch/site.conf" fcgid alias expires rewrite
 }
 
-# readiness N NAME: asks so many times, 64 at once; each status goes to a line of
+# readiness N NAME: sends N requests, 64 at once; each status goes to a line of
 # the file
 readiness() {
 	curl -sS --parallel --parallel-immediate --parallel-max 64 \
@@ -20,7 +20,7 @@ readiness() {
 		"$url/health/ready?[1-$1]" >"$scratch/$2" 2>>"$scratch/log/curl"
 }
 
-# processes [ARGUMENT]: of ours that were started with it
+# processes [ARGUMENT]: how many of ours were started with it
 processes() {
 	pgrep -c -xf -- "$health_program${1:+ $1}"
 }
@@ -47,8 +47,8 @@ mount_test_many_processes_ask_once() {
 		readiness 600 many
 		assertEquals 'not 200' '' "$(sort -u "$scratch/many" | grep -vx 200)"
 	done
-	# max_age is one second; the first may be due at once, and the count of
-	# seconds is short by one.
+	# max_age is one second; the first question may be due at once, and
+	# SECONDS rounds down.
 	assertTrue "$(($(pings) - before)) questions in $((SECONDS - start)) s" \
 		"[ $(($(pings) - before)) -le $(((SECONDS - start + 1) * 11 / 10 + 1)) ]"
 	assertTrue "$(processes) processes" "[ $(processes) -gt 1 ]"
@@ -79,8 +79,8 @@ mount_test_liveness_has_its_own_process() {
 			readiness 300 hanging
 		done
 	) &
-	# A process is busy until Apache's own one has done with the request, a
-	# moment after the answer.
+	# A process is busy until Apache's worker has finished the request, a moment
+	# after the answer.
 	for ((i = 0; i < 25; i++)); do
 		ask "$url/health/live" --max-time 0.9
 		[ "$status" = 200 ] || slow=$((slow + 1))

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Apache as on shared hosting: program, configuration and apache/htaccess lie
-# in the web space, and nothing else is ours.
-# htaccess_site sets what is named after the site.
+# Apache as on shared hosting: only program, configuration and apache/htaccess are
+# ours, and they are in the web space.
+# htaccess_site sets variables named after the site.
 # shellcheck disable=SC2154
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need_fcgid
@@ -179,12 +179,12 @@ mount_test_the_configuration_is_private() {
 	assert_status 403
 }
 
-# OpenLiteSpeed heeds rewrite rules alone.
+# OpenLiteSpeed only obeys rewrite rules.
 mount_test_rewrite_rules_suffice() {
 	assert_private "$rules" "$scratch/rules"
 }
 
-# WordPress and Laravel hand out files that are there.
+# WordPress and Laravel serve existing files.
 mount_test_private_below_a_front_controller() {
 	assert_private "$below" "$scratch/below"
 	assert_private "$below_laravel" "$scratch/below_laravel"
@@ -203,7 +203,7 @@ mount_test_above_laravel() {
 	assert_status 301
 }
 
-# A rule that drops the path: readiness is not answered with liveness.
+# A rule that drops the path must not answer readiness with liveness.
 mount_test_dropped_path() {
 	ask "$dropped/health"
 	assert_status 200

@@ -9,7 +9,7 @@ mount_start() {
 
 	stock caddy caddy
 	start_health --config "$scratch/health.conf" || return
-	# What the site says of errors is not for probes.
+	# The site's error pages do not apply to probes.
 	cat >"$scratch/site.conf" <<-END
 		import $sample
 		handle_errors {

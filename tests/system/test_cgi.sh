@@ -78,9 +78,9 @@ mount_test_by_hand_with_a_pipe_as_input() {
 	assert_whole
 }
 
-# ---- what requests share (`state_dir`)
+# ---- results that requests share (`state_dir`)
 
-# start_counted [MS]: a dependency that answers after so long and counts
+# start_counted [MS]: a dependency that answers after MS and counts requests
 start_counted() {
 	counted=$(free_port)
 	printf '%s\n' request "wait ${1:-0}" \
@@ -172,7 +172,7 @@ mount_test_a_fresh_result_drains() {
 	cgi GET /health /ready
 	assert_status 200
 	touch "$scratch/drain"
-	# One that has just looked may have seen nothing yet.
+	# A process that has just looked may not have seen it yet.
 	patience=5 wait_for cgi_says 503
 	assert_json .status draining
 	rm "$scratch/drain"
@@ -210,7 +210,7 @@ cgi_has_started() {
 	[ "$status" = 200 ]
 }
 
-# What is to be said of the configuration would fill the server's log.
+# Warnings about the configuration would fill the server's log.
 mount_test_no_line_per_request() {
 	local lines
 
@@ -228,7 +228,7 @@ mount_test_no_line_per_request() {
 		cgi_env='DATABASE_URL EMBEDDING_MODEL EMBEDDING_MODEL_MARKER' \
 		cgi GET /health /live
 	assert_status 200
-	# Where results are shared is the machine's.
+	# The default state directory belongs to the machine.
 	assertEquals 'lines' '' "$(tail -n "+$((lines + 1))" \
 		"$scratch/log/cgi" | grep -v state_dir)"
 }
@@ -301,7 +301,7 @@ mount_test_a_squatted_name() {
 	stop counted
 }
 
-# No file may grow, not even in memory; what is written goes through pipes.
+# No file may grow, not even in memory; output goes through pipes.
 mount_test_a_limit_of_file_sizes() {
 	local health_program=$health_program lines
 

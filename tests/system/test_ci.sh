@@ -1,6 +1,6 @@
 #!/bin/bash
-# .ci/run: what it makes of the last lines of ./quickstart test and of
-# tests/fresh-machine, which here only say what they are told to.
+# .ci/run: how it reports the last lines of ./quickstart test and of
+# tests/fresh-machine, which are fakes here.
 # shellcheck disable=SC2016,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 # Those of a run that this test is part of.
@@ -40,7 +40,7 @@ test_sums() {
 	expect 0 '270 passed, 0 failed, 2 skipped'
 }
 
-# A test that npm does not let run says what npm has said.
+# A test that npm prevents from running shows npm's message.
 test_reason_of_npm() {
 	local script=$HEALTH_SRCDIR/tests/system/test_servicebus.sh
 
@@ -97,7 +97,7 @@ test_by_turns() {
 	assertEquals 'slow: ' "$(grep ^slow: "$scratch/said")"
 }
 
-# One that hangs does not keep the sums from being said.
+# The totals are printed even if one hangs.
 test_ends_in_time() {
 	sed -i 's/^limit=.*/limit=2/' "$scratch/tree/.ci/run"
 	fake quickstart 'echo "1 passed, 0 failed"'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Bad input to the program: the configuration, the command line, the
-# environment; and secrets, which go nowhere.
+# Bad input to the program: the configuration, the command line, the environment;
+# and secrets, which never appear in output.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -10,7 +10,7 @@ oneTimeSetUp() {
 	conf=$scratch/health.conf
 	out=$scratch/out
 	err=$scratch/err
-	# So that nothing is found beside it.
+	# So that it finds no configuration beside it.
 	install_health
 }
 
@@ -75,7 +75,7 @@ test_command_line() {
 	assertContains "$(cat "$out")" health-fcgi
 }
 
-# One line says what is wrong; where the rest stands, the next.
+# One line says what is wrong; the next one says where to read more.
 test_option_errors() {
 	local options
 
@@ -137,7 +137,7 @@ test_once_names_a_check() {
 	assert_said 'there is no check'
 }
 
-# Every mistake is reported, with its line.
+# Every error is reported, with its line.
 test_all_mistakes() {
 	local text
 
@@ -211,7 +211,7 @@ test_all_mistakes() {
 		health.conf:39:
 	END
 	assertFalse 'a secret' "grep -q Secret- '$err'"
-	# The same under all that do not serve.
+	# The same with every option that does not serve.
 	run --config "$conf" --once
 	assertEquals 'exit status' 78 "$code"
 	run --config "$conf" --listen "unix:$scratch/x.sock"
@@ -282,7 +282,7 @@ test_single_mistakes() {
 	END
 }
 
-# What cannot be text, or is too much of it.
+# Input that is not text, or is too large.
 test_no_text() {
 	head -c 100000 /dev/urandom >"$conf"
 	run --config "$conf" --check-config
@@ -325,7 +325,7 @@ test_unreadable() {
 		>"$out" 2>"$err"
 	assertEquals 'exit status' 78 $?
 	assert_said '[a] password_file'
-	# A configuration that cannot be read is not as good as none.
+	# An unreadable configuration is an error, unlike a missing one.
 	printf '[health]\n' >"$scratch/bin/health.conf"
 	chmod 600 "$scratch/bin/health.conf"
 	setpriv --reuid=65534 --regid=65534 --clear-groups \
@@ -352,7 +352,7 @@ by_cgi() {
 	status=${status%% *}
 }
 
-# Under a web server a mistake ends nothing.
+# Under a web server the program runs in spite of an error.
 assert_misconfigured() {
 	local ask=$1 path
 
@@ -404,7 +404,7 @@ start_lighttpd_fcgi() {
 	END
 }
 
-# no_check_said FILE: every place that was looked at
+# no_check_said FILE: every path that was searched
 no_check_said() {
 	local place
 
@@ -435,7 +435,7 @@ test_nothing_is_checked() {
 		assertTrue "$text: $(cat "$err")" "no_check_said '$err'"
 	done
 	assertFalse 'a socket' "[ -e '$scratch/x.sock' ]"
-	# A variable that is set and names nothing to check changes nothing.
+	# A variable that defines no check makes no difference.
 	EMBEDDING_MODEL=BAAI/bge-small-en run --once
 	assertEquals "$(cat "$err")" 78 "$code"
 	HEALTH_CONF='' DATABASE_URL='' run --once
@@ -492,7 +492,7 @@ test_no_checks_are_meant() {
 	run --config "$conf" --once
 	assertEquals 78 "$code"
 	assert_said '[health] checks: must not be none: there are checks'
-	# Green whatever happens: said once.
+	# Always green: warned about once.
 	printf '[a]\nkind = file\npath = /x\nrequired = no\n' >"$conf"
 	run --config "$conf" --once
 	assertEquals "$(cat "$err")" 0 "$code"
@@ -543,7 +543,7 @@ test_options_in_the_environment_of_cgi() {
 		by_cgi /health/nothing --config "$conf" --once ready
 		assertEquals "$asked" 0 "$code"
 		rm "$scratch/flag"
-		# Without any that says what to do, it is a request.
+		# Without an option that selects an action, it is a request.
 		by_cgi /health/ready --config "$conf"
 		assertEquals "$asked" 0 "$code"
 		assert_status 503
@@ -566,7 +566,7 @@ test_where_it_is_found() {
 	run --once live
 	assertContains "$(cat "$out")" '"beside"'
 	rm "$scratch/bin/health.conf"
-	# What is named must be there.
+	# A named file must exist.
 	HEALTH_CONF=$scratch/nothing run --once live
 	assertEquals 78 "$code"
 }
@@ -599,12 +599,12 @@ test_printed_configuration_is_one() {
 	assertEquals "the sample: $(cat "$err")" 0 "$code"
 }
 
-# shown FILE...: what others can see is kept in one file
+# shown FILE...: keeps output that others can see in one file
 shown() {
 	cat "$@" | tr '\0' '\n' >>"$scratch/shown"
 }
 
-# Secrets in every place that can hold one; all checks fail, and say so.
+# Secrets in every place that can hold one; all checks fail and report it.
 test_secrets() {
 	local secret where
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Time: deadlines that hold when everything is frozen, results that are shared
-# or made in the background, the start and the end of a service.
+# Time: deadlines that hold when everything is frozen, results that are shared or
+# made in the background, the start and the stop of a service.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -32,7 +32,7 @@ start_slow() {
 	END
 }
 
-# Each check ends by its own deadline, and the whole by the longest.
+# Each check ends by its own deadline, and the answer by the longest.
 test_all_frozen_at_once() {
 	local name
 
@@ -70,7 +70,7 @@ test_all_frozen_at_once() {
 		probe /health/ready
 		assert_status 503
 		assert_whole
-		# The longest timeout and 50 ms, on a machine that is ours.
+		# The longest timeout and 50 ms, on an idle machine.
 		assert_took 790 1100
 		assert_failed database timeout 'Timeout after 800ms'
 		assert_failed redis timeout 'Timeout after 400ms'
@@ -131,7 +131,7 @@ test_one_among_many() {
 	assertTrue 'kubelet reads no more' "[ $(wc -c <"$scratch/body") -lt 8192 ]"
 }
 
-# Hundreds of failures of every sort, and nothing is left of them.
+# Hundreds of failures of every sort leave nothing behind.
 test_nothing_is_left() {
 	local before after
 
@@ -173,7 +173,7 @@ test_nothing_is_left() {
 		"[ $after -le $((before + 8)) ]"
 	grown=$(($(awk '/^VmRSS/ { print $2 }' \
 		"/proc/$(pid_of health)/status") - memory))
-	# Sanitizers keep what was freed.
+	# Sanitizers keep freed memory.
 	[ "$(nm -D "$HEALTH" 2>/dev/null | grep -c __asan_init)" = 0 ] &&
 		assertTrue "memory: $grown kB more" "[ $grown -le 2000 ]"
 	stop health
@@ -262,7 +262,7 @@ test_results_are_shared() {
 		assert_took 0 90
 	done
 	assertEquals 'questions' 1 "$(peer_count slow 'request GET /old')"
-	# One that is asked alone does not make the others work.
+	# A request for one check does not run the others.
 	young=$(peer_count slow 'request GET /young')
 	probe /health/ready/old
 	assertEquals 'questions' "$young" \
@@ -324,7 +324,7 @@ test_background() {
 	done
 	thaw slow
 	wait_for answers /health/ready 200
-	# The first one waits: there is nothing that could be said.
+	# The first request waits: there is no result yet.
 	serve <<<"$(cat "$scratch/health.conf")"
 	probe /health/ready
 	assert_status 200
@@ -333,7 +333,7 @@ test_background() {
 	stop slow
 }
 
-# We were suspended ourselves: what is known then is too old to be told.
+# We were suspended ourselves: the known results are then too old to be used.
 test_old_results_are_not_told() {
 	serve <<-END
 		[redis]
@@ -386,7 +386,7 @@ test_required() {
 	assert_json '.checks | keys | join(" ")' redis
 	probe /health/ready/nothing
 	assert_status 404
-	# What is not required is not waited for at the start.
+	# Startup does not wait for checks that are not required.
 	probe /health/started
 	assert_status 200
 }
@@ -434,7 +434,7 @@ test_startup() {
 	wait_for answers /health/started 200
 	assert_whole
 	assert_json .status started
-	# What has started stays so.
+	# Once started, it stays started.
 	stop redis
 	rm "$scratch/late"
 	wait_for check_says redis refused
@@ -443,7 +443,7 @@ test_startup() {
 	start_redis
 }
 
-# A dependency that takes its time to start.
+# A dependency that starts slowly.
 test_slow_start() {
 	start_peer starting <<-'END'
 		request
@@ -514,7 +514,7 @@ test_draining() {
 	assert_json .status ready
 }
 
-# A drain file that cannot be looked for: the last state holds, and at the start
+# A drain file that cannot be looked up: the last state holds, and at the start
 # the safe one.
 test_drain_in_doubt() {
 	local lines

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Name servers that are dead, slow, wrong, or give another address than
-# before, for every kind that takes the name of a host.
+# Name servers that are dead, slow, wrong, or return a new address, for every kind
+# that takes a host name.
 # shellcheck disable=SC2119,SC2120,SC2154,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/netns.sh"
@@ -15,7 +15,7 @@ grep -qs 'define HAVE_PROTON' "$HEALTH_BUILDDIR/config.h" && kinds+=' bus'
 kinds_n=$(wc -w <<<"$kinds")
 good_all="$kinds_n true"
 
-# No library ever looks a name up itself.  Sanitizers want to be the first
+# No library ever looks a name up itself.  Sanitizers must be the first library
 # that is loaded.
 sanitized=$(nm -D "$netns_itself" 2>/dev/null |
 	grep -cE '__[at]san_init')
@@ -25,8 +25,8 @@ if [ "$sanitized" = 0 ]; then
 fi
 
 oneTimeSetUp() {
-	# It may be a link to where there is nothing; and what belongs to root
-	# can be replaced by an ordinary user here, but not written to.
+	# It may be a dangling link; and an ordinary user can replace a file of root
+	# here, but not write to it.
 	rm -f /etc/resolv.conf /etc/hosts /etc/nsswitch.conf
 	hosts 'files dns'
 	netns_make6 >>"$scratch/log/netns" 2>&1 && has_v6=yes
@@ -48,10 +48,10 @@ resolv() {
 	printf '%s\n' "$@" >/etc/resolv.conf
 }
 
-# names: what the name server is to say (tests/fake/names.py), from
-# standard input
+# names: sets the answers of the name server (tests/fake/names.py) from standard
+# input
 names() {
-	# At once: it reads the file at any time.
+	# Atomically: it may read the file at any time.
 	cat >"$scratch/names.new"
 	mv "$scratch/names.new" "$scratch/names"
 }
@@ -64,7 +64,7 @@ start_names() {
 	wait_for grep -q ^ready "$scratch/log/names"
 }
 
-# questions REGEX: how many of them there were since mark_questions
+# questions REGEX: how many queries match since mark_questions
 questions() {
 	tail -n "+$((questions_here + 1))" "$scratch/log/names" |
 		grep -cE "$1"
@@ -124,8 +124,8 @@ checks() {
 	done
 }
 
-# Where the name of a host is found.  Instead of a service bus there is
-# PostgreSQL, which ends such a connection at once.
+# Where the host name is found.  Instead of a service bus there is PostgreSQL,
+# which closes such a connection at once.
 good() {
 	[ "$(of "$1" 'if .key | endswith("_bus") then .value.code == "connect"
 		else .value.healthy end')" = "$good_all" ]
@@ -137,7 +137,8 @@ become_good() {
 	good "$1"
 }
 
-# of PREFIX FILTER: prints what jq makes of each of them, sorted, once
+# of PREFIX FILTER: prints the output of jq for each of them, sorted, without
+# duplicates
 of() {
 	json "[.checks | to_entries[] | select(.key | startswith(\"$1_\")) |
 		$2] | (length | tostring) + \" \" + (unique | join(\" \"))"
@@ -148,7 +149,7 @@ assert_good() {
 	assertTrue "$asked: ${2:-$1}: $(of "$1" '.value | tojson')" "good $1"
 }
 
-# assert_resolve PREFIX WORDS: every kind says that it is the name
+# assert_resolve PREFIX WORDS: every kind reports that the name does not resolve
 assert_resolve() {
 	assertEquals "$asked: $1" "$kinds_n resolve $2" \
 		"$(of "$1" '.value | .code + " " + .error')"
@@ -179,7 +180,7 @@ socket.create_connection(("good.test", 1))' 2>&1)" \
 		"grep -q no_names.so /proc/$(pid_of health)/maps"
 }
 
-# Whatever is wrong, all at once.
+# All faults at once.
 test_what_is_said() {
 	names <<-END
 		good.test A $far
@@ -260,7 +261,7 @@ names_live() {
 	resolv "nameserver $far1"
 }
 
-# From the start, so that nothing is warm and nothing known.
+# From the start, so that nothing is warm or cached.
 test_dead_and_back() {
 	local how under_way
 
@@ -280,7 +281,7 @@ test_dead_and_back() {
 		assert_unresolved good "$how"
 		assert_healthy beside
 		assert_lively
-		# In the middle of a look-up that no one may have to wait for.
+		# In the middle of a lookup for which no request may wait.
 		probe /health/ready &
 		under_way=$!
 		pass_ms 300
@@ -291,8 +292,8 @@ test_dead_and_back() {
 	done
 }
 
-# A run that has begun, and those that join it, are not left to the time at
-# which the first question would be repeated, 2.8 s after it.
+# A run that has begun, and those that join it, do not wait until the first query
+# would be repeated, 2.8 s later.
 test_back_in_the_middle() {
 	echo '* * silent' | names
 	serve < <(checks good good.test 'timeout = 3s')
@@ -303,7 +304,7 @@ test_back_in_the_middle() {
 	assert_took 0 1000
 }
 
-# It does not matter for how long: nothing piles up.
+# However long it lasts, nothing accumulates.
 test_dead_for_long() {
 	local before after i
 
@@ -327,8 +328,8 @@ test_dead_for_long() {
 		"no_more $before $after"
 }
 
-# no_more THREADS DESCRIPTORS KB and the same again: as good as none.  Between
-# runs some connections are on their way, each with a few sockets.
+# no_more THREADS DESCRIPTORS KB and the same again: almost no growth.  Between
+# runs some connections are being opened, each with a few sockets.
 no_more() {
 	[ "$5" -le $(($2 + 12)) ] || return
 	# Sanitizers keep what was freed.
@@ -390,7 +391,7 @@ test_search_domains() {
 	END
 	resolv "nameserver $far" 'search a.test b.test c.test'
 	assert_searched
-	# As a pod in Kubernetes has it.
+	# As in a pod in Kubernetes.
 	resolv "nameserver $far" 'search a.test b.test c.test' 'options ndots:5'
 	mark_questions
 	assert_searched
@@ -419,7 +420,7 @@ test_hosts_file() {
 			assert_good $name
 		done
 	done
-	# A line that is added counts at once.
+	# An added line takes effect at once.
 	names </dev/null
 	hosts 'files dns'
 	serve < <(checks good good.test)
@@ -452,7 +453,7 @@ test_several_addresses() {
 	for name in dead refused most six noroute lost; do
 		assert_good $name
 	done
-	# From now on they know which one answers.
+	# From now on the checks know which one answers.
 	probe /health/ready
 	assert_took 0 1000
 }
@@ -465,8 +466,8 @@ move_to() {
 	END
 }
 
-# connected ADDRESS COUNT: for wait_for; so many of ours that keep connections
-# have one to there
+# connected ADDRESS COUNT: for wait_for; so many checks that keep connections have
+# one to ADDRESS
 connected() {
 	local n
 
@@ -475,11 +476,11 @@ connected() {
 	[ "$n" = "$2" ]
 }
 
-# The name leads elsewhere, and the old host is still there: a connection that
-# is warm stays where it is until it is renewed, or lost.
+# The name leads elsewhere, and the old host still runs: a warm connection stays
+# until it is renewed or lost.
 test_moved() {
-	# A slow answer would be helped by a second connection, to the new host;
-	# with this timeout, none is slow.
+	# A slow answer would cause a second connection, to the new host; with this
+	# timeout, no answer is slow.
 	move_to $far1 1
 	serve <<-END
 		$(checks stay good.test 'renew = 0s' 'timeout = 20s')
@@ -510,7 +511,7 @@ test_moved() {
 	assertTrue 'all at the second' "connected $far2 8"
 }
 
-# The name leads elsewhere, and the old host is gone without a word, long
+# The name leads elsewhere, and the old host is gone silently, long
 # before the old address would have to be forgotten.
 test_moved_for_good() {
 	move_to $far1 60
