@@ -71,7 +71,7 @@ int64_t conn_left_ms(const struct conn *conn)
 
 void conn_watch(struct conn *conn, int fd, short events)
 {
-	/* Who watches a descriptor that is closed waits for somebody else. */
+	/* A closed descriptor may already belong to another connection. */
 	assert(fd < 0 || fcntl(fd, F_GETFD) >= 0);
 	conn->fd = fd;
 	conn->events = events;

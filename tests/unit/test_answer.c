@@ -170,7 +170,7 @@ static void test_busy(void)
 	world_end();
 }
 
-/* Nobody is asked, nobody waits, and it is alive. */
+/* No check runs, no request waits, and liveness is healthy. */
 static void test_broken(void)
 {
 	static const char *const paths[] = { "/health/ready",

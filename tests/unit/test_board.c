@@ -192,7 +192,7 @@ static void test_join(void)
 
 /*
  * A result that was made before the question and is published after it: it
- * answers nobody, and nobody may be forgotten for it.
+ * answers no question, and the question must not be forgotten.
  */
 static void test_crossing(void)
 {
@@ -302,7 +302,8 @@ static void test_look(void)
 	board_set_draining(board, true);
 	board_look(board, &question, &view);
 	CHECK(view.draining);
-	/* Who drains asks nobody and waits for nothing; one check is asked. */
+	/* While draining, readiness asks no check and does not wait; one check
+	 * is asked. */
 	CHECK(ask(PROBE_READY));
 	CHECK_INT(take(), 0);
 	CHECK(!ask(PROBE_STARTED));
@@ -324,11 +325,11 @@ static void test_nothing(void)
 	board_destroy(NULL);
 }
 
-/* ---- who is told ---- */
+/* ---- notifications ---- */
 
 static void test_heard(void)
 {
-	/* Nobody waits: nobody is told. */
+	/* No waiter: no notification. */
 	world(3, 0);
 	publish(0, RESULT_OK);
 	publish(1, RESULT_OK);
@@ -392,7 +393,7 @@ static void test_no_ears(void)
 	CHECK(!ask(PROBE_READY));
 	publish(0, RESULT_OK);
 	fake_us++;
-	/* Found by who comes later. */
+	/* A later question finds it. */
 	CHECK(!ask(PROBE_READY));
 	board_on_wanted(board, on_wake, &wakes);
 	CHECK_INT(take(), 1);

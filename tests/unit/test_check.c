@@ -35,7 +35,7 @@ const char *result_word(int32_t code)
 	return code == RESULT_OK ? "ok" : "failed";
 }
 
-/* Secrets are read by nobody, until renew_done() says what was found. */
+/* Secrets are not read until renew_done() says what was found. */
 static bool renews;
 static int renewals, taken;
 static void (*renew_done)(void *arg, bool news);
@@ -377,7 +377,7 @@ static void test_renew_nothing(void)
 	pass(1000);
 	RESULT(3, AUTH, "authentication failed", 1000000);
 	CHECK_INT(taken, 0);
-	/* Nobody waits for it any more; the next run has it. */
+	/* The run does not wait for it any more; the next run has it. */
 	calls[0] = '\0';
 	renew_done(renew_arg, true);
 	CHECK_INT(taken, 1);
@@ -625,7 +625,8 @@ static void test_idle_death(void)
 	world_end();
 }
 
-/* Who takes connections only to close them is called less and less often. */
+/* A server that accepts connections only to close them is called less and less
+ * often. */
 static void test_back_off(void)
 {
 	static const int64_t wait_ms[] = { 250,	 500,	1000,  2000,  4000,
@@ -1055,7 +1056,7 @@ static void test_bad_answer_and_queue(void)
 	CALLS("close1");
 	for (i = 0; i < ADMIT_SLOTS; i++)
 		admit_leave(&many[i]->conns[0].ticket);
-	env.admit->held = ADMIT_SLOTS; /* they never come to an end */
+	env.admit->held = ADMIT_SLOTS; /* they never end */
 	pass(599);
 	CHECK_INT(results, 0);
 	pass(1);
@@ -1191,7 +1192,7 @@ static void test_run_during_renewal(void)
 	answer(1);
 	RESULT(1, OK, "", 0);
 	world_end();
-	/* It is no part of the run that times out later either. */
+	/* It does not count as part of a run that times out later. */
 	renewing_world();
 	check_start(check);
 	fail(2);
@@ -1291,7 +1292,7 @@ static void test_admission(void)
 	world_end();
 }
 
-/* Who waits for his admission may go away, the last one and the first. */
+/* A check may stop waiting for admission, be it the last or the first. */
 static void test_queue(void)
 {
 	struct check *many[8];
@@ -1596,7 +1597,7 @@ static void test_long_pause(void)
 	CHECK_INT(last.latency_us, INT32_MAX);
 	world_end();
 
-	/* An answer that was there before we slept is no news. */
+	/* An answer from before we slept does not count as new. */
 	warm_world();
 	check_start(check);
 	fake_us += 1501000;
@@ -1761,8 +1762,8 @@ static void invariants(const struct check *c, int64_t started_ms)
 		      c->deadline.at_ms > clock_ms());
 		CHECK(loop_timer_armed(&c->deadline) ||
 		      warm->phase == CONN_QUEUED);
-		/* With nobody before it, admission takes no time to speak of;
-		 * the run then ends by its deadline. */
+		/* With an empty queue, admission takes almost no time; the run
+		 * then ends by its deadline. */
 		CHECK(clock_ms() - started_ms < 1000 + 100);
 		return;
 	}

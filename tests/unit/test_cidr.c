@@ -62,7 +62,7 @@ static void test_contains(void)
 		{ "::/0", "[::1]", false },
 		{ "::/0", "fe80::1%eth0", false },
 		{ "::/0", "localhost", false },
-		/* garbage from the configuration trusts nobody */
+		/* garbage from the configuration trusts no address */
 		{ "", "127.0.0.1", false },
 		{ "127.0.0.1/33", "127.0.0.1", false },
 		{ "127.0.0.1/", "127.0.0.1", false },

@@ -32,11 +32,11 @@ struct all {
 
 /* clang-format off */
 static const struct conf_key keys[] = {
-	{ "name", CONF_STR, offsetof(struct all, name), "nobody", "2", "10", 0, "a name" },
+	{ "name", CONF_STR, offsetof(struct all, name), "someone", "2", "10", 0, "a name" },
 	{ "password", CONF_STR, offsetof(struct all, password), "", "0", "1024", CONF_SECRET, "never shown" },
 	{ "url", CONF_STR, offsetof(struct all, url), "", "0", "2048", CONF_URL, "where" },
 	{ "ca_file", CONF_STR, offsetof(struct all, ca_file), NULL, NULL, NULL, 0, "a path" },
-	{ "path", CONF_STR, offsetof(struct all, path), "", NULL, "4095", CONF_PATH, "a path from the folder of the file" },
+	{ "path", CONF_STR, offsetof(struct all, path), "", NULL, "4095", CONF_PATH, "a path from the directory of the file" },
 	{ "on", CONF_BOOL, offsetof(struct all, on), "yes", NULL, NULL, 0, "on or off" },
 	{ "count", CONF_INT, offsetof(struct all, count), "2", "1", "64", 0, "how many" },
 	{ "delta", CONF_INT, offsetof(struct all, delta), "-5", NULL, NULL, 0, "may be negative" },
@@ -143,7 +143,7 @@ static void test_defaults(void)
 
 	apply("");
 	CHECK_STR(mistakes(), "");
-	CHECK_STR(all.name, "nobody");
+	CHECK_STR(all.name, "someone");
 	CHECK_STR(all.password, "");
 	CHECK_STR(all.ca_file, "");
 	CHECK(all.on);
@@ -157,7 +157,7 @@ static void test_defaults(void)
 	CHECK_INT(all.words.n, 2);
 	CHECK_STR(all.words.items[1], "b");
 	conf_apply(conf, NULL, &target, 1);
-	CHECK_STR(all.name, "nobody");
+	CHECK_STR(all.name, "someone");
 }
 
 #define DURATION_HINT                                                    \
@@ -277,7 +277,7 @@ static void test_texts(void)
 	apply("[s]\nname = x\n");
 	CHECK_STR(mistakes(), "t:2: [s] name: the value must have at least 2 "
 			      "characters");
-	CHECK_STR(all.name, "nobody");
+	CHECK_STR(all.name, "someone");
 	apply("[s]\nname = 12345678901\n");
 	CHECK_STR(mistakes(), "t:2: [s] name: the value must have at most 10 "
 			      "characters");
@@ -612,7 +612,7 @@ static void test_lenient(void)
 			continue;
 		CHECK_STR(refusal->variable, lenient_rows[i].variable);
 		CHECK_STR(refusal->sentence, lenient_rows[i].sentence);
-		/* what follows from it is no mistake */
+		/* errors that follow from it are not reported */
 		conf_mistake(conf, section, "name", "must be something else");
 		CHECK_STR(mistakes(), lenient_rows[i].mistakes);
 	}
@@ -682,13 +682,13 @@ static void test_secret_variables(void)
 
 /* ---- files ---- */
 
-static char folder[] = "/tmp/test_conf.XXXXXX";
+static char dir[] = "/tmp/test_conf.XXXXXX";
 
 static const char *in_folder(const char *name)
 {
 	static char path[64];
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	return path;
 }
 
@@ -700,7 +700,7 @@ static void put(const char *name, const char *content, size_t len)
 	fclose(to);
 }
 
-/* Applies a text as if it stood in a file of the folder. */
+/* Applies a text as if it stood in a file of the directory. */
 static void apply_here(const char *text)
 {
 	struct conf_target target = { keys, &all };
@@ -712,7 +712,7 @@ static void apply_here(const char *text)
 	conf_apply(conf, conf_section_find(conf, "s"), &target, 1);
 }
 
-/* mistakes() without the folder, which is another each time. */
+/* mistakes() without the directory, which is random. */
 static const char *mistakes_here(void)
 {
 	static char text[4096];
@@ -720,8 +720,8 @@ static const char *mistakes_here(void)
 	size_t len = 0;
 
 	while (*from && len < sizeof(text) - 1) {
-		if (strncmp(from, folder, strlen(folder)) == 0)
-			from += strlen(folder) + 1;
+		if (strncmp(from, dir, strlen(dir)) == 0)
+			from += strlen(dir) + 1;
 		else
 			text[len++] = *from++;
 	}
@@ -758,7 +758,7 @@ static void test_value_files(void)
 	CHECK_STR(all.password, "\"pw-1\"");
 	unlink(in_folder("quoted"));
 
-	/* from the folder of the configuration file; any key */
+	/* from the directory of the configuration file; any key */
 	apply_here("[s]\npassword_file = crlf\ncount_file = count\n"
 		   "url_file = two\nca_file_file = secret\n"
 		   "line_file = secret\nline = more\n");
@@ -848,7 +848,7 @@ static void remove_folder(void)
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		CHECK_INT(unlink(in_folder(names[i])), 0);
-	CHECK_INT(rmdir(folder), 0);
+	CHECK_INT(rmdir(dir), 0);
 }
 
 /* ---- by program ---- */
@@ -1115,7 +1115,7 @@ static void test_odd_secrets(void)
 	text_forget_secrets();
 }
 
-/* A comment, or the end of a secret?  Whoever wrote it knows. */
+/* A comment, or the end of a secret?  Only the author knows. */
 static void test_cut_secrets(void)
 {
 	static const char warned[] =
@@ -1225,7 +1225,7 @@ static void test_garbage(void)
 
 int main(void)
 {
-	CHECK(mkdtemp(folder) != NULL);
+	CHECK(mkdtemp(dir) != NULL);
 	test_defaults();
 	test_values();
 	test_texts();

@@ -275,7 +275,7 @@ static const struct row postgres_cases[] = {
 	{ "postgres://h/d?&&a=1&", "postgresql://h/d?", IGNORED "a" },
 	{ "postgres://h/d?", "postgresql://h/d?", "" },
 
-	/* a piece of a password is no name */
+	/* a piece of a password is not a name */
 	{ "postgres://u:hunter/?hunter=x@h/d", "postgresql://u:hunter/?",
 	  IGNORED "(not shown)" },
 	{ "postgres://u:p?hunter=x@h/d?schema=x",
@@ -283,7 +283,7 @@ static const struct row postgres_cases[] = {
 	{ "host=h password=a hunter=b", "host=h password=a",
 	  IGNORED "(not shown)" },
 
-	/* what is no list of pairs is left to libpq, which says why */
+	/* if it is not a list of pairs, libpq reports the error */
 	{ "host=h password=a b", "host=h password=a b", "" },
 	{ "Server=h;Database=d", NULL, "has the parameter Server: it is not "
 	  "understood and must not be ignored; leave it out, or give the check "
@@ -419,7 +419,7 @@ static const struct row redis_cases[] = {
 	{ "redis://h/0?ssl_cert_reqs=none", "redis://h/0?", IGNORED "ssl_cert_reqs" },
 	{ "redis://h?ssl_ca_certs=/ca.pem", NULL, UNKNOWN("ssl_ca_certs") },
 	{ "rediss://h?tls_ciphers=x", NULL, UNKNOWN("tls_ciphers") },
-	/* who is asked */
+	/* which server is asked */
 	{ "redis://h?host=g", NULL, UNKNOWN("host") },
 	{ "redis://h?service_name=m", NULL, UNKNOWN("service_name") },
 	{ "redis://h?sentinelMasterId=m", NULL, REFUSED("sentinelMasterId", "it asks Sentinels for a server; write the URL of the server itself, or that of a Sentinel, with role = sentinel") },

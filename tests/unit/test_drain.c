@@ -28,7 +28,7 @@ static int test_access(const char *path, int mode)
 
 /* ---- neighbours ---- */
 
-static bool known, board_draining; /* whether somebody has looked */
+static bool known, board_draining; /* known: there was an observation */
 
 void board_set_draining(struct board *board, bool draining)
 {

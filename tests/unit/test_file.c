@@ -21,7 +21,7 @@ void conf_mistake(struct conf *conf, const struct conf_section *section,
 
 /* ---- files ---- */
 
-static char folder[] = "/tmp/health-file-XXXXXX";
+static char dir[] = "/tmp/health-file-XXXXXX";
 static char path[64];
 static char empty[] = "";
 static struct file_settings settings;
@@ -82,7 +82,7 @@ static void test_exists(void)
 	expect(RESULT_MISSING, "file does not exist");
 	file_write("", 0);
 	expect(RESULT_OK, "");
-	settings.path = folder;
+	settings.path = dir;
 	expect(RESULT_MISMATCH, "not a regular file");
 	settings.path = (char[]){ "/dev/null/x" };
 	expect(RESULT_MISSING, "file does not exist");
@@ -194,7 +194,7 @@ static void test_text(void)
 	expect(RESULT_MISMATCH, "text not found");
 }
 
-/* A FIFO without a writer blocks whoever opens it carelessly. */
+/* Opening a FIFO without a writer blocks, unless O_NONBLOCK is set. */
 static void test_fifo(void)
 {
 	struct file_job job = { .contains = "x" };
@@ -240,8 +240,8 @@ static void test_engine(void)
 int main(void)
 {
 	fake_offload.later = true;
-	CHECK(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/f", folder);
+	CHECK(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/f", dir);
 	test_exists();
 	test_age();
 	test_stuck();
@@ -252,7 +252,7 @@ int main(void)
 	test_permission();
 	test_engine();
 	unlink(path);
-	rmdir(folder);
+	rmdir(dir);
 	check_file.dispose(&settings);
 	return unit_report();
 }

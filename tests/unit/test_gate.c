@@ -1,6 +1,6 @@
 /*
- * The gate over real sockets and epoll, with a clock of our own: whoever must
- * wait does so without us.
+ * The gate over real sockets and epoll, with a clock of our own: the tests
+ * never wait in real time.
  */
 #include "config.h"
 
@@ -212,7 +212,7 @@ static void test_request(void)
 		conn = turn();
 		CHECK(conn && !gate_conn_spent(conn));
 		take_request(conn);
-		/* It is ours: nobody else gets it. */
+		/* We hold it: no other thread gets it. */
 		CHECK(turn() == NULL);
 		gate_return(gate, conn);
 		CHECK(turn() == NULL);
@@ -591,8 +591,8 @@ static void test_bodies_everywhere(void)
 	close_gate();
 }
 
-/* The end of a body is waited for within bounds, and whoever waits for it gets
- * the connection back. */
+/* The wait for the end of a body is bounded, and then the connection is handed
+ * out again. */
 static void test_body_given_up(int family)
 {
 	enum { LATE, ENDED, WRONG, LONG, STOPPING, WAYS };
@@ -642,7 +642,7 @@ static void test_body_given_up(int family)
 	}
 }
 
-/* It ends just when nobody waits for it any longer: the connection goes on. */
+/* It ends just after the wait was given up: the connection goes on. */
 static void test_body_ends_late(void)
 {
 	struct gate_conn *conn;
@@ -667,7 +667,7 @@ static void test_body_ends_late(void)
 }
 
 /* A body that does not end: answered without it, and the peer may go on
- * sending until he has read his answer. */
+ * sending until it has read its answer. */
 static void test_body(int family)
 {
 	static const char body[65528];
@@ -761,7 +761,7 @@ static void test_garbage(void)
 	close_gate();
 }
 
-/* As large as it may be, in segments, and read by nobody meanwhile. */
+/* The largest size, in segments, while no thread reads it. */
 static void test_large(int family)
 {
 	static char params[FCGI_SCAN_MAX_BYTES - 40];
@@ -814,7 +814,7 @@ static void test_abort(void)
 	close_gate();
 }
 
-/* Who sends nothing else must not keep a thread busy. */
+/* A peer that sends nothing else must not keep a thread busy. */
 static void test_abort_flood(void)
 {
 	static char flood[32 * 1024];
@@ -939,7 +939,7 @@ static void test_write_to_nobody(void)
 	close(fd);
 }
 
-/* ---- who goes away ---- */
+/* ---- closed connections ---- */
 
 static void test_end(void)
 {
@@ -1096,7 +1096,7 @@ static void test_no_room(void)
 	take_request(conn);
 	gate_return(gate, conn);
 
-	/* Who has been silent for long goes before those that idle. */
+	/* A peer that has been silent for long is closed before idle ones. */
 	now_ms += 1000;
 	close(old);
 	old = client();
@@ -1214,7 +1214,7 @@ static void test_no_descriptors(int (*body)(void))
 	int status = -1;
 
 	/* valgrind has a limit of its own, above which it closes what was
-	 * accepted: who has come is lost. */
+	 * accepted: the connection is lost. */
 	if (getenv("HEALTH_VALGRIND"))
 		return;
 	fflush(stdout);
@@ -1232,7 +1232,7 @@ static void test_no_descriptors(int (*body)(void))
 	CHECK_INT(status, 0);
 }
 
-/* ---- who may come ---- */
+/* ---- allowed peers ---- */
 
 static bool lets_in(int family, const char *allowed)
 {
@@ -1276,8 +1276,8 @@ static void test_mapped(void)
 	CHECK(!gate_peer_allowed(allowed, &peer));
 }
 
-/* Whoever may connect must not be able to fill the log, and who cannot get in
- * by a mistake of somebody's must be able to find out why. */
+/* A peer must not be able to fill the log, but the log must say why a peer is
+ * refused by a wrong configuration. */
 static void test_says_so_now_and_then(void)
 {
 	int fd, i;
@@ -1313,7 +1313,8 @@ static void test_says_so_now_and_then(void)
 		close(fd);
 	}
 	CHECK_INT(fake_log.lines, 1);
-	/* Who ends by himself, with half a request or none, is no news. */
+	/* A peer that closes by itself, with half a request or none, is not
+	 * reported. */
 	now_ms += 10000;
 	fd = client();
 	CHECK(turn() == NULL);
@@ -1480,7 +1481,7 @@ static void test_time_under_flood(void)
 	close_gate();
 }
 
-/* A listening socket that somebody has shut down must not make us spin. */
+/* A listening socket that was shut down must not make us spin. */
 static void test_listener_broken(int family)
 {
 	open_gate(family, 10, NULL);

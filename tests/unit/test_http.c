@@ -1031,7 +1031,7 @@ static void test_endless_body(void)
 	ask_once(&conn);
 	CHECK_INT(conn.code, RESULT_PROTOCOL);
 
-	/* An end that is no end is still one that was seen. */
+	/* A premature end is still noticed. */
 	server.close_after = true;
 	ask_path(&conn, ANSWER("200 OK", "20\r\n\r\nhalf"));
 	CHECK_INT(conn.code, RESULT_CONNECT);
@@ -1223,7 +1223,7 @@ static void test_packed(void)
 	CHECK_STR(conn.words, "answer has an unknown Content-Encoding");
 	CHECK_INT(ask_packed(&conn, DEFLATE, packed_len, "alive", ""),
 		  RESULT_PROTOCOL);
-	/* Nobody looks at it. */
+	/* The body is not looked at. */
 	CHECK_INT(ask_packed(&conn, "Content-Encoding: br\r\n", packed_len, "",
 			     ""),
 		  RESULT_OK);
@@ -1407,11 +1407,11 @@ static void test_unix_socket(void)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	struct server local = { .answer = ANSWER("200 OK", "0\r\n\r\n") };
-	char folder[] = "/tmp/health-http-XXXXXX";
+	char dir[] = "/tmp/health-http-XXXXXX";
 	struct conn conn;
 
-	CHECK(mkdtemp(folder));
-	snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", folder);
+	CHECK(mkdtemp(dir));
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", dir);
 	server_begin(&local, (struct sockaddr *)&un, sizeof(un));
 	settings_reset("php.test", 80, "/ping");
 	settings.socket = un.sun_path;
@@ -1422,7 +1422,7 @@ static void test_unix_socket(void)
 	CHECK(!check_http.live_refused(&settings));
 	server_end(&local);
 	unlink(un.sun_path);
-	rmdir(folder);
+	rmdir(dir);
 }
 
 static void answer_look_up(size_t n)
@@ -1514,7 +1514,7 @@ static void test_silent_address(void)
 	CHECK(clock_ms() - begin_ms < 2000);
 	conn_close(&conn);
 
-	/* Closed while nobody answers. */
+	/* Closed while the server is silent. */
 	conn_reset(&conn);
 	conn.hedge = true;
 	check_http.open(&conn);
@@ -1523,7 +1523,7 @@ static void test_silent_address(void)
 	close(waiting);
 	server_end(&hole);
 
-	/* Nobody is there any more, at neither. */
+	/* No server listens any more, at either address. */
 	server_begin_tcp(&gone);
 	server_end(&gone);
 	settings_reset("health.test", gone.port, "/");

@@ -16,7 +16,7 @@ static int slow_listen(int fd, int backlog);
 
 #include "unit.h"
 
-static char folder[] = "/tmp/health-listen.XXXXXX";
+static char dir[] = "/tmp/health-listen.XXXXXX";
 static char path[64], where[80];
 static struct listener listener, other;
 static char reason[256], place_beside[80];
@@ -68,7 +68,7 @@ static void test_unix(void)
 	CHECK(fcntl(listener.fd, F_GETFL) & O_NONBLOCK);
 	CHECK(fcntl(listener.fd, F_GETFD) & FD_CLOEXEC);
 
-	/* It is served: nobody else gets it. */
+	/* It is served: no other process gets it. */
 	CHECK_INT(open_at(&other, where), LISTEN_FAILED);
 	CHECK(strstr(reason, "cannot listen on") && strstr(reason, path));
 	CHECK(reachable());
@@ -76,16 +76,16 @@ static void test_unix(void)
 	CHECK(lstat(path, &st) < 0);
 }
 
-/* How many files are in the folder. */
+/* How many files are in the directory. */
 static int files(void)
 {
 	struct dirent *entry;
-	DIR *dir = opendir(folder);
+	DIR *entries = opendir(dir);
 	int n = 0;
 
-	while ((entry = readdir(dir)))
+	while ((entry = readdir(entries)))
 		n += entry->d_name[0] != '.';
-	closedir(dir);
+	closedir(entries);
 	return n;
 }
 
@@ -113,14 +113,14 @@ static void test_leave(void)
 	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
 	listen_leave(&listener);
 	CHECK_INT(files(), 0);
-	/* The next one has the place, while we still serve who is there. */
+	/* The next one has the path, while we still serve open connections. */
 	CHECK_INT(open_at(&other, where), LISTEN_OPEN);
 	CHECK(listen_is_listening(listener.fd));
 	listen_leave(&listener);
 	listen_close(&listener);
 	CHECK(reachable());
 
-	/* A successor was put into the place of the one who serves. */
+	/* A successor has replaced the serving process. */
 	snprintf(place_beside, sizeof(place_beside), "unix:%s.new", path);
 	CHECK_INT(open_at(&listener, place_beside), LISTEN_OPEN);
 	CHECK_INT(rename(place_beside + 5, path), 0);
@@ -131,7 +131,7 @@ static void test_leave(void)
 	CHECK_INT(files(), 0);
 }
 
-/* What a SIGKILL between two steps leaves behind is in nobody's way. */
+/* What a SIGKILL between two steps leaves behind does not block a start. */
 static void test_killed_while_starting(void)
 {
 	snprintf(place_beside, sizeof(place_beside), "unix:%s~", path);
@@ -154,7 +154,7 @@ static void test_killed_while_starting(void)
 	CHECK_INT(files(), 0);
 }
 
-/* Exits 0 when it listens and is found until everybody has tried. */
+/* Exits 0 when it listens and is reachable until all have tried. */
 static int starter(int go, int done)
 {
 	struct pollfd others = { .fd = done, .events = POLLIN };
@@ -190,8 +190,8 @@ static void test_longest(void)
 	}
 }
 
-/* Of those who find the same left-over at once, one gets the place, and nobody
- * else believes that he has it. */
+/* Several processes find the same left-over at once: exactly one gets the path,
+ * and the others know that they did not. */
 static void test_race(void)
 {
 	enum { STARTERS = 8 };
@@ -227,7 +227,7 @@ static void test_race(void)
 	CHECK_INT(files(), 0);
 }
 
-/* Whoever finds a file is listened to, however often it is replaced. */
+/* A client that finds the file can connect, however often it is replaced. */
 static void test_no_gap(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -267,10 +267,10 @@ static void test_no_gap(void)
 	CHECK_INT(status, 0);
 }
 
-/* Somebody else's lock on the folder is no reason to wait for ever. */
+/* Another program's lock on the directory must not block the start for ever. */
 static void test_locked_folder(void)
 {
-	int lock = open(folder, O_RDONLY | O_DIRECTORY);
+	int lock = open(dir, O_RDONLY | O_DIRECTORY);
 
 	CHECK(flock(lock, LOCK_EX) == 0);
 	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
@@ -373,7 +373,7 @@ static void test_tcp(void)
 		port = free_port();
 		snprintf(place, sizeof(place), "%s:%d", hosts[i], port);
 		if (open_at(&listener, place)) {
-			/* No IPv6 here is no fault of ours. */
+			/* This machine has no IPv6. */
 			CHECK_STR(hosts[i], "[::1]");
 			continue;
 		}
@@ -403,7 +403,7 @@ static int child_zero(void)
 	CHECK(fcntl(STDIN_FILENO, F_GETFL) & O_NONBLOCK);
 	CHECK_STR(listener.path, "");
 	CHECK_INT(listener.parent, getppid());
-	/* As under nohup(1): not to end with who started us. */
+	/* As under nohup(1): do not end with the parent. */
 	signal(SIGHUP, SIG_IGN);
 	CHECK_INT(listen_inherit(&listener), 0);
 	CHECK_INT(listener.parent, 0);
@@ -426,7 +426,7 @@ static int child_systemd(void)
 	CHECK_INT(listen_inherit(&listener), -1);
 	setenv("LISTEN_FDS", "1", 1);
 	CHECK_INT(listen_inherit(&listener), -1);
-	setenv("LISTEN_PID", "1", 1); /* meant for somebody else */
+	setenv("LISTEN_PID", "1", 1); /* meant for another process */
 	CHECK_INT(listen_inherit(&listener), -1);
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	setenv("LISTEN_PID", pid, 1);
@@ -459,9 +459,9 @@ int main(void)
 {
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
-	if (!mkdtemp(folder))
+	if (!mkdtemp(dir))
 		return 77;
-	snprintf(path, sizeof(path), "%s/socket", folder);
+	snprintf(path, sizeof(path), "%s/socket", dir);
 	snprintf(where, sizeof(where), "unix:%s", path);
 	test_unix();
 	test_left_over();
@@ -477,6 +477,6 @@ int main(void)
 	in_child(child_zero);
 	in_child(child_systemd);
 	unlink(path);
-	CHECK(rmdir(folder) == 0);
+	CHECK(rmdir(dir) == 0);
 	return unit_report();
 }

@@ -98,7 +98,7 @@ static const char *said(void)
 	static char text[8192];
 	ssize_t len;
 
-	/* The writer may need longer than anybody waits for it. */
+	/* The writer may need longer than callers wait for it. */
 	while (!writer_idle())
 		poll(NULL, 0, 1);
 	len = read(out[0], text, sizeof(text) - 1);
@@ -133,7 +133,8 @@ static void test_lines(void)
 	CHECK_INT(errno, ENOENT);
 }
 
-/* Who was written in time is not stuck, though nobody saw it in time. */
+/* A line that was written in time is not stuck, even if that was noticed late.
+ */
 static void test_just_in_time(void)
 {
 	just_in_time = true;
@@ -198,8 +199,8 @@ static void check_head(const char *stream, const char *warn, const char *info)
 	CHECK(strncmp(line, info, strlen(info)) == 0);
 }
 
-/* systemd.exec(5): device and inode of what we write to, or it is for somebody
- * else, as below a web server that systemd has started. */
+/* systemd.exec(5): device and inode of what we write to; otherwise the variable
+ * is for another process, such as a web server that systemd has started. */
 static void test_journal(void)
 {
 	struct stat status;
@@ -223,7 +224,7 @@ static void test_journal(void)
 	check_head(NULL, "2", "2");
 }
 
-/* ---- nobody takes what is written ---- */
+/* ---- the log has no reader ---- */
 
 /* Reads all that is still to come; how many lines of text there were, and how
  * many are said to be lost. */
@@ -332,7 +333,7 @@ static void test_terminal(void)
 	close(master);
 }
 
-/* Somebody else who has the same description open. */
+/* Another process has the same file description open. */
 static void test_non_blocking(void)
 {
 	size_t i, lines, lost;
@@ -350,7 +351,7 @@ static void test_nobody_reads(void)
 	signal(SIGPIPE, SIG_DFL);
 	close(out[0]);
 	out[0] = -1;
-	log_info("to nobody");
+	log_info("to no reader");
 	CHECK(writer_idle());
 	close(STDERR_FILENO);
 	log_info("to nothing");

@@ -27,7 +27,7 @@ void conf_mistake(struct conf *conf, const struct conf_section *section,
 
 /* ---- files ---- */
 
-static char folder[] = "/tmp/health-model-XXXXXX";
+static char dir[] = "/tmp/health-model-XXXXXX";
 static char path[64], marker[64], mapped[64], empty[] = "";
 static struct model_settings settings;
 
@@ -103,12 +103,12 @@ static void test_path(void)
 	expect(RESULT_OK, "");
 }
 
-/* A model may be a folder of files. */
-static void test_folder(void)
+/* A model may be a directory of files. */
+static void test_directory(void)
 {
 	char inner[64], hidden[80], file[80];
 
-	snprintf(inner, sizeof(inner), "%s/inner", folder);
+	snprintf(inner, sizeof(inner), "%s/inner", dir);
 	snprintf(hidden, sizeof(hidden), "%s/.cache", inner);
 	snprintf(file, sizeof(file), "%s/config.json", inner);
 	settings_reset(inner, empty, empty);
@@ -122,7 +122,7 @@ static void test_folder(void)
 	file_write(file, "{}");
 	expect(RESULT_OK, "");
 	unlink(file);
-	/* or later; the cache of a hub keeps files in folders below */
+	/* or later; the cache of a hub keeps files in subdirectories */
 	snprintf(file, sizeof(file), "%s/x.incomplete", inner);
 	file_write(file, "x");
 	expect(RESULT_MISMATCH, "model directory has no file with content");
@@ -241,7 +241,7 @@ static void marker_age(int64_t seconds)
 	CHECK(!utimensat(AT_FDCWD, marker, times, 0));
 }
 
-/* Who wrote the marker? */
+/* Which process wrote the marker? */
 static void test_writer(void)
 {
 	char other[128];
@@ -326,7 +326,7 @@ static void test_mapped(void)
 	CHECK(map != MAP_FAILED);
 	close(fd);
 	expect(RESULT_OK, "");
-	snprintf(linked, sizeof(linked), "%s/link", folder);
+	snprintf(linked, sizeof(linked), "%s/link", dir);
 	CHECK(!symlink(mapped, linked));
 	settings.mapped = linked;
 	expect(RESULT_OK, "");
@@ -389,12 +389,12 @@ static void test_mistakes(void)
 int main(void)
 {
 	fake_offload.later = true;
-	CHECK(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/path", folder);
-	snprintf(marker, sizeof(marker), "%s/marker", folder);
-	snprintf(mapped, sizeof(mapped), "%s/mapped", folder);
+	CHECK(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/path", dir);
+	snprintf(marker, sizeof(marker), "%s/marker", dir);
+	snprintf(mapped, sizeof(mapped), "%s/mapped", dir);
 	test_path();
-	test_folder();
+	test_directory();
 	test_stuck();
 	test_marker();
 	test_pids();
@@ -407,7 +407,7 @@ int main(void)
 	unlink(path);
 	unlink(marker);
 	unlink(mapped);
-	rmdir(folder);
+	rmdir(dir);
 	check_model.dispose(&settings);
 	return unit_report();
 }

@@ -1,6 +1,6 @@
 /*
- * One answer, on standard output: whoever reads it has it, and the end of it,
- * before a prober that is stuck is waited for.
+ * One answer, on standard output: the reader gets it, and its end, before we
+ * wait for a prober that is stuck.
  */
 #include "front/oneshot.c"
 
@@ -16,8 +16,8 @@
 static int asked;	     /* how often the board was */
 static bool known;	     /* the board knows without being asked */
 static int http = 200;	     /* what is answered; 0: no memory for it */
-static bool stuck;	     /* the prober does not come to an end */
-static int read_fd, told_fd; /* the reader of the answer, and what he is told */
+static bool stuck;	     /* the prober does not stop */
+static int read_fd, told_fd; /* the answer's reader, and what it is told */
 static void (*news)(void *arg);
 static void *news_arg;
 
@@ -101,7 +101,7 @@ int prober_stop(struct prober *prober)
 	return stuck ? -1 : 0;
 }
 
-/* ---- the program, and who started it ---- */
+/* ---- the program, and its parent ---- */
 
 static int run(const char *probe)
 {
@@ -144,7 +144,7 @@ static int answered(const char *probe, char *text, size_t size, char *told)
 		read_fd = reader[0];
 		told_fd = tells[1];
 		status = run(probe);
-		/* Nobody reads what fails here: it counts all the same. */
+		/* Failures here are not read, so the exit status counts. */
 		_exit(unit_failed ? 99 : status);
 	}
 	close(out[1]);

@@ -60,8 +60,8 @@ static pid_t program(bool watches)
 	return pid;
 }
 
-/* Starts the program by a parent who ends after so many milliseconds, and waits
- * for its end; it gets SIGTERM when it has lived for limit_ms. */
+/* Starts the program by a parent that ends after so many milliseconds, and
+ * waits for its end; it gets SIGTERM when it has lived for limit_ms. */
 static int orphaned_after(int lives_ms, bool watches, int limit_ms)
 {
 	long long end_ms = now_ms() + limit_ms;
@@ -109,7 +109,8 @@ static void test_signal(void)
 	CHECK_INT(WEXITSTATUS(status), SIGHUP);
 }
 
-/* Only SIGTERM ends whoever was just started, and who is not to watch. */
+/* Only SIGTERM ends a program that was just started, or that does not watch its
+ * parent. */
 static void test_left_alone(void)
 {
 	CHECK_INT(orphaned_after(0, true, 4 * PARENT_SETTLED_MS), SIGTERM);

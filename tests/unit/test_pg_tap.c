@@ -86,7 +86,7 @@ static void test_login(void)
 	CHECK_STR(REFUSED("R\0\0\0\x2c\0\0\0\x0br=a,s=b,"
 			  "i=99999999999999999999999999"),
 		  "server wants too many rounds of SCRAM");
-	/* The same text in another message is none of our business. */
+	/* The same text in another message is ignored. */
 	CHECK_STR(REFUSED("N\0\0\0\x17\0\0\0\x0br=a,s=b,i=20001"), "");
 }
 

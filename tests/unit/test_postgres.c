@@ -190,7 +190,7 @@ static void test_query_words(void)
 	CHECK_INT(failure.code, RESULT_TIMEOUT);
 	failure = pg_words_query("57P01", NULL);
 	CHECK_INT(failure.code, RESULT_CONNECT);
-	/* What is no SQLSTATE must not be shown. */
+	/* An invalid SQLSTATE must not be shown. */
 	failure = pg_words_query("\033[1m x", "out of memory");
 	CHECK_STR(failure.words, "out of memory");
 	failure = pg_words_query(NULL, "SSL error: wrong version number\n");
@@ -358,16 +358,16 @@ static void test_system_trust(void)
 
 static void test_files(void)
 {
-	char folder[] = "/tmp/test_postgres.XXXXXX";
+	char dir[] = "/tmp/test_postgres.XXXXXX";
 	char path[64], fifo[64], conninfo[256], text[16] = "";
 	struct pg_plan *plan;
 	struct stat status;
 	FILE *file;
 	int fd;
 
-	CHECK(mkdtemp(folder) != NULL);
-	snprintf(path, sizeof(path), "%s/ca", folder);
-	snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(path, sizeof(path), "%s/ca", dir);
+	snprintf(fifo, sizeof(fifo), "%s/fifo", dir);
 	file = fopen(path, "w");
 	fputs("content", file);
 	fclose(file);
@@ -403,7 +403,7 @@ static void test_files(void)
 	CHECK(!plan_of(conninfo));
 	CHECK(strstr(mistake, "sslrootcert"));
 	unlink(fifo);
-	rmdir(folder);
+	rmdir(dir);
 }
 
 static void test_mistakes(void)

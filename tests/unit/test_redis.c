@@ -626,7 +626,7 @@ static struct conn role(enum redis_role wanted, const char *answer)
 	return talk("redis://h", wanted, false, turns, false, false);
 }
 
-/* Who does not know GET is asked for its role. */
+/* A server that does not know GET is asked for its role. */
 static struct conn sentinel(const char *get, const char *role)
 {
 	const struct turn turns[] = { { PING, "+PONG\r\n" },
@@ -793,7 +793,7 @@ static void test_resolving(void)
 /* A warm connection is asked again and again, until it dies. */
 static void test_idle(void)
 {
-	/* That it is no Sentinel is asked once. */
+	/* The check asks only once whether it is a Sentinel. */
 	static const struct turn turns[] = { { PING, "+PONG\r\n" },
 					     { GET, "$-1\r\n" },
 					     { PING, "-LOADING x\r\n" },
@@ -856,7 +856,7 @@ static void test_last_words(void)
 	send(server.fd, "-ERR max number of clients reached\r\n", 36, 0);
 	close(server.fd);
 	server.fd = -1;
-	/* What was sent before came to nobody: from now on sending fails. */
+	/* The peer closed before the last data arrived: sending now fails. */
 	send(conn.fd, "x", 1, MSG_NOSIGNAL);
 	check_redis.ask(&conn);
 	if (!conn.answered)

@@ -255,7 +255,7 @@ static void test_numbers(void)
 	}
 	setlocale(LC_ALL, "C");
 
-	/* A month is no power of ten. */
+	/* A month is not a power of ten. */
 	world(200, "ready", 1);
 	view.now_ms = NOW + 2678400001;
 	input.asked_us = view.now_ms * 1000;

@@ -319,7 +319,7 @@ static void test_doubt(void)
 	CHECK(kept->doubted_at_ms <= clock_ms() + 1000);
 	kept->doubted_at_ms = clock_ms();
 	CHECK(!resolve_cached(resolver, "doubt.test."));
-	/* Another address is no proof. */
+	/* Another address does not prove it. */
 	resolve_prefer(resolver, "doubt.test.", (struct sockaddr *)&other);
 	CHECK(!resolve_cached(resolver, "doubt.test."));
 	asked = ask_and_run("doubt.test.");
@@ -353,7 +353,7 @@ static void test_lost(void)
 	asked = ask_and_run("lost4.test.");
 	CHECK_STR(asked.answer.addrs[0].text, "2000::1");
 
-	/* Nothing of this type is no reason to give up the other one. */
+	/* No record of this type does not end the lookup of the other type. */
 	zones((struct zone){ .n = 0 }, (struct zone){ .silent = true });
 	asked = ask_and_run("nodata.test.");
 	CHECK_INT(asked.answer.code, RESULT_RESOLVE);
@@ -463,7 +463,7 @@ static void test_sharing(void)
 	CHECK_INT(zone_a.asked, 1);
 }
 
-/* A look-up that waits for too long does not hold up those who come later. */
+/* A lookup that waits for too long does not delay later ones. */
 static void test_late(void)
 {
 	struct asked first = { .calls = 0 }, second = { .calls = 0 };
@@ -518,7 +518,7 @@ static void test_cancel(void)
 
 	resolve_cancel(resolver, &idle.query);
 
-	/* The last one who waits ends the look-up. */
+	/* The last waiter to leave ends the lookup. */
 	zones((struct zone){ .silent = true }, (struct zone){ .silent = true });
 	ask(&first, "cancel.test.");
 	ask(&second, "cancel.test.");
@@ -581,7 +581,7 @@ static void test_without_memory(void)
 {
 	struct asked asked = { .calls = 0 };
 
-	/* What resolve_start() does when there is no record to be had. */
+	/* What resolve_start() does without memory for a record. */
 	resolve_fail(&resolver->spare, ARES_ENOMEM);
 	asked.query.on_done = on_done;
 	asked.query.arg = &asked;

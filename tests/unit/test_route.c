@@ -48,7 +48,7 @@ static void test_rewritten(void)
 		{ "/health.fcgi", NULL, "/health/readyz", 404 },
 		{ "/health.fcgi", NULL, "/health/ready;a=1", 404 },
 		{ "/health.fcgi", NULL, "/health/started/x%", 404 },
-		/* Whoever keeps the path means it. */
+		/* A path that the web server keeps counts. */
 		{ "/health.fcgi", "/live", "/health/ready", PROBE_LIVE },
 		{ "/health.fcgi", "/ready", "/health/live", PROBE_READY },
 		{ "/health.fcgi", "/nope", "/health/ready", 404 },
@@ -131,7 +131,7 @@ static void test_servers(void)
 		{ "", "/health/", PROBE_LIVE, 0 },
 		{ "", "/health/ready", PROBE_READY, 0 },
 		{ NULL, "/health/started", PROBE_STARTED, 0 },
-		/* a program of another name in a folder of ours */
+		/* a program of another name in a directory named health */
 		{ "/health/run.cgi", "/ready", 404, 0 },
 	};
 	/* clang-format on */

@@ -256,7 +256,8 @@ static void test_call(void)
 {
 	warm_world();
 	fake_us += 30000000;
-	/* Who needs a result calls the one that has the connection. */
+	/* A process that needs a result calls the one that has the connection.
+	 */
 	CHECK(!ask(&two));
 	CHECK(!running(&two));
 	CHECK_INT(two.soon, 1);
@@ -322,7 +323,7 @@ static void test_killed_while_running(void)
 	world_end();
 }
 
-/* Stopped in the middle of a run, and back when somebody else has run it. */
+/* Stopped in the middle of a run; meanwhile another process has run it. */
 static void test_stopped(void)
 {
 	world();
@@ -376,7 +377,7 @@ static void test_ahead(void)
 		CHECK(!running(&one));
 		pass(&one, 1);
 		CHECK(running(&one));
-		/* Nobody waits meanwhile, although it takes too long. */
+		/* No request waits meanwhile, although it takes too long. */
 		fake_us += 1900000;
 		CHECK(ask(&two));
 		CHECK_INT(fake_us - answer.ended_us, 2788000);
@@ -384,7 +385,7 @@ static void test_ahead(void)
 		finish(&one, RESULT_OK);
 	}
 	CHECK_INT(one.schedule.check->runs, 6);
-	/* Nobody asks any more. */
+	/* Requests stop. */
 	pass(&one, 60000);
 	while (running(&one)) {
 		finish(&one, RESULT_OK);
@@ -395,7 +396,7 @@ static void test_ahead(void)
 	world_end();
 }
 
-/* What is waited for is no use that would be worth another run. */
+/* A use that had to wait does not cause another run. */
 static void test_seldom(void)
 {
 	warm_world();
@@ -421,7 +422,7 @@ static void test_used_in_the_future(void)
 	world_end();
 }
 
-/* A run that began too late leaves everybody waiting for it. */
+/* When a run began too late, all requests wait for it. */
 static void test_not_ahead(void)
 {
 	warm_world();
@@ -473,7 +474,7 @@ static bool started(struct process *process)
 	return state.latched;
 }
 
-/* The latch is that of all; who begins alone begins anew. */
+/* All processes share the latch; a process that starts alone starts without. */
 static void test_latch(void)
 {
 	warm_world();
@@ -526,7 +527,7 @@ static void test_interval(void)
 	world_end();
 }
 
-/* Who was stopped in a run, and lost it, goes on looking. */
+/* A process that was stopped in a run, and lost the lease, goes on looking. */
 static void test_interval_lost(void)
 {
 	world();
@@ -593,8 +594,8 @@ static void test_startup_news(void)
 	world_end();
 }
 
-/* Who tried what startup waits for has ended: somebody else does when he is
- * asked. */
+/* The process that ran the check which startup waits for has ended: another one
+ * runs it when it is asked. */
 static void test_startup_left_alone(void)
 {
 	world();
@@ -669,7 +670,7 @@ static void test_join(void)
 	world_end();
 }
 
-/* Who cannot look does not contradict who could. */
+/* A process that cannot look does not contradict one that could. */
 static void test_drain(void)
 {
 	warm_world();
@@ -682,7 +683,7 @@ static void test_drain(void)
 	fake_us += 1000000;
 	board_set_draining(one.board, false);
 	CHECK(ask(&two) && !seen_draining);
-	/* Nobody has ever looked: nothing is held up by that. */
+	/* No process has ever looked: this does not delay anything. */
 	world_end();
 	warm_world();
 	two.board->drain_expected = true;

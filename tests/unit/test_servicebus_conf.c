@@ -37,7 +37,7 @@ static void done(void)
 {
 	sb_conf_dispose(&settings);
 	sb_conf_dispose(&settings);
-	/* A connection string begins with words that are none. */
+	/* A connection string begins with words that are not secret. */
 	text_forget_secrets();
 }
 

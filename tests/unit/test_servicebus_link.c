@@ -472,7 +472,7 @@ static void test_heartbeats(void)
 		CHECK_INT(drive(&wire, link, &service), SB_READY);
 		CHECK_INT(wire.to_service - sent, 8);
 	}
-	/* Who says nothing for so long is gone. */
+	/* A peer that is silent for so long is gone. */
 	wire.now_ms += SB_IDLE_MS + 1;
 	CHECK_INT(sb_link_turn(link, wire.now_ms), SB_FAILED);
 	CHECK_INT(sb_link_outcome(link)->code, RESULT_CONNECT);

@@ -1,4 +1,4 @@
-/* The system's folder, below the folder that the test works in. */
+/* The system's directory, below the directory that the test works in. */
 #undef SYSCONFDIR
 #define SYSCONFDIR "etc"
 
@@ -49,7 +49,7 @@ static const struct conf_key url_keys[] = {
 static const struct conf_key openai_keys[] = {
 	{ "api_key", CONF_STR, FAKE(api_key), CONF_SECRET, "the key" },
 	{ "base_url", CONF_STR, FAKE(url), CONF_URL, "where" },
-	{ "organization", CONF_STR, FAKE(organization), 0, "who" },
+	{ "organization", CONF_STR, FAKE(organization), 0, "the organization" },
 	{ "project", CONF_STR, FAKE(project), 0, "for what" },
 	CONF_END
 };
@@ -152,9 +152,9 @@ const struct check_kind check_file = {
 	.settings_size = sizeof(struct fake_file),
 };
 
-/* ---- the folder that the test works in ---- */
+/* ---- the directory that the test works in ---- */
 
-static char folder[] = "/tmp/test_settings.XXXXXX";
+static char dir[] = "/tmp/test_settings.XXXXXX";
 
 static void put(const char *path, const char *text)
 {
@@ -799,7 +799,7 @@ static void test_sources(void)
 	done();
 	unsetenv("HEALTH_CONF");
 
-	/* one that is found by itself and is no file is not passed over */
+	/* a default path that is not a file is not skipped */
 	CHECK_INT(unlink("etc/health-fcgi/health.conf"), 0);
 	CHECK_INT(rmdir("etc/health-fcgi"), 0);
 	CHECK_INT(unlink("etc/health.conf"), 0);
@@ -1053,7 +1053,7 @@ static const struct {
 	  "sk-1",
 	  NULL,
 	  "" },
-	/* nobody knows these */
+	/* unknown variables */
 	{ { KEY, { "OPENAI_GATEWAY_ENDPOINT", "https://gw" } },
 	  "openai:openai",
 	  "",
@@ -1319,7 +1319,7 @@ static void test_kinds(void)
 	CHECK(check_kind_at((size_t)-1) == NULL);
 }
 
-/* ---- who may share ---- */
+/* ---- which processes may share ---- */
 
 static void digest_of(uint8_t digest[SETTINGS_DIGEST_BYTES], const char *salt,
 		      const char *text)
@@ -1360,7 +1360,7 @@ static void test_digest(void)
 	digest_of(first, "salt", digest_text);
 	digest_of(other, "salt", digest_text);
 	CHECK(memcmp(first, other, sizeof(first)) == 0);
-	/* How it is written, and who is told what, makes no difference. */
+	/* Layout and trusted callers make no difference. */
 	digest_of(other, "salt",
 		  "[health]\ntrusted = 127.0.0.1\n"
 		  "[a]\nkind = openai  ; a comment\napi_key = secret-1\n"
@@ -1384,8 +1384,8 @@ static void test_digest(void)
 
 int main(void)
 {
-	CHECK(mkdtemp(folder) != NULL);
-	CHECK_INT(chdir(folder), 0);
+	CHECK(mkdtemp(dir) != NULL);
+	CHECK_INT(chdir(dir), 0);
 	unsetenv("T_UNSET");
 	clear_environment();
 	test_file();
@@ -1412,6 +1412,6 @@ int main(void)
 	test_digest();
 	unlink("t");
 	CHECK_INT(chdir("/"), 0);
-	CHECK_INT(rmdir(folder), 0);
+	CHECK_INT(rmdir(dir), 0);
 	return unit_report();
 }

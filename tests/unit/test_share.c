@@ -230,7 +230,7 @@ static void test_two(void)
 	pass_ms(RUN_MS);
 	CHECK(!share_renewing(a, 1, clock_ms()));
 
-	/* Who holds is called, once, and hears of it. */
+	/* The holder is called once, and is notified. */
 	news = share_news(a);
 	CHECK(!take(b));
 	CHECK(share_news(a) != news);
@@ -251,7 +251,7 @@ static void test_two(void)
 	share_leave(a, 0);
 	CHECK_INT(share_ours(b, 0), SHARE_RUN);
 
-	/* So does who runs for too long; what it has is not wanted then. */
+	/* So does a holder that runs for too long; its result is not used. */
 	pass_ms(RUN_MS - 1);
 	CHECK(!take(a));
 	CHECK(share_extend(b, 0, clock_ms() + RUN_MS));
@@ -392,7 +392,7 @@ static void test_stopped_for_long(void)
 
 /*
  * Stopped anywhere until another one runs the check, which has not published:
- * whichever of the two is first, the one who has the lease gets through.
+ * whichever of the two is first, the one that has the lease publishes.
  */
 static void test_late_before_the_holder(void)
 {
@@ -457,8 +457,8 @@ static void leave_at_last(void)
 	on_pause = NULL;
 }
 
-/* The last one is about to remove the file, and does not get to run: who comes
- * waits for that, and has a new file. */
+/* The last process is about to remove the file, and is not scheduled: a new
+ * process waits for that, and gets a new file. */
 static void test_a_slow_end(void)
 {
 	struct share *share;
@@ -480,8 +480,9 @@ static void test_a_slow_end(void)
 	free(leaving);
 }
 
-/* Of those that start at the same moment, with a file that a dead one has left,
- * one is the first; and nobody is who finds one at work. */
+/* Of the processes that start at the same moment, with a file that a dead one
+ * has left, exactly one is the first; a process that finds a live one is not.
+ */
 static void check_first(uint64_t last_token)
 {
 	struct share *left = open_share(), *first, *second;

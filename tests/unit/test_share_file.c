@@ -52,7 +52,7 @@ static bool has_mode(const char *name, mode_t mode)
 	return lstat(name, &status) == 0 && (status.st_mode & 07777) == mode;
 }
 
-/* A folder with a name of its own, and the file's path in it. */
+/* A directory with this name, and the file's path in it. */
 static void begin(const char *name)
 {
 	snprintf(dir, sizeof(dir), "%s/%s", top, name);
@@ -93,7 +93,7 @@ static void test_made_once(void)
 	umask(before);
 }
 
-static void test_folder_of_others(void)
+static void test_directory_of_others(void)
 {
 	char link[160];
 
@@ -213,13 +213,13 @@ static void test_removed(void)
 	share_file_close(&file);
 	CHECK_INT(get(&file, dir), 0);
 	CHECK(share_file_intact(&file, reason, sizeof(reason)));
-	/* Whoever comes would not find it. */
+	/* Later processes would not find it. */
 	CHECK_INT(rename(path, "elsewhere"), 0);
 	reason[0] = '\0';
 	CHECK(!share_file_intact(&file, reason, sizeof(reason)));
 	CHECK(strstr(reason, "was removed") != NULL);
 	CHECK_INT(unlink("elsewhere"), 0);
-	/* What has taken its place is somebody else's. */
+	/* The file that replaced it belongs to another process. */
 	put(path, SIZE, 0600);
 	share_file_remove(&file);
 	CHECK_INT(access(path, F_OK), 0);
@@ -310,7 +310,7 @@ int main(void)
 	if (!mkdtemp(top))
 		return 77;
 	test_made_once();
-	test_folder_of_others();
+	test_directory_of_others();
 	test_file_of_others();
 	test_foreign();
 	test_removed();

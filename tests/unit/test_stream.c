@@ -500,12 +500,12 @@ static void test_unix(void)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	struct stream *stream, *fill[64];
-	char folder[] = "/tmp/test_stream.XXXXXX", path[64], longer[200];
+	char dir[] = "/tmp/test_stream.XXXXXX", path[64], longer[200];
 	enum stream_state state = STREAM_DONE;
 	int listener, i, n = 0;
 
-	CHECK(mkdtemp(folder));
-	snprintf(path, sizeof(path), "%s/socket", folder);
+	CHECK(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/socket", dir);
 	expect_error(open_unix(path), NULL, RESULT_CONNECT, "no such socket");
 	memset(longer, 'x', sizeof(longer));
 	longer[sizeof(longer) - 1] = '\0';
@@ -548,7 +548,7 @@ static void test_unix(void)
 		stream_close(fill[i]);
 	close(listener);
 	unlink(path);
-	rmdir(folder);
+	rmdir(dir);
 }
 
 /* ---- with TLS ---- */
@@ -568,7 +568,7 @@ static void test_tls(void)
 	CHECK_STR(server.sni, "redis.test");
 	while (!server.secured)
 		server_step(&server);
-	/* The tickets that came behind the handshake are no input. */
+	/* The tickets that came after the handshake are not input. */
 	CHECK_INT(stream_read(stream, text, sizeof(text), &moved),
 		  STREAM_PENDING);
 	CHECK_INT(stream_write(stream, "abc", 3, &moved), STREAM_DONE);

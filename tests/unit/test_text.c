@@ -185,7 +185,7 @@ static void test_mask_encoded(void)
 	text_forget_secrets();
 }
 
-/* What is left of a secret when somebody else has cut it. */
+/* What is left of a secret when a peer has cut it. */
 static void test_mask_parts(void)
 {
 	static const char secret[] = "0123456789abcdefghijklmnopqrstuvwxyz";
@@ -208,13 +208,13 @@ static void test_mask_parts(void)
 	text_forget_secrets();
 }
 
-/* Of everything that somebody escapes. */
+/* One of each character that some encoding escapes. */
 #define ODD "p\xc3\xa4\"'/\\ &+<\xe2\x82\xac%40z"
 
 /* How others write it. */
 static const char *const odd_rows[] = {
 	ODD,
-	/* JSON, by who escapes least and by who escapes most */
+	/* JSON, with the fewest and with the most escapes */
 	"p\xc3\xa4\\\"'/\\\\ &+<\xe2\x82\xac%40z",
 	"p\\u00e4\\\"'\\/\\\\ &+<\\u20ac%40z",
 	"p\\u00E4\\u0022\\u0027\\/\\u005c \\u0026\\u002b\\u003C\\u20AC%40z",

@@ -339,7 +339,7 @@ static void test_busy(void)
 	route.check = 1;
 	EXPECT(200, "ready", "");
 
-	/* Startup needs nobody to wait. */
+	/* Startup needs no request. */
 	route.probe = PROBE_STARTED;
 	EXPECT(200, "started", "");
 	view.started = false;
