@@ -1,6 +1,6 @@
 #!/bin/bash
-# Comments and messages say what does what, in the words of the field: phrases
-# that made readers stumble stay out.
+# Comments, messages and manuals say what does what, in the words of the field:
+# phrases that made readers stumble stay out.
 #
 # english.sh [DIRECTORY]: looks at DIRECTORY instead.
 
@@ -34,7 +34,7 @@ in vain	without success
 come to an end	stop
 comes to an end	stops
 no telling	unknown
-figures	digits
+figures	digits, numbers
 belongs into	goes into
 belong into	go into
 folder	directory
@@ -42,10 +42,16 @@ folder	directory
 
 # shellcheck disable=SC2016 # for awk
 bad=$(
-	find src -type f | LC_ALL=C sort | xargs -r awk -v phrases="$phrases" '
+	# Text files only; inputs of a fuzzer, old samples and logs are not prose.
+	find src tests docs man README.md SECURITY.md CONTRIBUTING.md -type f \
+		! -path '*/corpus/*' ! -path 'tests/upgrade/*' \
+		! -name '*english.sh' ! -name '*.log' ! -name '*.trs' |
+		LC_ALL=C sort | xargs -r grep -lI . |
+		xargs -r awk -v phrases="$phrases" '
 # Words and blanks only; sentences go over lines, and strings over literals.
 function plain(text)
 {
+	gsub(/ is None/, "", text) # Python
 	text = tolower(text)
 	gsub(/\\[nrt]/, " ", text)
 	gsub(/[^a-z_]+/, " ", text)

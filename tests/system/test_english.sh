@@ -1,6 +1,6 @@
 #!/bin/bash
-# tests/lint/english.sh says nothing of the source as it is, and complains of a
-# phrase that it knows, in comments and strings, also across lines.
+# tests/lint/english.sh accepts the source as it is, and reports the phrases that
+# it knows, in comments and strings, also across lines.
 # shellcheck disable=SC2119,SC2120,SC2154,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 
@@ -9,15 +9,22 @@ english() {
 }
 
 setUp() {
-	rm -rf "$scratch/src"
-	cp -r "$HEALTH_SRCDIR/src" "$scratch/src"
+	local part
+
+	for part in src tests docs man README.md SECURITY.md CONTRIBUTING.md; do
+		rm -rf "${scratch:?}/$part"
+		cp -r "$HEALTH_SRCDIR/$part" "$scratch/$part"
+	done
 }
 
-# plant TEXT WORDS: at the end of a file, the text is complained of.
+# plant TEXT WORDS [FILE]: the text at the end of FILE is reported.
 plant() {
-	printf '%s\n' "$1" >>"$scratch/src/base/log.c"
-	assertFalse "$1" english
-	assertContains "$1" "$(english)" "$2"
+	local said
+
+	printf '%s\n' "$1" >>"$scratch/${3:-src/base/log.c}"
+	said=$(english)
+	assertEquals "$1" 1 $?
+	assertContains "$1" "$said" "$2"
 	setUp
 }
 
@@ -45,6 +52,16 @@ test_strings() {
 	plant $'log_err("the thread does not come "\n\t"to an end\\n");' \
 		'"come to an end"'
 	plant 'log_err("this is no host");' '"is no"; say: is not a'
+}
+
+test_tests_and_manuals() {
+	plant '# Nobody listens.' '"nobody"; say: no process' tests/lib.sh
+	plant "assertTrue 'who waits' false" '"who"' tests/system/deps.sh
+	plant '/* This is no peer. */' '"is no"' tests/unit/unit.h
+	plant 'It is kept in a folder.' '"folder"; say: directory' \
+		docs/tuning.md
+	plant 'It is kept in vain.' '"in vain"' man/health.fcgi.8
+	plant 'He waits.' '"he"; say: it' README.md
 }
 
 test_others_pass() {
