@@ -20,8 +20,7 @@ unshare --mount --net --pid --fork true 2>/dev/null ||
 dockerfile=$HEALTH_SRCDIR/docker/Dockerfile
 declare -A stage_root
 
-# A bare Debian as the official images have it: no service is started when its
-# package is installed.
+# A bare Debian like the official images: installing a package starts no service.
 make_base() {
 	local release=$1 cached=${TMPDIR:-/tmp}/debian-$1
 
@@ -86,7 +85,7 @@ docker_step() {
 	local word=$1 rest=$2
 
 	echo "---- $word $rest"
-	# What is split here has its blanks for that.
+	# Word splitting at blanks is intended here.
 	# shellcheck disable=SC2086
 	case $word in
 	FROM) docker_from $rest ;;
@@ -220,7 +219,7 @@ engine_stop() {
 	! running redis || stop redis
 }
 
-# What has been begun is answered: the check takes its timeout, since Redis is
+# A request that has begun is answered: the check takes its timeout, since Redis is
 # frozen, and the container is stopped meanwhile.
 test_stops_in_order() {
 	local asking

@@ -92,7 +92,7 @@ test_beside_the_default_site() {
 }
 
 test_all_rows() {
-	# Nothing has been started yet but the responder.
+	# Only the responder runs yet.
 	ask "$url/health/started"
 	assert_status 503
 
@@ -106,7 +106,7 @@ test_all_rows() {
 	ask "$url/ping"
 	assert_status 200
 
-	# A marker of a process that is gone is not enough.
+	# A marker of a process that has ended does not count.
 	stop application
 	(exit) &
 	echo $! >"$MODEL_MARKER"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# What goes wrong with a dependency, at every moment: the rows of
-# tests/faults/table, many at once.  `make faults` measures them one by one.
+# Faults of a dependency, at every moment: the rows of tests/faults/table, many at
+# once.  `make faults` measures them one by one.
 # shellcheck disable=SC2317
 export HEALTH_TEST_LIMIT=${HEALTH_TEST_LIMIT:-600}
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
@@ -44,7 +44,7 @@ test_between_program_and_server() {
 	end_relays
 }
 
-# The same is done to all servers.
+# The same fault in all servers.
 test_the_servers() {
 	local how rows
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Peers of all kinds that lie at random, at once (tests/stress/liars.py): each
-# check ends at its deadline, no other one notices, and nothing piles up.  For
-# $FUZZ_PEERS_SECONDS (40), by $FUZZ_PEERS_SEED (at random); make fuzz-peers takes
+# Peers of all kinds that lie at random, at once (tests/stress/liars.py): each check
+# ends at its deadline, does not affect another one, and leaves nothing behind.  Runs
+# for $FUZZ_PEERS_SECONDS (40) with $FUZZ_PEERS_SEED (random); make fuzz-peers runs
 # longer.
 # shellcheck disable=SC2119,SC2120,SC2317
 export HEALTH_TEST_LIMIT=$((${FUZZ_PEERS_SECONDS:=40} + 200))

@@ -6,9 +6,9 @@
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need haproxy
 
-# HAProxy sends what it is told to by the path as it came.
+# HAProxy decides by the path as it was received.
 mount_one_slash=yes
-# What it cannot put into parameters is an internal error to it.
+# HAProxy answers 500 when it cannot encode the parameters.
 mount_refuses_with=500
 
 # haproxy_lines WORD: those lines of the head that begin with it
@@ -47,7 +47,7 @@ haproxy_site() {
 	END
 }
 
-# start_haproxy: the two ways that the head tells of past the chroot
+# start_haproxy: the two ways out of the chroot that the head describes
 start_haproxy() {
 	local directory
 
@@ -78,7 +78,7 @@ mount_start() {
 	opened=http://127.0.0.1:$(free_port)
 	redirected=http://127.0.0.1:$(free_port)
 	haproxy_site >"$scratch/site.cfg"
-	# What the site says of errors is not for probes.
+	# The site's error pages do not apply to probes.
 	sed -i 's|^\terrorfile \(50[0-9]\) .*|\terrorloc \1 http://example.org/|' \
 		"$etc/haproxy/haproxy.cfg"
 	start_haproxy

@@ -117,7 +117,7 @@ test_up_down_and_back() {
 	all_are UP 200
 }
 
-# A preflight request is an OPTIONS, too: no site gets leave by our answer.
+# A preflight request is an OPTIONS, too: our answer must not allow any site.
 test_preflight() {
 	local server
 

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Peers that break the rules, over Unix and TCP sockets: nothing they do ends
-# the program, holds a thread, keeps liveness waiting, or is left behind.  The
-# limits are those in the section LIMITS of health.fcgi(8).
+# Peers that break the protocol, over Unix and TCP sockets: they cannot end the
+# program, block a thread, delay liveness, or leak resources.  The limits are those
+# in the section LIMITS of health.fcgi(8).
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -69,7 +69,7 @@ more_files_than() {
 	[ "$(open_files)" -gt "$1" ]
 }
 
-# One more may be that of the check that hangs: its connection comes and goes.
+# One more may belong to the hanging check, whose connection comes and goes.
 as_many_files_as() {
 	[ "$(open_files)" -le $(($1 + 1)) ]
 }
@@ -135,7 +135,7 @@ lively_while() {
 	stop "$1" 2>/dev/null
 }
 
-# The same process, the same threads, no descriptor more than before.
+# The same process, the same threads, no additional descriptors.
 assert_unharmed() {
 	assertTrue "$kind, $1: it runs" "running $kind"
 	probe /health/live
@@ -273,7 +273,7 @@ test_packets() {
 			# shellcheck disable=SC2059
 			printf "$bytes" >"$scratch/bytes"
 			packet 100
-			# Once more for a machine that was too slow.
+			# Try again in case the machine was too slow.
 			[ "$seen" != wait ] || [ "$expected" = wait ] ||
 				packet 3000
 			assertEquals "$kind: $name" "$expected" "$seen"
@@ -356,7 +356,7 @@ test_unfinished() {
 	done
 }
 
-# Many more kept connections than there are threads.
+# Many more kept connections than threads.
 test_kept_idle() {
 	local before
 
@@ -374,7 +374,7 @@ test_kept_idle() {
 		attack -t 200 "$where" pipelined 20
 		assertEquals "$kind: all at once" '20 20 0 1' \
 			"$answers $s200 $closed $open"
-		# Many more than a peer may send without a pause.
+		# Many more requests than a peer may send at once.
 		attack "$where" pipelined 500
 		assertTrue "$kind: far too many at once: $answers answers" \
 			"[ $answers -ge 60 ] && [ $answers = $s200 ]"
@@ -401,7 +401,7 @@ test_gone() {
 		began=$SECONDS
 		assertTrue "$kind: they wait" "more_files_than $before"
 		assert_lively
-		# Their requests are given up with the answer.
+		# Their requests are dropped when the answer is ready.
 		assert_unharmed 'gone while waiting' "$before"
 		assertTrue "$kind: took $((SECONDS - began)) s" \
 			"[ $((SECONDS - began)) -le 6 ]"
@@ -429,8 +429,8 @@ test_slow_reader() {
 	done
 }
 
-# Answers larger than the buffers between, all of them for a peer that is late,
-# and an end for one that does not read at all.
+# Answers larger than the socket buffers: a slow peer gets all of them, and a peer
+# that does not read at all is closed.
 test_late_reader() {
 	local before kind i
 
@@ -503,8 +503,8 @@ test_thousand() {
 	done
 }
 
-# A descriptor that is passed along, whose last close would wait for an hour: no
-# thread takes it in, and the end is not held up.  (tests/fake/lingering.py)
+# A descriptor passed over the socket, whose last close would block for an hour: no
+# thread receives it, and it does not delay the stop.  (tests/fake/lingering.py)
 test_passed_descriptors() {
 	local where i config
 
@@ -527,7 +527,7 @@ test_passed_descriptors() {
 	done
 }
 
-# All descriptors that there may be are in the hands of peers.
+# Peers hold all descriptors that the limit allows.
 test_no_descriptors() {
 	local before
 
@@ -554,14 +554,14 @@ test_no_descriptors() {
 		attackers crowd -t 2000 "$where" silent 200
 		assertTrue "$kind: they are there" \
 			"wait_for more_files_than $((before + 20))"
-		# New ones are given 100 ms, and so many have come before us.
+		# New connections get 100 ms, and so many came before ours.
 		lively_while crowd 2000
 		assertTrue "$kind: they made room: $closed" "[ $closed -ge 100 ]"
 		assert_unharmed 'no descriptors' "$before"
 		assertTrue "$kind: ready again" 'wait_for answers /health/ready 200'
 		assertEquals "$kind: lines in the log" 1 \
 			"$(grep -c 'no room' "$scratch/log/$kind")"
-		# Checks have their own, whatever peers do.
+		# Checks have descriptors of their own, whatever peers do.
 		attackers crowd -t 1000 "$where" silent 200
 		assertTrue "$kind: they are there" \
 			"wait_for more_files_than $((before + 20))"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Peers that try to keep us busy inside one call of a library: the check ends
-# at its own deadline, another check and liveness do not notice.
+# Peers that try to keep us busy inside one call of a library: the check ends at its
+# own deadline, and another check and liveness are not affected.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -51,7 +51,7 @@ serve_hostile() {
 	wait_for answers /health/live 200
 }
 
-# assert_held CODE [WORDS]: what the hostile check costs the others, asked together
+# assert_held CODE [WORDS]: the hostile check fails so and does not delay the others
 assert_held() {
 	for _ in 1 2 3; do
 		probe /health/ready
@@ -95,7 +95,7 @@ test_tickets_after_the_handshake() {
 	done < <(tls_kinds)
 }
 
-# A peer that answers, and sends tickets while nothing is asked.
+# A peer that answers, and sends tickets between questions.
 test_tickets_while_idle() {
 	local before
 
@@ -140,7 +140,7 @@ test_rounds_within_the_limit() {
 	assertEquals "$before" "$(peer_count scram answered)"
 }
 
-# The peer chooses the group of DHE, and how long we compute.
+# The peer chooses the group of DHE, and thereby how long we compute.
 test_no_finite_field_groups() {
 	local code kind lines
 
@@ -179,7 +179,7 @@ test_values_of_json() {
 	stop values
 }
 
-# Its answers to CONNECT are read by libcurl byte by byte, in one loop.
+# libcurl reads the answer to CONNECT byte by byte, in one loop.
 test_proxies() {
 	local code words scheme answer more flood lines before timeout=5s
 

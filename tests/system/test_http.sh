@@ -308,7 +308,7 @@ test_peers_that_misbehave() {
 		endless_header|protocol|header of the answer is too long
 		hole|timeout|Timeout after 700ms
 	END
-	# All that is looked at came: there is no reason to wait for the rest.
+	# All that the check looks at has arrived: it does not wait for the rest.
 	assert_healthy endless_body
 	for name in half_body events trickle; do
 		assert_healthy "$name"
@@ -393,7 +393,7 @@ test_kept_connections() {
 		probe /health/ready
 		assertEquals "question $round" 200 "$status"
 	done
-	# The first is that of the test, which looked whether it listens.
+	# The first is from the test, which waited for it to listen.
 	assertEquals 'connections' 2 "$(peer_count kept connection)"
 	for round in 1 2 3 4 5; do
 		pass_ms 150
@@ -426,8 +426,8 @@ test_closed_behind_each_answer() {
 	stop closing
 }
 
-# A kept connection that the server gives up as the question comes: reset,
-# closed in the middle of an answer, or with 408.  A fresh one is asked, once.
+# The server drops a kept connection when the question arrives: reset, closed in the
+# middle of an answer, or with 408.  The check asks once more on a new connection.
 test_kept_connection_is_given_up() {
 	local name words ok='send HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
 
@@ -459,7 +459,7 @@ test_kept_connection_is_given_up() {
 	assert_status 200
 	assertFalse 'a failure in the log' "logged 'warn: check='"
 
-	# On a connection of its own the same is the answer, and asked once.
+	# On a new connection the same is the answer; the check asks once.
 	for name in reset closed half late; do
 		sed -i 1,2d "$scratch/gone_$name.steps"
 		: >"$scratch/log/gone_$name"
@@ -481,7 +481,7 @@ test_kept_connection_is_given_up() {
 	done
 }
 
-# It comes with the answer before it, and is not the one to the next question.
+# A second answer that comes with the first is not the answer to the next question.
 test_answer_without_a_question() {
 	local before
 
@@ -516,7 +516,7 @@ has_turned() {
 	[ "$(peer_count "$1" changed)" -gt 1 ]
 }
 
-# The kept connection takes the question and says nothing: another one does.
+# The kept connection accepts the question and is silent: another one answers.
 test_silent_connection_is_hedged() {
 	start_peer stalled <<-'END'
 		request
@@ -540,8 +540,8 @@ test_silent_connection_is_hedged() {
 	stop stalled
 }
 
-# The second connection leads to another server behind the same address, which
-# is ill: what the first one says, a little later, counts.
+# The second connection leads to an unhealthy server behind the same address: the
+# answer of the first one, a little later, counts.
 test_bad_answer_of_the_hedge() {
 	start_peer balanced <<-'END'
 		request
@@ -564,7 +564,7 @@ test_bad_answer_of_the_hedge() {
 	probe /health/ready
 	assert_status 200
 	assert_took 640 990
-	# Both connections are silent or bad: the answer is told, not a timeout.
+	# Both connections are silent or bad: the result is the answer, not a timeout.
 	probe /health/ready
 	assert_status 503
 	assert_failed balanced upstream 'HTTP 503'
@@ -649,7 +649,7 @@ test_proxy_of_the_environment() {
 	assert_status 200
 }
 
-# One question each round, however many ask.
+# One question each round, however many requests there are.
 test_questions() {
 	local round
 

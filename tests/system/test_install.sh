@@ -1,6 +1,6 @@
 #!/bin/bash
-# make install: samples and manuals name the directories of the build, and what
-# they name is there.
+# make install: samples and manuals name the directories of the build, and the files
+# that they name are installed.
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 need make
 
@@ -37,7 +37,7 @@ test_another_prefix() {
 	install_to /x /x/bin /x/etc /x/share
 	assertEquals 'the default prefix' '' \
 		"$(grep -rn /usr/local "$installed")"
-	# Containers have an /etc of their own.
+	# Samples for containers use the container's /etc.
 	assertEquals 'another place for the configuration' '' \
 		"$(grep -rnE '(^|[^x])/etc/health' "$installed" \
 			--exclude-dir=docker --exclude-dir=kubernetes \

@@ -1,11 +1,11 @@
 #!/bin/bash
-# The story that probes are for, told by what behaves as the kubelet does
+# The life of a pod, probed by a fake kubelet
 # (tests/fake/kubelet.py) with the probes and the health.conf of
 # kubernetes/sidecar.yaml: slow start, started, ready; a dependency dies: out
 # of rotation, not restarted; it heals: back; the application freezes: restart.
 #
 # All times of the platform and of the configuration are divided by ten, so
-# that periods, timeouts and thresholds stand to each other as they are shipped.
+# that the ratios of periods, timeouts and thresholds are those of the sample.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -18,7 +18,7 @@ manifest=$HEALTH_SRCDIR/kubernetes/sidecar.yaml
 kubelet=$HEALTH_SRCDIR/tests/fake/kubelet.py
 scale=10
 
-# The application: answers /ping when it has loaded, which takes its first life
+# The application: answers /ping when it has loaded, which in its first life takes
 # longer than a few startup probes.
 make_application() {
 	app_port=$(free_port)
@@ -80,7 +80,7 @@ make_conf() {
 		-e "/^\[redis\]/a timeout = $(effective redis timeout)" \
 		-e "/^\[redis\]/a max_age = $(effective redis max_age)" \
 		"$scratch/shipped.conf" >"$1"
-	# Servers start the program under users of their own.
+	# Servers start the program as users of their own.
 	chmod 644 "$1"
 }
 
@@ -100,7 +100,7 @@ start_kubelet() {
 	seen=0
 }
 
-# An event that follows those that were waited for before.
+# An event after those that the test has already waited for.
 event() {
 	local line
 
@@ -118,13 +118,13 @@ times() {
 	grep -cE "^[0-9.]+ $1" "$scratch/log/$log_name"
 }
 
-# first_of EVENT: the number of its line; a large one when there is none
+# first_of EVENT: the number of its first line; a large one if it is missing
 first_of() {
 	grep -nE "^[0-9.]+ $1" "$scratch/log/$log_name" | cut -d : -f 1 |
 		grep -m 1 . || echo 1000000
 }
 
-# change_peer STEP...: what it does from its next connection on
+# change_peer STEP...: its steps from the next connection on
 change_peer() {
 	printf '%s\n' "$@" >"$scratch/peer.new"
 	mv "$scratch/peer.new" "$scratch/peer.steps"
@@ -137,7 +137,7 @@ oneTimeSetUp() {
 	make_application
 }
 
-# The kubelet of these tests asks and judges as the real one.
+# The fake kubelet sends and judges probes like the real one.
 test_kubelet() {
 	local requests line
 
@@ -155,7 +155,7 @@ test_kubelet() {
 		            periodSeconds: 2
 		            failureThreshold: 1
 	END
-	# Without end: 10 KiB are enough.
+	# An endless body: 10 KiB are enough.
 	start_peer peer <<-'END'
 		request
 		send HTTP/1.1 200 OK\r\n\r\n
@@ -176,7 +176,7 @@ test_kubelet() {
 	expect 'one readiness failed answer cut off'
 	stop asks
 	requests=$(peer_count peer 'request GET /health/ready HTTP/1.1')
-	# One was start_peer's own, to see that it listens.
+	# One is from start_peer, which waits for it to listen.
 	assertEquals 'a connection for each' $((requests + 1)) \
 		"$(peer_count peer connection)"
 	for line in 'User-Agent: kube-probe/' 'Connection: close' 'Accept: '; do

@@ -1,6 +1,6 @@
 #!/bin/bash
-# tests/lint/layers.sh says nothing of the source as it is, and complains of
-# each kind of wrong include.
+# tests/lint/layers.sh accepts the source as it is, and reports each kind of wrong
+# include.
 # shellcheck disable=SC2119,SC2120,SC2154,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 
@@ -13,7 +13,7 @@ setUp() {
 	cp -r "$HEALTH_SRCDIR/src" "$scratch/src"
 }
 
-# plant FILE INCLUDE WORDS: with this include in it, these are the words.
+# plant FILE INCLUDE WORDS: with this include in FILE, it reports WORDS.
 plant() {
 	echo "#include $2" >>"$scratch/src/$1"
 	assertFalse "$1 with $2" layers

@@ -1,5 +1,5 @@
 #!/bin/bash
-# The kinds that look at this machine, file and model, and what `live` makes of
+# The kinds that look at this machine, file and model, and the effect of `live` on
 # them.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
@@ -105,8 +105,8 @@ test_model() {
 	local name code words zombie
 
 	start_application
-	# One that has ended, and whose parent does not ask about it: no longer,
-	# that is, since it became tail.
+	# A zombie: its parent was a shell, and is now tail, which does not wait
+	# for it.
 	# shellcheck disable=SC2016
 	start parent TERM bash -c '
 		until grep -qx tail "/proc/$$/comm"; do :; done &
@@ -171,8 +171,8 @@ test_model() {
 	stop application
 }
 
-# The writer of a marker runs in another pid namespace, as a container does: its
-# number is that of another process here.
+# The writer of a marker runs in another pid namespace, as in a container: its
+# process id belongs to another process here.
 test_marker_of_a_container() {
 	local flags='--fork --pid --mount-proc'
 
@@ -223,7 +223,7 @@ test_marker_of_a_container() {
 		'is health.fcgi: written in another container?'
 }
 
-# Its number was given to a later process.
+# Its process id was reused by a later process.
 test_marker_before_its_process() {
 	start later TERM tail -f /dev/null
 	pid_of later >"$scratch/later"
@@ -241,7 +241,7 @@ test_marker_before_its_process() {
 	stop later
 }
 
-# The application that dies takes liveness along, and nothing else does.
+# Liveness fails when the application dies, and for no other reason.
 test_live_model() {
 	start_application
 	serve <<-END
@@ -281,7 +281,7 @@ test_live_model() {
 	stop application
 }
 
-# A worker that is frozen behind a server that is not.
+# A frozen worker of a server that still runs.
 test_live_http() {
 	start_peer worker <<-'END'
 		request
@@ -304,7 +304,7 @@ test_live_http() {
 	assert_json .status not_alive
 	assert_failed worker timeout
 	assert_took 0 200
-	# It never waits, whatever the worker does.
+	# Liveness never waits, whatever the worker does.
 	for _ in 1 2 3 4 5; do
 		probe /health
 		assert_status 503

@@ -59,7 +59,7 @@ mount_start() {
 	redirected=http://127.0.0.1:$(free_port)
 	rewritten=http://127.0.0.1:$(free_port)
 	nginx_sites >"$etc/nginx/conf.d/sites.conf"
-	# What the site says of errors, caches and paths is not for probes.
+	# The site's rules for errors, caches and paths do not apply to probes.
 	cat >"$etc/nginx/conf.d/everywhere.conf" <<-END
 		fastcgi_intercept_errors on;
 		fastcgi_cache_path $scratch/nginx-cache keys_zone=site:1m;

@@ -1,12 +1,12 @@
 #!/bin/bash
-# The kinds openai and azure-openai: what is sent, as a server sees it, and
-# what its answers mean.
+# The kinds openai and azure-openai: their requests, as a server sees them, and what
+# its answers mean.
 # shellcheck disable=SC2119,SC2120
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
 need jq nginx openssl
 
-# A peer that keeps what it was asked, and always gives the same answer.
+# A peer that logs its requests, and always gives the same answer.
 ok='HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\r\n{"object": "list", "data":[]}'
 
 # start_api NAME ANSWER
@@ -361,7 +361,7 @@ test_model_in_the_list() {
 	stop nginx
 }
 
-# What a variable says is the base of an SDK's paths.
+# The variable holds the base of an SDK's paths.
 test_base_of_a_client() {
 	local base
 
@@ -460,8 +460,8 @@ test_slow_and_silent() {
 	stop slow
 }
 
-# TLS as the real ones have it, with a CA of our own; and a list that is longer
-# than what is read of it.
+# TLS as with the real services, with a CA of our own; and a list that is longer than
+# the part that is read.
 test_tls_and_long_list() {
 	local port
 
@@ -508,7 +508,7 @@ test_tls_and_long_list() {
 	stop health
 }
 
-# What the usual variables make, when there is no configuration.
+# Checks made from the usual variables, without a configuration.
 test_environment() {
 	start_api variable "$ok"
 	! running health || stop health

@@ -1,6 +1,5 @@
 #!/bin/bash
-# The network between us and the services goes, in several ways, and comes
-# back.
+# The network between us and the services fails, in several ways, and recovers.
 # shellcheck disable=SC2119,SC2120,SC2154,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/netns.sh"
@@ -8,8 +7,8 @@
 need jq redis-server redis-cli postgres psql lighttpd curl
 
 kinds='database redis page'
-# The timeout of all of them, and what an answer may take then: the half second
-# is for a machine that is busy.
+# The timeout of all checks, and how long an answer may take: the half second is for
+# a busy machine.
 timeout_ms=500
 answer_ms=1500
 
@@ -48,7 +47,7 @@ serve_all() {
 	END
 }
 
-# The near end of each way to be cut off.
+# The near end of each kind of failure.
 cut() {
 	case $1 in
 	no_link) at near ip link set near down ;;
@@ -85,7 +84,7 @@ carries() {
 	at "$1" ip -o link show "$1" | grep -q ' state UP '
 }
 
-# What it comes to: silence, or words of the kernel's.
+# The effect: silence, or an error of the kernel.
 assert_cut_off() {
 	local name
 
@@ -99,9 +98,9 @@ assert_cut_off() {
 	assert_lively
 }
 
-# assert_heals WORDS [MOST]: the first question finds everyone there; or the
-# second one, where the first joined a run that had begun before.  Sets
-# $healed_by to how many it took.
+# assert_heals WORDS [MOST]: the first question finds all servers; or the second one,
+# if the first joined a run that had begun before.  Sets $healed_by to the number of
+# questions.
 assert_heals() {
 	mark_log
 	for ((healed_by = 1; healed_by <= ${2:-2}; healed_by++)); do
@@ -117,7 +116,7 @@ runs() {
 	new_log | grep -cE " check=$1 code="
 }
 
-# All ways, while the connections are warm.
+# All kinds of failure, while the connections are warm.
 test_cut_while_warm() {
 	local how name
 
@@ -179,8 +178,8 @@ test_cut_while_connecting() {
 	done
 }
 
-# The other host goes down while it cannot be reached, and comes up again with
-# nothing known of the connections that there were.
+# The other host goes down while it cannot be reached, and comes up again without
+# knowing the old connections.
 test_half_open() {
 	local when
 

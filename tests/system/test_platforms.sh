@@ -53,7 +53,7 @@ oneTimeSetUp() {
 
 # ---- the published schemas
 
-# compiles: what it says of types/manifest.ts
+# compiles: the compiler's messages about types/manifest.ts
 compiles() {
 	(cd "$scratch/types" && node node_modules/typescript/bin/tsc --noEmit \
 		--strict --skipLibCheck --target es2022 --module node16 \
@@ -111,7 +111,7 @@ test_azure_schema() {
 			has("initialDelaySeconds")) | .type')"
 }
 
-# The tests above do find something: each line but the first has a mistake.
+# The tests above detect errors: each line but the first has one.
 test_schemas_are_strict() {
 	local wrong
 
@@ -174,7 +174,7 @@ application startup exec health.fcgi,--once,ready/application - 0 10 5 30 1" \
 
 # ---- the program
 
-# An application that answers at the port in health.conf's place
+# An application that answers at a port which replaces that of health.conf
 start_application() {
 	app_port=$(free_port)
 	mkdir -p "$scratch/application"
@@ -253,8 +253,8 @@ test_paths() {
 			assert_whole
 		done < <(manifest probes "$file")
 
-		# What a failure of the application does to them, and what one
-		# of a dependency does.
+		# The effect of a failure of the application, and of a failure of a
+		# dependency.
 		stop redis KILL
 		wait_for path_answers /health/ready 503 || fail 'not ready'
 		ask "$url/health/ready/application"

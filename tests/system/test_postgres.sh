@@ -1,6 +1,6 @@
 #!/bin/bash
-# The kind postgres, on a real server: what is healthy, what is not and why,
-# and what must not be mistaken for a failure.
+# The kind postgres, on a real server: what is healthy, what is not and why, and what
+# must not count as a failure.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -15,8 +15,8 @@ oneTimeSetUp() {
 	postgres_sql 'create role other login'
 }
 
-# What nearly every test asks: the server, and something beside it that stays
-# healthy.  Questions are not shared.
+# The checks of nearly every test: the server, and another one that stays healthy.
+# Results are not shared.
 serve_server() {
 	serve_beside database postgres "$database_url" "$@"
 }
@@ -83,7 +83,7 @@ test_healthy() {
 	assert_status 200
 }
 
-# Each of them fails, all in one answer, and each for its own reason.
+# Each check fails, all in one answer, and each for its own reason.
 test_unhealthy() {
 	local refused
 
@@ -265,7 +265,7 @@ test_detail_names_the_server() {
 	stop silent
 }
 
-# A question that takes too long does not go on without us.
+# A query that takes too long does not continue after the check has ended.
 test_slow_query_is_stopped() {
 	serve <<-END
 		[database]
@@ -310,7 +310,8 @@ test_terminated_connections() {
 	assertTrue 'one connection' 'wait_for backends_are 1'
 }
 
-# The connection is lost while the answer is waited for: asked again on another.
+# The connection is lost while the check waits for the answer: it asks again on
+# another one.
 test_terminated_in_the_middle() {
 	serve <<-END
 		[database]
@@ -362,7 +363,7 @@ test_frozen_server() {
 	assertTrue 'one connection' 'wait_for backends_are 1'
 }
 
-# One server process hangs, others would do: the second connection answers.
+# One server process hangs, others do not: the second connection answers.
 test_frozen_connection_is_hedged() {
 	local pid
 
@@ -404,7 +405,7 @@ test_connections_are_renewed() {
 	assert_status 200
 }
 
-# Wherever the server stops in the middle of what it says, the deadline holds.
+# Wherever the server stops in the middle of a message, the deadline holds.
 test_stalls_anywhere() {
 	local bytes names=''
 
@@ -428,8 +429,8 @@ test_stalls_anywhere() {
 	serve <"$scratch/stalls"
 	probe /health/ready
 	assert_status 503
-	# Cold log-ins wait for each other: four at a time.  The first began
-	# by themselves, before they were asked for.
+	# Logins of cold checks are limited to four at a time.  The first ones
+	# began before the first request.
 	assert_took 0 2500
 	for bytes in 1 5 9 20 40 100 200 300; do
 		assert_failed "stall$bytes" timeout 'Timeout after 600ms'
@@ -527,7 +528,7 @@ test_peers_that_never_end() {
 	stop hole
 }
 
-# One question each round, however many ask, over one connection.
+# One question each round, however many requests there are, over one connection.
 test_questions_and_connections() {
 	local round
 
@@ -550,7 +551,7 @@ test_questions_and_connections() {
 		"$(grep -c 'LOG: .*as counted' "$scratch/log/postgres")"
 }
 
-# make_crl: $tls/revoked.crl, which says that the CA takes `good` back
+# make_crl: $tls/revoked.crl, in which the CA revokes `good`
 make_crl() {
 	local serial
 
@@ -756,8 +757,8 @@ test_standby() {
 	assert_healthy prefer
 	assert_failed alone mismatch 'no server is writable'
 
-	# It becomes the primary: what was wrong is right, and the other way
-	# round, at once, also on connections that were open all the time.
+	# It becomes the primary: failed checks pass and the others fail, at once,
+	# also on connections that stayed open.
 	at_standby 'select pg_promote()' >/dev/null
 	probe /health/ready
 	assert_failed standby mismatch 'no server is a standby'
@@ -796,7 +797,7 @@ test_standby() {
 	probe /health/ready
 	assert_failed writable mismatch 'no server is writable'
 	assert_healthy fixed
-	# The other one of the list has the role.
+	# The other server of the list has the role.
 	assert_healthy both
 	at_standby 'alter system reset default_transaction_read_only' &&
 		at_standby 'select pg_reload_conf()' >/dev/null
@@ -809,7 +810,7 @@ test_standby() {
 	stop standby
 }
 
-# It says so once it has started up.
+# The standby reports this once it has started.
 is_not_ready() {
 	check_says any busy && [ "$(json .checks.any.error)" = \
 		'the database system does not accept connections' ]
@@ -828,7 +829,7 @@ is_writable() {
 	! is_read_only
 }
 
-# A pooler keeps to what its server said when it logged in.
+# A pooler reports the state that its server had at login.
 test_role_behind_a_pooler() {
 	if ! command -v pgbouncer >/dev/null; then
 		startSkipping

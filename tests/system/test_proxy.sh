@@ -1,6 +1,6 @@
 #!/bin/bash
-# The key `proxy` of HTTP checks: through Apache as a forward proxy, and past
-# proxies that are out of order.
+# The key `proxy` of HTTP checks: through Apache as a forward proxy, and with broken
+# proxies.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -189,7 +189,7 @@ test_frozen() {
 	} >"$scratch/frozen"
 	serve <"$scratch/frozen"
 	wait_for answers /health/ready 200
-	# Again, for a process that it was just starting.
+	# Again, for a process that was just starting.
 	freeze forward1
 	freeze forward1
 	probe /health/ready

@@ -1,6 +1,6 @@
 #!/bin/bash
-# ./quickstart, as far as it goes without installing or building anything: what
-# it starts, what it says, and that it leaves nothing behind.
+# ./quickstart, without installing or building anything: what it starts, what it
+# prints, and that it leaves nothing behind.
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 # Those of a run that this test is part of.
 unset HEALTH_SLOW HEALTH_CONFIGURE
@@ -127,14 +127,14 @@ testBuildsAnewWhenMoved() {
 	assert_status 200
 	stop quickstart
 
-	# A copy is not to use the build of what it was copied from, either.
+	# A copy must not use the build of the original, either.
 	cp -rp "$scratch/new" "$scratch/copy"
 	quickstart=$scratch/copy/quickstart
 	HEALTH_CONF=$scratch/own.conf show TERM
 	assertTrue "$(cat "$scratch/log/quickstart")" "said 'moved or copied'"
 	stop quickstart
 
-	# By another name it is the same place.
+	# By another name it is the same directory.
 	rm "$scratch/copy/build/left"
 	ln -s copy "$scratch/link"
 	quickstart=$scratch/link/quickstart
@@ -209,7 +209,7 @@ testAllIsMoreThanTest() {
 		'tests/other: skipped: bear comes with'
 	assertNotContains "$(cat "$scratch/tree/bin/packages")" systemd-container
 	assertNotContains "$(cat "$scratch/tree/bin/targets")" check-all
-	# It is installed then, and there is no excuse.
+	# With --all it is installed, so a skip is a failure.
 	expect_sums --all 1 '3 passed, 1 failed'
 	assertContains "$(cat "$scratch/tree/bin/packages")" systemd-container
 	assertContains "$(tail -n 1 "$scratch/tree/bin/targets")" check-all

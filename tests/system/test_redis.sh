@@ -1,6 +1,6 @@
 #!/bin/bash
-# The kind redis, on a real server: what is healthy, what is not and why, and
-# what must not be mistaken for a failure.
+# The kind redis, on a real server: what is healthy, what is not and why, and what
+# must not count as a failure.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -161,7 +161,7 @@ test_unhealthy() {
 		[no_socket]
 		kind = redis
 		socket = $scratch/nowhere.sock
-		# Redis takes a TLS greeting for the beginning of a command.
+		# Redis reads a TLS ClientHello as the beginning of a command.
 		[no_tls]
 		kind = redis
 		url = rediss://127.0.0.1:$open
@@ -257,7 +257,7 @@ test_frozen_server() {
 	assertTrue 'one connection' 'wait_for connections_are 1'
 }
 
-# The server runs, and keeps everyone waiting.
+# The server runs, but blocks all clients.
 test_paused_server() {
 	serve_server
 	redis_command client pause 1500 all >/dev/null
@@ -272,7 +272,7 @@ test_too_many_clients() {
 	! running health || stop health
 	exec 7<>"/dev/tcp/127.0.0.1/$redis_port"
 	redis_command config set maxclients 1 >/dev/null
-	# Or the program holds it open, too.
+	# Closed in the program, which would hold it open, too.
 	serve 7<&- <<-END
 		[redis]
 		kind = redis
@@ -287,7 +287,7 @@ test_too_many_clients() {
 	wait_for redis_command config set maxclients 100
 }
 
-# A replica whose master is gone, and which is told not to serve what it has.
+# A replica without its master, configured not to serve stale data.
 test_lost_master() {
 	second_server replica --replicaof 127.0.0.1 "$(free_port)" \
 		--replica-serve-stale-data no
@@ -413,7 +413,7 @@ test_stalls_anywhere() {
 	done
 }
 
-# A Sentinel answers PING, whatever became of the Redis servers that it watches.
+# A Sentinel answers PING, whatever the state of the Redis servers that it watches.
 test_sentinel() {
 	local master sentinel guarded name
 
@@ -621,7 +621,7 @@ test_tls() {
 	stop expired
 }
 
-# One question each round, however many ask, over one connection.
+# One question each round, however many requests there are, over one connection.
 test_questions_and_connections() {
 	local round before
 

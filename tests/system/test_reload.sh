@@ -81,7 +81,7 @@ test_haproxy() {
 		pass_ms 600
 		kill -USR2 "$(pid_of haproxy)"
 	done
-	# The worker that ends may drop what it has just been asked (2.6).
+	# The worker that ends may drop a request that it has just accepted (2.6).
 	assert_load 'HAProxy, reload' 3 2000
 	stop haproxy
 	stop health
@@ -155,7 +155,7 @@ test_lighttpd() {
 	pass_ms 500
 	kill -HUP "$(pid_of lighttpd)"
 	assert_load 'lighttpd, HUP' 0 4000
-	# Killed, it is started again, by a look every second.
+	# When killed, it is started again: the server looks every second.
 	for i in 1 2; do
 		assertTrue 'it is there' "wait_for test -n \"\$(ours)\""
 		# shellcheck disable=SC2046

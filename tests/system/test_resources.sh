@@ -26,7 +26,7 @@ oneTimeSetUp() {
 	cc -shared -fPIC -O1 -o "$scratch/shim.so" \
 		"$HEALTH_SRCDIR/tests/fake/shim.c" || return
 	sanitized=
-	# valgrind, too, would be without memory itself.
+	# valgrind itself would be out of memory, too.
 	if [ -n "${HEALTH_VALGRIND:-}" ] ||
 		nm -D "$HEALTH" 2>/dev/null | grep -qE '__[at]san_init'; then
 		sanitized=yes
@@ -73,12 +73,12 @@ start_with() {
 	wait_for [ -S "$health_socket" ]
 }
 
-# start_shimmed: with tests/fake/shim.c, which does what stands in $orders
+# start_shimmed: with tests/fake/shim.c, which follows the orders in $orders
 start_shimmed() {
 	start_with '' LD_PRELOAD="$scratch/shim.so" SHIM_DIR="$orders"
 }
 
-# stays_ready TIMES: one readiness answer after the other is good
+# stays_ready TIMES: all of so many readiness answers are good
 stays_ready() {
 	local i
 
@@ -90,7 +90,7 @@ stays_ready() {
 
 # ---- descriptor 2
 
-# Nothing else may get the number: what is logged would go there.
+# Nothing else may get descriptor 2: log lines would go there.
 test_descriptors_closed() {
 	local closed n
 
@@ -108,7 +108,7 @@ test_descriptors_closed() {
 	done
 }
 
-# What descriptor 0, 1 or 2 is.
+# The targets of descriptors 0, 1 and 2.
 standard_descriptor() {
 	local what
 
@@ -144,7 +144,7 @@ test_disk_full() {
 	assert_lively
 }
 
-# A real one: the log goes on when there is room again.
+# A real full disk: the log continues when there is space again.
 test_file_system_full() {
 	local disk=$scratch/disk there
 
@@ -183,14 +183,14 @@ test_log_not_read() {
 	configure 'log_level = debug' >"$scratch/health.conf"
 	head -c 60000 /dev/zero >&7
 	start_with "2>'$fifo' 7>&-"
-	# More than a pipe holds, and than is kept.
+	# More than the pipe and the log's buffer hold.
 	for _ in $(seq 30); do
 		probe /health/ready -n 20
 		assertEquals "$answers answers" 20 "$s200"
 	done
 	assert_took 0 1000
 	assert_lively
-	# It was really full, and is not for ever.
+	# The pipe was really full, and later is not.
 	timeout 1 cat <&7 >"$scratch/taken"
 	assertTrue "it was full: $(wc -c <"$scratch/taken")" \
 		"[ $(wc -c <"$scratch/taken") -gt 62000 ]"
@@ -206,8 +206,8 @@ test_log_not_read() {
 	rm "$fifo"
 }
 
-# The disk below the log answers no more: neither the prober nor a thread that
-# answers may wait for it.
+# The disk of the log hangs: neither the prober nor a thread that answers may wait
+# for it.
 test_log_stuck() {
 	if [ -n "$sanitized" ]; then
 		echo 'not tested: a sanitizer wants to be loaded first'
@@ -223,7 +223,7 @@ test_log_stuck() {
 	assertTrue 'what was kept is written' \
 		"wait_for logged 'lines were lost'"
 	stays_ready 3
-	# Nor does its end.
+	# Nor does the stop.
 	: >"$orders/stuck"
 	stays_ready 3
 	kill -TERM "$(pid_of health)"
@@ -280,13 +280,13 @@ test_few_descriptors() {
 	assert_json '[.checks[] | select(.code == "internal")] | length' 0
 }
 
-# once_limited LIMIT: starts with so little, or says that it cannot, in $status
+# once_limited LIMIT: starts under the limit, or reports why not; sets $status
 once_limited() {
 	timeout 20 prlimit "$1" "$HEALTH" \
 		--config "$scratch/health.conf" --once \
 		>"$scratch/out" 2>"$scratch/err"
 	status=$?
-	# 127: not even the libraries found room.
+	# 127: not even the libraries could be loaded.
 	case $status in
 	0 | 1 | 71 | 78 | 127) ;;
 	*) fail "$1: exit status $status, $(cat "$scratch/err")" ;;
@@ -302,12 +302,12 @@ test_few_descriptors_at_the_start() {
 	done
 }
 
-# Files that may not grow: those of shared results, and the log.
+# A limit of file sizes: for the shared results, and for the log.
 test_limit_of_file_sizes() {
 	mkdir -m 700 "$scratch/limited"
 	configure "state_dir = $scratch/limited" 'log_level = debug' \
 		>"$scratch/health.conf"
-	# By a pipe, it can be written.
+	# The log is a pipe, which has no limit.
 	start_limited 'exec 2> >(exec cat >&2)'
 	stays_ready 5
 	assertTrue 'the log says why' "wait_for logged \
@@ -342,7 +342,7 @@ test_little_memory() {
 	size=$(memory_kb VmSize)
 	for extra in 0 64 256; do
 		limit as $(((size + extra) * 1024)):unlimited
-		# Their connections are gone: all is made anew.
+		# Their connections are gone: new ones are opened.
 		stop redis KILL
 		postgres_sql "select pg_terminate_backend(pid)
 			from pg_stat_activity
@@ -360,8 +360,7 @@ test_little_memory() {
 	assertEquals 'ends as it should' 0 "$ended"
 }
 
-# More requests wait than memory is there for: some are refused, and the log
-# says why.
+# More requests wait than memory allows: some are refused, and the log says why.
 test_no_memory_for_requests() {
 	[ -z "$sanitized" ] || return 0
 	start_hole unreachable
@@ -381,7 +380,7 @@ test_no_memory_for_requests() {
 	assertTrue "$answers answers, $failed failed" "[ $failed -gt 0 ]"
 	assertTrue 'the log says why' "wait_for logged \
 		'error: out of memory: refused '"
-	# Those that were answered leave room.
+	# Answered requests free their memory.
 	wait_for answers /health/live 200
 	limit data unlimited:unlimited
 	wait_for answers /health/ready 200
@@ -391,8 +390,8 @@ test_no_memory_for_requests() {
 	stop unreachable
 }
 
-# libfcgi takes much more memory for small parameters than they are long, and
-# ends the process when it gets none.
+# libfcgi needs much more memory for small parameters than their length, and ends the
+# process when it gets none.
 test_no_memory_for_parameters() {
 	local many
 
@@ -412,7 +411,7 @@ test_no_memory_for_parameters() {
 		running health || fail "ended by request $many"
 		limit data unlimited:unlimited
 	done
-	# With enough of it, such a request is answered.
+	# With enough memory, such a request is answered.
 	"$fake/fcgi_peer" "unix:$health_socket" stdin <"$scratch/many" \
 		>"$scratch/attack"
 	assertContains "$(cat "$scratch/attack")" 'answers=1'
@@ -462,7 +461,7 @@ test_little_memory_at_the_start() {
 
 # ---- time
 
-# Hours to either side: connections, deadlines and ages do not follow.
+# The clock jumps by hours: connections, deadlines and ages are not affected.
 test_clock_steps() {
 	local step
 
@@ -502,7 +501,7 @@ test_clock_steps() {
 			assert_lively
 		done
 	done
-	# The log tells the time of the clock.
+	# The log shows the wall-clock time.
 	echo 864000 >"$orders/clock"
 	mark_log
 	probe /health/ready
@@ -510,7 +509,7 @@ test_clock_steps() {
 		"wait_for logged '$(date -u -d '+10 days' +%Y-%m-%d)'"
 }
 
-# What compares with the wall clock does follow: certificates, and files.
+# Certificates and file ages do depend on the wall clock.
 test_clock_wrong() {
 	local port
 
@@ -585,7 +584,8 @@ suspend() {
 	thaw health
 }
 
-# Neither does a healthy dependency look ill afterwards, nor an ill one well.
+# Afterwards a healthy dependency is not reported as failed, nor a failed one as
+# healthy.
 test_suspended() {
 	local ms
 
@@ -717,15 +717,14 @@ test_hanging_file_system() {
 	rm "$scratch/mount/drain"
 	wait_for answers /health/ready 200
 	assertEquals 'threads afterwards' "$threads" "$(count_threads)"
-	# It does not hold up the end either.
+	# It does not delay the stop either.
 	printf '%s' "$scratch/mount/" >"$orders/hang"
 	wait_for answers /health/ready 503
 	kill -TERM "$(pid_of health)"
 	assertTrue 'it ends' "patience=5 wait_for gone $(pid_of health)"
 }
 
-# A mount that comes back tells what is true now, not what was when it began to
-# hang.
+# After a mount comes back, results show the state now, not that of before the hang.
 test_mount_comes_back() {
 	local order
 
@@ -854,7 +853,7 @@ test_socket_on_a_hanging_mount() {
 		"[ $(count_threads) -le $((threads + 10)) ]"
 	rm "$orders/hang"
 	wait_for answers /health/ready 200
-	# It does not hold up the end either.
+	# It does not delay the stop either.
 	printf '%s' "$scratch/mount/" >"$orders/hang"
 	wait_for answers /health/ready 503
 	kill -TERM "$(pid_of health)"
@@ -959,7 +958,7 @@ test_thousand_checks() {
 			assertEquals "round $round: $1" "$3" "$n"
 			echo "round $round, $took_ms ms: $n $1," \
 				"beyond $2 ms: $p50 $p99 $most"
-			# The tight figure is for a machine of its own.
+			# The tight limit is for an idle machine.
 			assertTrue "$p99 ms beyond the timeout" \
 				"[ ${p99%.*} -le 300 ]"
 		done
@@ -971,8 +970,7 @@ test_thousand_checks() {
 	stop frozen KILL
 }
 
-# Whichever allocation of the start finds no memory: an end in good order, and
-# words.
+# Whichever allocation fails during the start: a clean exit with a message.
 test_no_memory_at_the_start() {
 	local n code
 

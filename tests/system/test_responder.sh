@@ -149,10 +149,10 @@ connected() {
 	grep -q " 03 .*$health_socket~\$" /proc/net/unix
 }
 
-# As long as there is no result at all, "busy" is all that can be said.
+# Without any result, the answer is "busy".
 test_no_room_and_no_result() {
-	# Which of two that ask at once is let in is not for us to say: when it
-	# was the other one, once more from the start.
+	# Either of two simultaneous requests may be admitted: if it was the other
+	# one, start again.
 	for _ in 1 2 3 4 5; do
 		serve_hanging 2s 'max_waiting = 1'
 		clients first "$health_socket" /health/ready
@@ -235,7 +235,7 @@ test_stop_without_clients() {
 	assertTrue "after $(($(now_ms) - began)) ms" \
 		"[ $(($(now_ms) - began)) -lt 700 ]"
 
-	# Idle and half-sent connections hold nothing up.
+	# Idle connections and incomplete requests do not delay the stop.
 	serve_hanging 30s
 	clients idle -n 50 -b 0 -t 60 "$health_socket" /health
 	clients half -n 50 -b 30 -t 60 "$health_socket" /health
@@ -283,7 +283,7 @@ test_too_many_connections() {
 	END
 	clients idle -n 60 -b 0 -t 60 "$health_socket" /health
 	assertTrue 'they are there' 'wait_for more_files_than 20'
-	# New ones are given a moment to send what they came for.
+	# New connections get a moment to send their request.
 	assertTrue 'answers' 'wait_for answers /health 200'
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		assert_lively
@@ -308,7 +308,7 @@ probe_tcp() {
 	health_socket=$tcp_port probe /health
 }
 
-# What FastCGI knows and what it does not, none of it from a web server.
+# Valid and invalid FastCGI that a web server would not send.
 test_attacks() {
 	local name bytes pid long
 
@@ -385,12 +385,12 @@ test_socket_file() {
 
 	serve_nothing
 	assertEquals 'mode' 666 "$(stat -c %a "$health_socket")"
-	# One that is served is left alone, one that is not is replaced.
+	# A socket in use is left alone, an unused one is replaced.
 	"$HEALTH" --config "$scratch/health.conf" \
 		--listen "unix:$health_socket" 2>>"$scratch/log/second"
 	assertEquals 'exit status' 71 $?
 	assert_lively
-	# That one is gone without a word; its socket stays.
+	# The first one was killed; its socket stays.
 	stop health KILL
 	assertTrue 'the file is there' "[ -S '$health_socket' ]"
 	start_health --config "$scratch/health.conf"

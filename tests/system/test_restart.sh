@@ -171,7 +171,7 @@ test_orphans() {
 	wait_for up
 	of_apache=$(ours | grep -vxF "$of_lighttpd")
 	if command -v spawn-fcgi >/dev/null; then
-		# It ends at once, and the program is to stay.
+		# It ends at once, and the program must stay.
 		of_spawn=$(spawn-fcgi -s "$scratch/spawned.sock" -M 0666 -- \
 			"$health_program" --config "$scratch/health.conf" \
 			2>>"$scratch/log/spawned" | grep -oE '[0-9]+$')
@@ -188,7 +188,7 @@ test_orphans() {
 	assertTrue "lighttpd's is gone" "patience=3 wait_for gone $of_lighttpd"
 	assertTrue 'the log says why' "grep -q 'parent process [0-9]* has exited' \
 		'$scratch/log/lighttpd'"
-	# Not the left-over, which would never be started again.
+	# The old process, which would never be restarted, must not answer.
 	restart_lighttpd
 	assertTrue 'answers' 'wait_for up'
 	assertNotEquals "$of_lighttpd" \

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A secret that is changed at the server and in its file, while the program runs:
-# it is read anew when a login is refused with the old one.
+# A secret changes at the server and in its file while the program runs: the program
+# reads the file again when a login with the old secret is refused.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -30,7 +30,7 @@ tearDown() {
 	! running health || stop health
 }
 
-# write_server SECRET: what the web server lets in
+# write_server SECRET: the web server accepts it
 write_server() {
 	cat >"$scratch/gateway.conf" <<-END
 		server {
@@ -265,7 +265,7 @@ test_mount_hangs() {
 	rm "$orders/hang"
 	wait_for answers /health/ready 200
 	all_are ok
-	# Nor does its end wait for it.
+	# Nor does the stop wait for it.
 	printf '%s' "$scratch/files/" >"$orders/hang"
 	change_servers Secret-11
 	probe /health/ready

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Secrets go nowhere: one of its own is planted in every place that can hold
-# one, every check fails in every way, before peers that repeat what they were
-# told, and whatever can be seen from outside is searched for all of them.
+# Secrets never appear in output: a different one is planted in every place that can
+# hold one, every check fails in every way, at peers that repeat what they were sent,
+# and all output is searched for the secrets.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -250,12 +250,12 @@ with_servicebus=$(nm "$HEALTH" 2>/dev/null | grep -m1 pn_connection_driver)
 
 # ---- looking
 
-# show NAME FILE...: keeps what can be seen
+# show NAME FILE...: keeps output for the search
 show() {
 	cat "${@:2}" >"$shown/$1" 2>/dev/null
 }
 
-# look_for_secrets: in all that was shown, and in what was logged
+# look_for_secrets: in all output and in the log
 look_for_secrets() {
 	sort -u -o "$planted" "$planted"
 	show "log" "$scratch/log/health"
@@ -340,7 +340,7 @@ test_repeated() {
 	assertContains "$(json .checks.redis_url.detail)" '***'
 }
 
-# The secrets themselves are what cannot be understood.
+# The secrets themselves are the invalid part.
 test_garbage() {
 	local like
 
@@ -410,13 +410,13 @@ test_environment() {
 		stop health
 		look_for_secrets "shown with the environment, port $port"
 	done
-	# With a file, these are nothing that is read; they are not kept either.
+	# With a file, these variables are not read, and not kept either.
 	printf '[health]\nservice = x\nchecks = none\n' >"$scratch/other.conf"
 	start_health --config "$scratch/other.conf"
 	ask_all environment-unused
 	stop health
 	look_for_secrets 'shown with an environment that is not read'
-	# Mistakes in them.
+	# Errors in them.
 	DATABASE_URL=postgresql://app:$(plant env_pg_port)@127.0.0.1:port/x
 	REDIS_URL=redis://:$(plant env_redis_port)@127.0.0.1:99999
 	OPENAI_BASE_URL=ftp://app:$(plant env_ftp)@127.0.0.1/
@@ -443,7 +443,7 @@ test_check_config() {
 		"$(plant http_one_slash)" >"$conf"
 	run --config "$conf" --check-config
 	assertEquals "exit status, $(cat "$scratch/err")" 0 "$code"
-	# Where a parameter stands outside the query.
+	# A parameter outside the query.
 	cat >"$conf" <<-END
 		[a]
 		kind = http
@@ -462,7 +462,7 @@ test_check_config() {
 	look_for_secrets 'shown by --check-config'
 }
 
-# A mistake in the line itself, in the one before or behind it.
+# An error in the line itself, or in the one before or after it.
 test_mistakes() {
 	local lines n=0
 
@@ -544,8 +544,8 @@ test_mistakes() {
 	look_for_secrets 'shown about mistakes'
 }
 
-# Under a web server the mistakes stand in the log, and callers learn that
-# there are some.
+# Under a web server the errors are in the log, and callers learn that there are
+# some.
 test_mistakes_under_a_server() {
 	printf '[a]\nkind = redis\npasword = %s\nurl = redis://:%s@h:x\n' \
 		"$(plant served)" "$(plant served_2 /)" >"$scratch/bin/health.conf"
@@ -588,7 +588,7 @@ test_common_words() {
 		"grep -q ' check=echo code=[a-z]* .*[*][*][*][*]' '$scratch/err'"
 	assertFalse "echo: $(cat "$scratch/err")" \
 		"sed 's/ check=echo / /' '$scratch/err' | grep -q echo"
-	# The place of a mistake is in our words, too.
+	# The position of an error is our own text, too.
 	printf '[redis]\nkind = redis\npassword = redis\ntimeout = 1\n' \
 		>"$scratch/words.conf"
 	run --config "$scratch/words.conf" --once
@@ -597,7 +597,7 @@ test_common_words() {
 		"grep -q 'words.conf:4: \[redis\] timeout: ' '$scratch/err'"
 }
 
-# The search itself: what would be found.
+# The search itself finds planted secrets.
 test_search() {
 	printf 'x %s\n' "$(plant search "$odd")" >"$shown/plainly"
 	printf 'user:%s' "$(plant search_2 "$odd")" | base64 -w0 >"$shown/base64"

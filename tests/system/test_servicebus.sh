@@ -1,6 +1,6 @@
 #!/bin/bash
-# The kind servicebus, on a fake that is made of another AMQP implementation
-# and that Microsoft's own client takes for the real one.
+# The kind servicebus, on a fake that is built on another AMQP implementation and
+# that Microsoft's own client accepts.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -38,7 +38,7 @@ start_bus() {
 	wait_for listening "$bus_control" && wait_for listening "$bus_port"
 }
 
-# bus_tell WORD...: prints what it says to a command
+# bus_tell WORD...: prints its reply to a command
 bus_tell() {
 	echo "$*" | raw "$bus_control"
 }
@@ -83,7 +83,7 @@ official() {
 		2>>"$scratch/log/official"
 }
 
-# What the fake is worth: Microsoft's client finds what it looks for.
+# Validates the fake: Microsoft's client works with it.
 test_fake_is_like_the_service() {
 	assertEquals '3 messages: order 1, order 2, order 3' \
 		"$(official "Endpoint=sb://localhost;SharedAccessKeyName=root;SharedAccessKey=$root_key" \
@@ -243,7 +243,7 @@ test_unhealthy() {
 		flood \x00\x00\x00\x00\x00\x00\x00\x00
 	END
 	flood=$peer_port
-	# No way to log in that is wanted.
+	# No acceptable login mechanism.
 	start_peer mechanisms <<-'END'
 		read
 		send AMQP\x03\x01\x00\x00\x00\x00\x00\x16\x02\x01\x00\x00\x00\x53\x40\xc0\x09\x01\xa3\x06GSSAPI
@@ -439,8 +439,8 @@ test_steps() {
 	stop hole
 }
 
-# What goes from the server to us is cut after so many bytes, and then there
-# is silence, or the end; or it comes one byte a second.
+# The stream from the server is cut after so many bytes, followed by silence or EOF;
+# or it comes one byte a second.
 test_cut_anywhere() {
 	local bytes names=''
 
@@ -540,7 +540,7 @@ test_frozen_service() {
 	assert_status 200
 }
 
-# What is changed there counts, on a warm connection too.
+# Changes in the service take effect on a warm connection, too.
 test_changes() {
 	serve_bus
 	bus_tell remove orders >/dev/null
@@ -628,7 +628,7 @@ test_tokens_are_renewed() {
 	assertFalse 'a token ended' "grep -q expired '$scratch/log/bus'"
 }
 
-# One question each round, however many ask; one connection, one pair of links.
+# One question each round, however many requests; one connection, one pair of links.
 test_questions_and_connections() {
 	local round before connections links
 

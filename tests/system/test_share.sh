@@ -1,6 +1,6 @@
 #!/bin/bash
-# Several processes of one configuration (`state_dir`): one of them asks, all
-# answer, and whichever ends or stands still, another goes on.
+# Several processes of one configuration (`state_dir`): one of them asks, all answer,
+# and when it ends or is stopped, another one takes over.
 # shellcheck disable=SC2119,SC2120,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -9,8 +9,8 @@ need jq
 state=$scratch/state
 backend=$(free_port)
 
-# start_backend [MS]: answers after so long; how often it was asked, and over
-# how many connections, stands in its log.
+# start_backend [MS]: answers after so long; its log shows how often it was asked,
+# and over how many connections.
 start_backend() {
 	start_backend_of request "${1:-0}" \
 		'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
@@ -144,7 +144,7 @@ test_nobody_waits() {
 		done
 		pass_ms 200
 	done
-	# A process that gets no processor may be late itself.
+	# A process that is not scheduled may be late itself.
 	assertTrue "$slow of 75 waited" "[ $slow -le 2 ]"
 	# One is asked 525 ms before the last is two seconds old.
 	ms=$(((${EPOCHREALTIME/./} - start) / 1000))
@@ -362,7 +362,7 @@ test_none_is_none() {
 	wait_for opened 5
 }
 
-# Others must not answer for me: what they were told may differ.
+# Processes with other settings must not share: their results may differ.
 test_another_configuration_is_another_file() {
 	start_backend
 	configure 'max_age = 20s'
@@ -422,7 +422,7 @@ test_a_change_is_logged_once() {
 	assertTrue 'how long it was' "logged_times 'healthy again after [2-9]'"
 }
 
-# What others could have written is not used; what is removed is no more.
+# A file that others could have written is not used, nor one that was removed.
 test_a_file_that_is_not_safe() {
 	start_backend
 	configure 'max_age = 20s'

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Whatever lies where processes share their results, or becomes of it while they
-# do: the answers are right, none is late, and the log says what is wrong.
+# Whatever file is found where processes share results, and whatever happens to it in
+# use: the answers are right and in time, and the log says what is wrong.
 # shellcheck disable=SC2016,SC2119,SC2120,SC2154,SC2317
 . "${HEALTH_SRCDIR:-$(dirname "$0")/../..}/tests/lib.sh"
 . "$HEALTH_SRCDIR/tests/system/deps.sh"
@@ -139,7 +139,7 @@ cgi() {
 	asked="CGI ($(cat "$scratch/cgi"))"
 }
 
-# Asks each process, NAME... or cgi, twice: while the backend works, and then.
+# Asks each process, NAME... or cgi, twice: while the backend works, and afterwards.
 assert_right() {
 	local name
 
@@ -180,7 +180,7 @@ assert_right() {
 	done
 }
 
-# assert_alone WORDS: what is there is not used, and each process says why.
+# assert_alone WORDS: the file is not used, and each process logs why.
 assert_alone() {
 	local name
 
@@ -199,7 +199,7 @@ assert_alone() {
 	stop a
 }
 
-# And what it says is right.
+# assert_alone_and_right WORDS: also, the answers are right.
 assert_alone_and_right() {
 	assert_alone "$1"
 	serve_as a
@@ -218,7 +218,7 @@ make_board() {
 	rm -f "$board"
 }
 
-# ---- what lies there at the start
+# ---- files found at the start
 
 test_modes_and_owners() {
 	make_board
@@ -321,7 +321,7 @@ test_other_content() {
 	done
 }
 
-# Behind a good beginning, everything is possible, and nothing is believed.
+# Garbage after a valid header is not trusted.
 test_garbage_behind_the_header() {
 	local i size
 
@@ -360,7 +360,7 @@ test_an_old_file() {
 	assert_status 503
 }
 
-# ---- other worlds that have the directory, too
+# ---- other namespaces that share the directory
 
 # In a network where the same address leads elsewhere, here to no server
 test_another_network() {
