@@ -218,7 +218,7 @@ static void base_report_mistakes(const struct base *base)
 
 	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
 		log_masked(LOG_ERR, "%s",
-			   conf_mistake_at(base->settings.conf, i));
+			   conf_note_at(base->settings.conf, CONF_MISTAKE, i));
 }
 
 /* ---- ways of running ---- */
@@ -229,7 +229,7 @@ static int run_check_config(struct base *base)
 
 	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
 		fprintf(stderr, "%s\n",
-			conf_mistake_at(base->settings.conf, i));
+			conf_note_at(base->settings.conf, CONF_MISTAKE, i));
 	if (base->broken)
 		return EX_CONFIG;
 	settings_print(&base->settings, stdout);

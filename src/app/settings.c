@@ -100,11 +100,12 @@ static void settings_judge_keys(struct conf *conf,
 				const struct conf_section *section,
 				const struct check_kind *kind)
 {
+	const struct conf_entry *entry;
 	bool of_health, of_check;
 	const char *key;
-	size_t i;
 
-	for (i = 0; (key = conf_section_key_at(section, i)); i++) {
+	for (entry = section->entries; entry; entry = entry->next) {
+		key = entry->key;
 		of_health = settings_has_key(settings_health_keys, key);
 		of_check = kind ? settings_has_key(check_common_keys, key) ||
 					   settings_has_key(kind->keys, key)
@@ -204,20 +205,19 @@ static void settings_kind_missing(struct conf *conf,
 {
 	static const char *const health[] = { SETTINGS_HEALTH, NULL };
 	static const char *const kind[] = { "kind", NULL };
-	const char *key;
+	const struct conf_entry *entry = section->entries;
 	char list[200];
-	size_t i = 0;
 
-	while ((key = conf_section_key_at(section, i)) &&
-	       (strcmp(key, kind[0]) == 0 || !text_nearest(key, kind)))
-		i++;
+	while (entry && (strcmp(entry->key, kind[0]) == 0 ||
+			 !text_nearest(entry->key, kind)))
+		entry = entry->next;
 	settings_kind_names(list, sizeof(list));
-	if (text_nearest(conf_section_name(section), health))
+	if (text_nearest(section->name, health))
 		conf_mistake(conf, section, NULL,
 			     "did you mean [" SETTINGS_HEALTH
 			     "]? A check must set kind");
-	else if (key)
-		conf_mistake(conf, section, key,
+	else if (entry)
+		conf_mistake(conf, section, entry->key,
 			     "unknown key, did you mean \"kind\"?");
 	else
 		conf_mistake(conf, section, "kind",
@@ -228,7 +228,8 @@ static void settings_kind_missing(struct conf *conf,
 static const struct check_kind *settings_find_kind(
 	struct conf *conf, const struct conf_section *section)
 {
-	const char *name = conf_section_get(section, "kind");
+	const struct conf_entry *entry = conf_section_entry(section, "kind");
+	const char *name = entry ? entry->value : NULL;
 	const struct check_kind *kind;
 
 	if (!name || !*name) {
@@ -359,7 +360,7 @@ static void settings_load_check(struct settings *settings,
 	struct settings_check record;
 	size_t mistakes = conf_mistakes(conf);
 
-	setup->name = conf_section_name(section);
+	setup->name = section->name;
 	if (!settings_name_valid(setup->name))
 		conf_mistake(conf, section, NULL,
 			     "the name of a check may have up to %d letters, "
@@ -375,7 +376,7 @@ static void settings_load_check(struct settings *settings,
 	}
 	settings->checks.n++;
 	setup->section = section;
-	conf_section_lenient(section);
+	section->lenient = true;
 	if (setup->kind->renamed[0])
 		conf_section_rename(conf, section, setup->kind->renamed[0],
 				    setup->kind->renamed[1]);
@@ -402,21 +403,17 @@ static void settings_load_check(struct settings *settings,
 static void settings_load_checks(struct settings *settings)
 {
 	struct conf_section *section;
-	size_t i, n = 0;
 
-	while (conf_section_at(settings->conf, n))
-		n++;
-	settings->checks.setups = calloc(n + 1,
+	settings->checks.setups = calloc(settings->conf->n_sections + 1,
 					 sizeof(*settings->checks.setups));
 	if (!settings->checks.setups) {
 		conf_mistake(settings->conf, NULL, NULL, "out of memory");
 		return;
 	}
-	for (i = 0; i < n; i++) {
-		section = conf_section_at(settings->conf, i);
-		if (strcmp(conf_section_name(section), SETTINGS_HEALTH) != 0)
+	section = settings->conf->sections;
+	for (; section; section = section->next)
+		if (strcmp(section->name, SETTINGS_HEALTH) != 0)
 			settings_load_check(settings, section);
-	}
 }
 
 /* ---- all of it ---- */
@@ -461,7 +458,8 @@ void settings_log_warnings(const struct settings *settings)
 	const char *warning;
 	size_t i;
 
-	for (i = 0; (warning = conf_warning_at(settings->conf, i)); i++)
+	for (i = 0; (warning = conf_note_at(settings->conf, CONF_WARNING, i));
+	     i++)
 		log_masked(LOG_WARN, "%s", warning);
 	for (i = 0; i < settings->checks.n; i++)
 		if (settings->checks.setups[i].refusal)

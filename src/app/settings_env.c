@@ -75,15 +75,16 @@ static void settings_env_set(struct conf *conf, const char *name,
 {
 	const struct conf_section *found = conf_section_find(conf, section);
 	const char *value = settings_env(name);
-	const char *before = found ? conf_section_get(found, key) : NULL;
+	const struct conf_entry *before = found ? conf_section_entry(found, key)
+						: NULL;
 	bool bad = false;
 
 	if (!value)
 		return;
 	if (before) {
-		if (strcmp(before, value) != 0)
+		if (strcmp(before->value, value) != 0)
 			log_warn("%s is ignored: %s is used", name,
-				 conf_section_variable(found, key));
+				 before->variable);
 		return;
 	}
 	if (!found)
@@ -183,7 +184,7 @@ static void settings_env_doubt_openai(struct conf *conf, bool is_token)
 	struct conf_section *section = conf_section_find(conf, "openai");
 	const char *gateway = settings_env_gateway();
 
-	conf_section_lenient(section);
+	section->lenient = true;
 	if (is_token)
 		conf_mistake(
 			conf, section, "api_key",
@@ -314,12 +315,11 @@ static void settings_env_overwrite(const char *name)
 
 void settings_env_forget(const struct conf *conf)
 {
-	const char *name;
 	size_t i;
 
 	for (i = 0; i < SETTINGS_VARIABLES; i++)
 		if (settings_variables[i].secret)
 			settings_env_overwrite(settings_variables[i].name);
-	for (i = 0; (name = conf_secret_variable_at(conf, i)); i++)
-		settings_env_overwrite(name);
+	for (i = 0; i < conf->secret_variables.n; i++)
+		settings_env_overwrite(conf->secret_variables.items[i]);
 }

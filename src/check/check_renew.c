@@ -29,7 +29,7 @@ static void renew_work(void *copy)
 	};
 	struct check_renewal *renewal = *(struct check_renewal **)copy;
 	const struct check_kind *kind = renewal->kind;
-	struct conf_section *section = conf_section_at(renewal->conf, 0);
+	struct conf_section *section = renewal->conf->sections;
 	struct check_policy common;
 	char *name;
 
@@ -63,10 +63,11 @@ static bool renew_judge(struct check_renew *renew)
 	renew->told = conf_mistakes(renewal->conf) > 0;
 	if (renew->told) {
 		if (!told)
-			log_masked(LOG_WARN,
-				   "check=%s keeps the secret that it has: %s",
-				   renew->setup->name,
-				   conf_mistake_at(renewal->conf, 0));
+			log_masked(
+				LOG_WARN,
+				"check=%s keeps the secret that it has: %s",
+				renew->setup->name,
+				conf_note_at(renewal->conf, CONF_MISTAKE, 0));
 		return false;
 	}
 	return !conf_same_texts(kind->keys, now, renewal->settings) ||
@@ -118,8 +119,8 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 				       .work = renew_work,
 				       .discard = renew_discard };
 
-	if (!setup->section || (!setup->kind->secrets_differ &&
-				!conf_section_has_secret_file(setup->section)))
+	if (!setup->section ||
+	    (!setup->kind->secrets_differ && !setup->section->secret_file))
 		return false;
 	renew->setup = setup;
 	renew->on_done = on_done;

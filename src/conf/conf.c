@@ -76,7 +76,7 @@ char *conf_keep_bytes(struct conf *conf, const char *text, size_t len)
 
 char *conf_keep(struct conf *conf, const char *text)
 {
-	return conf_keep_bytes(conf, text, strlen(text));
+	return text ? conf_keep_bytes(conf, text, strlen(text)) : NULL;
 }
 
 /* When the array is full, at a power of two, its size doubles. */
@@ -118,21 +118,26 @@ struct conf_section *conf_add_section(struct conf *conf, const char *name,
 }
 
 struct conf_entry *conf_add_entry(struct conf *conf,
-				  struct conf_section *section, const char *key,
-				  const char *written, const char *origin,
-				  int line)
+				  struct conf_section *section,
+				  const struct conf_entry *from)
 {
 	struct conf_entry *entry = conf_take(conf, sizeof(*entry));
 
 	if (!entry)
 		return NULL;
-	entry->key = conf_keep(conf, key);
-	entry->written = conf_keep(conf, written);
-	entry->origin = conf_keep(conf, origin);
-	if (!entry->key || !entry->written || !entry->origin)
+	*entry = (struct conf_entry){
+		.section = section,
+		.key = conf_keep(conf, from->key),
+		.written = conf_keep(conf, from->written),
+		.value = conf_keep(conf, from->value),
+		.origin = conf_keep(conf, from->origin),
+		.variable = conf_keep(conf, from->variable),
+		.line = from->line,
+		.commented = from->commented,
+	};
+	if (conf->out_of_memory)
 		return NULL;
 	entry->shown = entry->key;
-	entry->line = line;
 	*section->entries_end = entry;
 	section->entries_end = &entry->next;
 	section->n_entries++;
@@ -143,31 +148,15 @@ int conf_set(struct conf *conf, const char *section_name, const char *key,
 	     const char *value, const char *origin)
 {
 	struct conf_section *section = conf_section_find(conf, section_name);
-	struct conf_entry *entry = NULL;
+	const struct conf_entry entry = { .key = key,
+					  .written = value,
+					  .value = value,
+					  .origin = origin,
+					  .variable = origin };
 
 	if (!section)
 		section = conf_add_section(conf, section_name, origin, 0);
-	if (section)
-		entry = conf_add_entry(conf, section, key, value, origin, 0);
-	if (!entry)
-		return -1;
-	entry->value = entry->written;
-	entry->variable = entry->origin;
-	return 0;
-}
-
-static bool conf_copy_entry(struct conf *conf, struct conf_section *section,
-			    const struct conf_entry *from)
-{
-	struct conf_entry *entry = conf_add_entry(conf, section, from->key,
-						  from->written, from->origin,
-						  from->line);
-
-	if (entry && from->value)
-		entry->value = conf_keep(conf, from->value);
-	if (entry && from->variable)
-		entry->variable = conf_keep(conf, from->variable);
-	return !conf->out_of_memory;
+	return section && conf_add_entry(conf, section, &entry) ? 0 : -1;
 }
 
 struct conf *conf_copy(const struct conf_section *section)
@@ -179,21 +168,12 @@ struct conf *conf_copy(const struct conf_section *section)
 	if (conf)
 		copy = conf_add_section(conf, section->name, section->origin,
 					section->line);
-	while (copy && entry && conf_copy_entry(conf, copy, entry))
+	while (copy && entry && conf_add_entry(conf, copy, entry))
 		entry = entry->next;
 	if (copy && !entry)
 		return conf;
 	conf_destroy(conf);
 	return NULL;
-}
-
-struct conf_section *conf_section_at(struct conf *conf, size_t index)
-{
-	struct conf_section *section = conf->sections;
-
-	while (section && index--)
-		section = section->next;
-	return section;
 }
 
 struct conf_section *conf_section_find(struct conf *conf, const char *name)
@@ -203,11 +183,6 @@ struct conf_section *conf_section_find(struct conf *conf, const char *name)
 	while (section && strcmp(section->name, name) != 0)
 		section = section->next;
 	return section;
-}
-
-const char *conf_section_name(const struct conf_section *section)
-{
-	return section->name;
 }
 
 void conf_section_rename(struct conf *conf, struct conf_section *section,
@@ -234,13 +209,8 @@ void conf_section_rename(struct conf *conf, struct conf_section *section,
 	}
 }
 
-void conf_section_lenient(struct conf_section *section)
-{
-	section->lenient = true;
-}
-
-static const struct conf_entry *conf_find_entry(
-	const struct conf_section *section, const char *key)
+const struct conf_entry *conf_section_entry(const struct conf_section *section,
+					    const char *key)
 {
 	const struct conf_entry *entry = section->entries;
 
@@ -254,28 +224,10 @@ static const struct conf_entry *conf_find_setter(
 	const struct conf_section *section, const char *key)
 {
 	char key_file[CONF_KEY_BYTES + sizeof("_file")];
-	const struct conf_entry *entry = conf_find_entry(section, key);
+	const struct conf_entry *entry = conf_section_entry(section, key);
 
 	snprintf(key_file, sizeof(key_file), "%s_file", key);
-	return entry ? entry : conf_find_entry(section, key_file);
-}
-
-const char *conf_section_get(const struct conf_section *section,
-			     const char *key)
-{
-	const struct conf_entry *entry = conf_find_entry(section, key);
-
-	return entry ? entry->value : NULL;
-}
-
-const char *conf_section_key_at(const struct conf_section *section,
-				size_t index)
-{
-	const struct conf_entry *entry = section->entries;
-
-	while (entry && index--)
-		entry = entry->next;
-	return entry ? entry->key : NULL;
+	return entry ? entry : conf_section_entry(section, key_file);
 }
 
 bool conf_section_has(const struct conf_section *section, const char *key)
@@ -286,40 +238,12 @@ bool conf_section_has(const struct conf_section *section, const char *key)
 const char *conf_section_variable(const struct conf_section *section,
 				  const char *key)
 {
-	const struct conf_entry *entry = conf_find_entry(section, key);
+	const struct conf_entry *entry = conf_section_entry(section, key);
 
 	return entry ? entry->variable : NULL;
 }
 
-bool conf_section_has_secret_file(const struct conf_section *section)
-{
-	const struct conf_entry *entry = section->entries;
-
-	while (entry && !entry->secret_file)
-		entry = entry->next;
-	return entry != NULL;
-}
-
-const char *conf_secret_variable_at(const struct conf *conf, size_t index)
-{
-	return index < conf->secret_variables.n
-		       ? conf->secret_variables.items[index]
-		       : NULL;
-}
-
 /* ---- errors and warnings ---- */
-
-struct conf_place conf_place_of(const struct conf_section *section,
-				const struct conf_entry *entry, const char *key)
-{
-	return (struct conf_place){
-		.origin = entry->origin,
-		.line = entry->line,
-		.section = section,
-		.key = key,
-		.shown = entry->shown,
-	};
-}
 
 /*
  * What a file has before "=" may be a line of a secret that was broken into
@@ -334,17 +258,16 @@ static bool conf_showable(const char *key)
 }
 
 /* "health.conf:12: [redis] timeout: " */
-static size_t conf_place_print(char *to, size_t size,
-			       const struct conf_place *place)
+static size_t conf_print_place(char *to, size_t size,
+			       const struct conf_entry *place)
 {
 	char name[CONF_KEY_SHOWN_BYTES + 30];
 	int len = 0;
 
-	if (place->origin && place->line)
-		len = snprintf(to, size, "%.200s:%d: ", place->origin,
-			       place->line);
-	else if (place->origin)
-		len = snprintf(to, size, "%.200s: ", place->origin);
+	if (place->origin)
+		len = snprintf(to, size,
+			       place->line ? "%.200s:%d: " : "%.200s: ",
+			       place->origin, place->line);
 	if (place->section) {
 		text_clean(name, sizeof(name), place->section->name,
 			   strlen(place->section->name));
@@ -358,118 +281,114 @@ static size_t conf_place_print(char *to, size_t size,
 	return (size_t)len;
 }
 
-__attribute__((format(printf, 3, 0))) static char *conf_sentence(
-	struct conf *conf, const struct conf_place *place, const char *fmt,
-	va_list args)
-{
-	char raw[CONF_NOTE_BYTES * 2], clean[CONF_NOTE_BYTES];
-	size_t len = conf_place_print(raw, sizeof(raw), place);
-
-	if (vsnprintf(raw + len, sizeof(raw) - len, fmt, args) < 0)
-		raw[len] = '\0';
-	/* The place is in our words. */
-	text_mask(raw + len);
-	text_clean(clean, sizeof(clean), raw, strlen(raw));
-	return conf_keep(conf, clean);
-}
-
 /* In the order of the file; what has no line comes first. */
 static void conf_insert(struct conf *conf, enum conf_note_type type,
-			const struct conf_place *place, int line, char *text)
+			const struct conf_entry *place, int line,
+			const char *text)
 {
+	const char *key = place->row ? place->row->name : place->key;
 	struct conf_note *note = conf_take(conf, sizeof(*note));
 	struct conf_note **at = &conf->notes;
 
+	text = conf_keep(conf, text);
 	if (!note || !text)
 		return;
+	while (*at && (*at)->line <= line)
+		at = &(*at)->next;
 	*note = (struct conf_note){
+		.next = *at,
 		.type = type,
 		.line = line,
 		.section = place->section,
-		.key = place->key ? conf_keep(conf, place->key) : NULL,
+		.key = conf_keep(conf, key),
 		.said = { place->variable, text },
 	};
-	while (*at && (*at)->line <= line)
-		at = &(*at)->next;
-	note->next = *at;
 	*at = note;
 	conf->n_mistakes += type == CONF_MISTAKE;
 }
 
-__attribute__((format(printf, 4, 0))) static void conf_collect_args(
+__attribute__((format(printf, 4, 0))) static void conf_note_args(
 	struct conf *conf, enum conf_note_type type,
-	const struct conf_place *place, const char *fmt, va_list args)
+	const struct conf_entry *place, const char *fmt, va_list args)
 {
 	const struct conf_section *section = place->section;
+	char raw[CONF_NOTE_BYTES * 2], clean[CONF_NOTE_BYTES];
+	size_t len = conf_print_place(raw, sizeof(raw), place);
 
 	if (type == CONF_MISTAKE && place->variable && section &&
 	    section->lenient)
 		type = CONF_REFUSAL;
 	if (type == CONF_REFUSAL && conf_section_refusal(conf, section))
 		return;
-	if (type != CONF_MISTAKE || conf->n_mistakes < CONF_MISTAKES_MAX - 1)
-		conf_insert(conf, type, place, place->line,
-			    conf_sentence(conf, place, fmt, args));
-	else if (conf->n_mistakes < CONF_MISTAKES_MAX)
-		conf_insert(conf, type, place, INT_MAX,
-			    conf_keep(conf, "there are more errors; these are "
-					    "the first"));
+	if (type == CONF_MISTAKE && conf->n_mistakes >= CONF_MISTAKES_MAX - 1) {
+		if (conf->n_mistakes < CONF_MISTAKES_MAX)
+			conf_insert(conf, type, place, INT_MAX,
+				    "there are more errors; these are the "
+				    "first");
+		return;
+	}
+	if (vsnprintf(raw + len, sizeof(raw) - len, fmt, args) < 0)
+		raw[len] = '\0';
+	/* The place is in our words. */
+	text_mask(raw + len);
+	text_clean(clean, sizeof(clean), raw, strlen(raw));
+	conf_insert(conf, type, place, place->line, clean);
 }
 
-void conf_collect(struct conf *conf, enum conf_note_type type,
-		  const struct conf_place *place, const char *fmt, ...)
+void conf_note(struct conf *conf, enum conf_note_type type,
+	       const struct conf_entry *place, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	conf_collect_args(conf, type, place, fmt, args);
+	conf_note_args(conf, type, place, fmt, args);
 	va_end(args);
 }
 
 /* Where a key is set, or else where its section begins. */
-static struct conf_place conf_find_place(const struct conf_section *section,
+static struct conf_entry conf_find_place(const struct conf_section *section,
 					 const char *key)
 {
-	struct conf_place place = { .section = section,
-				    .key = key,
-				    .shown = key };
+	struct conf_entry place = { .shown = key };
 	const struct conf_entry *entry = NULL;
 
 	if (section && key)
 		entry = conf_find_setter(section, key);
 	if (entry) {
-		place = conf_place_of(section, entry, key);
-		place.variable = entry->variable;
+		place = *entry;
 	} else if (section) {
+		place.section = section;
 		place.origin = section->origin;
 		place.line = section->line;
 		place.variable = section->line ? NULL : section->origin;
 	}
+	place.key = key;
+	place.row = NULL;
 	return place;
 }
 
 void conf_mistake(struct conf *conf, const struct conf_section *section,
 		  const char *key, const char *fmt, ...)
 {
-	struct conf_place place = conf_find_place(section, key);
+	struct conf_entry place = conf_find_place(section, key);
 	va_list args;
 
 	if (section && (conf_section_refusal(conf, section) ||
 			(key && conf_is_mistaken(conf, section, key))))
 		return;
 	va_start(args, fmt);
-	conf_collect_args(conf, CONF_MISTAKE, &place, fmt, args);
+	conf_note_args(conf, CONF_MISTAKE, &place, fmt, args);
 	va_end(args);
 }
 
 void conf_warn(struct conf *conf, const struct conf_section *section,
 	       const char *key, const char *fmt, ...)
 {
-	struct conf_place place = conf_find_place(section, key);
+	struct conf_entry place = conf_find_place(section, key);
 	va_list args;
 
 	va_start(args, fmt);
-	conf_collect_args(conf, CONF_WARNING, &place, fmt, args);
+	conf_note_args(conf, CONF_WARNING, &place, fmt, args);
 	va_end(args);
 }
 
@@ -496,29 +415,20 @@ const struct conf_refusal *conf_section_refusal(
 	return note ? &note->said : NULL;
 }
 
-static const char *conf_note_at(const struct conf *conf,
-				enum conf_note_type type, size_t index)
+const char *conf_note_at(const struct conf *conf, enum conf_note_type type,
+			 size_t index)
 {
 	const struct conf_note *note = conf->notes;
 
+	if (type == CONF_MISTAKE && conf->out_of_memory &&
+	    index == conf->n_mistakes)
+		return "out of memory";
 	while (note && (note->type != type || index-- > 0))
 		note = note->next;
 	return note ? note->said.sentence : NULL;
 }
 
-const char *conf_warning_at(const struct conf *conf, size_t index)
-{
-	return conf_note_at(conf, CONF_WARNING, index);
-}
-
 size_t conf_mistakes(const struct conf *conf)
 {
-	return conf->n_mistakes + (conf->out_of_memory ? 1 : 0);
-}
-
-const char *conf_mistake_at(const struct conf *conf, size_t index)
-{
-	return conf->out_of_memory && index == conf->n_mistakes
-		       ? "out of memory"
-		       : conf_note_at(conf, CONF_MISTAKE, index);
+	return conf->n_mistakes + conf->out_of_memory;
 }

@@ -24,10 +24,10 @@
  * section an error in it becomes the section's refusal and is not one of the
  * errors: the program can run without that section.
  *
- * Used by one thread, before there are others; a conf_copy() by any one.
+ * Used by the main thread before it starts others; a conf_copy() by any one.
  *
- * conf_read.c reads files and lines, conf_table.c turns sections into records
- * and prints them, conf_value.c knows numbers and words, conf_secret.c what is
+ * conf_read.c reads the configuration file, conf_table.c turns sections into
+ * records and prints them, conf_secret.c reads other files and knows what is
  * secret in a URL, conf.c keeps everything.  dialect.c translates URLs that
  * were written for other programs.
  *
@@ -83,8 +83,51 @@ struct conf_key {
 		.name = NULL \
 	}
 
-struct conf;	     /* everything that was read */
-struct conf_section; /* one [section] */
+/* One `key = value`. */
+struct conf_entry {
+	struct conf_entry *next;
+	const struct conf_section *section; /* NULL: it is in none */
+	const char *key;
+	const char *shown;    /* the key as the file has it */
+	const char *written;  /* the value as the file has it */
+	const char *value;    /* with ${} expanded; NULL: it has an error */
+	const char *origin;   /* file or variable */
+	int line;	      /* 0: origin is a variable */
+	const char *variable; /* the whole value is this variable, by
+				 `url = ${NAME}` or conf_set(); or NULL */
+	bool commented;	      /* " ;" in its line, without a blank after it */
+	/* By conf_apply(): */
+	const struct conf_key *row; /* the table's key */
+	void *record;
+	bool from_file; /* `value` is the name of a file */
+};
+
+/* One [section]. */
+struct conf_section {
+	struct conf_section *next;
+	const char *name;
+	const char *origin;
+	int line;
+	struct conf_entry *entries,
+		**entries_end; /* in the order of the file */
+	size_t n_entries;
+	bool lenient;	  /* set by the caller: an error in a value that is only
+			     one variable refuses the section */
+	bool secret_file; /* a secret or URL of it was read from a file */
+};
+
+enum conf_note_type { CONF_MISTAKE, CONF_WARNING, CONF_REFUSAL };
+
+/* Everything that was read. */
+struct conf {
+	struct conf_block *blocks;
+	struct conf_section *sections, **sections_end; /* likewise in order */
+	size_t n_sections;
+	struct conf_note *notes; /* by line */
+	size_t n_mistakes;
+	struct conf_list secret_variables; /* parts of secrets by ${NAME} */
+	bool out_of_memory;
+};
 
 /* NULL when out of memory. */
 struct conf *conf_create(void);
@@ -108,37 +151,24 @@ void conf_read_text(struct conf *conf, const char *name, const char *text);
 int conf_set(struct conf *conf, const char *section, const char *key,
 	     const char *value, const char *origin);
 
-/* Sections in the order of the file; NULL past the end. */
-struct conf_section *conf_section_at(struct conf *conf, size_t index);
+/* NULL: there is none of that name. */
 struct conf_section *conf_section_find(struct conf *conf, const char *name);
-const char *conf_section_name(const struct conf_section *section);
 
-/* The text of a key with ${} expanded; NULL when the section does not set it
- * (as `key` itself) or it has an error. */
-const char *conf_section_get(const struct conf_section *section,
-			     const char *key);
-/* The keys of the section, in the order of the file; NULL past the end. */
-const char *conf_section_key_at(const struct conf_section *section,
-				size_t index);
+/* The entry that sets a key, as `key` itself; NULL: none does. */
+const struct conf_entry *conf_section_entry(const struct conf_section *section,
+					    const char *key);
 /* Whether the section sets the key, as `key` or as `key_file`. */
 bool conf_section_has(const struct conf_section *section, const char *key);
 
-/* The name of the variable that is the whole value of a key, by `url = ${NAME}`
- * in a file or by conf_set(); NULL: the value was typed, or is not set. */
+/* The variable that is the whole value of a key; NULL: the value was typed, or
+ * is not set. */
 const char *conf_section_variable(const struct conf_section *section,
 				  const char *key);
-
-/* Whether a secret or URL of the section was read from a file. */
-bool conf_section_has_secret_file(const struct conf_section *section);
 
 /* A key that was renamed: while the section sets only `old`, that stands for
  * `key`, with a warning. */
 void conf_section_rename(struct conf *conf, struct conf_section *section,
 			 const char *old, const char *key);
-
-/* From now on an error in a value that is only one variable refuses the
- * section. */
-void conf_section_lenient(struct conf_section *section);
 
 /* Why a section cannot be used. */
 struct conf_refusal {
@@ -180,22 +210,17 @@ void conf_mistake(struct conf *conf, const struct conf_section *section,
 
 /* How many errors; having run out of memory is one. */
 size_t conf_mistakes(const struct conf *conf);
-/* "health.conf:12: [redis] timeout: ...", in the order of the file; borrowed
- * until conf_destroy(). */
-const char *conf_mistake_at(const struct conf *conf, size_t index);
+/* "health.conf:12: [redis] timeout: ...", in the order of the file; NULL past
+ * the end.  Borrowed until conf_destroy(). */
+const char *conf_note_at(const struct conf *conf, enum conf_note_type type,
+			 size_t index);
 
 /* Collects a warning for the log, in the form of an error, about what is
  * accepted but has little or no effect, or will lose its meaning. */
 void conf_warn(struct conf *conf, const struct conf_section *section,
 	       const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* NULL past the end; borrowed until conf_destroy(). */
-const char *conf_warning_at(const struct conf *conf, size_t index);
-
-/* Variables that were part of secrets by ${NAME}; NULL past the end. */
-const char *conf_secret_variable_at(const struct conf *conf, size_t index);
-
-/* Keeps a string with conf: freed with it.  NULL when out of memory. */
+/* A copy of a string, freed with conf.  NULL when out of memory. */
 char *conf_keep(struct conf *conf, const char *text);
 
 /*

@@ -29,7 +29,7 @@ size_t conf_variable_len(const char *text)
 
 /* The value of "${NAME}", NULL after an error. */
 static const char *conf_variable(struct conf *conf,
-				 const struct conf_place *place,
+				 const struct conf_entry *place,
 				 const char *text)
 {
 	char name[CONF_VARIABLE_BYTES];
@@ -37,30 +37,33 @@ static const char *conf_variable(struct conf *conf,
 	const char *value;
 
 	if (len == 0) {
-		conf_collect(conf, CONF_MISTAKE, place,
-			     "${ must be followed by NAME}; for a literal ${ "
-			     "write $${");
+		conf_wrong(conf, place,
+			   "${ must be followed by NAME}; for a literal ${ "
+			   "write $${");
 		return NULL;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)(len - strlen("${}")),
 		 text + 2);
 	value = getenv(name);
 	if (!value)
-		conf_collect(conf, CONF_MISTAKE, place,
-			     "${%s} is not set in the environment", name);
+		conf_wrong(conf, place, "${%s} is not set in the environment",
+			   name);
 	return value;
 }
 
 /* Replaces each ${NAME}; NULL: an error was collected. */
-static char *conf_expand(struct conf *conf, const struct conf_place *place,
+static char *conf_expand(struct conf *conf, const struct conf_entry *place,
 			 const char *text)
 {
 	char *expanded = malloc(CONF_VALUE_BYTES + 1), *kept = NULL;
-	const char *piece = text;
+	const char *piece;
 	size_t at = 0, used, len;
 
-	conf->out_of_memory |= !expanded;
-	for (; expanded && *text; text += used, at += len) {
+	if (!expanded) {
+		conf->out_of_memory = true;
+		return NULL;
+	}
+	for (; *text; text += used, at += len) {
 		piece = text;
 		len = used = 1 + strcspn(text + 1, "$");
 		if (strncmp(text, "$${", 3) == 0) {
@@ -77,17 +80,16 @@ static char *conf_expand(struct conf *conf, const struct conf_place *place,
 			used = conf_variable_len(text);
 		}
 		if (len > CONF_VALUE_BYTES - at) {
-			conf_collect(conf, CONF_MISTAKE, place,
-				     "the value is longer than %d bytes",
-				     CONF_VALUE_BYTES);
+			conf_wrong(conf, place,
+				   "the value is longer than %d bytes",
+				   CONF_VALUE_BYTES);
 			break;
 		}
 		memcpy(expanded + at, piece, len);
 	}
-	if (expanded && !*text)
+	if (!*text)
 		kept = conf_keep_bytes(conf, expanded, at);
-	if (expanded)
-		explicit_bzero(expanded, at);
+	explicit_bzero(expanded, at);
 	free(expanded);
 	return kept;
 }
@@ -96,7 +98,7 @@ static char *conf_expand(struct conf *conf, const struct conf_place *place,
 
 struct conf_reader {
 	struct conf *conf;
-	struct conf_place place; /* the line under way */
+	struct conf_entry place; /* the line under way */
 	struct conf_section *section;
 	bool lost; /* below a heading with an error */
 	bool full; /* too many sections, which was reported */
@@ -123,24 +125,41 @@ static char *conf_comment(char *line)
 	return at ? at : line + strlen(line);
 }
 
-static void conf_read_entry(const struct conf_reader *reader, char *line)
+static void conf_add_line(struct conf_reader *reader, char *key, char *value,
+			  bool colon, bool commented)
+{
+	struct conf *conf = reader->conf;
+	struct conf_entry place = reader->place, *entry;
+
+	place.key = key;
+	place.written = value;
+	place.commented = commented;
+	entry = conf_add_entry(conf, reader->section, &place);
+	if (!entry)
+		return;
+	if (colon)
+		conf_note(conf, CONF_WARNING, entry,
+			  "write \"key = value\"; \":\" works until 2.0");
+	entry->value = conf_expand(conf, entry, value);
+	if (*value && conf_variable_len(value) == strlen(value))
+		entry->variable = conf_keep_bytes(
+			conf, value + 2, strlen(value) - strlen("${}"));
+}
+
+static void conf_read_entry(struct conf_reader *reader, char *line)
 {
 	struct conf_section *section = reader->section;
-	char *separator = line + strcspn(line, "=:");
-	char *comment = conf_comment(line), *key, *value;
-	struct conf_place place;
-	struct conf_entry *entry;
+	char *separator = line + strcspn(line, "=:"), *key, *value;
+	char *comment = conf_comment(line);
+	const char *wrong = NULL;
 	bool colon = *separator == ':', commented;
 
-	if (separator >= comment) {
-		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
-			     "expected key = value, [section] or a comment");
-		return;
-	}
-	if (!section) {
-		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
-			     "a key must follow a [section], such as "
-			     "[health]");
+	if (separator >= comment)
+		wrong = "expected key = value, [section] or a comment";
+	else if (!section)
+		wrong = "a key must follow a [section], such as [health]";
+	if (wrong) {
+		conf_wrong(reader->conf, &reader->place, "%s", wrong);
 		return;
 	}
 	*separator = '\0';
@@ -150,32 +169,16 @@ static void conf_read_entry(const struct conf_reader *reader, char *line)
 	*comment = '\0';
 	key = conf_trim(line);
 	value = conf_trim(separator + 1);
-	if (key[0] == '\0' || strlen(key) > CONF_KEY_BYTES) {
-		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
-			     "there is no key before the \"=\"");
-		return;
-	}
-	if (section->n_entries >= CONF_ENTRIES_MAX) {
+	if (key[0] == '\0' || strlen(key) > CONF_KEY_BYTES)
+		conf_wrong(reader->conf, &reader->place,
+			   "there is no key before the \"=\"");
+	else if (section->n_entries < CONF_ENTRIES_MAX)
+		conf_add_line(reader, key, value, colon, commented);
+	else if (section->n_entries++ == CONF_ENTRIES_MAX)
 		/* Reported once, for the first one that is too many. */
-		if (section->n_entries++ == CONF_ENTRIES_MAX)
-			conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
-				     "a section may have at most %d keys",
-				     CONF_ENTRIES_MAX);
-		return;
-	}
-	entry = conf_add_entry(reader->conf, section, key, value,
-			       reader->place.origin, reader->place.line);
-	if (!entry)
-		return;
-	place = conf_place_of(section, entry, key);
-	if (colon)
-		conf_collect(reader->conf, CONF_WARNING, &place,
-			     "write \"key = value\"; \":\" works until 2.0");
-	entry->commented = commented;
-	if (*value && conf_variable_len(value) == strlen(value))
-		entry->variable = conf_keep_bytes(
-			reader->conf, value + 2, strlen(value) - strlen("${}"));
-	entry->value = conf_expand(reader->conf, &place, value);
+		conf_wrong(reader->conf, &reader->place,
+			   "a section may have at most %d keys",
+			   CONF_ENTRIES_MAX);
 }
 
 /* The name in a heading, cut in place; NULL: it is not a heading. */
@@ -194,48 +197,31 @@ static char *conf_heading(char *line)
 static void conf_read_section(struct conf_reader *reader, char *line)
 {
 	struct conf *conf = reader->conf;
-	const struct conf_section *first;
 	char *name = conf_heading(line);
+	const struct conf_section *first = name ? conf_section_find(conf, name)
+						: NULL;
 
 	reader->section = NULL;
 	reader->place.section = NULL;
-	reader->lost = true;
-	first = name ? conf_section_find(conf, name) : NULL;
 	if (!name) {
-		conf_collect(conf, CONF_MISTAKE, &reader->place,
-			     "a heading must be [name] and nothing else");
+		conf_wrong(conf, &reader->place,
+			   "a heading must be [name] and nothing else");
 	} else if (first) {
-		conf_collect(conf, CONF_MISTAKE, &reader->place,
-			     "[%s] already begins in line %d; put its keys "
-			     "there or choose another name",
-			     name, first->line);
-	} else if (conf->n_sections == CONF_SECTIONS_MAX) {
-		if (!reader->full)
-			conf_collect(conf, CONF_MISTAKE, &reader->place,
-				     "a file may have at most %d sections",
-				     CONF_SECTIONS_MAX);
-		reader->full = true;
-	} else {
+		conf_wrong(conf, &reader->place,
+			   "[%s] already begins in line %d; put its keys "
+			   "there or choose another name",
+			   name, first->line);
+	} else if (conf->n_sections < CONF_SECTIONS_MAX) {
 		reader->section = conf_add_section(
 			conf, name, reader->place.origin, reader->place.line);
 		reader->place.section = reader->section;
-		reader->lost = !reader->section;
+	} else if (!reader->full) {
+		conf_wrong(conf, &reader->place,
+			   "a file may have at most %d sections",
+			   CONF_SECTIONS_MAX);
+		reader->full = true;
 	}
-}
-
-/* The first control byte, such as a carriage return without a line feed or the
- * escape of a terminal; 0: none. */
-static int conf_control_in(const char *line, size_t len)
-{
-	unsigned char c;
-	size_t i;
-
-	for (i = 0; i < len; i++) {
-		c = (unsigned char)line[i];
-		if ((c < 0x20 && c != '\t') || c == 0x7f)
-			return c;
-	}
-	return 0;
+	reader->lost = !reader->section;
 }
 
 /* A line as it is in the file, without its end. */
@@ -243,31 +229,31 @@ static void conf_read_line(struct conf_reader *reader, const char *from,
 			   size_t len)
 {
 	char line[CONF_LINE_BYTES + 1], *start;
-	int control;
 
 	if (len > 0 && from[len - 1] == '\r')
 		len--;
-	control = conf_control_in(from, len);
 	if (len > CONF_LINE_BYTES) {
-		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
-			     "the line is longer than %d bytes; put the "
-			     "value into a file and name it with key_file",
-			     CONF_LINE_BYTES);
-		return;
-	}
-	if (control) {
-		conf_collect(reader->conf, CONF_MISTAKE, &reader->place,
-			     "the line has a control character (0x%02x)",
-			     control);
+		conf_wrong(reader->conf, &reader->place,
+			   "the line is longer than %d bytes; put the "
+			   "value into a file and name it with key_file",
+			   CONF_LINE_BYTES);
 		return;
 	}
 	memcpy(line, from, len);
 	line[len] = '\0';
-	start = line + strspn(line, CONF_BLANKS);
-	if (*start == '[')
-		conf_read_section(reader, start);
-	else if (*start && !strchr(";#", *start) && !reader->lost)
-		conf_read_entry(reader, start);
+	/* Such as a carriage return without a line feed, or the escape of a
+	 * terminal. */
+	start = strpbrk(line, CONF_CONTROLS);
+	if (start) {
+		conf_wrong(reader->conf, &reader->place,
+			   "the line has a control character (0x%02x)", *start);
+	} else {
+		start = line + strspn(line, CONF_BLANKS);
+		if (*start == '[')
+			conf_read_section(reader, start);
+		else if (*start && !strchr(";#", *start) && !reader->lost)
+			conf_read_entry(reader, start);
+	}
 	explicit_bzero(line, len);
 }
 
@@ -283,34 +269,33 @@ void conf_read_text(struct conf *conf, const char *name, const char *text)
 		reader.place.line++;
 		conf_read_line(&reader, text, len);
 	}
-	if (reader.place.line && text[-1] != '\n') {
-		/* A file that was cut, such as by a full disk, mostly ends
-		 * within a line. */
-		reader.place.section = NULL;
-		conf_collect(conf, CONF_WARNING, &reader.place,
-			     "the last line does not end in a newline; make "
-			     "sure that the file is complete");
-	}
+	/* A file that was cut, such as by a full disk, mostly ends within a
+	 * line. */
+	reader.place.section = NULL;
+	if (reader.place.line && text[-1] != '\n')
+		conf_note(conf, CONF_WARNING, &reader.place,
+			  "the last line does not end in a newline; make sure "
+			  "that the file is complete");
 }
 
 int conf_read_file(struct conf *conf, const char *path)
 {
-	struct conf_place place = { .origin = path };
+	struct conf_entry place = { .origin = path };
 	char reason[128], *text, *at, *nul;
 	size_t len;
 
 	if (conf_slurp(path, CONF_FILE_BYTES, &text, &len, reason,
 		       sizeof(reason)) != 0) {
-		conf_collect(conf, CONF_MISTAKE, &place, "%s", reason);
+		conf_wrong(conf, &place, "%s", reason);
 		return -1;
 	}
 	nul = memchr(text, '\0', len);
 	if (nul) {
 		for (place.line = 1, at = text; at < nul; at++)
 			place.line += *at == '\n';
-		conf_collect(conf, CONF_MISTAKE, &place,
-			     "the file has a NUL byte; save it as plain text "
-			     "in UTF-8");
+		conf_wrong(conf, &place,
+			   "the file has a NUL byte; save it as plain text in "
+			   "UTF-8");
 	} else {
 		conf_read_text(conf, path, text);
 	}

@@ -4,10 +4,14 @@
 #include "base/text.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CONF_LETTERS                 \
 	"abcdefghijklmnopqrstuvwxyz" \
@@ -68,16 +72,17 @@ static bool conf_is_secret_name(const char *name, size_t len)
 
 /* ---- schemes ---- */
 
-bool conf_in(const char *list, const char *word, size_t len)
+int conf_which(const char *list, const char *word, size_t len)
 {
 	size_t part;
+	int i;
 
-	for (;; list += part + 1) {
+	for (i = 0;; i++, list += part + 1) {
 		part = strcspn(list, "|");
 		if (part == len && strncasecmp(list, word, len) == 0)
-			return true;
+			return i;
 		if (!list[part])
-			return false;
+			return -1;
 	}
 }
 
@@ -411,4 +416,47 @@ int conf_secret_register_url(const char *url)
 					    percent);
 	}
 	return bad;
+}
+
+/* ---- files ---- */
+
+int conf_slurp(const char *path, size_t max_bytes, char **text, size_t *len,
+	       char *reason, size_t reason_size)
+{
+	/* Without O_NONBLOCK, opening a FIFO waits for a writer. */
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+	struct stat status;
+	char *buffer = NULL;
+	size_t got = 0;
+	ssize_t n = -1;
+
+	if (fd < 0) {
+		snprintf(reason, reason_size, "cannot be opened: %m");
+		return -1;
+	}
+	if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+		snprintf(reason, reason_size, "is not a regular file");
+		goto out;
+	}
+	/* The size in fstat(2) is 0 below /proc, and may grow. */
+	buffer = calloc(1, max_bytes + 2);
+	do {
+		n = buffer ? read(fd, buffer + got, max_bytes + 1 - got) : -1;
+		got += n > 0 ? (size_t)n : 0;
+	} while (n > 0 || (n < 0 && errno == EINTR));
+	if (n < 0)
+		snprintf(reason, reason_size, "cannot be read: %m");
+	else if (got > max_bytes)
+		snprintf(reason, reason_size, "is larger than %zu bytes",
+			 max_bytes);
+out:
+	close(fd);
+	if (n < 0 || got > max_bytes) {
+		free(buffer);
+		return -1;
+	}
+	*text = buffer;
+	if (len)
+		*len = got;
+	return 0;
 }

@@ -68,12 +68,12 @@ static void fuzz_mistakes(const struct conf *conf)
 	size_t i;
 
 	for (i = 0; i < conf_mistakes(conf); i++) {
-		at = conf_mistake_at(conf, i);
+		at = conf_note_at(conf, CONF_MISTAKE, i);
 		FUZZ_CHECK(at && *at);
 		for (; *at; at++)
 			FUZZ_CHECK((unsigned char)*at >= 0x20 && *at != 0x7f);
 	}
-	FUZZ_CHECK(!conf_mistake_at(conf, i));
+	FUZZ_CHECK(!conf_note_at(conf, CONF_MISTAKE, i));
 }
 
 /* Applies each section; prints the last one when `to` is not NULL. */
@@ -82,12 +82,12 @@ static size_t fuzz_apply(const char *text, FILE *to)
 	struct conf *conf = conf_create();
 	struct conf_section *section;
 	struct all all;
-	size_t i, mistakes;
+	size_t mistakes;
 
 	FUZZ_CHECK(conf);
 	conf_apply(conf, NULL, &(struct conf_target){ keys, &all }, 1);
 	conf_read_text(conf, "fuzz", text);
-	for (i = 0; (section = conf_section_at(conf, i)); i++) {
+	for (section = conf->sections; section; section = section->next) {
 		conf_apply(conf, section, &(struct conf_target){ keys, &all },
 			   1);
 		fuzz_record(&all);

@@ -30,7 +30,7 @@ static void fuzz_mistakes(const struct conf *conf)
 	const char *mistake;
 	size_t i;
 
-	for (i = 0; (mistake = conf_mistake_at(conf, i)); i++)
+	for (i = 0; (mistake = conf_note_at(conf, CONF_MISTAKE, i)); i++)
 		FUZZ_CHECK(*mistake && fuzz_clean(mistake));
 	FUZZ_CHECK(i == conf_mistakes(conf));
 }

@@ -1,9 +1,7 @@
 #include "conf/conf.c"
 #include "conf/conf_read.c"
 #include "conf/conf_secret.c"
-#include "conf/conf_slurp.c"
 #include "conf/conf_table.c"
-#include "conf/conf_value.c"
 #include "base/text.c"
 
 #include "unit.h"
@@ -97,8 +95,8 @@ static const char *mistakes(void)
 	for (i = 0; i < conf_mistakes(conf); i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
 					i ? "\n" : "",
-					conf_mistake_at(conf, i));
-	CHECK(conf_mistake_at(conf, i) == NULL);
+					conf_note_at(conf, CONF_MISTAKE, i));
+	CHECK(conf_note_at(conf, CONF_MISTAKE, i) == NULL);
 	return text;
 }
 
@@ -262,8 +260,7 @@ static void test_values(void)
 			CHECK_STR(mistakes(), want);
 		} else {
 			CHECK_STR(mistakes(), "");
-			CHECK_INT(conf_value_load(key, &all),
-				  value_rows[i].want);
+			CHECK_INT(conf_load(key, &all), value_rows[i].want);
 		}
 	}
 	/* a value with a mistake leaves the default */
@@ -429,32 +426,32 @@ static void test_colon(void)
 	CHECK_STR(all.name, "abc");
 	CHECK_STR(all.lines.items[0], "a = b");
 	CHECK_STR(
-		conf_warning_at(conf, 0),
+		conf_note_at(conf, CONF_WARNING, 0),
 		"t:2: [s] name: write \"key = value\"; \":\" works until 2.0");
 	CHECK_STR(
-		conf_warning_at(conf, 1),
+		conf_note_at(conf, CONF_WARNING, 1),
 		"t:4: [s] line: write \"key = value\"; \":\" works until 2.0");
-	CHECK(conf_warning_at(conf, 2) == NULL);
+	CHECK(conf_note_at(conf, CONF_WARNING, 2) == NULL);
 }
 
 /* A file that was cut mostly ends within a line. */
 static void test_cut(void)
 {
 	apply("[s]\nname = abc\n");
-	CHECK(conf_warning_at(conf, 0) == NULL);
+	CHECK(conf_note_at(conf, CONF_WARNING, 0) == NULL);
 	apply("[s]\nname = abc\r\n\n");
-	CHECK(conf_warning_at(conf, 0) == NULL);
+	CHECK(conf_note_at(conf, CONF_WARNING, 0) == NULL);
 	apply("");
-	CHECK(conf_warning_at(conf, 0) == NULL);
+	CHECK(conf_note_at(conf, CONF_WARNING, 0) == NULL);
 	apply("[s]\nname = abc");
 	CHECK_STR(mistakes(), "");
 	CHECK_STR(all.name, "abc");
-	CHECK_STR(conf_warning_at(conf, 0),
+	CHECK_STR(conf_note_at(conf, CONF_WARNING, 0),
 		  "t:2: the last line does not end in a newline; make sure "
 		  "that the file is complete");
-	CHECK(conf_warning_at(conf, 1) == NULL);
+	CHECK(conf_note_at(conf, CONF_WARNING, 1) == NULL);
 	apply("[s]\nname = abc\n# url = ");
-	CHECK(conf_warning_at(conf, 0) != NULL);
+	CHECK(conf_note_at(conf, CONF_WARNING, 0) != NULL);
 }
 
 static void test_many(void)
@@ -478,7 +475,7 @@ static void test_many(void)
 	fclose(to);
 	apply(text);
 	CHECK_INT(conf_mistakes(conf), 100);
-	CHECK_STR(conf_mistake_at(conf, 99),
+	CHECK_STR(conf_note_at(conf, CONF_MISTAKE, 99),
 		  "there are more errors; these are the first");
 	free(text);
 
@@ -509,7 +506,7 @@ static void test_variables(void)
 	CHECK_STR(all.name, "joe");
 	CHECK_STR(all.url, "ajoeb$c$");
 	CHECK_STR(all.password, "${T_NAME} $$");
-	CHECK_STR(conf_section_get(conf_section_at(conf, 0), "name"), "joe");
+	CHECK_STR(conf_section_entry(conf->sections, "name")->value, "joe");
 	setenv("T_LINE", "line\r\n", 1);
 	setenv("T_LINES", "two\n\n", 1);
 	apply("[s]\nname = ${T_LINE}\nurl = ${T_LINE}-${T_LINES}.\n");
@@ -530,8 +527,8 @@ static void test_variables(void)
 		"${ write $${\n"
 		"t:6: [s] line: ${ must be followed by NAME}; for a literal "
 		"${ write $${");
-	CHECK(conf_section_get(conf_section_at(conf, 0), "name") == NULL);
-	CHECK(conf_section_has(conf_section_at(conf, 0), "name"));
+	CHECK(!conf_section_entry(conf->sections, "name")->value);
+	CHECK(conf_section_has(conf->sections, "name"));
 
 	/* what a variable holds is not shown */
 	setenv("T_NAME", "hush-hush", 1);
@@ -603,7 +600,7 @@ static void test_lenient(void)
 		conf = conf_create();
 		conf_read_text(conf, "t", lenient_rows[i].text);
 		section = conf_section_find(conf, "s");
-		conf_section_lenient(section);
+		section->lenient = true;
 		conf_apply(conf, section, &target, 1);
 		CHECK_STR(mistakes(), lenient_rows[i].mistakes);
 		refusal = conf_section_refusal(conf, section);
@@ -627,6 +624,7 @@ static void test_lenient(void)
 /* None is lost, however many there are. */
 static void test_lenient_many(void)
 {
+	const struct conf_section *section;
 	char name[16];
 	int i;
 
@@ -635,14 +633,13 @@ static void test_lenient_many(void)
 	for (i = 0; i < 1000; i++) {
 		snprintf(name, sizeof(name), "s%d", i);
 		CHECK_INT(conf_set(conf, name, "url", "x", "T_URL"), 0);
-		conf_section_lenient(conf_section_find(conf, name));
+		conf_section_find(conf, name)->lenient = true;
 		conf_mistake(conf, conf_section_find(conf, name), "url", "no");
 		/* of a variable's section, what is not set as well */
 		conf_mistake(conf, conf_section_find(conf, name), "must", "no");
 	}
-	for (i = 0; i < 1000; i++)
-		CHECK(conf_section_refusal(conf,
-					   conf_section_at(conf, (size_t)i)));
+	for (section = conf->sections; section; section = section->next)
+		CHECK(conf_section_refusal(conf, section));
 	CHECK_STR(mistakes(), "");
 }
 
@@ -655,10 +652,11 @@ static void test_warnings(void)
 	section = conf_section_find(conf, "s");
 	conf_warn(conf, section, "url", "holds %s and more", "hush-hush");
 	conf_warn(conf, section, "name", "is short");
-	CHECK_STR(conf_warning_at(conf, 0), "t:2: [s] name: is short");
-	CHECK_STR(conf_warning_at(conf, 1),
+	CHECK_STR(conf_note_at(conf, CONF_WARNING, 0),
+		  "t:2: [s] name: is short");
+	CHECK_STR(conf_note_at(conf, CONF_WARNING, 1),
 		  "t:3: [s] url (${T_NAME}): holds ********* and more");
-	CHECK(!conf_warning_at(conf, 2));
+	CHECK(!conf_note_at(conf, CONF_WARNING, 2));
 	CHECK_STR(conf_section_variable(section, "url"), "T_NAME");
 	CHECK(!conf_section_variable(section, "name"));
 	CHECK(!conf_section_variable(section, "count"));
@@ -675,9 +673,9 @@ static void test_secret_variables(void)
 	apply("[s]\npassword = ${T_A}$${X}\nurl = x://u:${T_B}@h\n"
 	      "name = ${T_C}\n");
 	CHECK_STR(mistakes(), "");
-	CHECK_STR(conf_secret_variable_at(conf, 0), "T_A");
-	CHECK_STR(conf_secret_variable_at(conf, 1), "T_B");
-	CHECK(conf_secret_variable_at(conf, 2) == NULL);
+	CHECK_STR(conf->secret_variables.items[0], "T_A");
+	CHECK_STR(conf->secret_variables.items[1], "T_B");
+	CHECK_INT(conf->secret_variables.n, 2);
 }
 
 /* ---- files ---- */
@@ -746,8 +744,8 @@ static void test_value_files(void)
 	apply(text);
 	CHECK_STR(mistakes(), "");
 	CHECK_STR(all.password, "hunter2");
-	CHECK(conf_section_has(conf_section_at(conf, 0), "password"));
-	CHECK(conf_section_get(conf_section_at(conf, 0), "password") == NULL);
+	CHECK(conf_section_has(conf->sections, "password"));
+	CHECK(!conf_section_entry(conf->sections, "password"));
 
 	/* here it is taken as it is */
 	put("quoted", "\"pw-1\"", 6);
@@ -865,11 +863,11 @@ static void test_set(void)
 	CHECK_STR(mistakes(), "T_TIMEOUT: [s] timeout: the value needs a unit; "
 			      "write 5s or 500ms");
 	CHECK_STR(all.url, "x://${T}");
-	CHECK(conf_section_at(conf, 1) == NULL);
+	CHECK(conf->sections->next == NULL);
 	CHECK(conf_section_find(conf, "x") == NULL);
-	conf_mistake(conf, conf_section_at(conf, 0), "url", "is bad");
-	conf_mistake(conf, conf_section_at(conf, 0), "url", "is worse");
-	conf_mistake(conf, conf_section_at(conf, 0), NULL, "is odd");
+	conf_mistake(conf, conf->sections, "url", "is bad");
+	conf_mistake(conf, conf->sections, "url", "is worse");
+	conf_mistake(conf, conf->sections, NULL, "is odd");
 	conf_mistake(conf, NULL, NULL, "all is lost");
 	CHECK_STR(mistakes(), "T_TIMEOUT: [s] timeout: the value needs a unit; "
 			      "write 5s or 500ms\n"
@@ -898,7 +896,7 @@ static void test_required(void)
 		conf_destroy(conf);
 		conf = conf_create();
 		conf_read_text(conf, "t", rows[i][0]);
-		conf_apply(conf, conf_section_at(conf, 0), &target, 1);
+		conf_apply(conf, conf->sections, &target, 1);
 		CHECK_STR(mistakes(), rows[i][1]);
 	}
 }
@@ -1013,7 +1011,7 @@ static void test_secrets(void)
 	text_mask(text);
 	CHECK_STR(text, "they said ******* and *****!");
 	/* and in sentences about other keys */
-	conf_mistake(conf, conf_section_at(conf, 0), "url", "%s", "x hunter2");
+	conf_mistake(conf, conf->sections, "url", "%s", "x hunter2");
 	CHECK_STR(mistakes(), "t:1: [s] url: x *******");
 	text_forget_secrets();
 }
@@ -1084,8 +1082,8 @@ static void test_odd_secrets(void)
 		conf_destroy(conf);
 		conf = conf_create();
 		conf_read_text(conf, "t", text);
-		section = conf_section_at(conf, 0);
-		conf_section_lenient(section);
+		section = conf->sections;
+		section->lenient = true;
 		conf_apply(conf, section, &target, 1);
 		CHECK_STR(mistakes(), "");
 		refusal = conf_section_refusal(conf, section);
@@ -1098,7 +1096,7 @@ static void test_odd_secrets(void)
 			CHECK(!strstr(refusal->sentence, "pw-1"));
 		/* overwritten and masked all the same */
 		if (strcmp(odd_rows[i].key, "name") != 0)
-			CHECK_STR(conf_secret_variable_at(conf, 0), "T_ODD");
+			CHECK_STR(conf->secret_variables.items[0], "T_ODD");
 	}
 	unsetenv("T_ODD");
 	apply("[s]\npassword = \"pw-1\"\n");
@@ -1145,9 +1143,9 @@ static void test_cut_secrets(void)
 							   : all.name,
 			  rows[i].value);
 		if (rows[i].warns)
-			CHECK_STR(conf_warning_at(conf, 0), warned);
+			CHECK_STR(conf_note_at(conf, CONF_WARNING, 0), warned);
 		else
-			CHECK(!conf_warning_at(conf, 0));
+			CHECK(!conf_note_at(conf, CONF_WARNING, 0));
 	}
 	text_forget_secrets();
 }

@@ -28,7 +28,7 @@ static const char *read_url(const struct dialect *dialects, const char *text,
 	conf = conf_create();
 	CHECK_INT(conf_set(conf, "s", "url", text, "URL"), 0);
 	section = conf_section_find(conf, "s");
-	conf_section_lenient(section);
+	section->lenient = true;
 	return dialect_read(conf, section, "url", text, dialects, known);
 }
 
@@ -38,14 +38,14 @@ static const char *said(void)
 	const struct conf_refusal *refusal = conf_section_refusal(conf,
 								  section);
 	const char *line = refusal ? refusal->sentence
-				   : conf_warning_at(conf, 0);
+				   : conf_note_at(conf, CONF_WARNING, 0);
 	const char *prefix = "URL: [s] url: ";
 
 	CHECK_INT(conf_mistakes(conf), 0);
 	if (!line)
 		return "";
 	CHECK(strncmp(line, prefix, strlen(prefix)) == 0);
-	CHECK(!refusal || !conf_warning_at(conf, 0));
+	CHECK(!refusal || !conf_note_at(conf, CONF_WARNING, 0));
 	return line + strlen(prefix);
 }
 
@@ -346,7 +346,7 @@ static void test_typed(void)
 				       dialect_postgres, libpq_knows),
 			  rows[i][1]);
 		CHECK_INT(conf_mistakes(conf), 0);
-		CHECK(!conf_warning_at(conf, 0));
+		CHECK(!conf_note_at(conf, CONF_WARNING, 0));
 	}
 }
 

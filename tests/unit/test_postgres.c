@@ -15,10 +15,6 @@
 
 /* ---- the neighbours, faked ---- */
 
-struct conf_section {
-	int unused;
-};
-
 #define WATCHES_MAX 8
 
 static struct loop_watch *watches[WATCHES_MAX];
@@ -528,7 +524,6 @@ static void begin(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void begin(const char *fmt, ...)
 {
 	char text[256];
-	struct conf_section section;
 	va_list args;
 
 	memset(&conn, 0, sizeof(conn));
@@ -545,7 +540,7 @@ static void begin(const char *fmt, ...)
 	settings.password = settings.expect = nothing;
 	settings.query = select_one;
 	mistake[0] = '\0';
-	check_postgres.prepare(NULL, &section, &settings);
+	check_postgres.prepare(NULL, NULL, &settings);
 	CHECK_STR(mistake, "");
 	check_postgres.close(&conn);
 	check_postgres.open(&conn);

@@ -27,7 +27,7 @@ static const char *mistake_of(const char *text)
 	conf_apply(conf, section, &target, 1);
 	sb_conf_prepare(conf, section, &settings);
 	all[0] = '\0';
-	for (i = 0; (mistake = conf_mistake_at(conf, i)); i++)
+	for (i = 0; (mistake = conf_note_at(conf, CONF_MISTAKE, i)); i++)
 		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s",
 			 i ? "\n" : "", strstr(mistake, "[bus] ") + 6);
 	return all;

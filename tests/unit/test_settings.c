@@ -230,9 +230,9 @@ static const char *mistakes(void)
 
 	text[0] = '\0';
 	for (i = 0; i < conf_mistakes(settings.conf); i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
-					i ? "\n" : "",
-					conf_mistake_at(settings.conf, i));
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%s%s", i ? "\n" : "",
+			conf_note_at(settings.conf, CONF_MISTAKE, i));
 	return text;
 }
 
@@ -242,10 +242,10 @@ static const char *warnings(void)
 	size_t i, len = 0;
 
 	text[0] = '\0';
-	for (i = 0; conf_warning_at(settings.conf, i); i++)
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
-					i ? "\n" : "",
-					conf_warning_at(settings.conf, i));
+	for (i = 0; conf_note_at(settings.conf, CONF_WARNING, i); i++)
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%s%s", i ? "\n" : "",
+			conf_note_at(settings.conf, CONF_WARNING, i));
 	return text;
 }
 
