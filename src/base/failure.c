@@ -195,6 +195,7 @@ struct failure failure_handshake(const struct ssl_st *ssl)
 	const STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
 	X509 *cert = failure_culprit(chain, result);
 	char subject[200], from[16], until[16];
+	const char *said = X509_verify_cert_error_string(result);
 	struct failure failure;
 
 	if (result == X509_V_OK)
@@ -208,8 +209,7 @@ struct failure failure_handshake(const struct ssl_st *ssl)
 		failure = failure_make(RESULT_TLS,
 				       "TLS: certificate is not trusted: CA "
 				       "unknown, or its intermediate not sent");
-	snprintf(failure.detail, sizeof(failure.detail), "%s",
-		 X509_verify_cert_error_string(result));
+	snprintf(failure.detail, sizeof(failure.detail), "%s", said);
 	if (!cert)
 		return failure;
 	X509_NAME_oneline(X509_get_subject_name(cert), subject,
@@ -217,7 +217,7 @@ struct failure failure_handshake(const struct ssl_st *ssl)
 	failure_date(from, sizeof(from), X509_get0_notBefore(cert));
 	failure_date(until, sizeof(until), X509_get0_notAfter(cert));
 	snprintf(failure.detail, sizeof(failure.detail),
-		 "%s: certificate of %s, valid from %s to %s",
-		 X509_verify_cert_error_string(result), subject, from, until);
+		 "%s: certificate of %s, valid from %s to %s", said, subject,
+		 from, until);
 	return failure;
 }

@@ -34,18 +34,13 @@
 /* A writer that takes longer than this for a line counts as stuck. */
 #define LOG_PATIENCE_MS 20
 
-static const char *const log_words[] = {
-	[LOG_ERR] = "error",
-	[LOG_WARN] = "warn",
-	[LOG_INFO] = "info",
-	[LOG_DEBUG] = "debug",
-};
-
-static const char *const log_priorities[] = {
-	[LOG_ERR] = "<3>",
-	[LOG_WARN] = "<4>",
-	[LOG_INFO] = "<6>",
-	[LOG_DEBUG] = "<7>",
+static const struct {
+	const char *word, *priority;
+} log_levels[] = {
+	[LOG_ERR] = { "error", "<3>" },
+	[LOG_WARN] = { "warn", "<4>" },
+	[LOG_INFO] = { "info", "<6>" },
+	[LOG_DEBUG] = { "debug", "<7>" },
 };
 
 static atomic_int log_level = LOG_INFO;
@@ -106,10 +101,10 @@ static size_t log_head(char *line, size_t size, enum log_level level)
 	return (size_t)snprintf(
 		line, size,
 		"%s%04d-%02d-%02dT%02d:%02d:%02d.%03dZ health.fcgi[%d] %s: ",
-		log_journal ? log_priorities[level] : "", utc.tm_year + 1900,
-		utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min,
-		utc.tm_sec, (int)(now.tv_nsec / 1000000), (int)getpid(),
-		log_words[level]);
+		log_journal ? log_levels[level].priority : "",
+		utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
+		utc.tm_min, utc.tm_sec, (int)(now.tv_nsec / 1000000),
+		(int)getpid(), log_levels[level].word);
 }
 
 /* ---- the thread that writes ---- */
@@ -239,24 +234,18 @@ static void log_wait(struct log_writer *writer, size_t put)
 			writer->stuck = log_is_unwritten(writer, put);
 }
 
-/* Without a writer thread: writes here, if that will probably not block. */
-static void log_write_here(const char *line, size_t len)
-{
-	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
-
-	if (poll(&room, 1, 0) == 1 && room.revents == POLLOUT)
-		log_write(line, len);
-}
-
 static void log_put(struct log_writer *writer, const char *line, size_t len)
 {
+	struct pollfd room = { .fd = STDERR_FILENO, .events = POLLOUT };
 	size_t i;
 
 	pthread_mutex_lock(&writer->lock);
 	if (writer->state == LOG_NEW)
 		log_start(writer);
 	if (writer->state == LOG_WITHOUT) {
-		log_write_here(line, len);
+		/* Only if it will probably not block. */
+		if (poll(&room, 1, 0) == 1 && room.revents == POLLOUT)
+			log_write(line, len);
 	} else if (writer->put + len - writer->wrote > LOG_ROOM_BYTES) {
 		writer->lost++;
 	} else {

@@ -2,8 +2,6 @@
 
 #include "base/text.h"
 
-#include "base/text_view.h"
-
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +19,38 @@ static bool text_reorders(uint32_t c)
 {
 	return (c >= 0x200e && c <= 0x200f) || (c >= 0x202a && c <= 0x202e) ||
 	       (c >= 0x2066 && c <= 0x2069);
+}
+
+/* ---- UTF-8 ---- */
+
+size_t text_decode(const unsigned char *from, size_t len, uint32_t *character)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t need, i;
+
+	if (from[0] < 0x80) {
+		*character = from[0];
+		return 1;
+	}
+	need = from[0] >= 0xf0 ? 4 : from[0] >= 0xe0 ? 3 : 2;
+	if (from[0] < 0xc2 || from[0] > 0xf4 || len < need)
+		return 0;
+	*character = from[0] & (0x7fu >> need);
+	for (i = 1; i < need; i++) {
+		if ((from[i] & 0xc0) != 0x80)
+			return 0;
+		*character = *character << 6 | (from[i] & 0x3fu);
+	}
+	if (*character < least[need] || *character > 0x10ffff ||
+	    (*character >= 0xd800 && *character <= 0xdfff))
+		return 0;
+	return need;
+}
+
+bool text_blank(uint32_t c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r') || c == 0x85 || c == 0xa0 ||
+	       c == 0x2028 || c == 0x2029;
 }
 
 /* ---- cleaning ---- */
@@ -58,17 +88,6 @@ static bool text_put_character(struct text_out *out, const char *from,
 	return text_put(out, from, bytes);
 }
 
-/* Ends a text that did not fit. */
-static void text_cut(struct text_out *out)
-{
-	size_t dots = out->size - 1 - out->cut;
-
-	if (dots > 3)
-		dots = 3;
-	memset(out->to + out->cut, '.', dots);
-	out->len = out->cut + dots;
-}
-
 void text_clean(char *to, size_t size, const char *from, size_t len)
 {
 	struct text_out out = { .to = to, .size = size };
@@ -88,9 +107,9 @@ void text_clean(char *to, size_t size, const char *from, size_t len)
 		gap = false;
 		room = room && text_put_character(&out, from + i, bytes, c);
 	}
-	if (!room)
-		text_cut(&out);
 	to[out.len] = '\0';
+	if (!room)
+		snprintf(to + out.cut, size - out.cut, "...");
 }
 
 /* ---- showing ---- */
@@ -109,28 +128,21 @@ bool text_looks_secret(const char *text, size_t len)
 	return letter && digit;
 }
 
-static void text_mask_and_clean(char *to, size_t size, const char *from)
-{
-	char raw[TEXT_RAW_BYTES];
-	size_t len = strnlen(from, sizeof(raw) - 1);
-
-	memcpy(raw, from, len);
-	raw[len] = '\0';
-	text_mask(raw);
-	text_clean(to, size, raw, len);
-}
-
 void text_show(char *to, size_t size, const char *from)
 {
-	text_mask_and_clean(to, size, from);
-	/* Where white space has become one blank, a secret with a blank in it
-	 * may stand now. */
-	text_mask_and_clean(to, size, to);
-}
+	char raw[TEXT_RAW_BYTES];
+	size_t len;
+	int i;
 
-static bool text_is_inside(char c)
-{
-	return ((unsigned char)c & 0xc0) == 0x80;
+	/* Twice: where white space has become one blank, a secret with a blank
+	 * in it may stand now. */
+	for (i = 0; i < 2; i++, from = to) {
+		len = strnlen(from, sizeof(raw) - 1);
+		memcpy(raw, from, len);
+		raw[len] = '\0';
+		text_mask(raw);
+		text_clean(to, size, raw, len);
+	}
 }
 
 void text_show_ends(char *to, size_t size, const char *from)
@@ -147,9 +159,9 @@ void text_show_ends(char *to, size_t size, const char *from)
 	/* No character is torn. */
 	tail = len - (size - sizeof("...")) / 2;
 	head = size - sizeof("...") - (len - tail);
-	while (text_is_inside(whole[tail]))
+	while ((whole[tail] & 0xc0) == 0x80)
 		tail++;
-	while (head > 0 && text_is_inside(whole[head]))
+	while (head > 0 && (whole[head] & 0xc0) == 0x80)
 		head--;
 	snprintf(to, size, "%.*s...%s", (int)head, whole, whole + tail);
 }
@@ -158,11 +170,9 @@ void text_show_ends(char *to, size_t size, const char *from)
 
 #define TEXT_WORD_BYTES 64
 
-static char text_fold(char c)
+static int text_fold(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return (char)(c - 'A' + 'a');
-	return (char)(c == '-' ? '_' : c);
+	return c == '-' ? '_' : tolower((unsigned char)c);
 }
 
 static size_t text_least(size_t a, size_t b)

@@ -15,7 +15,18 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
+
+/*
+ * Decodes one character (RFC 3629) from len > 0 bytes; returns how many bytes
+ * it has, or 0 when they are not a valid character: overlong, a surrogate,
+ * above U+10FFFF or incomplete.
+ */
+size_t text_decode(const unsigned char *from, size_t len, uint32_t *character);
+
+/* Whether a character is white space. */
+bool text_blank(uint32_t c);
 
 /*
  * Copies at most the part of `from` (len bytes, need not be terminated) that
@@ -47,7 +58,7 @@ void text_forget_secrets(void);
  * Replaces each remembered secret in `text`, shorter than TEXT_RAW_BYTES, by
  * asterisks, in place, the length unchanged.  So is every part of a secret of
  * at least 10 characters; at the end of the text, which may have been cut, its
- * first 4.  Both are found as well when they were escaped (text_view.h), or
+ * first 4.  Both are found as well when they were escaped, or
  * encoded in hexadecimal digits or base64, also as a part of something longer.
  * The time is bounded by the length of the text.
  */

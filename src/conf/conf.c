@@ -245,16 +245,39 @@ const char *conf_section_variable(const struct conf_section *section,
 
 /* ---- errors and warnings ---- */
 
-/*
- * What a file has before "=" may be a line of a secret that was broken into
- * several.  It is shown only when it looks like a key, without the digits that
- * base64 has.
- */
-static bool conf_showable(const char *key)
+bool conf_showable(const char *key)
 {
 	return strlen(key) < CONF_KEY_SHOWN_BYTES &&
 	       key[strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
 			       "abcdefghijklmnopqrstuvwxyz")] == '\0';
+}
+
+/* The first note about a section, and key when it is not NULL; or NULL. */
+static const struct conf_note *conf_find_note(
+	const struct conf *conf, enum conf_note_type type,
+	const struct conf_section *section, const char *key)
+{
+	const struct conf_note *note = conf->notes;
+
+	while (note && (note->type != type || note->section != section ||
+			(key && (!note->key || strcmp(note->key, key) != 0))))
+		note = note->next;
+	return note;
+}
+
+bool conf_is_mistaken(const struct conf *conf,
+		      const struct conf_section *section, const char *key)
+{
+	return conf_find_note(conf, CONF_MISTAKE, section, key) != NULL;
+}
+
+const struct conf_refusal *conf_section_refusal(
+	const struct conf *conf, const struct conf_section *section)
+{
+	const struct conf_note *note = conf_find_note(conf, CONF_REFUSAL,
+						      section, NULL);
+
+	return note ? &note->said : NULL;
 }
 
 /* "health.conf:12: [redis] timeout: " */
@@ -390,29 +413,6 @@ void conf_warn(struct conf *conf, const struct conf_section *section,
 	va_start(args, fmt);
 	conf_note_args(conf, CONF_WARNING, &place, fmt, args);
 	va_end(args);
-}
-
-bool conf_is_mistaken(const struct conf *conf,
-		      const struct conf_section *section, const char *key)
-{
-	const struct conf_note *note = conf->notes;
-
-	while (note &&
-	       !(note->type == CONF_MISTAKE && note->section == section &&
-		 note->key && strcmp(note->key, key) == 0))
-		note = note->next;
-	return note != NULL;
-}
-
-const struct conf_refusal *conf_section_refusal(
-	const struct conf *conf, const struct conf_section *section)
-{
-	const struct conf_note *note = conf->notes;
-
-	while (note &&
-	       !(note->type == CONF_REFUSAL && note->section == section))
-		note = note->next;
-	return note ? &note->said : NULL;
 }
 
 const char *conf_note_at(const struct conf *conf, enum conf_note_type type,

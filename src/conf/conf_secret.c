@@ -283,24 +283,21 @@ static struct conf_spans conf_find_spans(const char *url)
 	return spans;
 }
 
-bool conf_secret_in_url(const char *url)
-{
-	return conf_find_spans(url).n > 0;
-}
-
-void conf_secret_print_url(FILE *to, const char *url)
+bool conf_secret_print_url(FILE *to, const char *url)
 {
 	struct conf_spans spans = conf_find_spans(url);
 	size_t i, from = 0;
 
-	for (i = 0; i < spans.n; i++) {
+	for (i = 0; to && i < spans.n; i++) {
 		if (spans.at[i].start < from)
 			continue;
 		fprintf(to, "%.*s********", (int)(spans.at[i].start - from),
 			url + from);
 		from = spans.at[i].start + spans.at[i].len;
 	}
-	fputs(url + from, to);
+	if (to)
+		fputs(url + from, to);
+	return spans.n > 0;
 }
 
 /* ---- what a secret cannot be ---- */

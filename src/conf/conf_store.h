@@ -48,6 +48,12 @@ void conf_note(struct conf *conf, enum conf_note_type type,
 	       const struct conf_entry *place, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 #define conf_wrong(conf, ...) conf_note(conf, CONF_MISTAKE, __VA_ARGS__)
+/*
+ * What stands before "=" may be a line of a secret that was broken into
+ * several.  It is shown only when it looks like a key, without the digits that
+ * base64 has.
+ */
+bool conf_showable(const char *key);
 /* Whether an error about this key was collected. */
 bool conf_is_mistaken(const struct conf *conf,
 		      const struct conf_section *section, const char *key);
@@ -77,10 +83,9 @@ static inline bool conf_in(const char *list, const char *word, size_t len)
 	return conf_which(list, word, len) >= 0;
 }
 
-bool conf_secret_in_url(const char *url);
-
-/* Writes the URL with asterisks for what is secret. */
-void conf_secret_print_url(FILE *to, const char *url);
+/* Writes the URL, when `to` is not NULL, with asterisks for what is secret;
+ * false: nothing is. */
+bool conf_secret_print_url(FILE *to, const char *url);
 
 /* What is wrong with a secret that was typed, or with those in a URL, to be put
  * after "the value"; NULL: nothing. */

@@ -659,7 +659,8 @@ static void conf_print_text(FILE *to, const struct conf_key *key, int width,
 {
 	bool hidden = key->flags & CONF_SECRET ||
 		      (hide_urls && key->flags & CONF_URL);
-	bool in_url = key->flags & CONF_URL && conf_secret_in_url(text);
+	bool in_url = key->flags & CONF_URL &&
+		      conf_secret_print_url(NULL, text);
 	bool unset = !*text && (!key->dflt || !*key->dflt);
 	bool odd = *text && !conf_printable(text);
 

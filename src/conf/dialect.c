@@ -73,9 +73,7 @@ static bool dialect_matters(const char *name)
 static bool dialect_may_show(const struct dialect_reader *reader,
 			     const char *name)
 {
-	return !reader->hide_names && *name &&
-	       name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-."
-				 "abcdefghijklmnopqrstuvwxyz")] == '\0';
+	return !reader->hide_names && *name && conf_showable(name);
 }
 
 static bool dialect_refuse(const struct dialect_reader *reader,
@@ -210,7 +208,8 @@ static bool dialect_pass(struct dialect_reader *reader,
 				    : NULL;
 
 	if (reader->known && reader->known(pair->name)) {
-		snprintf(becomes, sizeof(becomes), "%s=", pair->name);
+		snprintf(becomes, sizeof(becomes),
+			 "%.*s=", DIALECT_NAME_BYTES - 1, pair->name);
 		dialect_put(reader, becomes, pair);
 		return true;
 	}
@@ -224,43 +223,33 @@ static bool dialect_pass(struct dialect_reader *reader,
 	return true;
 }
 
-/* The first parameter that matters and occurs twice: of two hosts only one
- * would be checked.  NULL: no parameter does. */
-static const char *dialect_twice(const struct dialect_reader *reader)
-{
-	const struct dialect_pair *pairs = reader->pairs;
-	size_t i, j;
-
-	for (i = 0; i < reader->n; i++)
-		for (j = 0; j < i; j++)
-			if (strcasecmp(pairs[i].name, pairs[j].name) == 0 &&
-			    dialect_matters(pairs[i].name))
-				return pairs[i].name;
-	return NULL;
-}
-
 static bool dialect_pairs(struct dialect_reader *reader)
 {
-	const char *twice = dialect_twice(reader);
+	struct dialect_pair *pair, *other, *end = reader->pairs + reader->n;
 	const struct dialect_row *row;
-	size_t i, table;
+	size_t table;
 
-	if (twice)
-		return dialect_refuse(
-			reader, dialect_may_show(reader, twice) ? twice : NULL,
-			"it occurs twice; leave one of them out");
+	/* Of two hosts only one would be checked. */
+	for (pair = reader->pairs; pair < end; pair++)
+		for (other = reader->pairs; other < pair; other++)
+			if (strcasecmp(pair->name, other->name) == 0 &&
+			    dialect_matters(pair->name))
+				return dialect_refuse(
+					reader,
+					dialect_may_show(reader, pair->name)
+						? pair->name
+						: NULL,
+					"it occurs twice; leave one of them "
+					"out");
 	for (table = 0; table < DIALECT_TABLES_MAX; table++)
 		for (row = reader->dialect->tables[table]; row && row->names;
 		     row++)
-			for (i = 0; i < reader->n; i++)
-				if (!reader->pairs[i].done &&
-				    dialect_fits(row, &reader->pairs[i]) &&
-				    !dialect_translate(reader, row,
-						       &reader->pairs[i]))
+			for (pair = reader->pairs; pair < end; pair++)
+				if (!pair->done && dialect_fits(row, pair) &&
+				    !dialect_translate(reader, row, pair))
 					return false;
-	for (i = 0; i < reader->n; i++)
-		if (!reader->pairs[i].done &&
-		    !dialect_pass(reader, &reader->pairs[i]))
+	for (pair = reader->pairs; pair < end; pair++)
+		if (!pair->done && !dialect_pass(reader, pair))
 			return false;
 	if (reader->skipped[0])
 		conf_warn(reader->conf, reader->section, reader->key,

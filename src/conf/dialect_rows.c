@@ -7,7 +7,11 @@
 
 /* clang-format off */
 
+/* A parameter that our driver has as well. */
+#define KEPT(name) { name, NULL, name "=", NULL }
+
 #define SSL "ssl|sslmode|ssl-mode"
+#define SSLMODE(value) { SSL, value, "sslmode=" value, NULL }
 
 /*
  * SQLAlchemy and its drivers, asyncpg, Prisma, Doctrine, Django, Rails, Ecto,
@@ -16,13 +20,11 @@
  */
 static const struct dialect_row postgres_rows[] = {
 	{ SSL, "disable|false|0|off|no", "sslmode=disable", NULL },
-	{ SSL, "allow", "sslmode=allow", NULL },
-	{ SSL, "prefer", "sslmode=prefer", NULL },
-	{ SSL, "require", "sslmode=require", NULL },
+	SSLMODE("allow"), SSLMODE("prefer"), SSLMODE("require"),
 	{ SSL, "no-verify", "sslmode=require",
 	  "no-verify counts as sslmode=require: the connection is encrypted, "
 	  "the certificate is not verified" },
-	{ SSL, "verify-ca", "sslmode=verify-ca", NULL },
+	SSLMODE("verify-ca"),
 	{ "sslaccept", "strict", "sslmode=verify-full", NULL },
 	{ SSL, "verify-full|true|1|on|yes|", "sslmode=verify-full", NULL },
 	{ "sslaccept", "accept_invalid_certs", NULL, NULL },
@@ -73,7 +75,7 @@ static const struct dialect_row jdbc_rows[] = {
 static const struct dialect_row redis_rows[] = {
 	{ "db|database|virtual_host", NULL, "db=", NULL },
 	{ "username|user", NULL, "username=", NULL },
-	{ "password", NULL, "password=", NULL },
+	KEPT("password"),
 	{ "socket_timeout|socket_connect_timeout|socket_keepalive|"
 	  "socket_read_size|connection_pool_class|health_check_interval|"
 	  "inherit_socket|socket.timeout|user_agent",
@@ -119,10 +121,7 @@ const struct dialect dialect_redis[] = {
 
 /* StackExchange.Redis, the form that Azure shows. */
 static const struct dialect_row redis_option_rows[] = {
-	{ "user", NULL, "user=", NULL },
-	{ "password", NULL, "password=", NULL },
-	{ "ssl", NULL, "ssl=", NULL },
-	{ "defaultDatabase", NULL, "defaultDatabase=", NULL },
+	KEPT("user"), KEPT("password"), KEPT("ssl"), KEPT("defaultDatabase"),
 	{ "sslProtocols|checkCertificateRevocation|channelPrefix|configChannel",
 	  NULL, NULL, NULL },
 	DIALECT_ROWS_END
@@ -134,12 +133,9 @@ const struct dialect dialect_redis_options[] = {
 };
 
 static const struct dialect_row servicebus_rows[] = {
-	{ "Endpoint", NULL, "Endpoint=", NULL },
-	{ "SharedAccessKeyName", NULL, "SharedAccessKeyName=", NULL },
-	{ "SharedAccessKey", NULL, "SharedAccessKey=", NULL },
-	{ "SharedAccessSignature", NULL, "SharedAccessSignature=", NULL },
-	{ "EntityPath", NULL, "EntityPath=", NULL },
-	{ "UseDevelopmentEmulator", NULL, "UseDevelopmentEmulator=", NULL },
+	KEPT("Endpoint"), KEPT("SharedAccessKeyName"), KEPT("SharedAccessKey"),
+	KEPT("SharedAccessSignature"), KEPT("EntityPath"),
+	KEPT("UseDevelopmentEmulator"),
 	{ "TransportType", "Amqp|AmqpTcp|NetMessaging", NULL, NULL },
 	{ "TransportType", NULL, NULL,
 	  "its TransportType is ignored: the check speaks AMQP over TLS, to "
