@@ -25,8 +25,7 @@
  */
 #define LOG_LINE_BYTES 1000
 
-/* More than a line shows: a secret that the cut would halve is still whole
- * when it is masked. */
+/* Longer than a line, so that a secret is masked before a cut can split it. */
 #define LOG_RAW_BYTES 4096
 
 /* Lines that wait for the writer; a power of two, since counters wrap. */
@@ -258,9 +257,7 @@ static void log_put(struct log_writer *writer, const char *line, size_t len)
 }
 
 __attribute__((format(printf, 3, 0))) static void log_print(
-	enum log_level level,
-	void (*show)(char *to, size_t size, const char *from), const char *fmt,
-	va_list args)
+	enum log_level level, bool masked, const char *fmt, va_list args)
 {
 	int saved = errno;
 	char line[LOG_LINE_BYTES];
@@ -272,7 +269,11 @@ __attribute__((format(printf, 3, 0))) static void log_print(
 	if (vsnprintf(raw, sizeof(raw), fmt, args) < 0)
 		raw[0] = '\0';
 	len = log_head(line, sizeof(line), level);
-	show(line + len, sizeof(line) - len - 1, raw);
+	if (masked)
+		text_clean(line + len, sizeof(line) - len - 1, raw,
+			   strlen(raw));
+	else
+		text_show(line + len, sizeof(line) - len - 1, raw);
 	len += strlen(line + len);
 	line[len++] = '\n';
 	log_put(&log_writer, line, len);
@@ -284,13 +285,8 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	log_print(level, text_show, fmt, args);
+	log_print(level, false, fmt, args);
 	va_end(args);
-}
-
-static void log_clean(char *to, size_t size, const char *from)
-{
-	text_clean(to, size, from, strlen(from));
 }
 
 void log_masked(enum log_level level, const char *fmt, ...)
@@ -298,7 +294,7 @@ void log_masked(enum log_level level, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	log_print(level, log_clean, fmt, args);
+	log_print(level, true, fmt, args);
 	va_end(args);
 }
 

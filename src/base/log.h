@@ -6,9 +6,9 @@
  * File descriptor 2 is where every web server collects what a FastCGI program
  * has to say (Apache and lighttpd: their error log; a supervisor: its own).
  * The line is written by one write(2), of a thread that does nothing else: when
- * descriptor 2 is full or stuck, or the disk below it, lines are kept as long
- * as there is room, and then lost and counted; the program goes on.  Registered
- * secrets are masked and control bytes escaped here, once for all.  When
+ * descriptor 2 or the disk below it is full or stuck, lines are kept while
+ *there is room, then dropped and counted; the program goes on.  Registered
+ *secrets are masked and control bytes escaped here, in one place.  When
  * descriptor 2 is the journal's, a line begins with its priority ("<4>").
  *
  * Any thread may call.  Nothing can fail.
@@ -31,16 +31,15 @@ void log_line(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * Likewise, but nothing more is masked: for lines of our own words whose other
- * parts were shown by text_show() before.  Otherwise a password that is one of
- * our words ("redis", "refused") is hidden in the log and stands in the answer,
- * and the two together tell it.
+ * The same without masking: for our own words, and parts that text_show() has
+ * masked.  Otherwise a password that is one of our words ("redis", "refused")
+ * would be hidden in the log but not in the answer; the two would reveal it.
  */
 void log_masked(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* To be called before the process ends: waits for lines that are still to be
- * written, LOG_END_MS at most. */
+/* Call it before the process ends: waits, for LOG_END_MS at most, until all
+ * lines are written. */
 #define LOG_END_MS 500
 void log_end(void);
 

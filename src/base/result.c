@@ -54,7 +54,7 @@ bool record_sane(struct record *record, int64_t now_us)
 	    record->first_ok_us > now_us || record->failing_since_us < 0 ||
 	    record->failing_since_us > now_us)
 		return false;
-	/* One more of each is to fit in. */
+	/* Leave room for one more of each. */
 	if (record->failures < 0 || record->failures > record->runs ||
 	    record->runs == INT64_MAX)
 		return false;

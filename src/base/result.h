@@ -1,12 +1,12 @@
 /*
  * result: what one run of a check ended with, and what is kept of all its runs.
  *
- * Plain data without pointers: it is copied between threads, and lies in the
- * file of a share.  The codes stand in one table, from which come the words
- * in JSON, in the log and in the manual (a test compares the manual with it).
+ * Plain data without pointers: it is copied between threads and stored in the
+ * shared file.  One table has the codes and their words in JSON, the log and
+ * the manual (a test compares the manual with it).
  *
- * base/ is for words, time, codes and the log.  It knows nothing of this
- * program.
+ * base/ is for words, time, codes and the log.  It depends on no other
+ * directory.
  */
 #ifndef HEALTH_RESULT_H
 #define HEALTH_RESULT_H

@@ -156,7 +156,7 @@ void text_show_ends(char *to, size_t size, const char *from)
 		snprintf(to, size, "%s", whole);
 		return;
 	}
-	/* No character is torn. */
+	/* Do not split a character. */
 	tail = len - (size - sizeof("...")) / 2;
 	head = size - sizeof("...") - (len - tail);
 	while ((whole[tail] & 0xc0) == 0x80)
@@ -182,7 +182,7 @@ static size_t text_least(size_t a, size_t b)
 
 /*
  * The number of letters to insert, drop, replace or swap with the neighbour
- * (optimal string alignment); case counts for nothing, "-" is "_".
+ * (optimal string alignment); case does not matter, and "-" equals "_".
  */
 static size_t text_distance(const char *a, size_t a_len, const char *b,
 			    size_t b_len)
@@ -217,7 +217,7 @@ const char *text_nearest(const char *word, const char *const words[])
 
 	if (len == 0 || len > TEXT_WORD_BYTES)
 		return NULL;
-	best = len < 3 ? 1 : (len + 2) / 3; /* a third may be wrong */
+	best = len < 3 ? 1 : (len + 2) / 3; /* a third may differ */
 	for (i = 0; words[i]; i++) {
 		other = strlen(words[i]);
 		if (other > TEXT_WORD_BYTES)

@@ -7,8 +7,8 @@
  * Registered secrets are masked by text_mask(), and before that: what was cut
  * or changed is not recognised any more.  text_show() does both.
  *
- * Any thread may call, except text_forget_secrets(), which belongs to the end
- * of the program, when nothing is masked any more.
+ * Any thread may call, except text_forget_secrets(): call it at the end of the
+ * program, when no thread masks texts any more.
  */
 #ifndef HEALTH_TEXT_H
 #define HEALTH_TEXT_H
@@ -50,8 +50,8 @@ bool text_looks_secret(const char *text, size_t len);
 /* Overwrites and frees all remembered secrets. */
 void text_forget_secrets(void);
 
-/* More than is shown of any text: what a cut would halve is still whole when
- * it is masked. */
+/* Longer than any text that is shown, so that a secret is masked before a cut
+ * can split it. */
 #define TEXT_RAW_BYTES 4096
 
 /*

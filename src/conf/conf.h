@@ -17,11 +17,11 @@
  * to the directory of the configuration file.
  *
  * All errors are collected, each as a sentence that names file, line and key;
- * nothing stops at the first.  Functions call them mistakes: the user made
- * them.
+ * nothing stops at the first.  Functions call them mistakes, to tell errors of
+ * the user from errors of the program.
  *
- * A value that is only one variable was set by someone else.  In a lenient
- * section an error in it becomes the section's refusal and is not one of the
+ * A value that is only one variable was set outside the configuration file.  In
+ * a lenient section, an error in it refuses the section and is not one of the
  * errors: the program can run without that section.
  *
  * Used by the main thread before it starts others; a conf_copy() by any one.
@@ -215,8 +215,8 @@ size_t conf_mistakes(const struct conf *conf);
 const char *conf_note_at(const struct conf *conf, enum conf_note_type type,
 			 size_t index);
 
-/* Collects a warning for the log, in the form of an error, about what is
- * accepted but has little or no effect, or will lose its meaning. */
+/* Collects a warning for the log, in the form of an error, about a setting that
+ * is accepted but has little or no effect, or is deprecated. */
 void conf_warn(struct conf *conf, const struct conf_section *section,
 	       const char *key, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -35,7 +35,8 @@ static const char *const conf_placeholders[] = {
 
 /* A part of a text. */
 struct conf_span {
-	size_t start, len;
+	const char *start;
+	size_t len;
 };
 
 /* Hidden are, in a URL, the password and the whole query, whose parameters may
@@ -112,15 +113,16 @@ static const char *conf_url_rest(const char *url)
 
 /* ---- what is secret ---- */
 
-static void conf_add_span(struct conf_spans *spans, size_t start, size_t len)
+static void conf_add_span(struct conf_spans *spans, const char *start,
+			  size_t len)
 {
 	struct conf_span *last = &spans->at[CONF_SPANS_MAX - 1];
 
 	if (len > 0 && spans->n < CONF_SPANS_MAX)
 		spans->at[spans->n++] = (struct conf_span){ start, len };
-	else if (len > 0 && last->len < start + len - last->start)
-		/* no room: everything up to here is one secret */
-		last->len = start + len - last->start;
+	else if (len > 0 && last->start + last->len < start + len)
+		/* No room: everything up to here is one secret. */
+		last->len = (size_t)(start + len - last->start);
 }
 
 /*
@@ -173,8 +175,8 @@ static const char *conf_pair_name(const char *from, const char *end)
  * fragment, the values of secret names, and those that look secret.  An encoded
  * separator ends the value or is a part of it: both are taken and overlap.
  */
-static void conf_pair_spans(struct conf_spans *spans, const char *url,
-			    const char *from, const char *end)
+static void conf_pair_spans(struct conf_spans *spans, const char *from,
+			    const char *end)
 {
 	static const char separators[] = ";&?#";
 	const char *at, *name, *value;
@@ -193,9 +195,9 @@ static void conf_pair_spans(struct conf_spans *spans, const char *url,
 		if (!conf_is_secret_name(name, (size_t)(at - name)) &&
 		    !text_looks_secret(value, len))
 			continue;
-		conf_add_span(spans, (size_t)(value - url), whole);
+		conf_add_span(spans, value, whole);
 		if (len < whole)
-			conf_add_span(spans, (size_t)(value - url), len);
+			conf_add_span(spans, value, len);
 	}
 }
 
@@ -216,19 +218,18 @@ static void conf_url_spans(struct conf_spans *spans, const char *url,
 		at = NULL;
 	query = strchr(at ? at : user, '?');
 	if (at && conf_user_is_secret(url, colon, at))
-		conf_add_span(spans, (size_t)(user - url), (size_t)(at - user));
+		conf_add_span(spans, user, (size_t)(at - user));
 	else if (at && colon)
-		conf_add_span(spans, (size_t)(colon + 1 - url),
-			      (size_t)(at - colon - 1));
-	conf_pair_spans(spans, url, at ? at : user, query ? query : end);
+		conf_add_span(spans, colon + 1, (size_t)(at - colon - 1));
+	conf_pair_spans(spans, at ? at : user, query ? query : end);
 	if (!query)
 		return;
 	query++;
 	fragment = query + strcspn(query, "#");
-	conf_add_span(spans, (size_t)(query - url), (size_t)(fragment - query));
+	conf_add_span(spans, query, (size_t)(fragment - query));
 	if (fragment > query)
 		spans->query = spans->n - 1;
-	conf_pair_spans(spans, url, fragment, end);
+	conf_pair_spans(spans, fragment, end);
 }
 
 size_t conf_conninfo_len(const char *value)
@@ -266,7 +267,7 @@ static void conf_conninfo_spans(struct conf_spans *spans, const char *text)
 		if (memchr(at, ',', name_len) && strcspn(value, ",") < len)
 			len = strcspn(value, ",");
 		if (conf_is_secret_name(at, name_len))
-			conf_add_span(spans, (size_t)(value - text), len);
+			conf_add_span(spans, value, len);
 		at = value + len;
 	}
 }
@@ -286,17 +287,17 @@ static struct conf_spans conf_find_spans(const char *url)
 bool conf_secret_print_url(FILE *to, const char *url)
 {
 	struct conf_spans spans = conf_find_spans(url);
-	size_t i, from = 0;
+	size_t i;
 
 	for (i = 0; to && i < spans.n; i++) {
-		if (spans.at[i].start < from)
+		if (spans.at[i].start < url)
 			continue;
-		fprintf(to, "%.*s********", (int)(spans.at[i].start - from),
-			url + from);
-		from = spans.at[i].start + spans.at[i].len;
+		fprintf(to, "%.*s********", (int)(spans.at[i].start - url),
+			url);
+		url = spans.at[i].start + spans.at[i].len;
 	}
 	if (to)
-		fputs(url + from, to);
+		fputs(url, to);
 	return spans.n > 0;
 }
 
@@ -334,8 +335,7 @@ const char *conf_secret_wrong_in_url(const char *url)
 
 	for (i = 0; i < spans.n; i++)
 		if (i != spans.query &&
-		    conf_is_placeholder(url + spans.at[i].start,
-					spans.at[i].len))
+		    conf_is_placeholder(spans.at[i].start, spans.at[i].len))
 			return "has a placeholder where a password belongs";
 	return NULL;
 }
@@ -406,11 +406,9 @@ int conf_secret_register_url(const char *url)
 
 	for (i = 0; i < spans.n && !bad; i++) {
 		span = &spans.at[i];
-		if (i == spans.query)
-			bad = conf_register_query(url + span->start, span->len);
-		else
-			bad = conf_register(url + span->start, span->len,
-					    percent);
+		bad = i == spans.query
+			      ? conf_register_query(span->start, span->len)
+			      : conf_register(span->start, span->len, percent);
 	}
 	return bad;
 }

@@ -2,9 +2,9 @@
  * conf_store: what the parts of conf share.  For conf*.c and dialect.c only;
  * everything else includes conf.h.
  *
- * All memory belongs to struct conf, which overwrites and frees it in
- * conf_destroy().  Running out of memory sets out_of_memory, and
- * conf_mistakes() reports it: callers only stop what they are doing.
+ * All memory belongs to struct conf; conf_destroy() overwrites and frees it.
+ * Running out of memory sets out_of_memory, which conf_mistakes() reports:
+ * callers only return.
  */
 #ifndef HEALTH_CONF_STORE_H
 #define HEALTH_CONF_STORE_H
