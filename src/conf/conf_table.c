@@ -294,22 +294,20 @@ static const char *conf_check_text(const struct conf_key *key,
 	size_t max = (size_t)conf_limit(&plain, key->max, CONF_VALUE_BYTES);
 	size_t len = strlen(text), n;
 
+	words[0] = '\0';
 	if (key->flags & CONF_WORDS) {
 		n = conf_field(key, record).list->n;
-		for (; (len = conf_next_word(&text)); text += len)
-			if (len > max) {
+		for (; !words[0] && (len = conf_next_word(&text)); text += len)
+			if (len > max)
 				snprintf(words, CONF_WORDS_BYTES,
 					 "has an item of more than %zu "
 					 "characters",
 					 max);
-				return words;
-			} else if (++n > CONF_LIST_MAX) {
+			else if (++n > CONF_LIST_MAX)
 				snprintf(words, CONF_WORDS_BYTES,
 					 "makes a list of more than %d items",
 					 CONF_LIST_MAX);
-				return words;
-			}
-		return NULL;
+		return words[0] ? words : NULL;
 	}
 	if (len == 0 && (min > 0 || key->flags & CONF_REQUIRED))
 		return "must not be empty";

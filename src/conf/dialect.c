@@ -260,29 +260,21 @@ static bool dialect_pairs(struct dialect_reader *reader)
 
 /* ---- the scheme ---- */
 
-/* len 0: the dialect without a scheme.  NULL: not found. */
-static const struct dialect *dialect_find_scheme(const struct dialect *dialects,
-						 const char *text, size_t len)
-{
-	for (; dialects->tables[0]; dialects++)
-		if (len == 0 ? !dialects->schemes
-			     : dialects->schemes &&
-				       conf_in(dialects->schemes, text, len))
-			return dialects;
-	return NULL;
-}
-
-/* "redis+unix" is in the table, "postgres+asyncpg" is not. */
+/* scheme 0: the dialect without one.  NULL: not found.  "redis+unix" is in the
+ * table; of "postgres+asyncpg" only the part before "+" is. */
 static const struct dialect *dialect_find(const struct dialect *dialects,
 					  const char *text, size_t scheme)
 {
-	const struct dialect *found = dialect_find_scheme(dialects, text,
-							  scheme);
 	const char *driver = memchr(text, '+', scheme);
+	const struct dialect *at;
 
-	return found || !driver ? found
-				: dialect_find_scheme(dialects, text,
-						      (size_t)(driver - text));
+	for (at = dialects; at->tables[0]; at++)
+		if (scheme == 0
+			    ? !at->schemes
+			    : at->schemes && conf_in(at->schemes, text, scheme))
+			return at;
+	return driver ? dialect_find(dialects, text, (size_t)(driver - text))
+		      : NULL;
 }
 
 bool dialect_is_file(const char *text)

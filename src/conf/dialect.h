@@ -7,7 +7,7 @@
  * with a line in the log; but when its name suggests that it chooses the
  * server, its security or the user, the check is refused.
  *
- * Used by the main thread before there are others.
+ * Used by the main thread before it starts others.
  */
 #ifndef HEALTH_DIALECT_H
 #define HEALTH_DIALECT_H
@@ -30,10 +30,6 @@ struct dialect_row {
 /* The first row that matches a parameter counts.  Parameters are written in the
  * order of the rows, and drivers use the last one of a name, so the strictest
  * row comes last. */
-#define DIALECT_ROWS_END      \
-	{                     \
-		.names = NULL \
-	}
 
 #define DIALECT_TABLES_MAX 2
 
@@ -44,6 +40,7 @@ struct dialect {
 	const char *scheme;  /* what they become */
 	const char *host;    /* in place of an empty one; NULL: leave it */
 	char separator;	     /* '&' in a query, ';', or ' ' as libpq does */
+	/* Each ends in a row without names. */
 	const struct dialect_row *tables[DIALECT_TABLES_MAX];
 };
 

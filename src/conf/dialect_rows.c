@@ -41,7 +41,7 @@ static const struct dialect_row postgres_rows[] = {
 	  "schema|pgbouncer|connection_limit|pool_timeout|pool|charset|"
 	  "encoding|pool_max_conns|pool_min_conns|default_query_exec_mode",
 	  NULL, NULL, NULL },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 /* In pgjdbc `sslmode` overrides `ssl`. */
@@ -68,7 +68,7 @@ static const struct dialect_row jdbc_rows[] = {
 	{ "sslResponseTimeout|loadBalanceHosts|hostRecheckSeconds|gssLib|"
 	  "gssResponseTimeout|assumeMinServerVersion|logServerErrorDetail|"
 	  "defaultRowFetchSize", NULL, NULL, NULL },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 /* redis-py, ioredis, node-redis, go-redis, lettuce, redis-rb (Sidekiq), Celery. */
@@ -83,7 +83,7 @@ static const struct dialect_row redis_rows[] = {
 	{ "sentinelMasterId|master_name", NULL, DIALECT_REFUSED,
 	  "it asks Sentinels for a server; write the URL of the server itself, "
 	  "or that of a Sentinel, with role = sentinel" },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 #define VERIFY "ssl_cert_reqs|verify|tls_verify|ssl_verify|verify_peer|" \
@@ -94,7 +94,7 @@ static const struct dialect_row redis_plain_rows[] = {
 	{ "ssl|tls", "false|no|0|off", NULL, NULL },
 	{ "ssl|tls", NULL, DIALECT_REFUSED, "write rediss:// for TLS" },
 	{ VERIFY, NULL, NULL, NULL },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 static const struct dialect_row redis_tls_rows[] = {
@@ -108,7 +108,7 @@ static const struct dialect_row redis_tls_rows[] = {
 	{ "ssl_certfile|ssl_keyfile|ssl_cert_file|ssl_key_file", NULL,
 	  DIALECT_REFUSED,
 	  "name the files with cert_file and key_file in health.conf" },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 const struct dialect dialect_redis[] = {
@@ -124,7 +124,7 @@ static const struct dialect_row redis_option_rows[] = {
 	KEPT("user"), KEPT("password"), KEPT("ssl"), KEPT("defaultDatabase"),
 	{ "sslProtocols|checkCertificateRevocation|channelPrefix|configChannel",
 	  NULL, NULL, NULL },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 const struct dialect dialect_redis_options[] = {
@@ -144,7 +144,7 @@ static const struct dialect_row servicebus_rows[] = {
 	  "identities are not supported; give the string with "
 	  "SharedAccessKeyName and SharedAccessKey" },
 	{ "StsEndpoint|RuntimePort|ManagementPort", NULL, NULL, NULL },
-	DIALECT_ROWS_END
+	{ .names = NULL }
 };
 
 const struct dialect dialect_servicebus[] = {

@@ -357,7 +357,7 @@ static void test_semicolons(void)
 		{ "TransportType", "AmqpWebSockets", NULL, "no sockets" },
 		{ "Authentication", NULL, DIALECT_REFUSED, "write a key" },
 		{ "Key", NULL, "Key=", NULL },
-		DIALECT_ROWS_END
+		{ .names = NULL }
 	};
 	static const struct dialect dialects[] = {
 		{ NULL, NULL, NULL, ';', { table } }, { .schemes = NULL }
