@@ -1,10 +1,8 @@
 #include "config.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +12,8 @@
 #include <unistd.h>
 
 #include "answer/answer.h"
-#include "board/board.h"
 #include "front/listen.h"
 #include "base/log.h"
-#include "front/parent.h"
 #include "prober/prober.h"
 #include "front/responder.h"
 #include "app/settings.h"
@@ -31,8 +27,7 @@ struct options {
 	const char *listen;
 	unsigned socket_mode;
 	const char *once; /* the probe to answer, or NULL */
-	bool check_config;
-	bool state;
+	int check_config, state;
 };
 
 static const char usage[] =
@@ -66,17 +61,6 @@ static int options_fail(const char *what, const char *value)
 	return EX_USAGE;
 }
 
-static int options_mode(const char *text, unsigned *mode)
-{
-	char *end;
-	unsigned long value = strtoul(text, &end, 8);
-
-	if (!*text || *end || value > 0777)
-		return -1;
-	*mode = (unsigned)value;
-	return 0;
-}
-
 static bool options_probe_known(const char *probe)
 {
 	return !strcmp(probe, "live") || !strcmp(probe, "ready") ||
@@ -89,8 +73,9 @@ static bool options_run(const struct options *options)
 	       options->state;
 }
 
-/* Whether a probe "ready/NAME" names a check; slashes count as in a URL. */
-static bool options_check_known(const struct settings *settings,
+/* Whether a probe "ready/NAME" names a check; slashes count as in a URL.  If
+ * not, prints the names. */
+static bool options_check_known(const struct check_list *checks,
 				const char *probe)
 {
 	const char *name = probe + strcspn(probe, "/");
@@ -98,72 +83,63 @@ static bool options_check_known(const struct settings *settings,
 
 	name += strspn(name, "/");
 	len = strcspn(name, "/");
-	for (i = 0; i < settings->checks.n; i++)
-		if (strncmp(settings->checks.setups[i].name, name, len) == 0 &&
-		    settings->checks.setups[i].name[len] == '\0')
-			break;
-	return len == 0 || (i < settings->checks.n &&
-			    strspn(name + len, "/") == strlen(name + len));
-}
-
-static int options_fail_check(const struct settings *settings,
-			      const char *probe)
-{
-	size_t i;
-
+	for (i = 0; i < checks->n; i++)
+		if (strncmp(checks->setups[i].name, name, len) == 0 &&
+		    checks->setups[i].name[len] == '\0' &&
+		    name[len + strspn(name + len, "/")] == '\0')
+			return true;
+	if (len == 0)
+		return true;
 	fprintf(stderr, "health.fcgi: --once %s: no such check; ", probe);
-	for (i = 0; i < settings->checks.n; i++)
-		fprintf(stderr, "%s%s", i ? ", " : "there are: ",
-			settings->checks.setups[i].name);
+	for (i = 0; i < checks->n; i++)
+		fprintf(stderr, "%s%s",
+			i ? ", " : "there are: ", checks->setups[i].name);
 	fprintf(stderr, "%s\n", i ? "" : "there is no check");
-	return EX_USAGE;
+	return false;
 }
 
 /* -1: continue; otherwise the exit status. */
 static int options_parse(struct options *options, int argc, char **argv)
 {
-	enum { CONFIG, LISTEN, MODE, ONCE, CHECK, STATE, HELP, VERSION_OPTION };
-	static const struct option known[] = {
-		{ "config", required_argument, NULL, CONFIG },
-		{ "listen", required_argument, NULL, LISTEN },
-		{ "socket-mode", required_argument, NULL, MODE },
-		{ "once", no_argument, NULL, ONCE },
-		{ "check-config", no_argument, NULL, CHECK },
-		{ "state", no_argument, NULL, STATE },
-		{ "help", no_argument, NULL, HELP },
-		{ "version", no_argument, NULL, VERSION_OPTION },
+	const struct option known[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "listen", required_argument, NULL, 'l' },
+		{ "socket-mode", required_argument, NULL, 'm' },
+		{ "once", no_argument, NULL, 'o' },
+		{ "check-config", no_argument, &options->check_config, 1 },
+		{ "state", no_argument, &options->state, 1 },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
+	unsigned long mode;
 	int option;
+	char *end;
 
 	while ((option = getopt_long(argc, argv, "hV", known, NULL)) != -1) {
 		switch (option) {
-		case CONFIG:
+		case 0: /* getopt_long(3) has set the flag */
+			break;
+		case 'c':
 			options->config = optarg;
 			break;
-		case LISTEN:
+		case 'l':
 			options->listen = optarg;
 			break;
-		case MODE:
-			if (options_mode(optarg, &options->socket_mode))
+		case 'm':
+			mode = strtoul(optarg, &end, 8);
+			if (!*optarg || *end || mode > 0777)
 				return options_fail("not an octal mode: ",
 						    optarg);
+			options->socket_mode = (unsigned)mode;
 			break;
-		case ONCE:
+		case 'o':
 			options->once = "ready";
 			break;
-		case CHECK:
-			options->check_config = true;
-			break;
-		case STATE:
-			options->state = true;
-			break;
 		case 'h':
-		case HELP:
 			fputs(usage, stdout);
 			return EX_OK;
 		case 'V':
-		case VERSION_OPTION:
 			puts(PACKAGE_STRING);
 			return EX_OK;
 		default: /* getopt_long(3) has printed the error */
@@ -191,61 +167,20 @@ struct base {
 	struct service service;
 };
 
-static int base_open(struct base *base, bool cgi)
-{
-	base->plan = settings_plan(&base->settings, cgi);
-	base->service.plan = base->plan;
-	if (base->plan)
-		base->service.board = board_create(base->plan, base->share);
-	if (base->service.board)
-		return 0;
-	log_err("out of memory");
-	return -1;
-}
-
-static void base_close(struct base *base)
-{
-	board_destroy(base->service.board);
-	free(base->plan);
-	share_close(base->share);
-	settings_free(&base->settings);
-	text_forget_secrets();
-}
-
-static void base_report_mistakes(const struct base *base)
-{
-	size_t i;
-
-	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
-		log_masked(LOG_ERR, "%s",
-			   conf_note_at(base->settings.conf, CONF_MISTAKE, i));
-}
-
 /* ---- ways of running ---- */
 
-static int run_check_config(struct base *base)
+static int run_check_config(const struct settings *settings)
 {
+	const char *mistake;
 	size_t i;
 
-	for (i = 0; i < conf_mistakes(base->settings.conf); i++)
-		fprintf(stderr, "%s\n",
-			conf_note_at(base->settings.conf, CONF_MISTAKE, i));
-	if (base->broken)
+	for (i = 0; (mistake = conf_note_at(settings->conf, CONF_MISTAKE, i));
+	     i++)
+		fprintf(stderr, "%s\n", mistake);
+	if (i)
 		return EX_CONFIG;
-	settings_print(&base->settings, stdout);
+	settings_print(settings, stdout);
 	return fflush(stdout) ? EX_IOERR : EX_OK;
-}
-
-/* Waits for a signal that ends the program, or for the end of its parent. */
-static void run_until_signal(pid_t parent, const sigset_t *signals)
-{
-	int number = parent_wait(parent, signals);
-
-	if (number)
-		log_info("stopping on SIG%s", sigabbrev_np(number));
-	else
-		log_warn("stopping: parent process %ld has exited",
-			 (long)parent);
 }
 
 static int run_fastcgi(struct base *base, struct listener *listener,
@@ -261,21 +196,26 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 	};
 	struct responder *responder;
 	struct prober *prober = NULL;
-	int status = EX_OK;
+	int status = EX_OK, number;
 
 	responder = responder_start(&options, &base->service);
-	if (!responder)
+	if (!responder) {
+		listen_leave(listener);
 		return EX_OSERR;
+	}
 	/* libfcgi has installed its own handler. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!base->broken)
 		prober = prober_start(&base->settings.checks,
 				      health->drain_file, base->service.board,
 				      base->share, true);
-	if (prober || base->broken)
-		run_until_signal(listener->parent, signals);
-	else
+	if (!prober && !base->broken)
 		status = EX_OSERR;
+	else if ((number = listen_wait(listener->parent, signals)))
+		log_info("stopping on SIG%s", sigabbrev_np(number));
+	else
+		log_warn("stopping: parent process %ld has exited",
+			 (long)listener->parent);
 	/* Connections that were accepted before are still served. */
 	listen_leave(listener);
 	responder_stop(responder);
@@ -288,92 +228,75 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 	return status;
 }
 
-static int run_listen(struct base *base, const struct options *options,
-		      const sigset_t *signals)
-{
-	struct listener listener;
-	enum listen_outcome outcome;
-	char reason[256];
-	int status;
-
-	if (base->broken)
-		return EX_CONFIG;
-	outcome = listen_open(&listener, options->listen, options->socket_mode,
-			      reason, sizeof(reason));
-	if (outcome != LISTEN_OPEN) {
-		log_masked(LOG_ERR, "--listen: %s", reason);
-		return outcome == LISTEN_BAD_ADDRESS ? EX_USAGE : EX_OSERR;
-	}
-	log_masked(LOG_INFO, "%s listening on %s, %zu checks from %s",
-		   PACKAGE_STRING, options->listen, base->settings.checks.n,
-		   base->settings.source);
-	status = run_fastcgi(base, &listener, signals);
-	listen_close(&listener);
-	return status;
-}
-
-static int run_inherited(struct base *base, struct listener *listener,
-			 const sigset_t *signals)
-{
-	log_masked(LOG_INFO, "%s started by a web server, %zu checks from %s",
-		   PACKAGE_STRING, base->settings.checks.n,
-		   base->settings.source);
-	return run_fastcgi(base, listener, signals);
-}
-
-/* probe: from the command line; NULL: as a CGI program */
-static int run_oneshot(const struct base *base, const char *probe)
-{
-	const struct oneshot_config config = {
-		.checks = &base->settings.checks,
-		.drain_file = base->settings.health.drain_file,
-		.service = &base->service,
-		.share = base->share,
-	};
-
-	return probe ? oneshot_once(&config, probe) : oneshot_cgi(&config);
-}
-
-static enum share_setup_start run_start(const struct listener *inherited,
-					bool cgi)
-{
-	if (cgi)
-		return SHARE_SETUP_CGI;
-	return inherited->many ? SHARE_SETUP_MANY : SHARE_SETUP_ALONE;
-}
-
 static int run(struct base *base, const struct options *options,
-	       struct listener *inherited, bool cgi, const sigset_t *signals)
+	       struct listener *listener, bool cgi, const sigset_t *signals)
 {
+	const struct settings *settings = &base->settings;
+	struct oneshot_config oneshot = {
+		.checks = &settings->checks,
+		.drain_file = settings->health.drain_file,
+		.service = &base->service,
+	};
+	enum listen_outcome outcome;
+	const char *mistake;
+	size_t i;
+
 	/* A CGI program starts for each request and would repeat them. */
 	if (!cgi)
-		settings_log_warnings(&base->settings);
+		settings_log_warnings(settings);
 	if (options->check_config)
-		return run_check_config(base);
-	base_report_mistakes(base);
+		return run_check_config(settings);
+	for (i = 0; (mistake = conf_note_at(settings->conf, CONF_MISTAKE, i));
+	     i++)
+		log_masked(LOG_ERR, "%s", mistake);
 	if ((options->once || options->state) && base->broken)
 		return EX_CONFIG;
 	if (options->state)
-		return share_setup_print(&base->settings, stdout)
-			       ? EX_UNAVAILABLE
-			       : EX_OK;
+		return share_setup_print(settings, stdout) ? EX_UNAVAILABLE
+							   : EX_OK;
 	if (options->once &&
-	    !options_check_known(&base->settings, options->once))
-		return options_fail_check(&base->settings, options->once);
+	    !options_check_known(&settings->checks, options->once))
+		return EX_USAGE;
 	/* --once runs the checks itself. */
 	if (!base->broken && !options->once)
-		base->share = share_setup_open(&base->settings,
-					       run_start(inherited, cgi));
+		base->share = share_setup_open(
+			settings, cgi		   ? SHARE_SETUP_CGI
+				  : listener->many ? SHARE_SETUP_MANY
+						   : SHARE_SETUP_ALONE);
 	/* Without shared results, each request logs that a check is healthy. */
-	if (cgi && !base->share && base->settings.health.log_level == LOG_INFO)
+	if (cgi && !base->share && settings->health.log_level == LOG_INFO)
 		log_set_level(LOG_WARN);
-	if (base_open(base, cgi))
+	base->plan = settings_plan(settings, cgi);
+	if (base->plan)
+		base->service.board = board_create(base->plan, base->share);
+	if (!base->service.board) {
+		log_err("out of memory");
 		return EX_OSERR;
-	if (cgi || options->once)
-		return run_oneshot(base, cgi ? NULL : options->once);
-	if (options->listen)
-		return run_listen(base, options, signals);
-	return run_inherited(base, inherited, signals);
+	}
+	base->service.plan = base->plan;
+	oneshot.share = base->share;
+	if (options->once)
+		return oneshot_once(&oneshot, options->once);
+	if (cgi)
+		return oneshot_cgi(&oneshot);
+	if (!options->listen) {
+		log_masked(LOG_INFO,
+			   "%s started by a web server, %zu checks from %s",
+			   PACKAGE_STRING, settings->checks.n,
+			   settings->source);
+		return run_fastcgi(base, listener, signals);
+	}
+	if (base->broken)
+		return EX_CONFIG;
+	outcome = listen_open(listener, options->listen, options->socket_mode);
+	if (outcome != LISTEN_OPEN) {
+		log_masked(LOG_ERR, "--listen: %s", listener->reason);
+		return outcome == LISTEN_BAD_ADDRESS ? EX_USAGE : EX_OSERR;
+	}
+	log_masked(LOG_INFO, "%s listening on %s, %zu checks from %s",
+		   PACKAGE_STRING, options->listen, settings->checks.n,
+		   settings->source);
+	return run_fastcgi(base, listener, signals);
 }
 
 /* ---- start ---- */
@@ -434,7 +357,7 @@ int main(int argc, char **argv)
 {
 	struct options options = { .socket_mode = 0660 };
 	struct base base = { .broken = false };
-	struct listener inherited = { .fd = -1 };
+	struct listener listener = { .fd = -1 };
 	sigset_t signals;
 	int status = -1;
 	bool cgi;
@@ -446,16 +369,16 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	/* Exceeding RLIMIT_FSIZE, which includes shared memory, is an error. */
 	signal(SIGXFSZ, SIG_IGN);
-	if (listen_inherit(&inherited))
-		inherited.fd = -1;
-	cgi = inherited.fd < 0 && getenv("GATEWAY_INTERFACE") &&
+	if (listen_inherit(&listener))
+		listener.fd = -1;
+	cgi = listener.fd < 0 && getenv("GATEWAY_INTERFACE") &&
 	      getenv("REQUEST_METHOD");
 	if (!cgi || main_is_called(argv))
 		status = options_parse(&options, argc, argv);
 	/* With such an option, the environment was inherited from a CGI
 	 * program. */
 	cgi = cgi && !options_run(&options);
-	if (status < 0 && !cgi && inherited.fd < 0 && !options_run(&options))
+	if (status < 0 && !cgi && listener.fd < 0 && !options_run(&options))
 		status = options_fail(
 			"not started by a web server, and no option given", "");
 	if (status >= 0)
@@ -473,8 +396,12 @@ int main(int argc, char **argv)
 		return EX_OSERR;
 	}
 	log_set_level((enum log_level)base.settings.health.log_level);
-	status = run(&base, &options, &inherited, cgi, &signals);
-	base_close(&base);
+	status = run(&base, &options, &listener, cgi, &signals);
+	board_destroy(base.service.board);
+	free(base.plan);
+	share_close(base.share);
+	settings_free(&base.settings);
+	text_forget_secrets();
 	log_end();
 	return status;
 }

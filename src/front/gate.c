@@ -695,14 +695,15 @@ static struct gate_conn *gate_on_event(struct gate *gate,
 }
 
 enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
-			  int timeout_ms, struct gate_conn **conn)
+			  int timeout_ms, struct gate_request *request)
 {
 	int64_t until_ms = timeout_ms < 0 ? INT64_MAX : clock_ms() + timeout_ms;
 	struct epoll_event event;
+	struct gate_conn *conn;
 
 	for (;;) {
-		*conn = gate_take_ready(gate);
-		if (!*conn) {
+		conn = gate_take_ready(gate);
+		if (!conn) {
 			int n = epoll_wait(gate->epoll_fd, &event, 1,
 					   gate_nap_ms(gate, until_ms));
 
@@ -710,48 +711,26 @@ enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
 			if (n > 0 && event.data.u64 == GATE_WAKE)
 				return GATE_WOKEN;
 			if (n > 0)
-				*conn = gate_on_event(gate, &event);
+				conn = gate_on_event(gate, &event);
 		}
-		if (*conn && gate_examine(gate, buffer, *conn))
+		if (conn && gate_examine(gate, buffer, conn)) {
+			*request = (struct gate_request){
+				.conn = conn,
+				.fd = conn->fd,
+				.kept = conn->kept,
+				.length = conn->length,
+				.params = conn->params,
+				.spent = conn->spent,
+				.has_body = conn->body.id != 0,
+			};
+			conn->kept = NULL;
 			return GATE_REQUEST;
+		}
 		/* Also when there are events without end: the caller has
 		 * other things to do. */
 		if (clock_ms() >= until_ms)
 			return GATE_TIMEOUT;
 	}
-}
-
-int gate_conn_fd(const struct gate_conn *conn)
-{
-	return conn->fd;
-}
-
-size_t gate_conn_length(const struct gate_conn *conn)
-{
-	return conn->length;
-}
-
-size_t gate_conn_params(const struct gate_conn *conn)
-{
-	return conn->params;
-}
-
-bool gate_conn_has_body(const struct gate_conn *conn)
-{
-	return conn->body.id != 0;
-}
-
-void *gate_conn_take_kept(struct gate_conn *conn)
-{
-	void *kept = conn->kept;
-
-	conn->kept = NULL;
-	return kept;
-}
-
-bool gate_conn_spent(const struct gate_conn *conn)
-{
-	return conn->spent;
 }
 
 void gate_return(struct gate *gate, struct gate_conn *conn)

@@ -33,7 +33,7 @@ struct gate;
 struct gate_conn;
 
 enum gate_event {
-	GATE_REQUEST, /* *conn has a whole request */
+	GATE_REQUEST, /* *request is filled */
 	GATE_WOKEN,   /* gate_wake() was called since a thread last got this */
 	GATE_TIMEOUT
 };
@@ -41,6 +41,27 @@ enum gate_event {
 /* Where a thread looks at what a peer sent; one per calling thread. */
 struct gate_buffer {
 	unsigned char bytes[FCGI_SCAN_MAX_BYTES];
+};
+
+/* A connection with a whole request, or one that gate_read_body() is done
+ * with. */
+struct gate_request {
+	struct gate_conn *conn;
+	int fd;
+	/* What the caller of gate_read_body() has set aside; NULL: the request
+	 * is in the buffer. */
+	void *kept;
+	/* Bytes of the request, which were taken from the connection and stand
+	 * in the buffer in a form that libfcgi can read. */
+	size_t length;
+	size_t params; /* parameters of the request */
+	/* The connection must not be used again, and its input not be read to
+	 * the end: the rest of a body is still to come, or requests without a
+	 * pause. */
+	bool spent;
+	/* The rest of a body is still to come, for which gate_read_body() could
+	 * wait. */
+	bool has_body;
 };
 
 /*
@@ -55,23 +76,7 @@ void gate_destroy(struct gate *gate);
 
 /* Waits at most timeout_ms; < 0: without limit. */
 enum gate_event gate_wait(struct gate *gate, struct gate_buffer *buffer,
-			  int timeout_ms, struct gate_conn **conn);
-
-int gate_conn_fd(const struct gate_conn *conn);
-/* Whether the connection must not be used again, and its input not be read to
- * the end: the rest of a body is still to come, or requests without a pause. */
-bool gate_conn_spent(const struct gate_conn *conn);
-/* Whether the rest of a body is still to come, for which gate_read_body() could
- * wait. */
-bool gate_conn_has_body(const struct gate_conn *conn);
-/* What the caller of gate_read_body() has set aside, once; NULL: nothing, the
- * request is in the buffer. */
-void *gate_conn_take_kept(struct gate_conn *conn);
-/* Bytes of the request, which stand in the buffer in a form that libfcgi can
- * read.  They were taken from the connection. */
-size_t gate_conn_length(const struct gate_conn *conn);
-/* How many parameters it has. */
-size_t gate_conn_params(const struct gate_conn *conn);
+			  int timeout_ms, struct gate_request *request);
 
 /* The request was read to its end and answered; the next may come. */
 void gate_return(struct gate *gate, struct gate_conn *conn);

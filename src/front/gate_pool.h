@@ -34,10 +34,10 @@ struct gate_conn {
 	uint32_t watched; /* events that epoll reports, 0: unknown to it */
 	unsigned turns;	  /* looks at a body */
 	bool rearm;	  /* epoll is to report it once more */
-	bool spent;	  /* see gate_conn_spent() */
+	bool spent;	  /* see struct gate_request */
 	bool more;	  /* bytes of the next request are there */
-	size_t length;	  /* see gate_conn_length() */
-	size_t params;	  /* see gate_conn_params() */
+	size_t length;	  /* see struct gate_request */
+	size_t params;	  /* see struct gate_request */
 	size_t replied;	  /* see struct fcgi_scan */
 	bool lingering;	  /* answered; what comes is thrown away */
 	int rest_fd;	  /* what is still to be written of an answer; -1 */

@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -30,9 +32,8 @@ static bool listen_is_listening(int fd)
 	socklen_t len = sizeof(listening);
 
 	/* Exact, where FCGX_IsCGI() takes any unconnected socket for one. */
-	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) ==
-		       0 &&
-	       listening;
+	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
+	return listening;
 }
 
 /* The gate must never wait in accept(2). */
@@ -40,10 +41,7 @@ static int listen_take(struct listener *listener, int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
 
-	listener->path[0] = '\0';
-	listener->parent = 0;
-	listener->many = false;
-	listener->fd = fd;
+	*listener = (struct listener){ .fd = fd };
 	return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
@@ -147,31 +145,33 @@ static int listen_lock(const char *path)
 	return fd;
 }
 
-static void listen_unlock(int lock)
+/* Removes a path, unless NULL, and closes a descriptor, unless -1; errno stays.
+ * Always -1. */
+static int listen_drop(int fd, const char *path)
 {
 	int saved = errno;
 
-	if (lock >= 0)
-		close(lock);
-	errno = saved;
-}
-
-static int listen_bind(const struct sockaddr *address, socklen_t len)
-{
-	int fd, one = 1, saved;
-
-	fd = socket(address->sa_family,
-		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -1;
-	if (address->sa_family != AF_UNIX)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (bind(fd, address, len) == 0 && listen(fd, LISTEN_BACKLOG) == 0)
-		return fd;
-	saved = errno;
-	close(fd);
+	if (path)
+		unlink(path);
+	if (fd >= 0)
+		close(fd);
 	errno = saved;
 	return -1;
+}
+
+static int listen_bind(const void *address, socklen_t len)
+{
+	const struct sockaddr *at = address;
+	int fd = socket(at->sa_family,
+			SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int one = 1;
+
+	if (at->sa_family != AF_UNIX)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd >= 0 && bind(fd, at, len) == 0 &&
+	    listen(fd, LISTEN_BACKLOG) == 0)
+		return fd;
+	return listen_drop(fd, NULL);
 }
 
 /*
@@ -186,7 +186,7 @@ static int listen_put(struct listener *listener,
 	struct sockaddr_un beside = *address;
 	size_t end = strlen(address->sun_path);
 	struct stat st;
-	int fd, saved;
+	int fd;
 
 	/* One byte longer, or another last byte when the name is full. */
 	if (end + 1 == sizeof(beside.sun_path))
@@ -195,7 +195,7 @@ static int listen_put(struct listener *listener,
 	if (!listen_is_free(address) || !listen_is_free(&beside))
 		return -1;
 	unlink(beside.sun_path);
-	fd = listen_bind((struct sockaddr *)&beside, sizeof(beside));
+	fd = listen_bind(&beside, sizeof(beside));
 	if (fd < 0)
 		return -1;
 	if (lstat(beside.sun_path, &st) == 0 &&
@@ -206,23 +206,18 @@ static int listen_put(struct listener *listener,
 		listener->ino = st.st_ino;
 		return fd;
 	}
-	saved = errno;
-	unlink(beside.sun_path);
-	close(fd);
-	errno = saved;
-	return -1;
+	return listen_drop(fd, beside.sun_path);
 }
 
 static enum listen_outcome listen_unix(struct listener *listener,
-				       const char *path, unsigned mode,
-				       char *reason, size_t reason_size)
+				       const char *path, unsigned mode)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	mode_t before;
 	int lock;
 
 	if (!path[0] || strlen(path) >= sizeof(address.sun_path)) {
-		snprintf(reason, reason_size,
+		snprintf(listener->reason, sizeof(listener->reason),
 			 "the path of the socket must be 1 to %zu bytes long",
 			 sizeof(address.sun_path) - 1);
 		return LISTEN_BAD_ADDRESS;
@@ -233,12 +228,8 @@ static enum listen_outcome listen_unix(struct listener *listener,
 	before = umask((mode_t)(~mode & 0777));
 	listener->fd = listen_put(listener, &address);
 	umask(before);
-	listen_unlock(lock);
-	if (listener->fd >= 0)
-		return LISTEN_OPEN;
-	snprintf(reason, reason_size, "cannot listen on %s: %s", path,
-		 strerror(errno));
-	return LISTEN_FAILED;
+	listen_drop(lock, NULL);
+	return LISTEN_OPEN;
 }
 
 /* Splits HOST:PORT; the port, or -1. */
@@ -268,17 +259,16 @@ static int listen_split(const char *where, char *host, size_t size)
 }
 
 static enum listen_outcome listen_tcp(struct listener *listener,
-				      const char *where, char *reason,
-				      size_t reason_size)
+				      const char *where)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET };
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
 	char host[64];
-	int port = listen_split(where, host, sizeof(host)), fd;
+	int port = listen_split(where, host, sizeof(host));
 
 	in.sin_port = in6.sin6_port = htons((uint16_t)port);
 	if (port < 0) {
-		snprintf(reason, reason_size,
+		snprintf(listener->reason, sizeof(listener->reason),
 			 "write unix:PATH, ADDRESS:PORT or [ADDRESS]:PORT");
 		return LISTEN_BAD_ADDRESS;
 	}
@@ -287,33 +277,34 @@ static enum listen_outcome listen_tcp(struct listener *listener,
 	if (!strcmp(host, "*"))
 		snprintf(host, sizeof(host), "0.0.0.0");
 	if (inet_pton(AF_INET, host, &in.sin_addr) == 1) {
-		fd = listen_bind((struct sockaddr *)&in, sizeof(in));
+		listener->fd = listen_bind(&in, sizeof(in));
 	} else if (inet_pton(AF_INET6, host, &in6.sin6_addr) == 1) {
-		fd = listen_bind((struct sockaddr *)&in6, sizeof(in6));
+		listener->fd = listen_bind(&in6, sizeof(in6));
 	} else {
-		snprintf(reason, reason_size,
+		snprintf(listener->reason, sizeof(listener->reason),
 			 "\"%s\" is not an IP address; host names are not "
 			 "supported",
 			 host);
 		return LISTEN_BAD_ADDRESS;
 	}
-	listener->fd = fd;
-	if (fd >= 0)
-		return LISTEN_OPEN;
-	snprintf(reason, reason_size, "cannot listen on %s: %s", where,
-		 strerror(errno));
-	return LISTEN_FAILED;
+	return LISTEN_OPEN;
 }
 
 enum listen_outcome listen_open(struct listener *listener, const char *where,
-				unsigned mode, char *reason, size_t reason_size)
+				unsigned mode)
 {
-	listener->path[0] = '\0';
-	listener->parent = 0;
-	if (!strncmp(where, "unix:", 5))
-		return listen_unix(listener, where + 5, mode, reason,
-				   reason_size);
-	return listen_tcp(listener, where, reason, reason_size);
+	const char *path = strncmp(where, "unix:", 5) ? NULL : where + 5;
+	enum listen_outcome outcome;
+
+	*listener = (struct listener){ .fd = -1 };
+	outcome = path ? listen_unix(listener, path, mode)
+		       : listen_tcp(listener, where);
+	if (outcome != LISTEN_OPEN || listener->fd >= 0)
+		return outcome;
+	snprintf(listener->reason, sizeof(listener->reason),
+		 "cannot listen on %s: %s", path ? path : where,
+		 strerror(errno));
+	return LISTEN_FAILED;
 }
 
 void listen_leave(struct listener *listener)
@@ -328,13 +319,57 @@ void listen_leave(struct listener *listener)
 	if (lstat(listener->path, &st) == 0 && st.st_dev == listener->dev &&
 	    st.st_ino == listener->ino)
 		unlink(listener->path);
-	listen_unlock(lock);
+	listen_drop(lock, NULL);
 	listener->path[0] = '\0';
 }
 
-void listen_close(struct listener *listener)
+/* ---- the end ---- */
+
+/*
+ * Not PR_SET_PDEATHSIG: that signal comes when the thread ends that forked us,
+ * and a parent with threads may go on without it. Not a look at getppid() now
+ * and then: a restarted lighttpd connects to the socket that it used before,
+ * and while a process still serves it, lighttpd relies on that one and never
+ * starts another. So we must be gone before lighttpd is back. (pidfd_open(2)
+ * needs Linux 5.3; without it, the parent is not watched.)
+ */
+static int listen_watch_parent(pid_t parent)
 {
-	/* The end of the process closes the descriptor: close(2) could wait for
-	 * what is in the backlog, see closer.h. */
-	listen_leave(listener);
+	int fd = pidfd_open(parent, 0);
+
+	/* The number may be that of another process by now. */
+	if (fd >= 0 && getppid() != parent) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+int listen_wait(pid_t parent, const sigset_t *signals)
+{
+	struct pollfd fds[2] = {
+		{ .fd = signalfd(-1, signals, SFD_CLOEXEC), .events = POLLIN },
+		{ .fd = -1, .events = POLLIN },
+	};
+	int number = 0, n = -1;
+
+	/* The descriptor only tells that there is a signal. */
+	if (fds[0].fd >= 0) {
+		/* When the process is stopped and continued, or traced, poll(2)
+		 * may return EINTR: then wait on. */
+		while (parent && n < 0)
+			n = poll(fds, 1, LISTEN_SETTLED_MS);
+		if (n == 0)
+			fds[1].fd = listen_watch_parent(parent);
+		while (!fds[0].revents && !fds[1].revents)
+			poll(fds, 2, -1);
+	}
+	if (fds[0].fd < 0 || fds[0].revents)
+		while (sigwait(signals, &number))
+			continue;
+	if (fds[1].fd >= 0)
+		close(fds[1].fd);
+	if (fds[0].fd >= 0)
+		close(fds[0].fd);
+	return number;
 }

@@ -4,10 +4,10 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,59 +20,33 @@
 #define ONESHOT_BODY_BYTES (16 * 1024 * 1024)
 #define ONESHOT_BODY_MS 2000
 
-struct oneshot_news {
-	pthread_mutex_t lock;
-	pthread_cond_t published;
-	bool heard;
-};
-
-static void oneshot_on_published(void *arg)
-{
-	struct oneshot_news *news = arg;
-
-	pthread_mutex_lock(&news->lock);
-	news->heard = true;
-	pthread_cond_signal(&news->published);
-	pthread_mutex_unlock(&news->lock);
-}
-
-/* Waits for news of the board; false when the time is up. */
-static bool oneshot_wait(struct oneshot_news *news, int64_t until_ms)
-{
-	struct timespec until = { .tv_sec = until_ms / 1000,
-				  .tv_nsec = until_ms % 1000 * 1000000 };
-	bool heard;
-
-	pthread_mutex_lock(&news->lock);
-	while (!news->heard &&
-	       pthread_cond_timedwait(&news->published, &news->lock, &until) !=
-		       ETIMEDOUT)
-		continue;
-	heard = news->heard;
-	news->heard = false;
-	pthread_mutex_unlock(&news->lock);
-	return heard;
-}
-
-static void oneshot_news_init(struct oneshot_news *news)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_mutex_init(&news->lock, NULL);
-	pthread_cond_init(&news->published, &attr);
-	pthread_condattr_destroy(&attr);
-	news->heard = false;
-}
-
 /* What answering one question takes; on the stack of a function that outlives
  * the prober. */
 struct oneshot {
 	const struct oneshot_config *config;
-	struct oneshot_news news;
+	int news;	       /* eventfd(2): the board published something */
 	struct prober *prober; /* NULL: no check had to run */
 };
+
+static void oneshot_on_published(void *arg)
+{
+	eventfd_write(((struct oneshot *)arg)->news, 1);
+}
+
+/* Waits for news of the board; false when the time is up. */
+static bool oneshot_wait(const struct oneshot *oneshot, int64_t until_ms)
+{
+	struct pollfd news = { .fd = oneshot->news, .events = POLLIN };
+	eventfd_t times;
+	int64_t left;
+	int n;
+
+	do {
+		left = until_ms - clock_ms();
+		n = poll(&news, 1, left > 0 ? (int)left : 0);
+	} while (n < 0 && errno == EINTR);
+	return n == 1 && eventfd_read(oneshot->news, &times) == 0;
+}
 
 /*
  * Starts the prober only when something must be asked: liveness, and a path
@@ -81,21 +55,24 @@ struct oneshot {
 static int oneshot_ask(struct oneshot *oneshot, const struct pending *pending,
 		       struct board_view *view, enum answer_how *how)
 {
+	const struct oneshot_config *config = oneshot->config;
+
 	*how = ANSWER_IF_KNOWN;
-	if (answer_ask(oneshot->config->service, pending, *how, view))
+	if (answer_ask(config->service, pending, *how, view))
 		return 0;
-	oneshot_news_init(&oneshot->news);
-	board_on_published(oneshot->config->service->board,
-			   oneshot_on_published, &oneshot->news);
-	oneshot->prober = prober_start(
-		oneshot->config->checks, oneshot->config->drain_file,
-		oneshot->config->service->board, oneshot->config->share, false);
+	oneshot->news = eventfd(0, EFD_CLOEXEC);
+	if (oneshot->news < 0)
+		return -1;
+	board_on_published(config->service->board, oneshot_on_published,
+			   oneshot);
+	oneshot->prober = prober_start(config->checks, config->drain_file,
+				       config->service->board, config->share,
+				       false);
 	if (!oneshot->prober)
 		return -1;
-	while (!answer_ask(oneshot->config->service, pending, *how, view)) {
-		if (!oneshot_wait(&oneshot->news, pending->until_ms))
+	while (!answer_ask(config->service, pending, *how, view))
+		if (!oneshot_wait(oneshot, pending->until_ms))
 			*how = ANSWER_NOW;
-	}
 	return 0;
 }
 
@@ -103,54 +80,39 @@ static int oneshot_answer(struct oneshot *oneshot,
 			  const struct route_request *request,
 			  const char *remote_addr, struct response *response)
 {
-	struct board_view *view = service_view(oneshot->config->service);
+	const struct service *service = oneshot->config->service;
+	struct board_view *view = service_view(service);
 	struct pending pending;
 	enum answer_how how;
 
-	response->text = NULL;
-	response->http = 503;
-	if (!view) {
-		log_err("out of memory");
-		return -1;
-	}
-	answer_begin(oneshot->config->service, request, remote_addr, &pending);
-	if (oneshot_ask(oneshot, &pending, view, &how) == 0)
-		answer_render(oneshot->config->service, &pending, how, view,
-			      response);
+	*response = (struct response){ .http = 503 };
+	answer_begin(service, request, remote_addr, &pending);
+	if (view && oneshot_ask(oneshot, &pending, view, &how) == 0)
+		answer_render(service, &pending, how, view, response);
 	free(view);
 	if (response->text)
 		return 0;
-	log_err("no answer could be made");
+	log_err(view ? "no answer could be made" : "out of memory");
 	return -1;
 }
 
-/* After the answer is out: the reader need not wait for our end.  mod_cgid's
- * socket is standard input, too, so closing it once is not enough.  A prober
- * that is stuck ends with the process, and so does what it still uses. */
-static int oneshot_end(struct oneshot *oneshot, int status)
+/*
+ * Writes the answer; the reader need not wait for our end.  mod_cgid's socket
+ * is standard input, too, so closing it once is not enough.  A prober that is
+ * stuck ends with the process, and so does what it still uses.
+ */
+static int oneshot_end(struct oneshot *oneshot, const char *text, size_t len,
+		       int status)
 {
+	if (fwrite(text, 1, len, stdout) != len || fflush(stdout))
+		status = 1;
 	shutdown(STDOUT_FILENO, SHUT_WR);
-	close(STDOUT_FILENO);
+	fclose(stdout);
 	if (oneshot->prober && prober_stop(oneshot->prober)) {
 		log_end();
 		_exit(status);
 	}
 	return status;
-}
-
-static int oneshot_write(const char *text, size_t len)
-{
-	while (len) {
-		ssize_t n = write(STDOUT_FILENO, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
 }
 
 /*
@@ -197,13 +159,11 @@ int oneshot_cgi(const struct oneshot_config *config)
 
 	oneshot_skip_body();
 	if (oneshot_answer(&oneshot, &request, getenv("REMOTE_ADDR"),
-			   &response)) {
-		oneshot_write(sorry, strlen(sorry));
-		return oneshot_end(&oneshot, 1);
-	}
-	status = oneshot_write(response.text, response.len) ? 1 : 0;
+			   &response))
+		return oneshot_end(&oneshot, sorry, strlen(sorry), 1);
+	status = oneshot_end(&oneshot, response.text, response.len, 0);
 	free(response.text);
-	return oneshot_end(&oneshot, status);
+	return status;
 }
 
 int oneshot_once(const struct oneshot_config *config, const char *probe)
@@ -218,11 +178,10 @@ int oneshot_once(const struct oneshot_config *config, const char *probe)
 
 	snprintf(path, sizeof(path), "/%s", probe);
 	if (oneshot_answer(&oneshot, &request, "127.0.0.1", &response))
-		return oneshot_end(&oneshot, 1);
-	status = response.http == 200 ? 0 : 1;
-	if (oneshot_write(response.text + response.head_len,
-			  response.len - response.head_len))
-		status = 1;
+		return oneshot_end(&oneshot, "", 0, 1);
+	status = oneshot_end(&oneshot, response.text + response.head_len,
+			     response.len - response.head_len,
+			     response.http == 200 ? 0 : 1);
 	free(response.text);
-	return oneshot_end(&oneshot, status);
+	return status;
 }

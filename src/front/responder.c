@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -17,7 +18,6 @@
 #include "base/clock.h"
 #include "front/gate.h"
 #include "base/log.h"
-#include "answer/route.h"
 #include "io/wire.h"
 
 /* A thread looks for new requests after this many parked ones, so that liveness
@@ -47,15 +47,15 @@
  * the FCGX_Request, so it never moves. */
 struct request {
 	FCGX_Request fcgi;
-	struct gate_conn *conn;
+	struct gate_request gate;
 	size_t bytes; /* see responder_bytes() */
 	struct pending pending;
-	struct request *prev, *next;
+	TAILQ_ENTRY(request) link;
 };
 
 /* Parked requests, those that must be answered first at the front. */
 struct queue {
-	struct request *first, *last;
+	TAILQ_HEAD(queue_head, request) head;
 	size_t n, bytes;
 };
 
@@ -81,45 +81,35 @@ struct responder {
 /* What one thread has of its own. */
 struct worker {
 	struct responder *responder;
-	struct gate_buffer *buffer;
 	struct board_view *view;
-	struct request *spare;
+	struct gate_buffer buffer;
 };
 
 /* ---- queues ---- */
 
 static void queue_insert(struct queue *queue, struct request *request)
 {
-	struct request *before = queue->last;
+	struct request *before;
 
 	/* Nearly always at the end; one that is parked again is older. */
-	while (before && before->pending.until_ms > request->pending.until_ms)
-		before = before->prev;
-	request->prev = before;
-	request->next = before ? before->next : queue->first;
-	if (request->next)
-		request->next->prev = request;
-	else
-		queue->last = request;
+	TAILQ_FOREACH_REVERSE(before, &queue->head, queue_head, link)
+	if (before->pending.until_ms <= request->pending.until_ms)
+		break;
 	if (before)
-		before->next = request;
+		TAILQ_INSERT_AFTER(&queue->head, before, request, link);
 	else
-		queue->first = request;
+		TAILQ_INSERT_HEAD(&queue->head, request, link);
 	queue->n++;
 	queue->bytes += request->bytes;
 }
 
 static struct request *queue_take_first(struct queue *queue)
 {
-	struct request *request = queue->first;
+	struct request *request = TAILQ_FIRST(&queue->head);
 
 	if (!request)
 		return NULL;
-	queue->first = request->next;
-	if (queue->first)
-		queue->first->prev = NULL;
-	else
-		queue->last = NULL;
+	TAILQ_REMOVE(&queue->head, request, link);
 	queue->n--;
 	queue->bytes -= request->bytes;
 	return request;
@@ -127,107 +117,58 @@ static struct request *queue_take_first(struct queue *queue)
 
 /* ---- one request ---- */
 
-static struct request *worker_request(struct worker *worker)
-{
-	struct request *request = worker->spare;
-
-	if (request) {
-		worker->spare = NULL;
-		return request;
-	}
-	request = malloc(sizeof(*request));
-	/* -1: libfcgi must never accept by itself. */
-	if (request)
-		FCGX_InitRequest(&request->fcgi, -1, 0);
-	return request;
-}
-
-static void worker_keep(struct worker *worker, struct request *request)
-{
-	if (worker->spare)
-		free(request);
-	else
-		worker->spare = request;
-}
-
 /* The request no longer owns the connection. */
-static void request_free(struct worker *worker, struct request *request)
+static void request_free(struct request *request)
 {
 	request->fcgi.ipcFd = -1;
 	FCGX_Finish_r(&request->fcgi);
-	worker_keep(worker, request);
-}
-
-/* Gives the connection back, unless it was to be closed. */
-static void request_end(struct worker *worker, struct request *request)
-{
-	struct responder *responder = worker->responder;
-	FCGX_Request *fcgi = &request->fcgi;
-	bool failed;
-
-	/* Writes the end of the answer. */
-	failed = FCGX_FClose(fcgi->err) < 0;
-	failed |= FCGX_FClose(fcgi->out) < 0;
-	if (FCGX_GetError(fcgi->out) == EAGAIN)
-		gate_note_cut(responder->gate);
-	if (failed)
-		gate_close(responder->gate, request->conn);
-	else if (gate_conn_spent(request->conn))
-		gate_linger(responder->gate, request->conn);
-	else if (fcgi->keepConnection && !atomic_load(&responder->stopping))
-		gate_return(responder->gate, request->conn);
-	else
-		gate_close(responder->gate, request->conn);
-	request_free(worker, request);
+	free(request);
 }
 
 /*
- * An answer that may not fit into the socket buffer: libfcgi, which gives up
- * when the buffer is full, writes into a file in memory, and the gate sends
- * that as the peer reads. False: out of memory.
+ * Sends the answer and gives the connection back, unless it was to be closed.
+ *
+ * The descriptor does not block, and libfcgi gives up when the socket buffer is
+ * full.  An answer that may not fit is written into a file in memory, which the
+ * gate sends as the peer reads.  Without memory for the file, a peer that does
+ * not read its answer loses the connection.
  */
-static bool request_store(struct worker *worker, struct request *request,
-			  const char *text, size_t len)
+static void request_send(struct responder *responder, struct request *request,
+			 const struct response *response)
 {
-	struct responder *responder = worker->responder;
+	const char *text = response->text ? response->text
+					  : response_no_memory();
+	size_t len = response->text ? response->len : strlen(text);
+	struct gate_conn *conn = request->gate.conn;
 	FCGX_Request *fcgi = &request->fcgi;
-	bool last = gate_conn_spent(request->conn) || !fcgi->keepConnection ||
+	bool last = request->gate.spent || !fcgi->keepConnection ||
 		    atomic_load(&responder->stopping);
-	int fd = memfd_create("answer", MFD_CLOEXEC);
+	int file = -1;
+	bool failed;
 
-	if (fd < 0)
-		return false;
-	fcgi->ipcFd = fd;
+	if (len > RESPONDER_DIRECT_BYTES)
+		file = memfd_create("answer", MFD_CLOEXEC);
+	if (file >= 0)
+		fcgi->ipcFd = file;
 	FCGX_PutStr(text, (int)len, fcgi->out);
-	if (FCGX_FClose(fcgi->err) < 0 || FCGX_FClose(fcgi->out) < 0) {
-		close(fd);
+	/* Writes the end of the answer. */
+	failed = FCGX_FClose(fcgi->err) < 0;
+	failed |= FCGX_FClose(fcgi->out) < 0;
+	if (failed && (file >= 0 || FCGX_GetError(fcgi->out) == EAGAIN))
 		gate_note_cut(responder->gate);
-		gate_close(responder->gate, request->conn);
+	if (failed && file >= 0)
+		close(file);
+	if (!failed && file >= 0) {
+		lseek(file, 0, SEEK_SET);
+		gate_write(responder->gate, conn, file, last);
+	} else if (!failed && request->gate.spent) {
+		gate_linger(responder->gate, conn);
+	} else if (!failed && !last) {
+		gate_return(responder->gate, conn);
 	} else {
-		lseek(fd, 0, SEEK_SET);
-		gate_write(responder->gate, request->conn, fd, last);
+		gate_close(responder->gate, conn);
 	}
-	request_free(worker, request);
-	return true;
-}
-
-static void request_send(struct worker *worker, struct request *request,
-			 struct response *response)
-{
-	const char *text = response->text;
-	size_t len = response->len;
-
-	if (!text) {
-		text = response_no_memory();
-		len = strlen(text);
-	}
-	/* The descriptor does not block: a peer that does not read its answers
-	 * loses the connection. */
-	if (len <= RESPONDER_DIRECT_BYTES ||
-	    !request_store(worker, request, text, len)) {
-		FCGX_PutStr(text, (int)len, request->fcgi.out);
-		request_end(worker, request);
-	}
+	request_free(request);
 	free(response->text);
 }
 
@@ -259,30 +200,24 @@ static void responder_count(struct responder *responder)
 /*
  * 1,000 waiting requests take some 25 MB. What libfcgi allocates for each lies
  * between smaller blocks that stay, so malloc(3) would keep the memory for
- * ever. True when it is to be given back now: once for each crowd.
+ * ever. Gives it back once for each crowd.
  */
-static bool responder_claim_trim(struct responder *responder)
+static void responder_trim(struct responder *responder)
 {
-	int64_t now;
+	int64_t now = clock_ms();
+	bool due;
 
-	if (responder->crowd < RESPONDER_CROWD ||
-	    responder_waiting(responder) || responder->bodies.n)
-		return false;
-	now = clock_ms();
-	if (now - responder->trimmed_ms < RESPONDER_TRIM_MS)
-		return false;
-	responder->trimmed_ms = now;
-	responder->crowd = 0;
-	return true;
-}
-
-static void responder_say_busy(struct responder *responder)
-{
-	if (!atomic_load(&responder->stopping) &&
-	    log_limit_count(&responder->busy))
-		log_warn("max_waiting (%zu) reached: answering from the last "
-			 "results",
-			 responder->options.max_waiting);
+	pthread_mutex_lock(&responder->lock);
+	due = responder->crowd >= RESPONDER_CROWD &&
+	      !responder_waiting(responder) && !responder->bodies.n &&
+	      now - responder->trimmed_ms >= RESPONDER_TRIM_MS;
+	if (due) {
+		responder->trimmed_ms = now;
+		responder->crowd = 0;
+	}
+	pthread_mutex_unlock(&responder->lock);
+	if (due)
+		malloc_trim(0);
 }
 
 /*
@@ -315,44 +250,54 @@ static void request_answer_or_park(struct worker *worker,
 	pthread_mutex_unlock(&responder->lock);
 	if (!answered)
 		return;
-	if (how == ANSWER_BUSY)
-		responder_say_busy(responder);
+	if (how == ANSWER_BUSY && !atomic_load(&responder->stopping) &&
+	    log_limit_count(&responder->busy))
+		log_warn("max_waiting (%zu) reached: answering from the last "
+			 "results",
+			 responder->options.max_waiting);
 	answer_render(responder->service, &request->pending, how, worker->view,
 		      &response);
-	request_send(worker, request, &response);
+	request_send(responder, request, &response);
 }
 
 /* What a request takes beside its buffers. */
-static size_t responder_bytes(const struct gate_conn *conn)
+static size_t responder_bytes(const struct gate_request *asked)
 {
-	return gate_conn_length(conn) +
-	       gate_conn_params(conn) * RESPONDER_PARAM_BYTES;
+	return asked->length + asked->params * RESPONDER_PARAM_BYTES;
 }
 
 /* libfcgi aborts the process when malloc fails. Require twice as much: other
  * threads may allocate at the same time. (volatile: compilers remove an
  * allocation that is only freed.) */
-static bool responder_has_memory(const struct gate_conn *conn)
+static bool responder_has_memory(size_t bytes)
 {
-	size_t need = RESPONDER_BUFFERS_BYTES + responder_bytes(conn);
-	void *volatile room = malloc(2 * need);
+	void *volatile room = malloc(2 * (RESPONDER_BUFFERS_BYTES + bytes));
 
 	free(room);
 	return room != NULL;
 }
 
-static void worker_refuse(struct worker *worker, struct gate_conn *conn)
+/* NULL: out of memory. */
+static struct request *request_create(const struct gate_request *asked)
 {
-	size_t n = log_limit_count(&worker->responder->no_memory);
+	size_t bytes = responder_bytes(asked);
+	struct request *request = NULL;
 
-	gate_close(worker->responder->gate, conn);
-	if (n)
-		log_err("out of memory: refused %zu requests", n);
+	if (responder_has_memory(bytes))
+		request = malloc(sizeof(*request));
+	if (!request)
+		return NULL;
+	/* -1: libfcgi must never accept by itself. */
+	FCGX_InitRequest(&request->fcgi, -1, 0);
+	request->gate = *asked;
+	request->bytes = bytes;
+	return request;
 }
 
 /* Lets libfcgi read the request, of which only the beginning of the body may
  * have come; false: it could not. */
-static bool request_read(struct worker *worker, struct request *request)
+static bool request_read(struct request *request,
+			 const struct gate_buffer *buffer)
 {
 	FCGX_Request *fcgi = &request->fcgi;
 	char trash[1024];
@@ -360,29 +305,28 @@ static bool request_read(struct worker *worker, struct request *request)
 
 	fcgi->ipcFd = WIRE_FED;
 	fcgi->keepConnection = 1; /* or Accept_r would close it first */
-	wire_feed(worker->buffer->bytes, gate_conn_length(request->conn));
+	wire_feed(buffer->bytes, request->gate.length);
 	read = FCGX_Accept_r(fcgi) == 0;
-	while (read && !gate_conn_spent(request->conn) &&
+	while (read && !request->gate.spent &&
 	       FCGX_GetStr(trash, sizeof(trash), fcgi->in) > 0)
 		continue;
-	fcgi->ipcFd = gate_conn_fd(request->conn);
+	fcgi->ipcFd = request->gate.fd;
 	/* Accept_r succeeds on a broken request, too. */
 	return read && !FCGX_GetError(fcgi->in);
 }
 
 static void request_answer(struct worker *worker, struct request *request)
 {
-	FCGX_Request *fcgi = &request->fcgi;
+	char **envp = request->fcgi.envp;
 
 	answer_begin(worker->responder->service,
 		     &(struct route_request){
-			     FCGX_GetParam("REQUEST_METHOD", fcgi->envp),
-			     FCGX_GetParam("SCRIPT_NAME", fcgi->envp),
-			     FCGX_GetParam("PATH_INFO", fcgi->envp),
-			     FCGX_GetParam("REQUEST_URI", fcgi->envp),
+			     FCGX_GetParam("REQUEST_METHOD", envp),
+			     FCGX_GetParam("SCRIPT_NAME", envp),
+			     FCGX_GetParam("PATH_INFO", envp),
+			     FCGX_GetParam("REQUEST_URI", envp),
 		     },
-		     FCGX_GetParam("REMOTE_ADDR", fcgi->envp),
-		     &request->pending);
+		     FCGX_GetParam("REMOTE_ADDR", envp), &request->pending);
 	request_answer_or_park(worker, request, true);
 }
 
@@ -405,44 +349,37 @@ static bool request_wait_for_body(struct responder *responder,
 	}
 	pthread_mutex_unlock(&responder->lock);
 	if (room)
-		gate_read_body(responder->gate, request->conn, request);
+		gate_read_body(responder->gate, request->gate.conn, request);
 	return room;
 }
 
-/* The body was read, or given up. */
-static void worker_resume(struct worker *worker, struct request *request)
-{
-	struct responder *responder = worker->responder;
-
-	pthread_mutex_lock(&responder->lock);
-	responder->bodies.n--;
-	responder->bodies.bytes -= request->bytes;
-	pthread_mutex_unlock(&responder->lock);
-	request_answer(worker, request);
-}
-
 /* Reads the request, and answers or parks it. */
-static void worker_serve_request(struct worker *worker, struct gate_conn *conn)
+static void worker_serve_request(struct worker *worker,
+				 const struct gate_request *asked)
 {
 	struct responder *responder = worker->responder;
-	struct request *request = gate_conn_take_kept(conn);
+	struct request *request = asked->kept;
+	size_t n;
 
-	if (request) {
-		worker_resume(worker, request);
+	if (request) { /* its body was read, or given up */
+		request->gate.spent = asked->spent;
+		pthread_mutex_lock(&responder->lock);
+		responder->bodies.n--;
+		responder->bodies.bytes -= request->bytes;
+		pthread_mutex_unlock(&responder->lock);
+		request_answer(worker, request);
 		return;
 	}
-	if (responder_has_memory(conn))
-		request = worker_request(worker);
+	request = request_create(asked);
 	if (!request) {
-		worker_refuse(worker, conn);
-		return;
-	}
-	request->conn = conn;
-	request->bytes = responder_bytes(conn);
-	if (!request_read(worker, request)) {
-		gate_close(responder->gate, conn);
-		request_free(worker, request);
-	} else if (!gate_conn_has_body(conn) ||
+		gate_close(responder->gate, asked->conn);
+		n = log_limit_count(&responder->no_memory);
+		if (n)
+			log_err("out of memory: refused %zu requests", n);
+	} else if (!request_read(request, &worker->buffer)) {
+		gate_close(responder->gate, asked->conn);
+		request_free(request);
+	} else if (!asked->has_body ||
 		   !request_wait_for_body(responder, request)) {
 		request_answer(worker, request);
 	}
@@ -456,23 +393,23 @@ static void responder_hear(struct responder *responder)
 	struct request *request;
 
 	pthread_mutex_lock(&responder->lock);
-	if (!responder->heard.n) {
-		responder->heard = responder->parked;
-		responder->parked = (struct queue){ .n = 0 };
-	}
 	while ((request = queue_take_first(&responder->parked)))
 		queue_insert(&responder->heard, request);
 	pthread_mutex_unlock(&responder->lock);
 }
 
-static struct request *responder_take_due(struct responder *responder)
+/* A request that is to be answered or to ask again; NULL: none is, and the next
+ * one will be due in *left_ms. */
+static struct request *responder_take_due(struct responder *responder,
+					  int64_t *left_ms)
 {
-	struct request *request;
+	struct request *request, *first;
 
 	pthread_mutex_lock(&responder->lock);
 	request = queue_take_first(&responder->heard);
-	if (!request && responder->parked.first &&
-	    responder->parked.first->pending.until_ms <= clock_ms())
+	first = TAILQ_FIRST(&responder->parked.head);
+	*left_ms = first ? first->pending.until_ms - clock_ms() : INT32_MAX;
+	if (!request && *left_ms <= 0)
 		request = queue_take_first(&responder->parked);
 	pthread_mutex_unlock(&responder->lock);
 	return request;
@@ -483,29 +420,18 @@ static struct request *responder_take_due(struct responder *responder)
 static int worker_serve_parked(struct worker *worker)
 {
 	struct responder *responder = worker->responder;
-	struct request *request;
-	int64_t left;
-	bool trim;
+	struct request *request = NULL;
+	int64_t left = 0;
 	int i;
 
 	for (i = 0; i < RESPONDER_BATCH; i++) {
-		request = responder_take_due(responder);
+		request = responder_take_due(responder, &left);
 		if (!request)
 			break;
 		request_answer_or_park(worker, request, false);
 	}
-	pthread_mutex_lock(&responder->lock);
-	if (responder->heard.first)
-		left = 0;
-	else if (responder->parked.first)
-		left = responder->parked.first->pending.until_ms - clock_ms();
-	else
-		left = INT32_MAX;
-	trim = responder_claim_trim(responder);
-	pthread_mutex_unlock(&responder->lock);
-	if (trim)
-		malloc_trim(0);
-	if (left < 0)
+	responder_trim(responder);
+	if (request)
 		return 0;
 	if (atomic_load(&responder->stopping) && left > RESPONDER_STOP_LOOK_MS)
 		return RESPONDER_STOP_LOOK_MS;
@@ -530,35 +456,11 @@ static bool responder_may_end(struct responder *responder)
 	return empty;
 }
 
-static void *responder_main(void *arg)
+static void worker_free(struct worker *worker)
 {
-	struct worker *worker = arg;
-	struct responder *responder = worker->responder;
-	struct gate_conn *conn;
-
-	while (!responder_may_end(responder)) {
-		int wait_ms = worker_serve_parked(worker);
-
-		switch (gate_wait(responder->gate, worker->buffer, wait_ms,
-				  &conn)) {
-		case GATE_REQUEST:
-			worker_serve_request(worker, conn);
-			break;
-		case GATE_WOKEN:
-			responder_hear(responder);
-			break;
-		case GATE_TIMEOUT:
-			break;
-		}
-	}
-	/* Wakes are not broadcast. Pass ours on, so that the next sleeping
-	 * worker exits too. */
-	gate_wake(responder->gate);
-	free(worker->spare);
-	free(worker->view);
-	free(worker->buffer);
+	if (worker)
+		free(worker->view);
 	free(worker);
-	return NULL;
 }
 
 static struct worker *worker_create(struct responder *responder)
@@ -568,30 +470,39 @@ static struct worker *worker_create(struct responder *responder)
 	if (!worker)
 		return NULL;
 	worker->responder = responder;
-	worker->buffer = malloc(sizeof(*worker->buffer));
 	worker->view = service_view(responder->service);
-	if (!worker->buffer || !worker->view) {
-		free(worker->buffer);
-		free(worker->view);
+	if (!worker->view) {
 		free(worker);
 		return NULL;
 	}
 	return worker;
 }
 
-static void responder_on_published(void *arg)
+static void *responder_main(void *arg)
 {
-	struct responder *responder = arg;
+	struct worker *worker = arg;
+	struct responder *responder = worker->responder;
+	struct gate_request asked;
+	enum gate_event event;
 
+	while (!responder_may_end(responder)) {
+		event = gate_wait(responder->gate, &worker->buffer,
+				  worker_serve_parked(worker), &asked);
+		if (event == GATE_REQUEST)
+			worker_serve_request(worker, &asked);
+		else if (event == GATE_WOKEN)
+			responder_hear(responder);
+	}
+	/* Wakes are not broadcast. Pass ours on, so that the next sleeping
+	 * worker exits too. */
 	gate_wake(responder->gate);
+	worker_free(worker);
+	return NULL;
 }
 
-static void responder_join(struct responder *responder)
+static void responder_on_published(void *gate)
 {
-	size_t i;
-
-	for (i = 0; i < responder->n_threads; i++)
-		pthread_join(responder->threads[i], NULL);
+	gate_wake(gate);
 }
 
 void responder_destroy(struct responder *responder)
@@ -603,26 +514,22 @@ void responder_destroy(struct responder *responder)
 	free(responder);
 }
 
-static int responder_start_threads(struct responder *responder)
+static bool responder_start_threads(struct responder *responder)
 {
-	size_t i;
+	pthread_t *thread = responder->threads;
 
-	for (i = 0; i < responder->options.threads; i++) {
+	for (; responder->n_threads < responder->options.threads; thread++) {
 		struct worker *worker = worker_create(responder);
 
-		if (!worker)
-			return -1;
-		if (pthread_create(&responder->threads[i], NULL, responder_main,
-				   worker)) {
-			free(worker->buffer);
-			free(worker->view);
-			free(worker);
-			return -1;
+		if (!worker ||
+		    pthread_create(thread, NULL, responder_main, worker)) {
+			worker_free(worker);
+			return false;
 		}
-		pthread_setname_np(responder->threads[i], "responder");
+		pthread_setname_np(*thread, "responder");
 		responder->n_threads++;
 	}
-	return 0;
+	return true;
 }
 
 /* How many connections are allowed: checks must not run out of descriptors
@@ -637,9 +544,9 @@ static size_t responder_room(const struct responder_options *options,
 		return options->max_connections;
 	if (keep > limit.rlim_cur / 2)
 		keep = limit.rlim_cur / 2;
-	if (limit.rlim_cur - keep < options->max_connections)
-		return limit.rlim_cur - keep;
-	return options->max_connections;
+	return limit.rlim_cur - keep < options->max_connections
+		       ? limit.rlim_cur - keep
+		       : options->max_connections;
 }
 
 struct responder *responder_start(const struct responder_options *options,
@@ -656,34 +563,38 @@ struct responder *responder_start(const struct responder_options *options,
 	}
 	responder->options = *options;
 	responder->service = service;
+	TAILQ_INIT(&responder->parked.head);
+	TAILQ_INIT(&responder->heard.head);
 	pthread_mutex_init(&responder->lock, NULL);
 	responder->gate = gate_create(options->listen_fd,
 				      responder_room(options, service->plan->n),
 				      options->allowed);
 	if (responder->gate && FCGX_Init() == 0 &&
-	    responder_start_threads(responder) == 0) {
+	    responder_start_threads(responder)) {
 		board_on_published(service->board, responder_on_published,
-				   responder);
+				   responder->gate);
 		/* What was published before this has woken no worker. */
 		gate_wake(responder->gate);
 		return responder;
 	}
 	log_err("cannot start the responder: "
 		"out of memory, descriptors or threads");
-	responder_stop(responder);
+	if (responder->gate)
+		responder_stop(responder);
 	responder_destroy(responder);
 	return NULL;
 }
 
 void responder_stop(struct responder *responder)
 {
+	size_t i;
+
 	atomic_store(&responder->stop_ms, clock_ms() + RESPONDER_GRACE_MS);
 	/* The backlog first: workers that are to stop end when no connection is
 	 * left. */
-	if (responder->gate)
-		gate_stop_accepting(responder->gate);
+	gate_stop_accepting(responder->gate);
 	atomic_store(&responder->stopping, true);
-	if (responder->gate)
-		gate_wake(responder->gate);
-	responder_join(responder);
+	gate_wake(responder->gate);
+	for (i = 0; i < responder->n_threads; i++)
+		pthread_join(responder->threads[i], NULL);
 }

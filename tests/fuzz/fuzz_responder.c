@@ -77,7 +77,7 @@ static void fuzz_publish(void *arg, size_t check)
 /* Until there is nothing to be done without another byte. */
 static void fuzz_serve(void)
 {
-	struct gate_conn *conn;
+	struct gate_request asked;
 	enum gate_event event;
 	int wait_ms;
 
@@ -85,10 +85,10 @@ static void fuzz_serve(void)
 		board_take_wanted(board, fuzz_publish, NULL);
 		wait_ms = worker_serve_parked(worker);
 		/* Only a parked request is waited for, and not for long. */
-		event = gate_wait(responder->gate, worker->buffer,
-				  wait_ms < 0 ? 0 : wait_ms, &conn);
+		event = gate_wait(responder->gate, &worker->buffer,
+				  wait_ms < 0 ? 0 : wait_ms, &asked);
 		if (event == GATE_REQUEST)
-			worker_serve_request(worker, conn);
+			worker_serve_request(worker, &asked);
 		else if (event == GATE_WOKEN)
 			responder_hear(responder);
 	} while (event != GATE_TIMEOUT || wait_ms >= 0);

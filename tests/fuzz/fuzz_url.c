@@ -166,16 +166,15 @@ static void fuzz_listen(const char *where)
 {
 	struct listener listener = { .fd = -1 };
 	const char *port = strrchr(where, ':');
-	char reason[256] = "";
 
-	if (listen_open(&listener, where, 0600, reason, sizeof(reason))) {
-		FUZZ_CHECK(*reason);
+	if (listen_open(&listener, where, 0600)) {
+		FUZZ_CHECK(*listener.reason);
 		return;
 	}
 	FUZZ_CHECK(port && strlen(where) < sizeof(listener.path) + 5);
 	if (strncmp(where, "unix:", 5) != 0)
 		FUZZ_CHECK(port[1 + strspn(port + 1, "0123456789")] == '\0');
-	listen_close(&listener);
+	listen_leave(&listener);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -19,7 +19,7 @@ kinds	kinds
 board	board plan share
 prober	prober
 answer	answer route
-front	listen oneshot parent responder
+front	listen oneshot responder
 app
 '
 

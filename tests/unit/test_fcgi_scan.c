@@ -1,7 +1,5 @@
 #include "front/fcgi_scan.c"
 
-#include "front/fcgi_reply.c"
-
 #include <stdint.h>
 #include <stdlib.h>
 

@@ -48,7 +48,6 @@ static int test_accept4(int fd, struct sockaddr *peer, socklen_t *len,
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#include "front/fcgi_reply.c"
 #include "front/fcgi_scan.c"
 #include "fake_log.h"
 #include "unit.h"
@@ -157,16 +156,17 @@ static bool ends(int fd)
 	return poll(&event, 1, 5000) == 1 && ended(fd);
 }
 
+static struct gate_request got; /* the last one that came out */
+
 /* Lets the gate do all that can be done without waiting; the connection with
  * a request, or NULL. */
 static struct gate_conn *turn(void)
 {
-	struct gate_conn *conn;
 	int i;
 
 	for (i = 0; i < 100; i++) {
-		if (gate_wait(gate, &buffer, 0, &conn) == GATE_REQUEST)
-			return conn;
+		if (gate_wait(gate, &buffer, 0, &got) == GATE_REQUEST)
+			return got.conn;
 	}
 	return NULL;
 }
@@ -187,7 +187,7 @@ static struct gate_conn *wait_request(void)
 
 static void take_request(struct gate_conn *conn)
 {
-	CHECK(conn && gate_conn_length(conn) == REQUEST_BYTES &&
+	CHECK(conn && got.length == REQUEST_BYTES &&
 	      memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
 }
 
@@ -210,7 +210,7 @@ static void test_request(void)
 	for (i = 0; i < 5; i++) {
 		tell(fd, request, REQUEST_BYTES);
 		conn = turn();
-		CHECK(conn && !gate_conn_spent(conn));
+		CHECK(conn && !got.spent);
 		take_request(conn);
 		/* We hold it: no other thread gets it. */
 		CHECK(turn() == NULL);
@@ -269,7 +269,7 @@ static void test_overrun(void)
 	tell(fd, request, REQUEST_BYTES);
 	tell(fd, request, 1);
 	conn = turn();
-	CHECK(conn && !gate_conn_spent(conn));
+	CHECK(conn && !got.spent);
 	take_request(conn);
 	gate_return(gate, conn);
 	conn = turn();
@@ -332,7 +332,7 @@ static void test_values(int family)
 	tell(fd, request + 16, REQUEST_BYTES - 16);
 	conn = wait_request();
 	CHECK(conn);
-	CHECK_INT(gate_conn_length(conn), REQUEST_BYTES);
+	CHECK_INT(got.length, REQUEST_BYTES);
 	CHECK(memcmp(buffer.bytes, request, REQUEST_BYTES) == 0);
 	CHECK_INT(recv(fd, (char[1]){ 0 }, 1, MSG_DONTWAIT), -1);
 	gate_return(gate, conn);
@@ -458,8 +458,7 @@ static struct gate_conn *wait_for_body(int fd)
 	tell(fd, request, 28);
 	tell(fd, "\1\4\0\1\0\0\0\0\1\5\0\1\0\1\0\0x", 17);
 	conn = wait_request();
-	CHECK(conn && gate_conn_spent(conn) && gate_conn_has_body(conn) &&
-	      !gate_conn_take_kept(conn));
+	CHECK(conn && got.spent && got.has_body && !got.kept);
 	gate_read_body(gate, conn, aside);
 	return conn;
 }
@@ -486,14 +485,12 @@ static void test_body_read(int family)
 		if (round == 1)
 			tell(fd, request, REQUEST_BYTES);
 		conn = wait_request();
-		CHECK(conn && !gate_conn_spent(conn) &&
-		      gate_conn_take_kept(conn) == aside);
+		CHECK(conn && !got.spent && got.kept == aside);
 		gate_return(gate, conn);
 		if (round != 1)
 			continue;
 		conn = wait_request();
-		CHECK(conn && !gate_conn_take_kept(conn) &&
-		      !gate_conn_has_body(conn));
+		CHECK(conn && !got.kept && !got.has_body);
 		take_request(conn);
 		gate_return(gate, conn);
 	}
@@ -517,17 +514,15 @@ static void test_bodies_without_a_pause(void)
 	for (i = 0; i < GATE_PIECES; i++) {
 		tell(fd, next, sizeof(next));
 		conn = turn();
-		CHECK(conn && !gate_conn_spent(conn) &&
-		      gate_conn_take_kept(conn) == aside);
+		CHECK(conn && !got.spent && got.kept == aside);
 		gate_return(gate, conn);
 		conn = turn();
-		CHECK(conn && gate_conn_has_body(conn));
+		CHECK(conn && got.has_body);
 		gate_read_body(gate, conn, aside);
 	}
 	tell(fd, next, sizeof(next));
 	conn = turn();
-	CHECK(conn && gate_conn_spent(conn) &&
-	      gate_conn_take_kept(conn) == aside);
+	CHECK(conn && got.spent && got.kept == aside);
 	gate_close(gate, conn);
 	close(fd);
 	close_gate();
@@ -553,7 +548,7 @@ static void test_full_buffer(void)
 	tell(fd, bytes, sizeof(bytes));
 	tell(fd, request, REQUEST_BYTES);
 	conn = turn();
-	CHECK(conn && gate_conn_length(conn) == sizeof(bytes));
+	CHECK(conn && got.length == sizeof(bytes));
 	gate_return(gate, conn);
 	take_request(turn());
 	close(fd);
@@ -579,8 +574,7 @@ static void test_bodies_everywhere(void)
 	CHECK(turn() == NULL);
 	now_ms += GATE_REST_MS;
 	conn = turn();
-	CHECK(conn && gate_conn_spent(conn) &&
-	      gate_conn_take_kept(conn) == aside);
+	CHECK(conn && got.spent && got.kept == aside);
 	gate_close(gate, conn);
 	CHECK(ends(fds[0]));
 	now_ms += GATE_REST_MS;
@@ -630,8 +624,7 @@ static void test_body_given_up(int family)
 		}
 		if (!conn)
 			conn = wait_request();
-		CHECK(conn && gate_conn_spent(conn) &&
-		      gate_conn_take_kept(conn) == aside);
+		CHECK(conn && got.spent && got.kept == aside);
 		CHECK(turn() == NULL);
 		gate_linger(gate, conn);
 		if (way != ENDED)
@@ -655,8 +648,8 @@ static void test_body_ends_late(void)
 	tell(fd, "\1\5\0\1\0\0\0\0", 8);
 	now_ms += GATE_BODY_MS;
 	gate_expire(gate);
-	CHECK(conn->late && turn() == conn && !gate_conn_spent(conn));
-	CHECK(gate_conn_take_kept(conn) == aside);
+	CHECK(conn->late && turn() == conn && !got.spent);
+	CHECK(got.kept == aside);
 	gate_return(gate, conn);
 	tell(fd, request, 1);
 	CHECK(turn() == NULL);
@@ -682,8 +675,8 @@ static void test_body(int family)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	tell(fd, head, sizeof(head) - 1);
 	conn = wait_request();
-	CHECK(conn && gate_conn_spent(conn) && gate_conn_has_body(conn));
-	CHECK_INT(send(gate_conn_fd(conn), "answer", 6, MSG_NOSIGNAL), 6);
+	CHECK(conn && got.spent && got.has_body);
+	CHECK_INT(send(got.fd, "answer", 6, MSG_NOSIGNAL), 6);
 	gate_linger(gate, conn);
 	for (i = 0; i < 16; i++) {
 		CHECK(send(fd, body, sizeof(body), MSG_NOSIGNAL) > 0);
@@ -784,7 +777,7 @@ static void test_large(int family)
 	tell(fd, params, sizeof(params));
 	tell(fd, "\1\4\0\1\0\0\0\0\1\5\0\1\0\0\0", 16);
 	conn = wait_request();
-	CHECK(conn && !gate_conn_spent(conn));
+	CHECK(conn && !got.spent);
 	close(fd);
 	close_gate();
 }
@@ -808,7 +801,7 @@ static void test_abort(void)
 	tell(fd, aborted, ABORTED_BYTES);
 	tell(fd, request, REQUEST_BYTES);
 	conn = turn();
-	CHECK(conn && !gate_conn_spent(conn));
+	CHECK(conn && !got.spent);
 	take_request(conn);
 	close(fd);
 	close_gate();
@@ -1335,7 +1328,7 @@ static void test_says_so_now_and_then(void)
 static void test_stop_accepting(void)
 {
 	struct gate_conn *conn;
-	int fds[5], i, after, got = 0;
+	int fds[5], i, after, received = 0;
 
 	open_gate(AF_INET, 10, "127.0.0.1");
 	for (i = 0; i < 5; i++) {
@@ -1343,12 +1336,12 @@ static void test_stop_accepting(void)
 		tell(fds[i], request, REQUEST_BYTES);
 	}
 	gate_stop_accepting(gate);
-	while (got < 5 && (conn = wait_request())) {
+	while (received < 5 && (conn = wait_request())) {
 		take_request(conn);
 		drop(conn);
-		got++;
+		received++;
 	}
-	CHECK_INT(got, 5);
+	CHECK_INT(received, 5);
 	after = client();
 	tell(after, request, REQUEST_BYTES);
 	CHECK(turn() == NULL);
@@ -1444,24 +1437,21 @@ static void test_not_accepted(void)
 
 static void test_wake(void)
 {
-	struct gate_conn *conn;
-
 	open_gate(AF_UNIX, 10, NULL);
-	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &got), GATE_TIMEOUT);
 	gate_wake(gate);
 	gate_wake(gate);
-	CHECK_INT(gate_wait(gate, &buffer, -1, &conn), GATE_WOKEN);
-	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	CHECK_INT(gate_wait(gate, &buffer, -1, &got), GATE_WOKEN);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &got), GATE_TIMEOUT);
 	gate_wake(gate);
-	CHECK_INT(gate_wait(gate, &buffer, -1, &conn), GATE_WOKEN);
-	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	CHECK_INT(gate_wait(gate, &buffer, -1, &got), GATE_WOKEN);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &got), GATE_TIMEOUT);
 	close_gate();
 }
 
 /* However much comes that is worth nothing, time that is up is said. */
 static void test_time_under_flood(void)
 {
-	struct gate_conn *conn;
 	int fds[20], i, gone = 0;
 
 	open_gate(AF_UNIX, 100, NULL);
@@ -1469,7 +1459,7 @@ static void test_time_under_flood(void)
 		fds[i] = client();
 		tell(fds[i], "garbage!", 8);
 	}
-	CHECK_INT(gate_wait(gate, &buffer, 0, &conn), GATE_TIMEOUT);
+	CHECK_INT(gate_wait(gate, &buffer, 0, &got), GATE_TIMEOUT);
 	for (i = 0; i < 20; i++)
 		gone += ended(fds[i]);
 	CHECK(gone <= 1);
@@ -1527,19 +1517,19 @@ static atomic_int served, stopping;
 static void *serve(void *arg)
 {
 	struct gate_buffer *mine = malloc(sizeof(*mine));
-	struct gate_conn *conn;
+	struct gate_request asked;
 
 	(void)arg;
 	while (!atomic_load(&stopping)) {
-		if (gate_wait(gate, mine, 20, &conn) != GATE_REQUEST)
+		if (gate_wait(gate, mine, 20, &asked) != GATE_REQUEST)
 			continue;
-		if (gate_conn_length(conn) != REQUEST_BYTES ||
-		    send(gate_conn_fd(conn), "y", 1, MSG_NOSIGNAL) != 1) {
-			gate_close(gate, conn);
+		if (asked.length != REQUEST_BYTES ||
+		    send(asked.fd, "y", 1, MSG_NOSIGNAL) != 1) {
+			gate_close(gate, asked.conn);
 			continue;
 		}
 		atomic_fetch_add(&served, 1);
-		gate_return(gate, conn);
+		gate_return(gate, asked.conn);
 	}
 	free(mine);
 	return NULL;

@@ -37,8 +37,10 @@ static int slow_listen(int fd, int backlog)
 
 static enum listen_outcome open_at(struct listener *at, const char *place)
 {
-	reason[0] = '\0';
-	return listen_open(at, place, 0660, reason, sizeof(reason));
+	enum listen_outcome outcome = listen_open(at, place, 0660);
+
+	memcpy(reason, at->reason, sizeof(reason));
+	return outcome;
 }
 
 static bool reachable(void)
@@ -72,7 +74,7 @@ static void test_unix(void)
 	CHECK_INT(open_at(&other, where), LISTEN_FAILED);
 	CHECK(strstr(reason, "cannot listen on") && strstr(reason, path));
 	CHECK(reachable());
-	listen_close(&listener);
+	listen_leave(&listener);
 	CHECK(lstat(path, &st) < 0);
 }
 
@@ -101,9 +103,9 @@ static void test_left_over(void)
 	/* A successor was started with the file out of the way. */
 	unlink(path);
 	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
-	listen_close(&other);
+	listen_leave(&other);
 	CHECK(reachable());
-	listen_close(&listener);
+	listen_leave(&listener);
 	CHECK(!reachable());
 	CHECK_INT(files(), 0);
 }
@@ -117,17 +119,17 @@ static void test_leave(void)
 	CHECK_INT(open_at(&other, where), LISTEN_OPEN);
 	CHECK(listen_is_listening(listener.fd));
 	listen_leave(&listener);
-	listen_close(&listener);
+	listen_leave(&listener);
 	CHECK(reachable());
 
 	/* A successor has replaced the serving process. */
 	snprintf(place_beside, sizeof(place_beside), "unix:%s.new", path);
 	CHECK_INT(open_at(&listener, place_beside), LISTEN_OPEN);
 	CHECK_INT(rename(place_beside + 5, path), 0);
-	listen_close(&other);
+	listen_leave(&other);
 	CHECK(reachable());
 	unlink(path);
-	listen_close(&listener);
+	listen_leave(&listener);
 	CHECK_INT(files(), 0);
 }
 
@@ -141,16 +143,16 @@ static void test_killed_while_starting(void)
 	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
 	CHECK_INT(files(), 1);
 	CHECK(reachable());
-	listen_close(&listener);
+	listen_leave(&listener);
 
 	/* When that one lives, it is not ours to take away. */
 	CHECK_INT(open_at(&other, place_beside), LISTEN_OPEN);
 	CHECK_INT(open_at(&listener, where), LISTEN_FAILED);
 	CHECK(strstr(reason, "in use"));
 	CHECK_INT(files(), 1);
-	listen_close(&other);
+	listen_leave(&other);
 	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
-	listen_close(&listener);
+	listen_leave(&listener);
 	CHECK_INT(files(), 0);
 }
 
@@ -185,7 +187,7 @@ static void test_longest(void)
 		CHECK_STR(listener.path, longest + 5);
 		CHECK_INT(files(), 1);
 		CHECK_INT(open_at(&other, longest), LISTEN_FAILED);
-		listen_close(&listener);
+		listen_leave(&listener);
 		CHECK_INT(files(), 0);
 	}
 }
@@ -258,7 +260,7 @@ static void test_no_gap(void)
 	pause_ms = 1;
 	for (i = 0; i < 100; i++) {
 		CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
-		listen_close(&listener);
+		listen_leave(&listener);
 	}
 	pause_ms = 0;
 	close(stop[1]);
@@ -276,7 +278,7 @@ static void test_locked_folder(void)
 	CHECK_INT(open_at(&listener, where), LISTEN_OPEN);
 	CHECK(reachable());
 	close(lock);
-	listen_close(&listener);
+	listen_leave(&listener);
 	CHECK_INT(files(), 0);
 }
 
@@ -382,7 +384,7 @@ static void test_tcp(void)
 		CHECK_STR(listener.path, "");
 		CHECK_INT(open_at(&other, place), LISTEN_FAILED);
 		CHECK(strstr(reason, "in use"));
-		listen_close(&listener);
+		listen_leave(&listener);
 	}
 }
 

@@ -4,16 +4,14 @@
  */
 #include "config.h"
 
-#define HEALTH_PARENT_H
-#define PARENT_SETTLED_MS 200
+#include <poll.h>
 
-#include <signal.h>
-#include <stdbool.h>
-#include <sys/types.h>
-
-int parent_wait(pid_t parent, const sigset_t *signals);
-
-#include "front/parent.c"
+/* How long a parent must run to be watched. */
+#define SETTLED_MS 200
+static int short_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
+#define poll short_poll
+#include "front/listen.c"
+#undef poll
 
 #include <sys/prctl.h>
 #include <sys/time.h>
@@ -23,6 +21,12 @@ int parent_wait(pid_t parent, const sigset_t *signals);
 #include "unit.h"
 
 static sigset_t signals;
+
+static int short_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+{
+	return poll(fds, n,
+		    timeout_ms == LISTEN_SETTLED_MS ? SETTLED_MS : timeout_ms);
+}
 
 static long long now_ms(void)
 {
@@ -56,7 +60,7 @@ static pid_t program(bool watches)
 	if (pid == 0 && interrupted)
 		interrupt();
 	if (pid == 0)
-		_exit(parent_wait(watches ? parent : 0, &signals));
+		_exit(listen_wait(watches ? parent : 0, &signals));
 	return pid;
 }
 
@@ -98,12 +102,12 @@ static void test_signal(void)
 
 	kill(getpid(), SIGUSR1);
 	kill(getpid(), SIGTERM);
-	CHECK_INT(parent_wait(0, &signals), SIGUSR1);
-	CHECK_INT(parent_wait(getppid(), &signals), SIGTERM);
+	CHECK_INT(listen_wait(0, &signals), SIGUSR1);
+	CHECK_INT(listen_wait(getppid(), &signals), SIGTERM);
 	/* While it watches. */
 	fflush(stdout);
 	pid = program(true);
-	poll(NULL, 0, 2 * PARENT_SETTLED_MS);
+	poll(NULL, 0, 2 * SETTLED_MS);
 	kill(pid, SIGHUP);
 	CHECK(waitpid(pid, &status, 0) == pid);
 	CHECK_INT(WEXITSTATUS(status), SIGHUP);
@@ -113,24 +117,23 @@ static void test_signal(void)
  * parent. */
 static void test_left_alone(void)
 {
-	CHECK_INT(orphaned_after(0, true, 4 * PARENT_SETTLED_MS), SIGTERM);
-	CHECK_INT(orphaned_after(3 * PARENT_SETTLED_MS, false,
-				 5 * PARENT_SETTLED_MS),
+	CHECK_INT(orphaned_after(0, true, 4 * SETTLED_MS), SIGTERM);
+	CHECK_INT(orphaned_after(3 * SETTLED_MS, false, 5 * SETTLED_MS),
 		  SIGTERM);
 	/* A number that is no longer that of the parent. */
-	CHECK_INT(parent_open(getpid()), -1);
+	CHECK_INT(listen_watch_parent(getpid()), -1);
 }
 
 static void test_orphaned(void)
 {
 	long long began_ms = now_ms();
 
-	CHECK_INT(orphaned_after(4 * PARENT_SETTLED_MS, true, 20000), 0);
+	CHECK_INT(orphaned_after(4 * SETTLED_MS, true, 20000), 0);
 	CHECK(now_ms() - began_ms < 10000);
 	/* Nor does an interruption keep it from watching. */
 	began_ms = now_ms();
 	interrupted = true;
-	CHECK_INT(orphaned_after(4 * PARENT_SETTLED_MS, true, 20000), 0);
+	CHECK_INT(orphaned_after(4 * SETTLED_MS, true, 20000), 0);
 	CHECK(now_ms() - began_ms < 10000);
 	interrupted = false;
 }
