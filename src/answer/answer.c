@@ -2,16 +2,12 @@
 
 #include "answer/answer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cidr.h"
 #include "base/clock.h"
 #include "answer/render.h"
-#include "answer/verdict.h"
-
-/* With 503: when to ask again.  Probes come by their own period anyway. */
-#define ANSWER_RETRY_AFTER_S 5
 
 struct board_view *service_view(const struct service *service)
 {
@@ -71,25 +67,21 @@ static void response_fill(struct response *response, const char *body,
 			  const struct route *route)
 {
 	char head[RENDER_HEAD_BYTES];
-	size_t body_len = route->options ? 0 : strlen(body);
+	int len;
 
+	if (route->options)
+		body = "";
 	response->head_len = render_head(
 		head, sizeof(head),
 		&(struct render_head){
 			.http = response->http,
-			.content_length = body_len,
+			.content_length = strlen(body),
 			.allow = route->options || response->http == 405,
-			.retry_after_s = ANSWER_RETRY_AFTER_S,
 		});
-	if (route->head)
-		body_len = 0;
-	response->len = response->head_len + body_len;
-	response->text = malloc(response->len + 1);
-	if (!response->text)
-		return;
-	memcpy(response->text, head, response->head_len);
-	memcpy(response->text + response->head_len, body, body_len);
-	response->text[response->len] = '\0';
+	len = asprintf(&response->text, "%s%s", head, route->head ? "" : body);
+	response->len = (size_t)len;
+	if (len < 0)
+		response->text = NULL;
 }
 
 void answer_render(const struct service *service, const struct pending *pending,

@@ -26,7 +26,6 @@ struct render_head {
 	size_t content_length; /* for HEAD that of the body of a GET, although
 				  none follows (RFC 9110, 8.6) */
 	bool allow;	       /* name the methods */
-	int retry_after_s;     /* with 503 only */
 };
 
 /*

@@ -82,18 +82,13 @@ static const char *route_rest(const char *path, const char *mount)
 	const char *at, *after, *rest = NULL;
 	size_t i;
 
-	for (at = path; at != NULL; at = *at ? strchr(at + 1, '/') : NULL) {
+	for (at = path; at && !rest; at = *at ? strchr(at + 1, '/') : NULL)
 		for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
-			if (mounts[i] == NULL)
-				continue;
-			after = route_after(at, mounts[i]);
-			if (after != NULL && (rest == NULL || after > rest))
+			after = mounts[i] ? route_after(at, mounts[i]) : NULL;
+			if (after && (!rest || after > rest))
 				rest = after;
 		}
-		if (rest != NULL)
-			return rest;
-	}
-	return NULL;
+	return rest;
 }
 
 static void route_to(struct route *route, enum probe probe)
@@ -105,19 +100,16 @@ static void route_to(struct route *route, enum probe probe)
 static void route_check(const struct plan *plan, const char *name,
 			struct route *route)
 {
-	size_t i;
+	size_t i = 0;
 
+	while (i < plan->n && strcmp(plan->checks[i].name, name) != 0)
+		i++;
 	/* No name can be called unknown then. */
 	if (plan->broken) {
 		route_to(route, PROBE_READY);
-		return;
-	}
-	for (i = 0; i < plan->n; i++) {
-		if (strcmp(plan->checks[i].name, name) == 0) {
-			route_to(route, PROBE_CHECK);
-			route->check = i;
-			return;
-		}
+	} else if (i < plan->n) {
+		route_to(route, PROBE_CHECK);
+		route->check = i;
 	}
 }
 
@@ -174,9 +166,7 @@ static void route_uri(const struct plan *plan, const char *uri,
 	if (asked.error &&
 	    !(ours && (strstr(path, "/ready") || strstr(path, "/started"))))
 		return;
-	route->error = asked.error;
-	route->probe = asked.probe;
-	route->check = asked.check;
+	*route = asked;
 }
 
 struct route route_find(const struct plan *plan,
@@ -185,13 +175,13 @@ struct route route_find(const struct plan *plan,
 	const char *method = request->method ? request->method : "GET";
 	struct route route = { .error = 404 };
 
-	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
-	route.options = strcmp(method, "OPTIONS") == 0;
-	route.head = route.options || strcmp(method, "HEAD") == 0;
 	if (route_path(plan, request->script_name, request->path_info,
 		       &route) == ROUTE_MOUNT &&
 	    request->request_uri)
 		route_uri(plan, request->request_uri, &route);
+	/* HAProxy's `option httpchk` sends OPTIONS: it has GET's status. */
+	route.options = strcmp(method, "OPTIONS") == 0;
+	route.head = route.options || strcmp(method, "HEAD") == 0;
 	if (!route.error && !route.head && strcmp(method, "GET") != 0)
 		route.error = 405;
 	return route;

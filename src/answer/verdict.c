@@ -5,18 +5,15 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 static const char verdict_broken[] = "configuration error, see the log";
 
 static struct verdict verdict_say(int http, const char *status,
 				  const char *error)
 {
-	struct verdict verdict = { .http = http,
-				   .status = status,
-				   .error = error };
-
-	return verdict;
+	return (struct verdict){ .http = http,
+				 .status = status,
+				 .error = error };
 }
 
 static bool verdict_came(const struct result *result)
@@ -24,21 +21,26 @@ static bool verdict_came(const struct result *result)
 	return result->ended_us != 0;
 }
 
+static int64_t verdict_age_ms(const struct verdict_input *input,
+			      const struct result *result)
+{
+	return input->view->now_ms - result->ended_us / 1000;
+}
+
 static void verdict_timeout(const struct verdict_input *input,
 			    struct result *result)
 {
-	int64_t now_us = input->view->now_ms * 1000;
-	int64_t waited_us;
+	int64_t waited_us = input->view->now_ms * 1000 - input->asked_us;
 
 	/* The view's time is rounded down, the question's is not. */
-	if (now_us < input->asked_us)
-		now_us = input->asked_us;
-	waited_us = now_us - input->asked_us;
-	memset(result, 0, sizeof(*result));
-	result->code = RESULT_TIMEOUT;
-	result->latency_us = waited_us < INT32_MAX ? (int32_t)waited_us
-						   : INT32_MAX;
-	result->ended_us = now_us;
+	if (waited_us < 0)
+		waited_us = 0;
+	*result = (struct result){
+		.code = RESULT_TIMEOUT,
+		.latency_us = waited_us < INT32_MAX ? (int32_t)waited_us
+						    : INT32_MAX,
+		.ended_us = input->asked_us + waited_us,
+	};
 	snprintf(result->error, sizeof(result->error),
 		 "No result within %" PRId64 "ms",
 		 input->plan->answer_within_ms);
@@ -46,9 +48,8 @@ static void verdict_timeout(const struct verdict_input *input,
 
 static void verdict_unknown(struct result *result)
 {
-	memset(result, 0, sizeof(*result));
-	result->code = RESULT_UNKNOWN;
-	snprintf(result->error, sizeof(result->error), "not checked yet");
+	*result = (struct result){ .code = RESULT_UNKNOWN,
+				   .error = "not checked yet" };
 }
 
 /* A background check was not run again in time: an old healthy result does not
@@ -56,7 +57,7 @@ static void verdict_unknown(struct result *result)
 static void verdict_stale(const struct verdict_input *input,
 			  struct result *result)
 {
-	int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
+	int64_t age_ms = verdict_age_ms(input, result);
 	bool seconds = age_ms >= 10000;
 
 	result->code = RESULT_STALE;
@@ -91,11 +92,11 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 
 	for (i = first; i < end; i++) {
 		const struct result *result = &input->view->results[i];
-		int64_t age_ms = input->view->now_ms - result->ended_us / 1000;
 
 		if (!verdict_came(result) ||
-		    age_ms > input->plan->checks[i].policy.max_age_ms +
-				     input->plan->answer_within_ms)
+		    verdict_age_ms(input, result) >
+			    input->plan->checks[i].policy.max_age_ms +
+				    input->plan->answer_within_ms)
 			return false;
 	}
 	return true;
@@ -109,50 +110,54 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
  */
 static struct verdict verdict_live(const struct verdict_input *input)
 {
-	struct verdict verdict = verdict_say(503, "not_alive", NULL);
-	bool alive = true;
-	size_t i;
+	struct verdict verdict = verdict_say(200, "alive", NULL);
+	struct result *result = input->view->results;
+	size_t i, n = input->view->n;
 
 	/* With a broken configuration no prober runs that could be stuck. */
 	if (input->view->stuck && !input->plan->broken)
 		return verdict_say(503, "stuck", NULL);
-	for (i = 0; i < input->view->n; i++) {
+	verdict.show_service = true;
+	for (i = 0; i < n; i++, result++) {
 		if (!input->plan->checks[i].policy.live)
 			continue;
-		if (verdict_came(&input->view->results[i]))
-			alive = result_healthy(&input->view->results[i]) &&
-				alive;
-		else
-			verdict_unknown(&input->view->results[i]);
+		if (!verdict_came(result))
+			verdict_unknown(result);
+		else if (!result_healthy(result))
+			verdict = (struct verdict){ .http = 503,
+						    .status = "not_alive",
+						    .show_checks = true,
+						    .only_live = true,
+						    .end = n };
 	}
-	if (alive) {
-		verdict = verdict_say(200, "alive", NULL);
-		verdict.show_service = true;
-		return verdict;
-	}
-	verdict.show_checks = true;
-	verdict.only_live = true;
-	verdict.end = input->view->n;
 	return verdict;
 }
 
+/* Asked alone, a check stands for itself: whether it is required, and whether
+ * we are draining, says nothing about it. */
 static struct verdict verdict_ready(const struct verdict_input *input)
 {
-	struct verdict verdict = verdict_say(200, "ready", NULL);
-	size_t i, n = input->view->n;
+	bool one = input->route->probe == PROBE_CHECK;
+	struct verdict verdict = {
+		.http = 200,
+		.status = "ready",
+		.show_checks = true,
+		.first = one ? input->route->check : 0,
+		.end = one ? input->route->check + 1 : input->view->n,
+	};
+	size_t i;
 
-	if (input->view->draining)
+	if (input->view->draining && !one)
 		return verdict_say(503, "draining", NULL);
 	if (input->plan->broken)
 		return verdict_say(503, "not_ready", verdict_broken);
-	if (input->busy && !verdict_usable(input, 0, n))
+	assert(verdict.end <= input->view->n);
+	if (input->busy && !verdict_usable(input, verdict.first, verdict.end))
 		return verdict_say(503, "not_ready", "busy");
-	verdict.show_checks = true;
-	verdict.end = n;
-	for (i = 0; i < n; i++) {
+	for (i = verdict.first; i < verdict.end; i++) {
 		if (verdict_judge(input, i))
 			continue;
-		if (input->plan->checks[i].policy.required) {
+		if (one || input->plan->checks[i].policy.required) {
 			verdict.http = 503;
 			verdict.status = "not_ready";
 		} else if (verdict.http == 200) {
@@ -162,55 +167,32 @@ static struct verdict verdict_ready(const struct verdict_input *input)
 	return verdict;
 }
 
-/* Asked alone, a check stands for itself: whether it is required, and whether
- * we are draining, says nothing about it. */
-static struct verdict verdict_one(const struct verdict_input *input)
-{
-	size_t check = input->route->check;
-	struct verdict verdict;
-
-	if (input->plan->broken)
-		return verdict_say(503, "not_ready", verdict_broken);
-	assert(check < input->view->n);
-	if (input->busy && !verdict_usable(input, check, check + 1))
-		return verdict_say(503, "not_ready", "busy");
-	verdict = verdict_judge(input, check)
-			  ? verdict_say(200, "ready", NULL)
-			  : verdict_say(503, "not_ready", NULL);
-	verdict.show_checks = true;
-	verdict.first = check;
-	verdict.end = check + 1;
-	return verdict;
-}
-
 static struct verdict verdict_started(const struct verdict_input *input)
 {
-	struct verdict verdict;
-
 	if (input->plan->broken)
 		return verdict_say(503, "starting", verdict_broken);
 	if (input->view->started)
 		return verdict_say(200, "started", NULL);
-	verdict = verdict_say(503, "starting", NULL);
-	verdict.detail = "Service is still initialising";
-	verdict.show_waiting = true;
-	return verdict;
+	return (struct verdict){ .http = 503,
+				 .status = "starting",
+				 .detail = "Service is still initialising",
+				 .show_waiting = true };
 }
 
 struct verdict verdict_make(const struct verdict_input *input)
 {
-	static struct verdict (*const judges[])(
-		const struct verdict_input *) = {
-		[PROBE_LIVE] = verdict_live,
-		[PROBE_READY] = verdict_ready,
-		[PROBE_CHECK] = verdict_one,
-		[PROBE_STARTED] = verdict_started,
-	};
-
+	if (input->route->error == 405)
+		return verdict_say(405, NULL, "method not allowed");
 	if (input->route->error)
-		return verdict_say(input->route->error, NULL,
-				   input->route->error == 405
-					   ? "method not allowed"
-					   : "not found");
-	return judges[input->route->probe](input);
+		return verdict_say(input->route->error, NULL, "not found");
+	switch (input->route->probe) {
+	case PROBE_LIVE:
+		return verdict_live(input);
+	case PROBE_STARTED:
+		return verdict_started(input);
+	case PROBE_READY:
+	case PROBE_CHECK:
+		break;
+	}
+	return verdict_ready(input);
 }

@@ -3,6 +3,7 @@
 #define FAKE_PLAN_H
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "board/plan.h"
 
