@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -117,22 +116,21 @@ static bool model_has_file(DIR *directory, int depth)
 static bool model_look_in_directory(struct model_job *job, const char *path)
 {
 	DIR *directory = opendir(path);
-	bool found;
+	bool found = false;
 
 	job->look.at = path;
-	if (!directory)
-		return look_end_errno(&job->look,
-				      "model directory does not exist",
-				      "model directory");
-	errno = 0;
-	found = model_has_file(directory, MODEL_DEPTH);
-	if (!found && errno == EIO)
+	if (directory) {
+		errno = 0;
+		found = model_has_file(directory, MODEL_DEPTH);
+	}
+	if (!directory || (!found && errno == EIO))
 		look_end_errno(&job->look, "model directory does not exist",
 			       "model directory");
 	else if (!found)
 		look_end(&job->look, RESULT_MISMATCH,
 			 "model directory has no file with content");
-	closedir(directory);
+	if (directory)
+		closedir(directory);
 	return found;
 }
 
@@ -169,9 +167,8 @@ static pid_t model_parse_pid(const char *text)
 	size_t digits = strspn(from, "0123456789");
 	long pid;
 
-	if (digits == 0 || digits > 9)
-		return 0;
-	if (from[digits] && !isspace((unsigned char)from[digits]))
+	if (digits == 0 || digits > 9 ||
+	    (from[digits] && !isspace((unsigned char)from[digits])))
 		return 0;
 	pid = strtol(from, NULL, 10);
 	return pid <= MODEL_PID_MAX ? (pid_t)pid : 0;
@@ -190,17 +187,14 @@ static bool model_read_marker(struct model_job *job,
 	struct stat status;
 	const char *start;
 	char text[128];
+	int failed;
 
 	job->look.at = job->marker;
-	if (stat(job->marker, &status))
-		return look_end_errno(
-			&job->look,
-			"not loaded yet: marker file does not exist",
-			"marker file");
-	if (!S_ISREG(status.st_mode))
+	failed = stat(job->marker, &status);
+	if (!failed && !S_ISREG(status.st_mode))
 		return look_end(&job->look, RESULT_MISMATCH,
 				"marker is not a regular file");
-	if (model_read(job->marker, text, sizeof(text)) < 0)
+	if (failed || model_read(job->marker, text, sizeof(text)) < 0)
 		return look_end_errno(
 			&job->look,
 			"not loaded yet: marker file does not exist",
@@ -285,18 +279,18 @@ static bool model_is_writer(struct model_job *job,
 static bool model_process_lives(struct model_job *job,
 				const struct model_marker *marker)
 {
-	pid_t pid = marker->pid;
+	int pid = (int)marker->pid;
 	long long start;
 	char state;
 
 	/* EPERM: it exists, and belongs to another user. */
-	if (kill(pid, 0) && errno == ESRCH)
+	if (kill(marker->pid, 0) && errno == ESRCH)
 		return look_end(&job->look, RESULT_MISSING,
-				"process %d of the marker is gone", (int)pid);
-	model_read_process(pid, &state, &start);
+				"process %d of the marker is gone", pid);
+	model_read_process(marker->pid, &state, &start);
 	if (state == 'Z' || state == 'X')
 		return look_end(&job->look, RESULT_MISSING,
-				"process %d is a zombie", (int)pid);
+				"process %d is a zombie", pid);
 	return model_is_writer(job, marker, start);
 }
 
@@ -323,29 +317,14 @@ static bool model_line_is(const char *line, const struct stat *status,
 	return path_at && strcmp(line + path_at, real_path) == 0;
 }
 
-static bool model_find_in_maps(FILE *maps, const struct stat *status,
-			       const char *real_path)
-{
-	char *line = NULL;
-	size_t room = 0;
-	bool found = false;
-	ssize_t len;
-
-	while (!found && (len = getline(&line, &room, maps)) > 0) {
-		if (line[len - 1] == '\n')
-			line[len - 1] = '\0';
-		found = model_line_is(line, status, real_path);
-	}
-	free(line);
-	return found;
-}
-
 static bool model_is_mapped(struct model_job *job, pid_t pid,
 			    const struct stat *status)
 {
-	char path[64], real_path[PATH_MAX];
+	char path[64], real_path[PATH_MAX], *line = NULL;
+	bool found = false, broken;
+	size_t room = 0;
+	ssize_t len;
 	FILE *maps;
-	bool found, broken;
 
 	if (!realpath(job->mapped, real_path))
 		return look_end_errno(&job->look, "model file does not exist",
@@ -356,7 +335,12 @@ static bool model_is_mapped(struct model_job *job, pid_t pid,
 		return look_end_errno(&job->look,
 				      "process of the marker is gone",
 				      "memory map of the process");
-	found = model_find_in_maps(maps, status, real_path);
+	while (!found && (len = getline(&line, &room, maps)) > 0) {
+		if (line[len - 1] == '\n')
+			line[len - 1] = '\0';
+		found = model_line_is(line, status, real_path);
+	}
+	free(line);
 	/* Another user's map may be opened and then not be read. */
 	broken = ferror(maps);
 	fclose(maps);
@@ -370,16 +354,15 @@ static bool model_is_mapped(struct model_job *job, pid_t pid,
 			"model file is not mapped by process %d", (int)pid);
 }
 
+/* Whether all that the settings name is as it should be. */
 static bool model_look(struct model_job *job)
 {
 	struct model_marker marker = { .start = -1 };
 	struct stat status;
 
-	if (job->path[0] && !model_look_at(job, job->path))
-		return false;
-	if (job->marker[0] && !model_read_marker(job, &marker))
-		return false;
-	if (marker.pid && !model_process_lives(job, &marker))
+	if ((job->path[0] && !model_look_at(job, job->path)) ||
+	    (job->marker[0] && !model_read_marker(job, &marker)) ||
+	    (marker.pid && !model_process_lives(job, &marker)))
 		return false;
 	if (!job->mapped[0])
 		return true;
