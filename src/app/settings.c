@@ -4,10 +4,8 @@
 
 #include "kinds/kinds.h"
 #include "base/log.h"
-#include "base/cidr.h"
 #include "board/plan.h"
-#include "app/settings_env.h"
-#include "app/settings_find.h"
+#include "app/settings_source.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -23,51 +21,40 @@
 #define SETTINGS_LIVE_INTERVAL_MS 5000
 #define SETTINGS_INTERVAL_MIN_MS 100
 
+#define FIELD(name) offsetof(struct settings_health, name)
+
 /* clang-format off */
 const struct conf_key settings_health_keys[] = {
-	{ "service", CONF_STR, offsetof(struct settings_health, service),
-	  "", "0", "128", 0,
+	/* key, type, field, default, min, max, flags, one line of help */
+	{ "service", CONF_STR, FIELD(service), "", "0", "128", 0,
 	  "name of the service, shown by liveness" },
-	{ "checks", CONF_CHOICE, offsetof(struct settings_health, checks),
-	  "some", NULL, "some|none", 0,
+	{ "checks", CONF_CHOICE, FIELD(checks), "some", NULL, "some|none", 0,
 	  "none: no check is intended, and readiness proves nothing" },
-	{ "mount", CONF_STR, offsetof(struct settings_health, mount),
-	  "", "0", "255", 0,
+	{ "mount", CONF_STR, FIELD(mount), "", "0", "255", 0,
 	  "path below which requests come, in addition to /health" },
-	{ "drain_file", CONF_STR, offsetof(struct settings_health, drain_file),
-	  "", "0", "4095", CONF_PATH,
+	{ "drain_file", CONF_STR, FIELD(drain_file), "", "0", "4095", CONF_PATH,
 	  "while this file exists, the service is not ready" },
-	{ "state_dir", CONF_STR, offsetof(struct settings_health, state_dir),
-	  "auto", "1", "4000", 0,
+	{ "state_dir", CONF_STR, FIELD(state_dir), "auto", "1", "4000", 0,
 	  "directory of shared results: auto, none, or a path" },
-	{ "log_level", CONF_CHOICE, offsetof(struct settings_health, log_level),
-	  "info", NULL, "error|warn|info|debug", 0,
+	{ "log_level", CONF_CHOICE, FIELD(log_level), "info", NULL,
+	  "error|warn|info|debug", 0,
 	  "least severe lines that are logged: error, warn, info, debug" },
-	{ "answer_within", CONF_DURATION,
-	  offsetof(struct settings_health, answer_within_ms),
-	  "4500ms", "100ms", "60s", 0,
-	  "longest time until any request is answered" },
-	{ "threads", CONF_INT, offsetof(struct settings_health, threads),
-	  "2", "1", "64", 0,
+	{ "answer_within", CONF_DURATION, FIELD(answer_within_ms), "4500ms",
+	  "100ms", "60s", 0, "longest time until any request is answered" },
+	{ "threads", CONF_INT, FIELD(threads), "2", "1", "64", 0,
 	  "threads that answer requests" },
-	{ "max_waiting", CONF_INT,
-	  offsetof(struct settings_health, max_waiting),
-	  "4096", "1", "100000", 0,
+	{ "max_waiting", CONF_INT, FIELD(max_waiting), "4096", "1", "100000", 0,
 	  "requests that may wait for a check at the same time" },
-	{ "max_connections", CONF_INT,
-	  offsetof(struct settings_health, max_connections),
-	  "10000", "1", "100000", 0,
-	  "connections that web servers may hold open" },
-	{ "trusted", CONF_LIST, offsetof(struct settings_health, trusted),
-	  "", NULL, "64", CONF_WORDS,
+	{ "max_connections", CONF_INT, FIELD(max_connections), "10000", "1",
+	  "100000", 0, "connections that web servers may hold open" },
+	{ "trusted", CONF_LIST, FIELD(trusted), "", NULL, "64", CONF_WORDS,
 	  "addresses and networks that may see details of failures" },
 	CONF_END
 };
 
 const struct conf_key settings_check_keys[] = {
-	{ "kind", CONF_STR, offsetof(struct settings_check, kind),
-	  "", "1", "64", CONF_REQUIRED,
-	  "what is asked, and how" },
+	{ "kind", CONF_STR, offsetof(struct settings_check, kind), "", "1",
+	  "64", CONF_REQUIRED, "what is asked, and how" },
 	CONF_END
 };
 /* clang-format on */
@@ -81,18 +68,21 @@ static bool settings_has_key(const struct conf_key *key, const char *name)
 
 /* ---- [health] ---- */
 
-static bool settings_is_check_key(const char *name)
+/* Whether checks of this kind have the key; NULL: of any kind. */
+static bool settings_is_check_key(const char *name,
+				  const struct check_kind *kind)
 {
-	const struct check_kind *kind;
+	const struct check_kind *any;
 	size_t i;
 
-	if (settings_has_key(settings_check_keys, name) ||
-	    settings_has_key(check_common_keys, name))
+	if (settings_has_key(check_common_keys, name))
 		return true;
-	for (i = 0; (kind = check_kind_at(i)); i++)
-		if (settings_has_key(kind->keys, name))
+	if (kind)
+		return settings_has_key(kind->keys, name);
+	for (i = 0; (any = check_kind_at(i)); i++)
+		if (settings_has_key(any->keys, name))
 			return true;
-	return false;
+	return settings_has_key(settings_check_keys, name);
 }
 
 /* Reports keys that belong in another section.  kind NULL: in [health]. */
@@ -107,15 +97,11 @@ static void settings_judge_keys(struct conf *conf,
 	for (entry = section->entries; entry; entry = entry->next) {
 		key = entry->key;
 		of_health = settings_has_key(settings_health_keys, key);
-		of_check = kind ? settings_has_key(check_common_keys, key) ||
-					   settings_has_key(kind->keys, key)
-				: settings_is_check_key(key);
-		if (kind && of_health && !of_check)
-			conf_mistake(conf, section, key,
-				     "belongs in [" SETTINGS_HEALTH "]");
-		else if (!kind && of_check && !of_health)
-			conf_mistake(conf, section, key,
-				     "belongs in the section of a check");
+		of_check = settings_is_check_key(key, kind);
+		if (kind ? of_health && !of_check : of_check && !of_health)
+			conf_mistake(conf, section, key, "belongs in %s",
+				     kind ? "[" SETTINGS_HEALTH "]"
+					  : "the section of a check");
 	}
 }
 
@@ -163,55 +149,40 @@ static bool settings_name_valid(const char *name)
 	       strspn(name, ".") < len; /* web servers resolve ".." */
 }
 
-/* "azure-openai, file, http" */
-static void settings_kind_names(char *to, size_t size)
+/* All kinds, ending in NULL, and as "azure-openai, file, http". */
+struct settings_kinds {
+	const char *names[SETTINGS_KINDS_MAX];
+	char list[200];
+};
+
+static void settings_kinds_fill(struct settings_kinds *kinds)
 {
 	const struct check_kind *kind;
 	size_t i, len = 0;
 
-	*to = '\0';
-	for (i = 0; (kind = check_kind_at(i)) && len < size; i++)
-		len += (size_t)snprintf(to + len, size - len, "%s%s",
-					i ? ", " : "", kind->name);
-}
-
-static void settings_kind_unknown(struct conf *conf,
-				  const struct conf_section *section,
-				  const char *name)
-{
-	const char *names[SETTINGS_KINDS_MAX] = { NULL }, *nearest;
-	const struct check_kind *kind;
-	char list[200];
-	size_t i;
-
+	*kinds = (struct settings_kinds){ .list = "" };
 	for (i = 0; (kind = check_kind_at(i)) && i + 1 < SETTINGS_KINDS_MAX;
-	     i++)
-		names[i] = kind->name;
-	nearest = text_nearest(name, names);
-	settings_kind_names(list, sizeof(list));
-	if (nearest)
-		conf_mistake(conf, section, "kind",
-			     "unknown kind \"%.40s\", did you mean \"%s\"?",
-			     name, nearest);
-	else
-		conf_mistake(conf, section, "kind",
-			     "unknown kind \"%.40s\", write one of: %s", name,
-			     list);
+	     i++) {
+		kinds->names[i] = kind->name;
+		if (len < sizeof(kinds->list))
+			len += (size_t)snprintf(
+				kinds->list + len, sizeof(kinds->list) - len,
+				"%s%s", i ? ", " : "", kind->name);
+	}
 }
 
 /* Suggests what a section without a kind was meant to be. */
 static void settings_kind_missing(struct conf *conf,
-				  const struct conf_section *section)
+				  const struct conf_section *section,
+				  const struct settings_kinds *kinds)
 {
 	static const char *const health[] = { SETTINGS_HEALTH, NULL };
 	static const char *const kind[] = { "kind", NULL };
 	const struct conf_entry *entry = section->entries;
-	char list[200];
 
 	while (entry && (strcmp(entry->key, kind[0]) == 0 ||
 			 !text_nearest(entry->key, kind)))
 		entry = entry->next;
-	settings_kind_names(list, sizeof(list));
 	if (text_nearest(section->name, health))
 		conf_mistake(conf, section, NULL,
 			     "did you mean [" SETTINGS_HEALTH
@@ -221,7 +192,7 @@ static void settings_kind_missing(struct conf *conf,
 			     "unknown key, did you mean \"kind\"?");
 	else
 		conf_mistake(conf, section, "kind",
-			     "must be set, to one of: %s", list);
+			     "must be set, to one of: %s", kinds->list);
 }
 
 /* NULL: an error was collected. */
@@ -229,17 +200,24 @@ static const struct check_kind *settings_find_kind(
 	struct conf *conf, const struct conf_section *section)
 {
 	const struct conf_entry *entry = conf_section_entry(section, "kind");
-	const char *name = entry ? entry->value : NULL;
-	const struct check_kind *kind;
+	const char *name = entry ? entry->value : NULL, *nearest;
+	const struct check_kind *kind = name ? check_kind_find(name) : NULL;
+	struct settings_kinds kinds;
 
-	if (!name || !*name) {
-		settings_kind_missing(conf, section);
-		return NULL;
-	}
-	kind = check_kind_find(name);
-	if (!kind)
-		settings_kind_unknown(conf, section, name);
-	return kind;
+	if (kind)
+		return kind;
+	settings_kinds_fill(&kinds);
+	if (!name || !*name)
+		settings_kind_missing(conf, section, &kinds);
+	else if ((nearest = text_nearest(name, kinds.names)))
+		conf_mistake(conf, section, "kind",
+			     "unknown kind \"%.40s\", did you mean \"%s\"?",
+			     name, nearest);
+	else
+		conf_mistake(conf, section, "kind",
+			     "unknown kind \"%.40s\", write one of: %s", name,
+			     kinds.list);
+	return NULL;
 }
 
 /* The common keys with the default timeout of the kind. */
@@ -256,18 +234,61 @@ static void settings_common_keys(struct conf_key keys[SETTINGS_COMMON_MAX],
 	} while (check_common_keys[i++].name);
 }
 
-/* A background result is replaced once per interval, by a run that may take
- * its whole timeout: it may be as old as both together. */
-static void settings_judge_interval(struct conf *conf,
-				    const struct conf_section *section,
-				    struct check_policy *common)
+/* Warns of keys that were changed from their default and have no effect. */
+static void settings_note_unused(struct conf *conf,
+				 const struct check_setup *setup)
 {
-	int64_t age_ms = common->interval_ms + common->timeout_ms;
+	const struct check_policy *common = &setup->policy;
+	const struct check_kind *kind = setup->kind;
+	struct check_policy dflt;
+	bool renews;
+	int i;
 
+	conf_apply(conf, NULL,
+		   &(struct conf_target){ check_common_keys, &dflt }, 1);
+	renews = common->renew_ms != dflt.renew_ms;
+	for (i = 0; i < 2; i++)
+		if (!kind->open && (i ? renews : common->keep != dflt.keep))
+			conf_warn(conf, setup->section, i ? "renew" : "keep",
+				  "has no effect with kind = %s, which has no "
+				  "connection; leave it out",
+				  kind->name);
+	if (renews && kind->open_asks)
+		conf_warn(conf, setup->section, "renew",
+			  "has no effect with kind = %s, whose connections are "
+			  "replaced after 5 minutes; leave it out",
+			  kind->name);
+	else if (renews && kind->open && !common->keep)
+		conf_warn(conf, setup->section, "renew",
+			  "has no effect with keep = no; leave one of them "
+			  "out");
+}
+
+/* Settings that depend on several keys. */
+static void settings_judge_common(struct conf *conf, struct check_setup *setup)
+{
+	const struct conf_section *section = setup->section;
+	struct check_policy *common = &setup->policy;
+	int64_t age_ms;
+
+	if (!conf_section_has(section, "startup"))
+		common->startup = common->required;
+	if (common->live && !conf_section_has(section, "interval"))
+		common->interval_ms = SETTINGS_LIVE_INTERVAL_MS;
+	if (common->live && common->interval_ms == 0)
+		conf_mistake(conf, section, "interval",
+			     "must not be 0s with live = yes: liveness never "
+			     "waits and needs a background result");
+	settings_note_unused(conf, setup);
+	if (common->interval_ms == 0)
+		return;
 	if (common->interval_ms < SETTINGS_INTERVAL_MIN_MS)
 		conf_mistake(conf, section, "interval",
 			     "must be 0s or at least %dms",
 			     SETTINGS_INTERVAL_MIN_MS);
+	/* A background result is replaced once per interval, by a run that may
+	 * take its whole timeout: it may be as old as both together. */
+	age_ms = common->interval_ms + common->timeout_ms;
 	if (conf_section_has(section, "max_age") &&
 	    common->max_age_ms != age_ms)
 		conf_mistake(conf, section, "max_age",
@@ -277,68 +298,13 @@ static void settings_judge_interval(struct conf *conf,
 	common->max_age_ms = age_ms;
 }
 
-/* Warns of keys that were changed from their default and have no effect. */
-static void settings_note_unused(struct conf *conf,
-				 const struct conf_section *section,
-				 const struct check_kind *kind,
-				 const struct check_policy *common)
-{
-	struct check_policy dflt;
-
-	conf_apply(conf, NULL,
-		   &(struct conf_target){ check_common_keys, &dflt }, 1);
-	if (common->keep != dflt.keep && !kind->open)
-		conf_warn(conf, section, "keep",
-			  "has no effect with kind = %s, which has no "
-			  "connection; leave it out",
-			  kind->name);
-	if (common->renew_ms == dflt.renew_ms)
-		return;
-	if (!kind->open)
-		conf_warn(conf, section, "renew",
-			  "has no effect with kind = %s, which has no "
-			  "connection; leave it out",
-			  kind->name);
-	else if (kind->open_asks)
-		conf_warn(conf, section, "renew",
-			  "has no effect with kind = %s, whose connections are "
-			  "replaced after 5 minutes; leave it out",
-			  kind->name);
-	else if (!common->keep)
-		conf_warn(conf, section, "renew",
-			  "has no effect with keep = no; leave one of them "
-			  "out");
-}
-
-/* Settings that depend on several keys. */
-static void settings_judge_common(struct conf *conf,
-				  const struct conf_section *section,
-				  const struct check_kind *kind,
-				  struct check_policy *common)
-{
-	bool has_interval = conf_section_has(section, "interval");
-
-	if (!conf_section_has(section, "startup"))
-		common->startup = common->required;
-	if (common->live && !has_interval)
-		common->interval_ms = SETTINGS_LIVE_INTERVAL_MS;
-	if (common->live && common->interval_ms == 0)
-		conf_mistake(conf, section, "interval",
-			     "must not be 0s with live = yes: liveness never "
-			     "waits and needs a background result");
-	if (common->interval_ms > 0)
-		settings_judge_interval(conf, section, common);
-	settings_note_unused(conf, section, kind, common);
-}
-
 /* The kind may judge only settings without errors. */
 static void settings_judge_live(struct conf *conf,
-				const struct conf_section *section,
 				const struct check_setup *setup, bool mistaken)
 {
 	const char *reason = NULL;
 
-	if (!setup->policy.live || conf_section_refusal(conf, section))
+	if (!setup->policy.live || conf_section_refusal(conf, setup->section))
 		return;
 	if (!setup->kind->live_refused)
 		reason = "a failure of its dependency would restart every "
@@ -346,17 +312,18 @@ static void settings_judge_live(struct conf *conf,
 	else if (!mistaken)
 		reason = setup->kind->live_refused(setup->settings);
 	if (reason)
-		conf_mistake(conf, section, "live",
+		conf_mistake(conf, setup->section, "live",
 			     "must be no for this check: %s", reason);
 }
 
 static void settings_load_check(struct settings *settings,
 				struct conf_section *section)
 {
-	struct check_setup *setup =
-		&settings->checks.setups[settings->checks.n];
+	struct check_list *checks = &settings->checks;
+	struct check_setup *setup = &checks->setups[checks->n];
 	struct conf_key common[SETTINGS_COMMON_MAX];
 	struct conf *conf = settings->conf;
+	const struct check_kind *kind;
 	struct settings_check record;
 	size_t mistakes = conf_mistakes(conf);
 
@@ -366,34 +333,33 @@ static void settings_load_check(struct settings *settings,
 			     "the name of a check may have up to %d letters, "
 			     "digits, _, . and -",
 			     SETTINGS_NAME_BYTES);
-	setup->kind = settings_find_kind(conf, section);
-	if (!setup->kind)
+	setup->kind = kind = settings_find_kind(conf, section);
+	if (!kind)
 		return;
-	setup->settings = calloc(1, setup->kind->settings_size + 1);
+	setup->settings = calloc(1, kind->settings_size + 1);
 	if (!setup->settings) {
 		conf_mistake(conf, section, NULL, "out of memory");
 		return;
 	}
-	settings->checks.n++;
+	checks->n++;
 	setup->section = section;
 	section->lenient = true;
-	if (setup->kind->renamed[0])
-		conf_section_rename(conf, section, setup->kind->renamed[0],
-				    setup->kind->renamed[1]);
-	settings_common_keys(common, setup->kind);
-	settings_judge_keys(conf, section, setup->kind);
+	if (kind->renamed[0])
+		conf_section_rename(conf, section, kind->renamed[0],
+				    kind->renamed[1]);
+	settings_common_keys(common, kind);
+	settings_judge_keys(conf, section, kind);
 	conf_apply(conf, section,
 		   (const struct conf_target[]){
 			   { settings_check_keys, &record },
 			   { common, &setup->policy },
-			   { setup->kind->keys, setup->settings },
+			   { kind->keys, setup->settings },
 		   },
 		   3);
-	settings_judge_common(conf, section, setup->kind, &setup->policy);
-	if (setup->kind->prepare)
-		setup->kind->prepare(conf, section, setup->settings);
-	settings_judge_live(conf, section, setup,
-			    conf_mistakes(conf) > mistakes);
+	settings_judge_common(conf, setup);
+	if (kind->prepare)
+		kind->prepare(conf, section, setup->settings);
+	settings_judge_live(conf, setup, conf_mistakes(conf) > mistakes);
 	setup->refusal = conf_section_refusal(conf, section);
 	/* A restart would not help. */
 	if (setup->refusal)
@@ -418,35 +384,29 @@ static void settings_load_checks(struct settings *settings)
 
 /* ---- all of it ---- */
 
-/* Requests that wait for such a check may get "No result within ...". */
-static void settings_note_slow(const struct settings *settings,
-			       const struct check_setup *setup)
-{
-	const struct check_policy *common = &setup->policy;
-	int64_t within_ms = settings->health.answer_within_ms;
-
-	if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
-		conf_warn(settings->conf,
-			  conf_section_find(settings->conf, setup->name),
-			  "timeout",
-			  "%" PRId64 "ms is not below answer_within "
-			  "(%" PRId64 "ms): later results are not waited for; "
-			  "raise answer_within, or set an interval",
-			  common->timeout_ms, within_ms);
-}
-
-/* Warns of probes that can never fail. */
+/* Warns of results that no request waits for, and of probes that can never
+ * fail. */
 static void settings_note_proof(const struct settings *settings)
 {
+	int64_t within_ms = settings->health.answer_within_ms;
 	bool ready = false, started = false;
 	size_t i;
 
 	for (i = 0; i < settings->checks.n; i++) {
-		ready |= settings->checks.setups[i].policy.required;
-		started |= settings->checks.setups[i].policy.startup;
-		settings_note_slow(settings, &settings->checks.setups[i]);
+		const struct check_setup *setup = &settings->checks.setups[i];
+		const struct check_policy *common = &setup->policy;
+
+		ready |= common->required;
+		started |= common->startup;
+		if (common->interval_ms == 0 && common->timeout_ms >= within_ms)
+			conf_warn(settings->conf, setup->section, "timeout",
+				  "%" PRId64 "ms is not below answer_within "
+				  "(%" PRId64
+				  "ms): later results are not waited for; "
+				  "raise answer_within, or set an interval",
+				  common->timeout_ms, within_ms);
 	}
-	if (settings->checks.n > 0 && !ready)
+	if (i > 0 && !ready)
 		conf_warn(settings->conf, NULL, NULL,
 			  "every check has required = no: /health/ready %s "
 			  "always 200",
@@ -455,25 +415,25 @@ static void settings_note_proof(const struct settings *settings)
 
 void settings_log_warnings(const struct settings *settings)
 {
+	const struct check_setup *setup = settings->checks.setups;
 	const char *warning;
 	size_t i;
 
 	for (i = 0; (warning = conf_note_at(settings->conf, CONF_WARNING, i));
 	     i++)
 		log_masked(LOG_WARN, "%s", warning);
-	for (i = 0; i < settings->checks.n; i++)
-		if (settings->checks.setups[i].refusal)
-			log_masked(
-				LOG_WARN,
-				"check=%s is not run and counts as unhealthy: "
-				"%s",
-				settings->checks.setups[i].name,
-				settings->checks.setups[i].refusal->sentence);
+	for (i = 0; i < settings->checks.n; i++, setup++)
+		if (setup->refusal)
+			log_masked(LOG_WARN,
+				   "check=%s is not run and counts as "
+				   "unhealthy: %s",
+				   setup->name, setup->refusal->sentence);
 }
 
 struct plan *settings_plan(const struct settings *settings, bool cgi)
 {
 	const struct settings_health *health = &settings->health;
+	const struct check_setup *setup = settings->checks.setups;
 	struct plan *plan = calloc(1, plan_bytes(settings->checks.n));
 	struct plan_check *check;
 	size_t i;
@@ -490,11 +450,10 @@ struct plan *settings_plan(const struct settings *settings, bool cgi)
 		    cidr_parse(health->trusted.items[i],
 			       &plan->trusted[plan->n_trusted]))
 			plan->n_trusted++;
-	for (; plan->n < settings->checks.n; plan->n++) {
+	for (; plan->n < settings->checks.n; plan->n++, setup++) {
 		check = &plan->checks[plan->n];
-		snprintf(check->name, sizeof(check->name), "%s",
-			 settings->checks.setups[plan->n].name);
-		check->policy = settings->checks.setups[plan->n].policy;
+		snprintf(check->name, sizeof(check->name), "%s", setup->name);
+		check->policy = setup->policy;
 		check->policy.live = check->policy.live && !cgi;
 	}
 	return plan;
@@ -504,12 +463,12 @@ struct plan *settings_plan(const struct settings *settings, bool cgi)
 static void settings_judge_nothing(struct settings *settings)
 {
 	bool none = settings->health.checks == SETTINGS_CHECKS_NONE;
+	struct conf *conf = settings->conf;
 
 	if (settings->checks.n == 0 && !none)
 		settings_find_nothing(settings);
 	else if (settings->checks.n > 0 && none)
-		conf_mistake(settings->conf,
-			     conf_section_find(settings->conf, SETTINGS_HEALTH),
+		conf_mistake(conf, conf_section_find(conf, SETTINGS_HEALTH),
 			     "checks", "must not be none: there are checks");
 }
 
@@ -546,11 +505,10 @@ void settings_free(struct settings *settings)
 
 static void settings_print_check(const struct check_setup *setup, FILE *to)
 {
-	struct settings_check record;
 	char kind[SETTINGS_NAME_BYTES + 1];
+	const struct settings_check record = { kind };
 
 	snprintf(kind, sizeof(kind), "%s", setup->kind->name);
-	record.kind = kind;
 	fprintf(to, "\n[%s]\n", setup->name);
 	if (setup->refusal)
 		fprintf(to, "# not run, unhealthy: %s\n",
@@ -585,21 +543,10 @@ static void settings_digest_text(EVP_MD_CTX *to, const char *text)
 	settings_digest_feed(to, text, strlen(text) + 1);
 }
 
-static void settings_digest_check(EVP_MD_CTX *to,
-				  const struct check_setup *setup)
-{
-	settings_digest_text(to, setup->name);
-	settings_digest_text(to, setup->kind->name);
-	conf_feed(check_common_keys, &setup->policy, settings_digest_feed, to);
-	conf_feed(setup->kind->keys, setup->settings, settings_digest_feed, to);
-	/* A refused value may have left a default. */
-	settings_digest_text(to,
-			     setup->refusal ? setup->refusal->sentence : "");
-}
-
 int settings_digest(const struct settings *settings, const char *salt,
 		    uint8_t digest[SETTINGS_DIGEST_BYTES])
 {
+	const struct check_setup *setup = settings->checks.setups;
 	EVP_MD_CTX *to = EVP_MD_CTX_new();
 	size_t i;
 	int made = 0;
@@ -607,8 +554,18 @@ int settings_digest(const struct settings *settings, const char *salt,
 	if (to && EVP_DigestInit_ex(to, EVP_sha256(), NULL)) {
 		settings_digest_text(to, salt);
 		settings_digest_text(to, settings->health.drain_file);
-		for (i = 0; i < settings->checks.n; i++)
-			settings_digest_check(to, &settings->checks.setups[i]);
+		for (i = 0; i < settings->checks.n; i++, setup++) {
+			settings_digest_text(to, setup->name);
+			settings_digest_text(to, setup->kind->name);
+			conf_feed(check_common_keys, &setup->policy,
+				  settings_digest_feed, to);
+			conf_feed(setup->kind->keys, setup->settings,
+				  settings_digest_feed, to);
+			/* A refused value may have left a default. */
+			settings_digest_text(
+				to,
+				setup->refusal ? setup->refusal->sentence : "");
+		}
 		made = EVP_DigestFinal_ex(to, digest, NULL);
 	}
 	EVP_MD_CTX_free(to);

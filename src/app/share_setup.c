@@ -2,7 +2,6 @@
 
 #include "app/share_setup.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -17,18 +16,6 @@
 #include "base/text.h"
 
 #define SHARE_SETUP_BOOT_ID "/proc/sys/kernel/random/boot_id"
-
-/* Reads a line from a file of the kernel; "" when that fails. */
-static void share_setup_read_line(char *line, size_t size, const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd < 0 ? -1 : read(fd, line, size - 1);
-
-	line[len > 0 ? len : 0] = '\0';
-	line[strcspn(line, "\n")] = '\0';
-	if (fd >= 0)
-		close(fd);
-}
 
 /* The name of one of our namespaces; "" on kernels without them. */
 static void share_setup_read_namespace(char *name, size_t size,
@@ -48,10 +35,15 @@ static void share_setup_read_namespace(char *name, size_t size,
  */
 static int share_setup_salt(char *salt, size_t size)
 {
-	char boot[64], clock[64], network[64];
+	FILE *file = fopen(SHARE_SETUP_BOOT_ID, "re");
+	char boot[64] = "", clock[64], network[64];
 	struct stat root;
 
-	share_setup_read_line(boot, sizeof(boot), SHARE_SETUP_BOOT_ID);
+	if (file && !fgets(boot, sizeof(boot), file))
+		boot[0] = '\0';
+	if (file)
+		fclose(file);
+	boot[strcspn(boot, "\n")] = '\0';
 	if (!boot[0] || stat("/", &root))
 		return -1;
 	share_setup_read_namespace(clock, sizeof(clock), "/proc/self/ns/time");
@@ -63,42 +55,35 @@ static int share_setup_salt(char *salt, size_t size)
 	return 0;
 }
 
-/* Whether to share, and in which directory; NULL: the default one. */
-static bool share_setup_wanted(const struct settings *settings,
-			       enum share_setup_start start, const char **dir)
+/* NULL, and why, when nothing can be shared; *reason is "" when nothing is to
+ * be shared. */
+static struct share *share_setup_find(const struct settings *settings,
+				      enum share_setup_start start,
+				      struct share_options *options,
+				      char *reason, size_t reason_size)
 {
 	const char *state_dir = settings->health.state_dir;
-
-	*dir = NULL;
-	if (strcmp(state_dir, "none") == 0)
-		return false;
-	if (strcmp(state_dir, "auto") == 0)
-		return start != SHARE_SETUP_ALONE;
-	*dir = state_dir;
-	return true;
-}
-
-static struct share *share_setup_open_file(const struct settings *settings,
-					   struct share_options *options,
-					   char *reason, size_t reason_size)
-{
+	bool automatic = strcmp(state_dir, "auto") == 0;
 	char salt[512];
 
 	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
 		       "the digest does not identify a configuration");
-	if (share_setup_salt(salt, sizeof(salt))) {
+	*reason = '\0';
+	if (strcmp(state_dir, "none") == 0 ||
+	    (automatic && start == SHARE_SETUP_ALONE))
+		return NULL;
+	options->dir = automatic ? NULL : state_dir;
+	options->n = settings->checks.n;
+	options->source = settings->source;
+	if (share_setup_salt(salt, sizeof(salt)))
 		snprintf(reason, reason_size,
 			 "%s cannot be read; it identifies the boot",
 			 SHARE_SETUP_BOOT_ID);
-		return NULL;
-	}
-	options->n = settings->checks.n;
-	options->source = settings->source;
-	if (settings_digest(settings, salt, options->identity)) {
+	else if (settings_digest(settings, salt, options->identity))
 		snprintf(reason, reason_size, "out of memory");
-		return NULL;
-	}
-	return share_open(options, reason, reason_size);
+	else
+		return share_open(options, reason, reason_size);
+	return NULL;
 }
 
 struct share *share_setup_open(const struct settings *settings,
@@ -106,15 +91,12 @@ struct share *share_setup_open(const struct settings *settings,
 {
 	struct share_options options = { .founder = start != SHARE_SETUP_CGI };
 	char reason[PATH_MAX + 128];
-	struct share *share;
+	struct share *share = share_setup_find(settings, start, &options,
+					       reason, sizeof(reason));
 
-	if (!share_setup_wanted(settings, start, &options.dir))
-		return NULL;
-	share = share_setup_open_file(settings, &options, reason,
-				      sizeof(reason));
 	if (share)
 		log_debug("sharing results in %s", share_path(share));
-	else
+	else if (*reason)
 		/* Another user may own the name of the default directory, which
 		 * would log a line for each request. */
 		log_line(start == SHARE_SETUP_CGI && !options.dir ? LOG_DEBUG
@@ -126,25 +108,14 @@ struct share *share_setup_open(const struct settings *settings,
 
 /* ---- for the operator ---- */
 
-static const char *share_setup_words(enum share_lease lease)
-{
-	switch (lease) {
-	case SHARE_FREE:
-		return "free";
-	case SHARE_IDLE:
-		return "waiting";
-	case SHARE_CALLED:
-		return "called";
-	case SHARE_RUN:
-	case SHARE_RENEW:
-		return "running";
-	}
-	return "?";
-}
-
 static void share_setup_print_check(const struct share *share, size_t check,
 				    const char *name, FILE *to)
 {
+	static const char *const words[] = {
+		[SHARE_FREE] = "free",	   [SHARE_IDLE] = "waiting",
+		[SHARE_CALLED] = "called", [SHARE_RUN] = "running",
+		[SHARE_RENEW] = "running",
+	};
 	struct share_holder holder = share_holder(share, check);
 	struct record record = { .runs = 0 };
 	int64_t now_us = clock_us();
@@ -164,7 +135,11 @@ static void share_setup_print_check(const struct share *share, size_t check,
 			(double)(now_us - record.failing_since_us) / 1e6);
 	else
 		fprintf(to, " %9s", "-");
-	fprintf(to, "  %s", share_setup_words(holder.lease));
+	/* The shared file may hold anything. */
+	fprintf(to, "  %s",
+		holder.lease < sizeof(words) / sizeof(*words)
+			? words[holder.lease]
+			: "?");
 	if (holder.pid)
 		fprintf(to, " %ld", (long)holder.pid);
 	fprintf(to, "%s%s\n", record.result.error[0] ? "  " : "",
@@ -196,18 +171,17 @@ static void share_setup_print_other(void *arg, const char *path,
 int share_setup_print(const struct settings *settings, FILE *to)
 {
 	struct share_options options = { .only_look = true };
-	char reason[PATH_MAX + 128] = "state_dir = none";
-	struct share *share = NULL;
 	struct share_setup_others others = { .ours = settings->source };
+	char reason[PATH_MAX + 128];
+	/* The place that processes use that a server has started. */
+	struct share *share = share_setup_find(
+		settings, SHARE_SETUP_MANY, &options, reason, sizeof(reason));
 	size_t i;
 
-	/* The place that processes use that a server has started. */
-	if (share_setup_wanted(settings, SHARE_SETUP_MANY, &options.dir))
-		share = share_setup_open_file(settings, &options, reason,
-					      sizeof(reason));
 	if (!share) {
 		fprintf(stderr, "no results are shared by %s: %s\n",
-			settings->source, reason);
+			settings->source,
+			*reason ? reason : "state_dir = none");
 		share_list(options.dir, share_setup_print_other, &others);
 		return -1;
 	}

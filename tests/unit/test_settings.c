@@ -3,8 +3,7 @@
 #define SYSCONFDIR "etc"
 
 #include "app/settings.c"
-#include "app/settings_env.c"
-#include "app/settings_find.c"
+#include "app/settings_source.c"
 #include "kinds/kinds.c"
 
 #include "fake_log.h"

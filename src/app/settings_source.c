@@ -1,18 +1,30 @@
 #include "config.h"
 
-#include "app/settings_env.h"
+#include "app/settings_source.h"
 
+#include "app/settings.h"
 #include "conf/dialect.h"
 #include "base/log.h"
 #include "base/text.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <fnmatch.h>
-#include <stdbool.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define SETTINGS_FILE "/health.conf"
+#define SETTINGS_ENVIRONMENT "environment"
+#define SETTINGS_SYSTEM SYSCONFDIR "/health-fcgi" SETTINGS_FILE
+/* Its place in 0.1.0; an upgrade must not lose the checks in it. */
+#define SETTINGS_SYSTEM_OLD SYSCONFDIR SETTINGS_FILE
+
+/* ---- the environment ---- */
 
 /* One variable and the key that it sets.  Of several for one key, the first one
  * that is set is used. */
@@ -95,36 +107,13 @@ static void settings_env_set(struct conf *conf, const char *name,
 		log_err("%s: out of memory", name);
 }
 
-/* Adds a variable to the check in its row, when it is set. */
-static void settings_env_add(struct conf *conf, const char *section,
-			     const char *name)
-{
-	const struct settings_variable *variable = settings_variables;
-
-	while (strcmp(variable->name, name) != 0)
-		variable++;
-	settings_env_set(conf, name, section, variable->kind, variable->key);
-}
-
-/* DATABASE_URL belongs to many frameworks and may name any database. */
-static void settings_env_database(struct conf *conf)
-{
-	const char *value = settings_env("DATABASE_URL");
-
-	if (value && dialect_is_file(value))
-		log_info("DATABASE_URL names a file, not a server: no check is "
-			 "created for it");
-	else
-		settings_env_add(conf, "database", "DATABASE_URL");
-}
-
 /*
  * Adds all variables of one check of the table to a section.  Its kind differs
  * from the table's when OpenAI's variables describe a resource of Azure.  An
  * api_version must be a date: `preview` means other paths.
  */
-static void settings_env_add_all(struct conf *conf, const char *of,
-				 const char *section, const char *kind)
+static void settings_env_add(struct conf *conf, const char *of,
+			     const char *section, const char *kind)
 {
 	const struct settings_variable *row = settings_variables;
 	const char *value;
@@ -182,6 +171,8 @@ static bool settings_env_is_azure_key(void)
 static void settings_env_doubt_openai(struct conf *conf, bool is_token)
 {
 	struct conf_section *section = conf_section_find(conf, "openai");
+	bool certain = conf_section_has(section, "base_url") ||
+		       conf_section_has(section, "endpoint");
 	const char *gateway = settings_env_gateway();
 
 	section->lenient = true;
@@ -190,16 +181,13 @@ static void settings_env_doubt_openai(struct conf *conf, bool is_token)
 			conf, section, "api_key",
 			"is not sent: OPENAI_API_TYPE says that it is a token "
 			"of Entra ID; use a key and OPENAI_API_TYPE=azure");
-	else if (!conf_section_has(section, "base_url") &&
-		 !conf_section_has(section, "endpoint") &&
-		 settings_env_is_azure_key())
+	else if (!certain && settings_env_is_azure_key())
 		conf_mistake(
 			conf, section, "api_key",
 			"is not sent: it may belong to AZURE_OPENAI_ENDPOINT; "
 			"set AZURE_OPENAI_API_KEY, or OPENAI_BASE_URL to the "
 			"URL that it belongs to");
-	else if (!conf_section_has(section, "base_url") &&
-		 !conf_section_has(section, "endpoint") && gateway)
+	else if (!certain && gateway)
 		conf_mistake(conf, section, "api_key",
 			     "is not sent: %.*s may name the server that it "
 			     "belongs to; set OPENAI_BASE_URL to its URL",
@@ -218,8 +206,8 @@ static void settings_env_openai(struct conf *conf)
 	const struct conf_section *section;
 
 	if (settings_env("OPENAI_API_KEY")) {
-		settings_env_add_all(conf, "openai", "openai",
-				     is_azure ? "azure-openai" : "openai");
+		settings_env_add(conf, "openai", "openai",
+				 is_azure ? "azure-openai" : "openai");
 		settings_env_doubt_openai(conf, is_azure && type[5]);
 		azure = is_azure ? "openai" : "azure_openai";
 	} else if (settings_env("OPENAI_BASE_URL") ||
@@ -227,7 +215,7 @@ static void settings_env_openai(struct conf *conf)
 		log_warn("OPENAI_BASE_URL is ignored: OPENAI_API_KEY is not "
 			 "set; for a server without keys, set it to any word");
 	}
-	settings_env_add_all(conf, "azure_openai", azure, "azure-openai");
+	settings_env_add(conf, "azure_openai", azure, "azure-openai");
 	section = conf_section_find(conf, azure);
 	if ((!section || !conf_section_has(section, "api_key")) &&
 	    settings_env("AZURE_OPENAI_AD_TOKEN"))
@@ -241,52 +229,58 @@ static void settings_env_model(struct conf *conf)
 	const char *model = settings_env("EMBEDDING_MODEL");
 
 	if (model && (model[0] == '/' || model[0] == '.'))
-		settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL");
+		settings_env_set(conf, "EMBEDDING_MODEL", "embedding_model",
+				 "model", "path");
 	else if (model && !settings_env("EMBEDDING_MODEL_MARKER"))
 		log_warn("EMBEDDING_MODEL is a name, not a path: ignored; set "
 			 "EMBEDDING_MODEL_MARKER to the file that is written "
 			 "when the model is loaded");
-	settings_env_add(conf, "embedding_model", "EMBEDDING_MODEL_MARKER");
+	settings_env_set(conf, "EMBEDDING_MODEL_MARKER", "embedding_model",
+			 "model", "marker");
 }
 
 /* The connection string of a whole namespace names no queue. */
 static void settings_env_servicebus(struct conf *conf)
 {
 	const char *text = settings_env("AZURE_SERVICEBUS_CONNECTION_STRING");
+	const char *queue = settings_env("AZURE_SERVICEBUS_QUEUE");
 
-	if (!text) {
-		if (settings_env("AZURE_SERVICEBUS_QUEUE"))
-			log_warn("AZURE_SERVICEBUS_QUEUE is ignored: set "
-				 "AZURE_SERVICEBUS_CONNECTION_STRING");
-		return;
-	}
+	if (!text && queue)
+		log_warn("AZURE_SERVICEBUS_QUEUE is ignored: set "
+			 "AZURE_SERVICEBUS_CONNECTION_STRING");
 #ifdef HAVE_PROTON
-	if (!settings_env("AZURE_SERVICEBUS_QUEUE") &&
-	    !strcasestr(text, "EntityPath")) {
+	if (text && !queue && !strcasestr(text, "EntityPath"))
 		log_warn("AZURE_SERVICEBUS_CONNECTION_STRING names no queue: "
 			 "ignored; set AZURE_SERVICEBUS_QUEUE");
-		return;
-	}
-	settings_env_add(conf, "service_bus",
-			 "AZURE_SERVICEBUS_CONNECTION_STRING");
-	settings_env_add(conf, "service_bus", "AZURE_SERVICEBUS_QUEUE");
+	else
+		settings_env_add(conf, "service_bus", "service_bus",
+				 "servicebus");
 #else
 	(void)conf;
-	log_warn("AZURE_SERVICEBUS_CONNECTION_STRING is set, but this build "
-		 "has no kind servicebus: ignored");
+	if (text)
+		log_warn("AZURE_SERVICEBUS_CONNECTION_STRING is set, but this "
+			 "build has no kind servicebus: ignored");
 #endif
 }
 
-void settings_env_read(struct conf *conf)
+static void settings_env_read(struct conf *conf)
 {
-	settings_env_database(conf);
-	settings_env_add(conf, "redis", "REDIS_URL");
+	const char *database = settings_env("DATABASE_URL");
+
+	/* It belongs to many frameworks and may name any database. */
+	if (database && dialect_is_file(database))
+		log_info("DATABASE_URL names a file, not a server: no check is "
+			 "created for it");
+	else
+		settings_env_add(conf, "database", "database", "postgres");
+	settings_env_add(conf, "redis", "redis", "redis");
 	settings_env_openai(conf);
 	settings_env_servicebus(conf);
 	settings_env_model(conf);
 }
 
-void settings_env_names(char *to, size_t size)
+/* The variables that can create a check, "A, B, C"; for a sentence. */
+static void settings_env_names(char *to, size_t size)
 {
 	const struct settings_variable *row = settings_variables, *last = NULL;
 	size_t i, len = 0;
@@ -322,4 +316,114 @@ void settings_env_forget(const struct conf *conf)
 			settings_env_overwrite(settings_variables[i].name);
 	for (i = 0; i < conf->secret_variables.n; i++)
 		settings_env_overwrite(conf->secret_variables.items[i]);
+}
+
+/* ---- files ---- */
+
+/* The file beside the program; "" when its directory is unknown. */
+static void settings_beside(char *path, size_t size)
+{
+	ssize_t len = readlink("/proc/self/exe", path, size - 1);
+	const char *started;
+	char *slash;
+
+	if (len > 0) {
+		path[len] = '\0';
+	} else {
+		/* Without /proc: the path that was executed (getauxval(3)),
+		 * perhaps relative to the working directory, which has not
+		 * changed. */
+		started = (const char *)getauxval(AT_EXECFN);
+		snprintf(path, size, "%s", started ? started : "");
+	}
+	slash = strrchr(path, '/');
+	if (slash && (size_t)(slash - path) + sizeof(SETTINGS_FILE) <= size)
+		memcpy(slash, SETTINGS_FILE, sizeof(SETTINGS_FILE));
+	else
+		path[0] = '\0';
+}
+
+/*
+ * A file that cannot be reached counts as existing: to act as if there was
+ * nothing to check would be the worst answer.
+ */
+static bool settings_exists(const char *path)
+{
+	struct stat status;
+
+	return *path && (stat(path, &status) == 0 ||
+			 (errno != ENOENT && errno != ENOTDIR));
+}
+
+static void settings_read_file(struct settings *settings, const char *path)
+{
+	settings->source = conf_keep(settings->conf, path);
+	/* errors are collected */
+	(void)conf_read_file(settings->conf, path);
+}
+
+void settings_find(struct settings *settings, const char *path)
+{
+	const char *by = path ? "--config" : "HEALTH_CONF";
+	const char *named = path ? path : getenv("HEALTH_CONF");
+	struct conf *conf = settings->conf;
+	char beside[PATH_MAX];
+
+	settings_beside(beside, sizeof(beside));
+	if (!path && named && !*named)
+		conf_warn(conf, NULL, NULL,
+			  "HEALTH_CONF is empty and counts as not set");
+	if (path || (named && *named)) {
+		if (!settings_exists(named))
+			conf_mistake(conf, NULL, NULL,
+				     "the configuration file that %s names "
+				     "does not exist; no other place is "
+				     "searched",
+				     by);
+		settings_read_file(settings, named);
+	} else if (settings_exists(beside)) {
+		settings_read_file(settings, beside);
+	} else if (settings_exists(SETTINGS_SYSTEM)) {
+		settings_read_file(settings, SETTINGS_SYSTEM);
+		if (settings_exists(SETTINGS_SYSTEM_OLD))
+			conf_warn(conf, NULL, NULL,
+				  SETTINGS_SYSTEM_OLD
+				  " is not read because " SETTINGS_SYSTEM
+				  " exists; remove one of the two");
+	} else if (settings_exists(SETTINGS_SYSTEM_OLD)) {
+		settings_read_file(settings, SETTINGS_SYSTEM_OLD);
+		conf_warn(conf, NULL, NULL,
+			  "move " SETTINGS_SYSTEM_OLD " to " SETTINGS_SYSTEM
+			  ", its new place");
+	} else {
+		settings->source = conf_keep(conf, SETTINGS_ENVIRONMENT);
+		settings_env_read(conf);
+	}
+}
+
+void settings_find_nothing(struct settings *settings)
+{
+	char beside[PATH_MAX], variables[400];
+	struct conf *conf = settings->conf;
+
+	if (strcmp(settings->source, SETTINGS_ENVIRONMENT) != 0) {
+		conf_mistake(conf, NULL, NULL,
+			     "no check is configured: there is none in %s; add "
+			     "one, or write checks = none in [health] if that "
+			     "is intended",
+			     settings->source);
+		return;
+	}
+	settings_beside(beside, sizeof(beside));
+	settings_env_names(variables, sizeof(variables));
+	conf_mistake(conf, NULL, NULL,
+		     "no check is configured; name a file with --config or "
+		     "HEALTH_CONF");
+	conf_mistake(conf, NULL, NULL,
+		     "not found: %s%s" SETTINGS_SYSTEM ", " SETTINGS_SYSTEM_OLD,
+		     beside, *beside ? ", " : "");
+	conf_mistake(conf, NULL, NULL,
+		     "not set, or nothing to check (a web server may not pass "
+		     "variables on): %s",
+		     variables);
 }
