@@ -7,8 +7,8 @@
  *			board has news, or when the time is up
  *	answer_render()	judges and writes what the board said
  *
- * The service is read-only and shared by all threads; a view is scratch room
- * that each thread has of its own.
+ * The service is read-only and shared by all threads; a view is scratch memory,
+ * one for each thread.
  *
  * answer/ is for the way from a path to an answer.  It knows the board, and no
  * connection.

@@ -1,8 +1,8 @@
 /*
  * render: a verdict as JSON (RFC 8259) and as the header fields of a response.
  *
- * Pure: no I/O, any thread.  Everything shown is in our words, but "detail",
- * which only trusted callers get.
+ * Pure: no I/O, any thread.  All texts are the program's own, except "detail",
+ * which only trusted callers are shown.
  */
 #ifndef HEALTH_RENDER_H
 #define HEALTH_RENDER_H

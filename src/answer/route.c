@@ -28,7 +28,7 @@ static bool route_append(char path[ROUTE_PATH_BYTES + 1], size_t *len,
 	return true;
 }
 
-/* HAProxy and servers that mount us at their root pass ".." on as it came. */
+/* HAProxy and servers that mount us at their root pass ".." on unchanged. */
 static bool route_climbs(const char *path)
 {
 	const char *at = path;

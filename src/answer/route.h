@@ -1,8 +1,8 @@
 /*
  * route: from the method and path of a request to what was asked.
  *
- * Pure: no I/O, no allocation, any thread.  Nothing of the path is ever
- * echoed or logged raw: "%0d%0a" reaches us decoded from several servers.
+ * Pure: no I/O, no allocation, any thread.  No part of the path is echoed or
+ * logged as it came: "%0d%0a" reaches us decoded from several servers.
  */
 #ifndef HEALTH_ROUTE_H
 #define HEALTH_ROUTE_H

@@ -83,8 +83,8 @@ static bool verdict_judge(const struct verdict_input *input, size_t check)
 	return result_healthy(result);
 }
 
-/* Whether the results in the view may answer although there is no room to wait
- * for newer ones. */
+/* Whether the results in the view are recent enough to answer with when the
+ * question cannot wait for newer ones. */
 static bool verdict_usable(const struct verdict_input *input, size_t first,
 			   size_t end)
 {
@@ -103,10 +103,9 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 }
 
 /*
- * Only what is known to be wrong: a check without a result may be one that
- * has just begun, and a restart would let it begin again.  A result that is
- * old (we were suspended, say) says the same as it did; that we ourselves
- * hang is what `stuck` is for.
+ * Only known failures count: a check without a result may have just begun, and
+ * a restart would make it begin again. An old result (after a suspension, for
+ * example) still counts; a prober that hangs is reported as `stuck`.
  */
 static struct verdict verdict_live(const struct verdict_input *input)
 {

@@ -54,7 +54,7 @@ struct settings {
 /*
  * Reads `path`, or with NULL: $HEALTH_CONF, else health.conf beside the
  * program, else the one in the system's configuration directory, else the
- * usual environment variables (settings_find.h).  No check at all is an error
+ * usual environment variables (settings_source.h).  No check at all is an error
  * unless [health] has `checks = none`.  Registers secrets with text_secret()
  * and empties the environment variables that held them, since
  * /proc/PID/environ would still show them.  -1 when there were errors; all of

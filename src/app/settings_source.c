@@ -21,7 +21,7 @@
 #define SETTINGS_FILE "/health.conf"
 #define SETTINGS_ENVIRONMENT "environment"
 #define SETTINGS_SYSTEM SYSCONFDIR "/health-fcgi" SETTINGS_FILE
-/* Its place in 0.1.0; an upgrade must not lose the checks in it. */
+/* The path in 0.1.0; an upgrade must not lose the checks in it. */
 #define SETTINGS_SYSTEM_OLD SYSCONFDIR SETTINGS_FILE
 
 /* ---- the environment ---- */
@@ -344,8 +344,8 @@ static void settings_beside(char *path, size_t size)
 }
 
 /*
- * A file that cannot be reached counts as existing: to act as if there was
- * nothing to check would be the worst answer.
+ * A file that cannot be reached counts as existing: going on without its checks
+ * would be the worst outcome.
  */
 static bool settings_exists(const char *path)
 {

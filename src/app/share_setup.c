@@ -97,8 +97,8 @@ struct share *share_setup_open(const struct settings *settings,
 	if (share)
 		log_debug("sharing results in %s", share_path(share));
 	else if (*reason)
-		/* Another user may own the name of the default directory, which
-		 * would log a line for each request. */
+		/* If another user owns the default directory, each request
+		 * would log a line. */
 		log_line(start == SHARE_SETUP_CGI && !options.dir ? LOG_DEBUG
 								  : LOG_WARN,
 			 "state_dir: %s; this process shares no results",
@@ -151,7 +151,7 @@ struct share_setup_others {
 	size_t n;
 };
 
-/* A board of another configuration. */
+/* The shared results of another configuration. */
 static void share_setup_print_other(void *arg, const char *path,
 				    const char *source)
 {
@@ -173,7 +173,7 @@ int share_setup_print(const struct settings *settings, FILE *to)
 	struct share_options options = { .only_look = true };
 	struct share_setup_others others = { .ours = settings->source };
 	char reason[PATH_MAX + 128];
-	/* The place that processes use that a server has started. */
+	/* Where processes that a server starts share their results. */
 	struct share *share = share_setup_find(
 		settings, SHARE_SETUP_MANY, &options, reason, sizeof(reason));
 	size_t i;

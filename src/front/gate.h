@@ -108,7 +108,7 @@ void gate_close(struct gate *gate, struct gate_conn *conn);
 /* Lets one thread return GATE_WOKEN.  Any thread. */
 void gate_wake(struct gate *gate);
 
-/* Takes what stands in the backlog, then no further connection.  Any thread. */
+/* Accepts the connections in the backlog, then no more.  Any thread. */
 void gate_stop_accepting(struct gate *gate);
 
 /* Connections that are open now.  Any thread. */

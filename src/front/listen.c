@@ -31,7 +31,7 @@ static bool listen_is_listening(int fd)
 	int listening = 0;
 	socklen_t len = sizeof(listening);
 
-	/* Exact, where FCGX_IsCGI() takes any unconnected socket for one. */
+	/* FCGX_IsCGI() would accept any unconnected socket. */
 	getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len);
 	return listening;
 }
@@ -176,9 +176,9 @@ static int listen_bind(const void *address, socklen_t len)
 
 /*
  * Creates the socket beside its final name and renames it once it listens:
- * under the final name it could be found earlier, and connecting would be
- * refused. The name beside it, which ss(8) goes on showing, is always the same,
- * so that what a SIGKILL leaves behind is found again.
+ * under the final name a client could find it earlier, and connecting would be
+ * refused. The temporary name, which ss(8) keeps showing, is always the same,
+ * so that a leftover of a SIGKILL is found and removed.
  */
 static int listen_put(struct listener *listener,
 		      const struct sockaddr_un *address)
@@ -224,7 +224,7 @@ static enum listen_outcome listen_unix(struct listener *listener,
 	}
 	memcpy(address.sun_path, path, strlen(path) + 1);
 	lock = listen_lock(path);
-	/* Never open wider than asked for, not even for a moment. */
+	/* The mode is never wider than configured, not even for a moment. */
 	before = umask((mode_t)(~mode & 0777));
 	listener->fd = listen_put(listener, &address);
 	umask(before);
@@ -314,7 +314,8 @@ void listen_leave(struct listener *listener)
 
 	if (!listener->path[0])
 		return;
-	/* Between looking and removing, no successor may come. */
+	/* No successor may replace the file between the check and the removal.
+	 */
 	lock = listen_lock(listener->path);
 	if (lstat(listener->path, &st) == 0 && st.st_dev == listener->dev &&
 	    st.st_ino == listener->ino)
@@ -326,18 +327,18 @@ void listen_leave(struct listener *listener)
 /* ---- the end ---- */
 
 /*
- * Not PR_SET_PDEATHSIG: that signal comes when the thread ends that forked us,
- * and a parent with threads may go on without it. Not a look at getppid() now
- * and then: a restarted lighttpd connects to the socket that it used before,
- * and while a process still serves it, lighttpd relies on that one and never
- * starts another. So we must be gone before lighttpd is back. (pidfd_open(2)
- * needs Linux 5.3; without it, the parent is not watched.)
+ * PR_SET_PDEATHSIG is not used: its signal is sent when the thread that forked
+ * us ends, and a parent with threads may go on without it. Polling getppid()
+ * would be too slow: a restarted lighttpd connects to the socket that it used
+ * before, and while a process still serves it, lighttpd relies on that one and
+ * never starts another. So we must be gone before lighttpd is back.
+ * (pidfd_open(2) needs Linux 5.3; without it, the parent is not watched.)
  */
 static int listen_watch_parent(pid_t parent)
 {
 	int fd = pidfd_open(parent, 0);
 
-	/* The number may be that of another process by now. */
+	/* The process ID may belong to another process by now. */
 	if (fd >= 0 && getppid() != parent) {
 		close(fd);
 		fd = -1;

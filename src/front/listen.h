@@ -6,8 +6,8 @@
  * descriptor 3 (sd_listen_fds(3)); or the program opens one by itself.
  *
  * A web server that stops cleanly sends SIGTERM to the programs that it
- * started.  A killed one cannot, and its programs would stay behind for ever,
- * with a socket that no server uses any more: so its process is watched.
+ * started.  A killed one cannot, and its programs would stay behind forever,
+ * with a socket that no server uses: that is why the parent is watched.
  *
  * Belongs to the main thread.
  */

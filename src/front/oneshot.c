@@ -20,8 +20,8 @@
 #define ONESHOT_BODY_BYTES (16 * 1024 * 1024)
 #define ONESHOT_BODY_MS 2000
 
-/* What answering one question takes; on the stack of a function that outlives
- * the prober. */
+/* State of one question; on the stack of a function that outlives the prober.
+ */
 struct oneshot {
 	const struct oneshot_config *config;
 	int news;	       /* eventfd(2): the board published something */
@@ -97,9 +97,10 @@ static int oneshot_answer(struct oneshot *oneshot,
 }
 
 /*
- * Writes the answer; the reader need not wait for our end.  mod_cgid's socket
- * is standard input, too, so closing it once is not enough.  A prober that is
- * stuck ends with the process, and so does what it still uses.
+ * Writes the answer and closes the output, so that the reader does not wait
+ * until the process exits.  mod_cgid's socket is standard input, too, so
+ * closing it once is not enough.  A prober that is stuck ends with the process,
+ * and so does what it still uses.
  */
 static int oneshot_end(struct oneshot *oneshot, const char *text, size_t len,
 		       int status)
@@ -116,8 +117,8 @@ static int oneshot_end(struct oneshot *oneshot, const char *text, size_t len,
 }
 
 /*
- * Throws the body of the request away: Apache's mod_cgid, for one, reads the
- * answer only once it has written all of the body, and loses it otherwise.
+ * Discards the body of the request: Apache's mod_cgid, for example, reads the
+ * answer only after it has written the whole body, and loses it otherwise.
  * Apache passes a chunked body on without its length, until its end.
  */
 static void oneshot_skip_body(void)

@@ -27,9 +27,9 @@
  * often than this. */
 #define RESPONDER_CROWD 256
 #define RESPONDER_TRIM_MS 1000
-/* What libfcgi allocates to take a request in: its buffers, its bytes, and for
- * each parameter the smallest block of malloc(3) and a place in a list that
- * doubles by being copied. */
+/* What libfcgi allocates to read a request: its buffers, the request itself,
+ * and for each parameter the smallest block of malloc(3) and an entry in a list
+ * that grows by doubling. */
 #define RESPONDER_BUFFERS_BYTES (32 * 1024)
 #define RESPONDER_PARAM_BYTES 64
 /* Memory that waiting requests may take together; beyond this, as beyond
@@ -37,7 +37,7 @@
 #define RESPONDER_WAITING_BYTES (32 * 1024 * 1024)
 /* Every socket has room for an answer of this size, while the peer reads. */
 #define RESPONDER_DIRECT_BYTES 8000
-/* Descriptors that connections must leave to checks, and to all else. */
+/* Descriptors that connections leave for checks, and for everything else. */
 #define RESPONDER_FILES_PER_CHECK 4
 #define RESPONDER_FILES 32
 /* While stopping, how often a thread looks whether it may end. */
@@ -78,7 +78,7 @@ struct responder {
 	pthread_t threads[];
 };
 
-/* What one thread has of its own. */
+/* State of one thread. */
 struct worker {
 	struct responder *responder;
 	struct board_view *view;
@@ -91,7 +91,7 @@ static void queue_insert(struct queue *queue, struct request *request)
 {
 	struct request *before;
 
-	/* Nearly always at the end; one that is parked again is older. */
+	/* Requests mostly come in order; one that is parked again is older. */
 	TAILQ_FOREACH_REVERSE(before, &queue->head, queue_head, link)
 	if (before->pending.until_ms <= request->pending.until_ms)
 		break;
@@ -260,7 +260,7 @@ static void request_answer_or_park(struct worker *worker,
 	request_send(responder, request, &response);
 }
 
-/* What a request takes beside its buffers. */
+/* Memory of a request in addition to its buffers, in bytes. */
 static size_t responder_bytes(const struct gate_request *asked)
 {
 	return asked->length + asked->params * RESPONDER_PARAM_BYTES;
@@ -573,7 +573,8 @@ struct responder *responder_start(const struct responder_options *options,
 	    responder_start_threads(responder)) {
 		board_on_published(service->board, responder_on_published,
 				   responder->gate);
-		/* What was published before this has woken no worker. */
+		/* A result that was published before this call did not wake a
+		 * worker. */
 		gate_wake(responder->gate);
 		return responder;
 	}

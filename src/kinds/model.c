@@ -19,10 +19,10 @@
 #include "io/offload.h"
 #include "kinds/look.h"
 
-/* Linux gives no process a higher number (PID_MAX_LIMIT): what a marker says
- * beyond that is a time or the like. */
+/* Linux assigns no higher process ID (PID_MAX_LIMIT): a larger number in a
+ * marker is something else, such as a time. */
 #define MODEL_PID_MAX (4 * 1024 * 1024)
-/* The clock of a file server may be behind ours by so much. */
+/* The clock of a file server may be behind ours by this much. */
 #define MODEL_SKEW_MS 2000
 
 struct model_settings {
@@ -209,7 +209,8 @@ static bool model_read_marker(struct model_job *job,
 }
 
 /* State and start from /proc/PID/stat; the name before them, in parentheses,
- * may hold anything.  0 and -1: not known (proc(5) mounted with hidepid). */
+ * may contain any character. 0 and -1: not known (proc(5) mounted with
+ * hidepid). */
 static void model_read_process(pid_t pid, char *state, long long *start)
 {
 	char path[64], text[512];
@@ -241,9 +242,9 @@ static int64_t model_start_ms(long long start)
 }
 
 /*
- * Whether the process is the one that wrote the marker.  A number alone may
- * have gone to a later process, or be that of a process in another pid
- * namespace: another container, whose processes are not seen here.
+ * Whether the process is the one that wrote the marker.  The process ID alone
+ * may have been reused, or belong to another PID namespace (another container),
+ * whose processes are not visible here.
  */
 static bool model_is_writer(struct model_job *job,
 			    const struct model_marker *marker, long long start)
@@ -261,7 +262,7 @@ static bool model_is_writer(struct model_job *job,
 				"process %d did not write the marker: it "
 				"started at another time",
 				pid);
-	/* What it has mapped proves more. */
+	/* The mapped file is a stronger proof. */
 	if (marker->start >= 0 || job->mapped[0])
 		return true;
 	if (pid == getpid())
@@ -295,10 +296,10 @@ static bool model_process_lives(struct model_job *job,
 }
 
 /*
- * Whether a line of /proc/PID/maps is about the file.  On overlayfs and btrfs
- * stat(2) tells another device, on overlayfs perhaps another inode than the
- * map does: the path counts there, and a file that was replaced since has
- * " (deleted)" behind it.
+ * Whether a line of /proc/PID/maps is about the file.  On overlayfs and btrfs,
+ * stat(2) reports another device than the map, on overlayfs perhaps another
+ * inode: there the path counts, and that of a file that was replaced since ends
+ * in " (deleted)".
  */
 static bool model_line_is(const char *line, const struct stat *status,
 			  const char *real_path)
