@@ -76,7 +76,7 @@ static enum sb_state fuzz_turn(struct sb_link *link, int64_t *now_ms)
 	if (state != SB_ANSWERED && state != SB_FAILED)
 		state = sb_link_turn(link, *now_ms);
 	/* A peer cannot make the loop spin. */
-	FUZZ_CHECK(state == SB_FAILED || sb_link_is_spent(link) ||
+	FUZZ_CHECK(state == SB_FAILED || link->spent ||
 		   sb_link_due_ms(link) == 0 || sb_link_due_ms(link) > *now_ms);
 	return state;
 }
@@ -105,8 +105,7 @@ static void fuzz_talk(struct sb_link *link, struct fuzz_input *input)
 		FUZZ_CHECK(*sb_link_step(link));
 		if (state == SB_ANSWERED || state == SB_FAILED)
 			fuzz_outcome(link, state);
-		if (state == SB_FAILED ||
-		    (state == SB_ANSWERED && sb_link_is_spent(link)))
+		if (state == SB_FAILED || (state == SB_ANSWERED && link->spent))
 			break;
 		if ((state == SB_READY || state == SB_ANSWERED) &&
 		    runs++ < FUZZ_RUNS) {

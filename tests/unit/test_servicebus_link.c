@@ -261,7 +261,7 @@ static enum sb_state drive(struct wire *wire, struct sb_link *link,
 		service_turn(service, wire->now_ms);
 		moved |= wire_to_link(wire, link, service);
 		state = sb_link_turn(link, wire->now_ms);
-	} while (moved && state != SB_FAILED && !sb_link_is_spent(link));
+	} while (moved && state != SB_FAILED && !link->spent);
 	return state;
 }
 
@@ -578,15 +578,18 @@ static void test_long_answers(void)
 	sb_link_ask(link, 500);
 	CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
 	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
-	CHECK(!sb_link_is_spent(link));
+	CHECK(!link->spent);
 	/* The head is there, the rest is not waited for. */
 	service.body = SB_ANSWER_BYTES + 100000;
 	service.endless = true;
 	sb_link_ask(link, 500);
 	CHECK_INT(drive(&wire, link, &service), SB_ANSWERED);
 	CHECK_INT(sb_link_outcome(link)->code, RESULT_OK);
-	CHECK(sb_link_is_spent(link));
+	CHECK(link->spent);
 	CHECK_INT(sb_link_due_ms(link), wire.now_ms);
+	sb_link_ask(link, 500);
+	CHECK_INT(sb_link_turn(link, wire.now_ms), SB_FAILED);
+	CHECK_STR(sb_link_outcome(link)->words, "answer is too long");
 	sb_link_leave(link);
 	sb_link_free(link);
 	service_close(&service);

@@ -104,41 +104,31 @@ static void redis_prepare_target(struct conf *conf,
 		conf_mistake(conf, section, NULL, "out of memory");
 }
 
-/* The content of a PEM file, owned by the caller; NULL: an error was
- * collected. */
-static char *redis_pem(struct conf *conf, const struct conf_section *section,
-		       const char *key, const char *path, size_t *len)
-{
-	char reason[160], *text;
-
-	if (conf_slurp(path, STREAM_PEM_BYTES, &text, len, reason,
-		       sizeof(reason)) == 0)
-		return text;
-	conf_mistake(conf, section, key, "%s %s", path, reason);
-	return NULL;
-}
-
 static void redis_prepare_identity(struct conf *conf,
 				   const struct conf_section *section,
 				   const struct redis_settings *settings)
 {
-	char words[96], *cert, *key = NULL;
-	size_t cert_len, key_len = 0;
+	static const char *const keys[] = { "cert_file", "key_file" };
+	const char *const paths[] = { settings->cert_file, settings->key_file };
+	char reason[160], *pem[2] = { NULL, NULL };
+	size_t len[2] = { 0, 0 }, i;
 
-	cert = redis_pem(conf, section, "cert_file", settings->cert_file,
-			 &cert_len);
-	if (cert)
-		key = redis_pem(conf, section, "key_file", settings->key_file,
-				&key_len);
-	if (key && settings->trust &&
-	    stream_trust_identify(settings->trust, cert, cert_len, key, key_len,
-				  words, sizeof(words)))
-		conf_mistake(conf, section, "cert_file",
-			     "and key_file cannot be used: %s", words);
-	if (key)
-		explicit_bzero(key, key_len);
-	free(key);
-	free(cert);
+	for (i = 0; i < 2; i++)
+		if (conf_slurp(paths[i], STREAM_PEM_BYTES, &pem[i], &len[i],
+			       reason, sizeof(reason))) {
+			conf_mistake(conf, section, keys[i], "%s %s", paths[i],
+				     reason);
+			break;
+		}
+	if (i == 2 && settings->trust &&
+	    stream_trust_identify(settings->trust, pem[0], len[0], pem[1],
+				  len[1], reason, sizeof(reason)))
+		conf_mistake(conf, section, keys[0],
+			     "and key_file cannot be used: %s", reason);
+	if (i == 2)
+		explicit_bzero(pem[1], len[1]);
+	free(pem[0]);
+	free(pem[1]);
 }
 
 static void redis_prepare(struct conf *conf, struct conf_section *section,

@@ -91,12 +91,10 @@ static const struct redis_question {
 	const char *step;
 	int type;
 	const char *text; /* NULL: see redis_talk_judge() */
-} redis_questions[] = {
-	[REDIS_CONNECT] = { "", "idle", 0, NULL },
+} redis_questions[REDIS_DONE + 1] = {
 	[REDIS_AUTH] = { "AUTH", "logging in", REDIS_REPLY_STATUS, "OK" },
 	[REDIS_SELECT] = { "SELECT", "selecting the database",
 			   REDIS_REPLY_STATUS, "OK" },
-	[REDIS_READY] = { "", "idle", 0, NULL },
 	[REDIS_PING] = { "PING", "waiting for the answer", REDIS_REPLY_STATUS,
 			 "PONG" },
 	/* Sentinels answer PING, but do not know this command.  All other
@@ -106,21 +104,21 @@ static const struct redis_question {
 			 NULL },
 	[REDIS_CLUSTER] = { "CLUSTER INFO", "waiting for the cluster's state",
 			    REDIS_REPLY_STRING, NULL },
-	[REDIS_DONE] = { "", "idle", 0, NULL },
 };
 
 const char *redis_talk_step(const struct conn *conn)
 {
 	const struct redis_conn *redis = conn_state(conn);
+	const char *step = redis_questions[redis->step].step;
 
-	return redis_questions[redis->step].step;
+	return step ? step : "idle";
 }
 
 /* clang-format off */
 static const struct {
 	const char *says; /* how it begins */
 	enum result_code code;
-	const char *words;
+	const char *words; /* that end in a blank: the command follows */
 } redis_errors[] = {
 	{ "LOADING ", RESULT_BUSY, "loading the dataset into memory" },
 	{ "MASTERDOWN ", RESULT_BUSY, "replica has lost its master" },
@@ -139,6 +137,8 @@ static const struct {
 	{ "ERR invalid DB index", RESULT_MISSING, "no such database" },
 	{ "ERR SELECT is not allowed in cluster", RESULT_MISSING, "no such database" },
 	{ "ERR This instance has cluster support disabled", RESULT_MISMATCH, "not a node of a cluster" },
+	{ "NOPERM ", RESULT_AUTH, "no permission for " },
+	{ "", RESULT_UPSTREAM, "error reply to " },
 };
 /* clang-format on */
 
@@ -150,18 +150,16 @@ static bool redis_begins(const char *text, const char *begin)
 /* What an error reply, without the "-" in front, means. */
 static struct failure redis_talk_error(const char *says, const char *command)
 {
-	size_t i;
+	const char *words;
+	size_t i = 0;
 
-	for (i = 0; i < sizeof(redis_errors) / sizeof(*redis_errors); i++)
-		if (redis_begins(says, redis_errors[i].says))
-			return failure_make(redis_errors[i].code, "%s",
-					    redis_errors[i].words);
-	if (redis_begins(says, "NOPERM "))
-		return failure_make(RESULT_AUTH, "no permission for %s",
-				    command);
-	if (strcmp(command, "AUTH") == 0)
+	while (!redis_begins(says, redis_errors[i].says))
+		i++;
+	words = redis_errors[i].words;
+	if (!*redis_errors[i].says && strcmp(command, "AUTH") == 0)
 		return failure_make(RESULT_AUTH, "authentication failed");
-	return failure_make(RESULT_UPSTREAM, "error reply to %s", command);
+	return failure_make(redis_errors[i].code, "%s%s", words,
+			    words[strlen(words) - 1] == ' ' ? command : "");
 }
 
 /* ---- judging ---- */
@@ -249,20 +247,20 @@ static void redis_talk_drop(struct redis_conn *redis)
 
 static enum stream_state redis_talk_send(struct redis_conn *redis)
 {
-	enum stream_state state = STREAM_DONE;
+	enum stream_state state;
 	size_t moved;
 
-	while (redis->command && state == STREAM_DONE) {
+	while (redis->command) {
 		state = stream_write(
 			redis->stream, redis->command + redis->command_sent,
 			redis->command_len - redis->command_sent, &moved);
 		if (state != STREAM_DONE)
-			break;
+			return state;
 		redis->command_sent += moved;
 		if (redis->command_sent == redis->command_len)
 			redis_talk_drop(redis);
 	}
-	return state;
+	return STREAM_DONE;
 }
 
 /* Reads until the answer is complete or wrong, or nothing can be read. */

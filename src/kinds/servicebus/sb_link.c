@@ -139,20 +139,20 @@ static void sb_fail_transport(struct sb_link *link)
 	const char *name = pn_condition_get_name(condition);
 	pn_sasl_t *sasl = pn_sasl(transport);
 	struct failure failure = sb_condition_judge(name, detail);
+	bool refused = link->phase == SB_PHASE_LOGIN &&
+		       failure.code == RESULT_AUTH &&
+		       pn_sasl_outcome(sasl) != PN_SASL_AUTH;
 
 	if (name && strcmp(name, "amqp:resource-limit-exceeded") == 0)
 		failure = sb_failure(RESULT_CONNECT,
 				     "peer was silent for too long", detail);
-	else if (link->phase == SB_PHASE_LOGIN && failure.code == RESULT_AUTH &&
-		 pn_sasl_outcome(sasl) != PN_SASL_AUTH)
-		failure = pn_sasl_get_mech(sasl)
-				  ? sb_failure(RESULT_UPSTREAM,
-					       "the service reports an error",
-					       detail)
-				  : sb_failure(RESULT_PROTOCOL,
-					       "no login mechanism in common "
-					       "with the peer",
-					       detail);
+	else if (refused && pn_sasl_get_mech(sasl))
+		failure = sb_failure(RESULT_UPSTREAM,
+				     "the service reports an error", detail);
+	else if (refused)
+		failure = sb_failure(
+			RESULT_PROTOCOL,
+			"no login mechanism in common with the peer", detail);
 	sb_fail_judged(link, failure);
 }
 
@@ -225,17 +225,17 @@ static bool sb_is_begun(const struct sb_pair *pair)
 static void sb_send(struct sb_link *link, struct sb_pair *pair)
 {
 	pn_data_t *id = pn_message_id(link->message);
-	char bytes[SB_MESSAGE_BYTES], tag[16];
+	char bytes[SB_MESSAGE_BYTES];
 	size_t len = sizeof(bytes);
 
 	snprintf(pair->asked, sizeof(pair->asked), "%s:%u", pair->name,
 		 ++pair->questions);
-	snprintf(tag, sizeof(tag), "%u", pair->questions);
 	pn_data_clear(id);
 	pn_data_put_string(id, pn_bytes(strlen(pair->asked), pair->asked));
 	pn_message_set_reply_to(link->message, pair->name);
 	if (pn_message_encode(link->message, bytes, &len) == 0 &&
-	    pn_delivery(pair->sender, pn_dtag(tag, strlen(tag))) &&
+	    pn_delivery(pair->sender, pn_dtag((char *)&pair->questions,
+					      sizeof(pair->questions))) &&
 	    pn_link_send(pair->sender, bytes, len) == (ssize_t)len) {
 		pair->strays = 0;
 		pn_link_advance(pair->sender);
@@ -266,51 +266,25 @@ static void sb_open_node(struct sb_link *link)
 		 conf->right == SB_RIGHT_LISTEN ? conf->node : NULL);
 }
 
-static void sb_renew(struct sb_link *link)
-{
-	if (*link->cbs.asked)
-		sb_fail(link, RESULT_CONNECT, "the token was not renewed");
-	else if (sb_may_send(&link->cbs))
-		sb_send_token(link);
-	else
-		link->renew_ms = 0; /* as soon as there is credit */
-}
-
-/* The product name in the connection properties, which brokers send and
- * Service Bus does not; "": none. */
-static void sb_read_product(struct sb_link *link, char *to, size_t size)
-{
-	pn_data_t *data = pn_connection_remote_properties(
-		link->driver.connection);
-	char name[16];
-
-	*to = '\0';
-	pn_data_rewind(data);
-	if (!pn_data_next(data) || pn_data_type(data) != PN_MAP)
-		return;
-	pn_data_enter(data);
-	while (pn_data_next(data)) {
-		sb_copy_text(name, sizeof(name), data);
-		if (!pn_data_next(data))
-			return;
-		if (strcmp(name, "product") == 0)
-			sb_copy_text(to, size, data);
-	}
-}
-
 /*
  * Another broker may create a queue for any link that is attached, and let any
  * client send there.  With right = send and without a token no later step
- * would tell it from Service Bus.
+ * would tell it from Service Bus.  In the connection properties, brokers name
+ * their product and Service Bus does not.
  */
 static bool sb_fail_foreign(struct sb_link *link)
 {
 	const struct sb_conf *conf = link->conf;
-	char product[RESULT_DETAIL_BYTES];
+	pn_data_t *data = pn_connection_remote_properties(
+		link->driver.connection);
+	char product[RESULT_DETAIL_BYTES] = "";
 
 	if (link->has_mssbcbs)
 		return false;
-	sb_read_product(link, product, sizeof(product));
+	pn_data_rewind(data);
+	if (pn_data_next(data) && pn_data_type(data) == PN_MAP &&
+	    pn_data_enter(data) && pn_data_lookup(data, "product"))
+		sb_copy_text(product, sizeof(product), data);
 	if (!(conf->auth == SB_AUTH_PLAIN && conf->right == SB_RIGHT_SEND) &&
 	    (conf->plain || !*product))
 		return false;
@@ -356,8 +330,15 @@ static void sb_advance(struct sb_link *link)
 		break;
 	case SB_PHASE_UP:
 		if (link->conf->auth == SB_AUTH_CBS &&
-		    link->now_ms >= link->renew_ms)
-			sb_renew(link);
+		    link->now_ms >= link->renew_ms) {
+			if (*link->cbs.asked)
+				sb_fail(link, RESULT_CONNECT,
+					"the token was not renewed");
+			else if (sb_may_send(&link->cbs))
+				sb_send_token(link);
+			else
+				link->renew_ms = 0; /* when there is credit */
+		}
 		if (link->conf->right != SB_RIGHT_SEND ||
 		    !sb_may_send(&link->node))
 			break;
@@ -449,21 +430,15 @@ static void sb_on_incoming(struct sb_link *link, struct sb_pair *pair,
  * nothing. */
 static void sb_on_outgoing(struct sb_link *link, pn_delivery_t *delivery)
 {
-	switch (pn_delivery_remote_state(delivery)) {
-	case PN_REJECTED:
+	uint64_t state = pn_delivery_remote_state(delivery);
+
+	if (state == PN_REJECTED)
 		sb_fail_condition(link, pn_disposition_condition(
 						pn_delivery_remote(delivery)));
-		break;
-	case PN_RELEASED:
-	case PN_MODIFIED:
+	else if (state == PN_RELEASED || state == PN_MODIFIED)
 		sb_fail(link, RESULT_UPSTREAM, "question was not accepted");
-		break;
-	case PN_ACCEPTED:
-		break;
-	default:
-		if (!pn_delivery_settled(delivery))
-			return;
-	}
+	else if (state != PN_ACCEPTED && !pn_delivery_settled(delivery))
+		return;
 	pn_delivery_settle(delivery);
 }
 
@@ -539,6 +514,8 @@ enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms)
 	pn_event_t *event;
 
 	link->now_ms = now_ms;
+	if (link->spent && link->state != SB_ASKING)
+		sb_fail(link, RESULT_PROTOCOL, "answer is too long");
 	do {
 		link->tick_ms = pn_transport_tick(link->driver.transport,
 						  now_ms);
@@ -578,6 +555,8 @@ int64_t sb_link_due_ms(const struct sb_link *link)
 
 void sb_link_ask(struct sb_link *link, int64_t timeout_ms)
 {
+	if (link->spent)
+		return; /* see sb_link_turn() */
 	link->state = SB_ASKING;
 	if (link->conf->right == SB_RIGHT_SEND) {
 		sb_attach_sender(&link->node, link->conf->node);
@@ -585,11 +564,6 @@ void sb_link_ask(struct sb_link *link, int64_t timeout_ms)
 	}
 	sb_message_peek(link->message, timeout_ms > 0 ? timeout_ms : 1);
 	sb_send(link, &link->node);
-}
-
-bool sb_link_is_spent(const struct sb_link *link)
-{
-	return link->spent;
 }
 
 void sb_link_leave(struct sb_link *link)
@@ -677,39 +651,15 @@ static void sb_ignore_log(intptr_t context, pn_log_subsystem_t subsystem,
 	(void)context, (void)subsystem, (void)level, (void)message;
 }
 
-static void sb_set_up(struct sb_link *link)
-{
-	pn_transport_t *transport = link->driver.transport;
-	pn_connection_t *connection = link->driver.connection;
-	pn_logger_t *logger = pn_transport_logger(transport);
-	bool plain = link->conf->auth == SB_AUTH_PLAIN;
-
-	pn_logger_reset_mask(logger, PN_SUBSYSTEM_ALL, PN_LEVEL_ALL);
-	pn_logger_set_log_sink(logger, sb_ignore_log, 0);
-	pn_transport_set_max_frame(transport, SB_SCAN_FRAME_BYTES);
-	pn_transport_set_channel_max(transport, SB_CHANNEL_MAX);
-	pn_transport_set_idle_timeout(transport, SB_IDLE_MS);
-	pn_connection_set_container(connection, link->node.name);
-	pn_connection_set_hostname(connection, link->conf->host);
-	if (plain) {
-		pn_connection_set_user(connection, link->conf->key_name);
-		pn_connection_set_password(connection, link->conf->key);
-	}
-	pn_sasl_allowed_mechs(pn_sasl(transport),
-			      plain ? "PLAIN" : "ANONYMOUS");
-	/* The library does not know about the TLS around it. */
-	pn_sasl_set_allow_insecure_mechs(pn_sasl(transport), true);
-	pn_connection_driver_bind(&link->driver);
-	pn_connection_open(connection);
-}
-
 struct sb_link *sb_link_create(const struct sb_conf *conf)
 {
 	struct sb_link *link = calloc(1, sizeof(*link));
+	bool plain = conf->auth == SB_AUTH_PLAIN;
+	pn_connection_t *connection;
+	pn_transport_t *transport;
+	pn_logger_t *logger;
 
-	if (!link)
-		return NULL;
-	if (pn_connection_driver_init(&link->driver, NULL, NULL)) {
+	if (!link || pn_connection_driver_init(&link->driver, NULL, NULL)) {
 		free(link);
 		return NULL;
 	}
@@ -720,7 +670,26 @@ struct sb_link *sb_link_create(const struct sb_conf *conf)
 		sb_link_free(link);
 		return NULL;
 	}
-	sb_set_up(link);
+	transport = link->driver.transport;
+	connection = link->driver.connection;
+	logger = pn_transport_logger(transport);
+	pn_logger_reset_mask(logger, PN_SUBSYSTEM_ALL, PN_LEVEL_ALL);
+	pn_logger_set_log_sink(logger, sb_ignore_log, 0);
+	pn_transport_set_max_frame(transport, SB_SCAN_FRAME_BYTES);
+	pn_transport_set_channel_max(transport, SB_CHANNEL_MAX);
+	pn_transport_set_idle_timeout(transport, SB_IDLE_MS);
+	pn_connection_set_container(connection, link->node.name);
+	pn_connection_set_hostname(connection, conf->host);
+	if (plain) {
+		pn_connection_set_user(connection, conf->key_name);
+		pn_connection_set_password(connection, conf->key);
+	}
+	pn_sasl_allowed_mechs(pn_sasl(transport),
+			      plain ? "PLAIN" : "ANONYMOUS");
+	/* The library does not know about the TLS around it. */
+	pn_sasl_set_allow_insecure_mechs(pn_sasl(transport), true);
+	pn_connection_driver_bind(&link->driver);
+	pn_connection_open(connection);
 	return link;
 }
 

@@ -41,7 +41,8 @@ void sb_link_sent(struct sb_link *link, size_t len);
 
 /* Processes pending work: call after moving bytes and at sb_link_due_ms().
  * now_ms: on clock_ms().  SB_ANSWERED may leave work pending: take the answer,
- * then call again. */
+ * then call again.  After an answer that is too long to be read to its end,
+ * that turn fails. */
 enum sb_state sb_link_turn(struct sb_link *link, int64_t now_ms);
 
 /* When a turn is needed even if no bytes arrive; 0: never. */
@@ -49,9 +50,6 @@ int64_t sb_link_due_ms(const struct sb_link *link);
 
 /* Asks, in SB_READY or SB_ANSWERED; the service gives up after timeout_ms. */
 void sb_link_ask(struct sb_link *link, int64_t timeout_ms);
-
-/* Whether the connection must be closed before the next question. */
-bool sb_link_is_spent(const struct sb_link *link);
 
 /* Closes the AMQP connection; the bytes to send are in sb_link_output(). */
 void sb_link_leave(struct sb_link *link);

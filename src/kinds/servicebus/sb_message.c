@@ -249,11 +249,9 @@ static size_t sb_read_section(struct sb_answer *answer, pn_data_t *data,
 	if (used <= 0)
 		return 0;
 	pn_data_rewind(data);
-	if (!pn_data_next(data) || pn_data_type(data) != PN_DESCRIBED)
-		return 0;
-	pn_data_enter(data);
-	pn_data_next(data); /* the descriptor, known already */
-	if (!pn_data_next(data))
+	/* The descriptor is known already; the value follows it. */
+	if (!pn_data_next(data) || pn_data_type(data) != PN_DESCRIBED ||
+	    !pn_data_enter(data) || !pn_data_next(data) || !pn_data_next(data))
 		return 0;
 	if (section == SB_SECTION_PROPERTIES)
 		sb_read_properties(answer, data);

@@ -68,17 +68,17 @@ struct servicebus_conn {
 /* Sends what there is, until it would have to wait. */
 static enum stream_state servicebus_flush(struct servicebus_conn *bus)
 {
-	enum stream_state state = STREAM_DONE;
+	enum stream_state state;
 	const char *from;
 	size_t len, moved;
 
-	while (state == STREAM_DONE &&
-	       (len = sb_link_output(bus->link, &from)) > 0) {
+	while ((len = sb_link_output(bus->link, &from)) > 0) {
 		state = stream_write(bus->stream, from, len, &moved);
-		if (state == STREAM_DONE)
-			sb_link_sent(bus->link, moved);
+		if (state != STREAM_DONE)
+			return state;
+		sb_link_sent(bus->link, moved);
 	}
-	return state;
+	return STREAM_DONE;
 }
 
 /* Whether the question was answered, or the connection failed. */
@@ -107,30 +107,12 @@ static enum sb_state servicebus_turn(struct conn *conn, enum stream_state *out)
 	return state;
 }
 
-/* Tells the engine what it waits for, or that the connection failed. */
-static void servicebus_tell(struct conn *conn, enum sb_state state)
+/* Moves bytes in both directions for as long as some can be moved.  Then tells
+ * the engine what it waits for, or that the connection failed. */
+static void servicebus_move(struct conn *conn, short revents)
 {
 	struct servicebus_conn *bus = conn_state(conn);
 	const struct failure *outcome = sb_link_outcome(bus->link);
-
-	if (state == SB_FAILED) {
-		conn_failed_as(conn, outcome);
-	} else if (state == bus->wanted) {
-		bus->wanted = SB_FAILED;
-		if (state == SB_READY) {
-			conn_ready(conn);
-			return;
-		}
-		if (*outcome->detail)
-			conn_detail(conn, outcome->detail);
-		conn_answered(conn, outcome->code, "%s", outcome->words);
-	}
-}
-
-/* Moves bytes in both directions for as long as some can be moved. */
-static void servicebus_move(struct conn *conn)
-{
-	struct servicebus_conn *bus = conn_state(conn);
 	struct loop *loop = conn_env(conn)->loop;
 	enum stream_state in = STREAM_DONE, out;
 	size_t room, moved, left = SERVICEBUS_TURN_BYTES;
@@ -138,6 +120,7 @@ static void servicebus_move(struct conn *conn)
 	short events;
 	char *to;
 
+	(void)revents;
 	for (;;) {
 		state = servicebus_turn(conn, &out);
 		events = out == STREAM_PENDING ? stream_events(bus->stream) : 0;
@@ -153,10 +136,11 @@ static void servicebus_move(struct conn *conn)
 		sb_link_fed(bus->link, moved);
 		left -= moved < left ? moved : left;
 	}
-	if (state != SB_FAILED &&
-	    (in == STREAM_ERROR ||
-	     (out == STREAM_ERROR && !servicebus_is_over(bus, state)))) {
-		conn_failed_as(conn, stream_failure(bus->stream));
+	if (state == SB_FAILED || in == STREAM_ERROR ||
+	    (out == STREAM_ERROR && !servicebus_is_over(bus, state))) {
+		conn_failed_as(conn, state == SB_FAILED
+					     ? outcome
+					     : stream_failure(bus->stream));
 		return;
 	}
 	if (in == STREAM_PENDING) {
@@ -167,19 +151,21 @@ static void servicebus_move(struct conn *conn)
 				       sb_link_due_ms(bus->link));
 	}
 	conn_watch(conn, stream_fd(bus->stream), events);
-	servicebus_tell(conn, state);
+	if (state != bus->wanted)
+		return;
+	bus->wanted = SB_FAILED;
+	if (*outcome->detail)
+		conn_detail(conn, outcome->detail);
+	if (state == SB_READY)
+		conn_ready(conn);
+	else
+		conn_answered(conn, outcome->code, "%s", outcome->words);
 }
 
 /* A heartbeat or a new token is due, or there is more to read. */
 static void servicebus_on_due(void *arg)
 {
-	struct conn *conn = arg;
-	struct servicebus_conn *bus = conn_state(conn);
-
-	if (bus->wanted == SB_FAILED && sb_link_is_spent(bus->link))
-		conn_failed(conn, RESULT_PROTOCOL, "answer is too long");
-	else
-		servicebus_move(conn);
+	servicebus_move(arg, 0);
 }
 
 static void servicebus_on_open(struct conn *conn, struct stream *stream)
@@ -192,7 +178,7 @@ static void servicebus_on_open(struct conn *conn, struct stream *stream)
 	bus->wanted = SB_READY;
 	bus->link = sb_link_create(conn_settings(conn));
 	if (bus->link)
-		servicebus_move(conn);
+		servicebus_move(conn, 0);
 	else
 		conn_failed(conn, RESULT_INTERNAL, "out of memory");
 }
@@ -211,19 +197,9 @@ static void servicebus_ask(struct conn *conn)
 {
 	struct servicebus_conn *bus = conn_state(conn);
 
-	if (sb_link_is_spent(bus->link)) {
-		conn_failed(conn, RESULT_PROTOCOL, "answer is too long");
-		return;
-	}
 	bus->wanted = SB_ANSWERED;
 	sb_link_ask(bus->link, conn_left_ms(conn));
-	servicebus_move(conn);
-}
-
-static void servicebus_on_io(struct conn *conn, short revents)
-{
-	(void)revents;
-	servicebus_move(conn);
+	servicebus_move(conn, 0);
 }
 
 static void servicebus_close(struct conn *conn)
@@ -276,8 +252,8 @@ const struct check_kind check_servicebus = {
 	.conn_size = sizeof(struct servicebus_conn),
 	.open = servicebus_open,
 	.ask = servicebus_ask,
-	.on_io = servicebus_on_io,
-	.on_idle = servicebus_on_io,
+	.on_io = servicebus_move,
+	.on_idle = servicebus_move,
 	.close = servicebus_close,
 	.step = servicebus_step,
 #endif
