@@ -43,7 +43,7 @@ static int stream_bio_read(BIO *library, char *to, int size)
 
 	BIO_clear_retry_flags(library);
 	if (got > 0)
-		bio->bytes += (size_t)got;
+		bio->bytes += wire_cost((size_t)got);
 	else if (got == 0)
 		bio->input_end = true;
 	else if (errno == EAGAIN || errno == EINTR)

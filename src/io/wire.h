@@ -33,6 +33,14 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* What one read costs at least, in bytes, where the bytes from a peer are
+ * limited: otherwise a peer that sends a few at a time may go on for long. */
+#define WIRE_READ_MIN 64
+static inline size_t wire_cost(size_t read_bytes)
+{
+	return read_bytes < WIRE_READ_MIN ? WIRE_READ_MIN : read_bytes;
+}
+
 /* Gives the calling thread a new allowance, enough for one step of one
  * connection. */
 void wire_refill(void);

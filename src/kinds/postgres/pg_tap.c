@@ -118,7 +118,7 @@ static bool pg_tap_on_bytes(struct wire_tap *wire, const unsigned char *bytes,
 {
 	struct pg_tap *tap = (struct pg_tap *)wire;
 
-	if (!decrypted && (tap->bytes += len) > PG_TAP_MAX_BYTES)
+	if (!decrypted && (tap->bytes += wire_cost(len)) > PG_TAP_MAX_BYTES)
 		tap->refused = "answer too long";
 	/* With TLS, the bytes on the socket are encrypted. */
 	if (PQsslInUse(tap->pg) && !decrypted)
