@@ -6,7 +6,7 @@
  * afterwards everything here is read-only and may be read by all.
  *
  * app/ is for options, the whole configuration, start and stop.  It knows all
- * other folders.
+ * other directories.
  */
 #ifndef HEALTH_SETTINGS_H
 #define HEALTH_SETTINGS_H
