@@ -1588,7 +1588,9 @@ static void test_threads(void)
 		pthread_join(servers[i], NULL);
 	CHECK_INT(bad, 0);
 	CHECK_INT(served, CLIENTS * ROUNDS);
-	CHECK(turn() == NULL);
+	/* Where the last client's end arrives late, more turns see it. */
+	for (i = 0; i < 100 && (i == 0 || gate_connections(gate)); i++)
+		CHECK(turn() == NULL);
 	CHECK_INT(gate_connections(gate), 0);
 	close_gate();
 }
