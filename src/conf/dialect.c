@@ -160,8 +160,8 @@ static void dialect_skip(struct dialect_reader *reader, const char *name)
 {
 	size_t len = strlen(reader->skipped);
 
-	snprintf(reader->skipped + len, sizeof(reader->skipped) - len, "%s%s",
-		 len ? ", " : "", name);
+	snprintf(reader->skipped + len, sizeof(reader->skipped) - len, "%s%.*s",
+		 len ? ", " : "", DIALECT_NAME_BYTES - 1, name);
 }
 
 static bool dialect_fits(const struct dialect_row *row,
