@@ -413,9 +413,12 @@ void redis_talk_next(struct conn *conn)
 {
 	const struct redis_settings *settings = conn_settings(conn);
 	const struct redis_url *target = &settings->target;
-	const char *password = target->password ? target->password : "";
+	bool user = redis_talk_is_set(target->user);
+	/* Redis before version 6 knows only the form without a user. */
+	const char *login[] = { "AUTH", user ? target->user : NULL,
+				target->password ? target->password : "" };
 	struct redis_conn *redis = conn_state(conn);
-	int len;
+	long long len;
 
 	do
 		redis->step++;
@@ -426,13 +429,11 @@ void redis_talk_next(struct conn *conn)
 		redis_talk_end(conn, &(struct failure){ .code = RESULT_OK });
 		return;
 	case REDIS_AUTH:
-		/* Redis before version 6 knows only the form without a user. */
-		len = redis_talk_is_set(target->user)
-			      ? redisFormatCommand(&redis->command,
-						   "AUTH %s %s", target->user,
-						   password)
-			      : redisFormatCommand(&redis->command, "AUTH %s",
-						   password);
+		if (!user)
+			login[1] = login[2];
+		/* redisFormatCommand() leaves copies in freed memory. */
+		len = redisFormatCommandArgv(&redis->command, user ? 3 : 2,
+					     login, NULL);
 		break;
 	case REDIS_SELECT:
 		len = redisFormatCommand(&redis->command, "SELECT %lld",
