@@ -166,7 +166,7 @@ static int listen_bind(const void *address, socklen_t len)
 			SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int one = 1;
 
-	if (at->sa_family != AF_UNIX)
+	if (fd >= 0 && at->sa_family != AF_UNIX)
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (fd >= 0 && bind(fd, at, len) == 0 &&
 	    listen(fd, LISTEN_BACKLOG) == 0)
@@ -358,8 +358,11 @@ int listen_wait(pid_t parent, const sigset_t *signals)
 	if (fds[0].fd >= 0) {
 		/* When the process is stopped and continued, or traced, poll(2)
 		 * may return EINTR: then wait on. */
-		while (parent && n < 0)
+		while (parent && n < 0) {
 			n = poll(fds, 1, LISTEN_SETTLED_MS);
+			if (n < 0 && errno != EINTR)
+				break;
+		}
 		if (n == 0)
 			fds[1].fd = listen_watch_parent(parent);
 		while (!fds[0].revents && !fds[1].revents)

@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* What happens between two steps must have the time to happen. */
@@ -363,6 +364,20 @@ static int free_port(void)
 	return port;
 }
 
+/* Why, and not what came of trying to go on. */
+static void test_no_descriptor(void)
+{
+	struct rlimit limit, none;
+
+	CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+	none = limit;
+	none.rlim_cur = 0;
+	CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+	CHECK_INT(open_at(&listener, "127.0.0.1:9"), LISTEN_FAILED);
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+	CHECK(strstr(listener.reason, "Too many open files") != NULL);
+}
+
 static void test_tcp(void)
 {
 	static const char *const hosts[] = { "127.0.0.1", "localhost", "*",
@@ -475,6 +490,7 @@ int main(void)
 	test_locked_folder();
 	test_no_socket();
 	test_bad();
+	test_no_descriptor();
 	test_tcp();
 	in_child(child_zero);
 	in_child(child_systemd);
