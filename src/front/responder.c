@@ -92,9 +92,9 @@ static void queue_insert(struct queue *queue, struct request *request)
 	struct request *before;
 
 	/* Requests mostly come in order; one that is parked again is older. */
-	TAILQ_FOREACH_REVERSE(before, &queue->head, queue_head, link)
-	if (before->pending.until_ms <= request->pending.until_ms)
-		break;
+	TAILQ_FOREACH_REVERSE (before, &queue->head, queue_head, link)
+		if (before->pending.until_ms <= request->pending.until_ms)
+			break;
 	if (before)
 		TAILQ_INSERT_AFTER(&queue->head, before, request, link);
 	else
@@ -390,11 +390,19 @@ static void worker_serve_request(struct worker *worker,
 /* The board has news: all parked requests are to ask again. */
 static void responder_hear(struct responder *responder)
 {
+	struct queue *parked = &responder->parked, *heard = &responder->heard;
 	struct request *request;
 
 	pthread_mutex_lock(&responder->lock);
-	while ((request = queue_take_first(&responder->parked)))
-		queue_insert(&responder->heard, request);
+	/* Mostly all of 1,000 at once. */
+	if (!heard->n) {
+		TAILQ_CONCAT(&heard->head, &parked->head, link);
+		heard->n = parked->n;
+		heard->bytes = parked->bytes;
+		parked->n = parked->bytes = 0;
+	}
+	while ((request = queue_take_first(parked)))
+		queue_insert(heard, request);
 	pthread_mutex_unlock(&responder->lock);
 }
 
