@@ -82,8 +82,10 @@ static void renew_on_done(void *arg, const void *copy)
 
 	(void)copy;
 	renew->job = NULL;
-	if (!news)
+	if (!news) {
 		renewal_free(renew->next);
+		renew->next = NULL;
+	}
 	renew->on_done(renew->arg, news);
 }
 
@@ -91,6 +93,7 @@ void check_renew_take(struct check_renew *renew)
 {
 	renewal_free(renew->now);
 	renew->now = renew->next;
+	renew->next = NULL;
 	log_masked(LOG_INFO, "check=%s has a new secret from its file",
 		   renew->setup->name);
 }
@@ -131,9 +134,11 @@ bool check_renew_start(struct check_renew *renew, struct offload *offload,
 	if (!renew->next)
 		return false;
 	renew->job = offload_start(offload, &order, renew_on_done, renew);
-	if (!renew->job)
-		renewal_free(renew->next);
-	return renew->job != NULL;
+	if (renew->job)
+		return true;
+	renewal_free(renew->next);
+	renew->next = NULL;
+	return false;
 }
 
 void check_renew_end(struct check_renew *renew)

@@ -89,11 +89,10 @@ static int oneshot_answer(struct oneshot *oneshot,
 	answer_begin(service, request, remote_addr, &pending);
 	if (view && oneshot_ask(oneshot, &pending, view, &how) == 0)
 		answer_render(service, &pending, how, view, response);
+	if (!response->text)
+		log_err(view ? "no answer could be made" : "out of memory");
 	free(view);
-	if (response->text)
-		return 0;
-	log_err(view ? "no answer could be made" : "out of memory");
-	return -1;
+	return response->text ? 0 : -1;
 }
 
 /*

@@ -86,7 +86,7 @@ static int prober_watch_start(struct prober_watch *watch, struct share *share,
 		watch->share = NULL;
 		return -1;
 	}
-	pthread_setname_np(watch->thread, "share_watch");
+	pthread_setname_np(watch->thread, "prober_watch");
 	return 0;
 }
 
