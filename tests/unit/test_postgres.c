@@ -790,14 +790,50 @@ static void test_names(void)
 	fake_resolve.waits = false;
 }
 
+static void test_roles(void)
+{
+	static const struct {
+		const char *attrs, *question, *wanted, *words;
+	} roles[] = {
+		{ "any", "", "", "no server has the right role" },
+		{ "read-write", "SHOW transaction_read_only; ", "off",
+		  "no server is writable" },
+		{ "read-only", "SHOW transaction_read_only; ", "on",
+		  "no server is read-only" },
+		{ "primary", "SELECT pg_catalog.pg_is_in_recovery(); ", "f",
+		  "no server is a primary" },
+		{ "standby", "SELECT pg_catalog.pg_is_in_recovery(); ", "t",
+		  "no server is a standby" },
+	};
+	char reason[PG_REASON_BYTES], url[128];
+	struct pg_plan *plan;
+	size_t i;
+
+	for (i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		snprintf(url, sizeof(url),
+			 "postgresql://app@127.0.0.1/x?target_session_attrs=%s",
+			 roles[i].attrs);
+		plan = pg_plan_create(url, "", reason);
+		CHECK(plan != NULL);
+		if (!plan)
+			continue;
+		CHECK_STR(plan->role->attrs, roles[i].attrs);
+		CHECK_STR(plan->role->question, roles[i].question);
+		CHECK_STR(plan->role->wanted, roles[i].wanted);
+		CHECK_STR(plan->role->words, roles[i].words);
+		CHECK(plan->reason == NULL);
+		pg_plan_destroy(plan);
+	}
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	test_connect_words();
 	test_query_words();
 	test_detail();
+	test_params(); /* reads the environment, as at the start */
 	test_targets();
-	test_params();
 	test_system_trust();
 	test_files();
 	test_mistakes();
@@ -809,6 +845,7 @@ int main(void)
 	test_refused();
 	test_final_refusal();
 	test_names();
+	test_roles();
 	text_forget_secrets();
 	return unit_report();
 }

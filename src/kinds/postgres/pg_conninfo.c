@@ -93,15 +93,24 @@ __attribute__((format(printf, 2, 3))) static bool pg_refuse(
 	return false;
 }
 
+/* The user of the process; "": without a name.  Other threads read it later. */
+static char pg_own_name[256];
+
 void pg_environment(void)
 {
 	static bool done; /* other threads read it later */
+	const struct passwd *entry;
 	char name[64];
 	size_t i = 0, len;
 
 	if (done)
 		return;
 	done = true;
+	/* Not in another thread: getpwuid(3) has one buffer for all. */
+	entry = getpwuid(geteuid());
+	if (entry)
+		snprintf(pg_own_name, sizeof(pg_own_name), "%s",
+			 entry->pw_name);
 
 	/* PGSERVICE would open a file, PGHOSTADDR turn a socket into TCP,
 	 * PGPASSWORD be used for a check without a password: no PG* is for us.
@@ -545,13 +554,8 @@ static bool pg_plan_gss(struct pg_plan *plan)
 /* What libpq would look up when it is not given. */
 static bool pg_plan_defaults(struct pg_plan *plan)
 {
-	/* Found once, in the main thread: getpwuid(3) is not thread-safe. */
-	static char own[256];
-	const char *user = pg_plan_value(plan, "user");
-	const struct passwd *entry;
+	const char *user = pg_plan_value(plan, "user"), *own = pg_own_name;
 
-	if (!user && !own[0] && (entry = getpwuid(geteuid())))
-		snprintf(own, sizeof(own), "%s", entry->pw_name);
 	if (!user && !own[0])
 		return pg_refuse(plan, "must name a user: this process runs "
 				       "as one without a name");
@@ -642,8 +646,11 @@ struct pg_plan *pg_plan_create(const char *conninfo, const char *password,
 	if (pg_plan_parse(plan, conninfo) && pg_plan_ssl(plan) &&
 	    pg_plan_gss(plan) && pg_plan_defaults(plan) &&
 	    (!password[0] || pg_set(plan, "password", password)) &&
-	    pg_plan_targets(plan) && pg_plan_params(plan) && pg_plan_try(plan))
+	    pg_plan_targets(plan) && pg_plan_params(plan) &&
+	    pg_plan_try(plan)) {
+		plan->reason = NULL;
 		return plan;
+	}
 	pg_plan_destroy(plan);
 	return NULL;
 }
