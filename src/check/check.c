@@ -730,6 +730,12 @@ int64_t conn_left_ms(const struct conn *conn)
 	return left_ms > 0 ? left_ms : 0;
 }
 
+int64_t conn_now_ms(const struct conn *conn)
+{
+	(void)conn;
+	return clock_ms();
+}
+
 static void conn_on_dialled(void *arg, struct stream *stream,
 			    const struct failure *failure)
 {

@@ -120,6 +120,9 @@ bool conn_is_kept(const struct conn *conn);
 /* How much time the opening or the run under way has left, at least 0; for
  * kinds that divide it among several addresses. */
 int64_t conn_left_ms(const struct conn *conn);
+/* clock_ms(), for libraries that ask for the time; a kind keeps no deadlines of
+ * its own. */
+int64_t conn_now_ms(const struct conn *conn);
 
 /*
  * In open(): opens a stream to the target, whose texts are borrowed.  Then

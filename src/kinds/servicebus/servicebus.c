@@ -89,21 +89,18 @@ static bool servicebus_is_over(const struct servicebus_conn *bus,
 	       (state == SB_ANSWERED && bus->wanted == SB_ANSWERED);
 }
 
-/* Lets the link work and send; the timer is due now. */
+/* Lets the link work and send. */
 static enum sb_state servicebus_turn(struct conn *conn, enum stream_state *out)
 {
 	struct servicebus_conn *bus = conn_state(conn);
-	enum sb_state state;
+	int64_t now_ms = conn_now_ms(conn); /* for Proton's heartbeats */
+	enum sb_state state = sb_link_turn(bus->link, now_ms);
 
-	/* Proton needs the time, for heartbeats: the loop's clock is taken from
-	 * a timer that is due now, and nowhere else. */
-	loop_timer_in(conn_env(conn)->loop, &bus->due, 0);
-	state = sb_link_turn(bus->link, bus->due.at_ms);
 	*out = servicebus_flush(bus);
 	/* Encoding may have ended it: otherwise, a refused login would be seen
 	 * at the deadline only. */
 	if (!servicebus_is_over(bus, state))
-		state = sb_link_turn(bus->link, bus->due.at_ms);
+		state = sb_link_turn(bus->link, now_ms);
 	return state;
 }
 
@@ -149,6 +146,8 @@ static void servicebus_move(struct conn *conn, short revents)
 		if (sb_link_due_ms(bus->link))
 			loop_timer_set(loop, &bus->due,
 				       sb_link_due_ms(bus->link));
+	} else {
+		loop_timer_in(loop, &bus->due, 0);
 	}
 	conn_watch(conn, stream_fd(bus->stream), events);
 	if (state != bus->wanted)
