@@ -328,7 +328,7 @@ static int stream_unix_start(struct stream *stream, struct offload *offload,
 	dial->fd = -1;
 	dial->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (dial->event_fd < 0)
-		return EMFILE;
+		return errno;
 	if (len >= sizeof(data.path))
 		return ENAMETOOLONG;
 	memcpy(data.path, path, len + 1);

@@ -34,12 +34,16 @@ struct stream_trust; /* CA certificates and TLS settings, shared by streams */
 /*
  * Trust in the CAs of a PEM text, or in the system's when pem is NULL (loaded
  * at the first use, once, shared by all).  NULL and words when the text holds
- * no usable certificate or memory ran out.  The main thread, at start.
+ * no usable certificate or memory ran out.  As prepare() in check.h: the main
+ * thread, later one of offload.
  */
 struct stream_trust *stream_trust_create(const char *pem, size_t len,
 					 char *words, size_t words_size);
-/* The same for what a check has as `ca_file`, "" for the system's; NULL: an
- * error was collected. */
+/* What keeps a PEM text from being CAs, in words; NULL: nothing.  For libraries
+ * that read it again themselves.  Likewise. */
+const char *stream_pem_wrong(const char *pem, size_t len);
+/* As stream_trust_create(), for what a check has as `ca_file`, "" for the
+ * system's; NULL: an error was collected. */
 struct stream_trust *stream_trust_prepare(struct conf *conf,
 					  const struct conf_section *section,
 					  const char *ca_file);

@@ -80,8 +80,9 @@ static BIO_METHOD *stream_bio_method(void)
 /* ---- trust ---- */
 
 /* The CAs that a stream trusts, its client certificate, and the TLS settings
- * of all streams.  The main thread makes and frees it (stream.h); in between it
- * belongs to the prober thread. */
+ * of all streams.  Made in the threads that stream.h names; then it belongs to
+ * the prober thread, and a copy that was never used to the thread that frees
+ * it. */
 struct stream_trust {
 	SSL_CTX *ctx;
 	BIO_METHOD *io;
@@ -156,12 +157,34 @@ static int stream_trust_add_cas(X509_STORE *store, const char *pem, size_t len)
 	return n;
 }
 
+/* What is wrong with a PEM text of CAs, which go into the store; NULL:
+ * nothing. */
+static const char *stream_trust_fill(X509_STORE *store, const char *pem,
+				     size_t len)
+{
+	int n = stream_trust_add_cas(store, pem, len);
+
+	if (n > 0)
+		return NULL;
+	return n ? "contains a certificate that cannot be read"
+		 : "contains no certificate in PEM format";
+}
+
+const char *stream_pem_wrong(const char *pem, size_t len)
+{
+	X509_STORE *store = X509_STORE_new();
+	const char *wrong = store ? stream_trust_fill(store, pem, len)
+				  : "out of memory";
+
+	X509_STORE_free(store);
+	return wrong;
+}
+
 struct stream_trust *stream_trust_create(const char *pem, size_t len,
 					 char *words, size_t words_size)
 {
 	struct stream_trust *trust = calloc(1, sizeof(*trust));
 	const char *trouble = NULL;
-	int n;
 
 	ERR_clear_error();
 	if (trust) {
@@ -172,12 +195,8 @@ struct stream_trust *stream_trust_create(const char *pem, size_t len,
 	if (!trust || !trust->ctx || !trust->io) {
 		trouble = "TLS cannot be set up";
 	} else if (pem) {
-		n = stream_trust_add_cas(SSL_CTX_get_cert_store(trust->ctx),
-					 pem, len);
-		if (n <= 0)
-			trouble = n ? "contains a certificate that cannot be "
-				      "read"
-				    : "contains no certificate in PEM format";
+		trouble = stream_trust_fill(SSL_CTX_get_cert_store(trust->ctx),
+					    pem, len);
 	}
 	if (!trouble)
 		return trust;

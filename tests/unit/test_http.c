@@ -53,6 +53,22 @@ int text_secret(const char *secret)
 	return 0;
 }
 
+/* Masks "s3cret", and cuts in the middle. */
+void text_show_ends(char *to, size_t size, const char *from)
+{
+	char *copy = strdup(from), *at = copy;
+	size_t len = strlen(from), half = (size - 4) / 2;
+
+	while (copy && (at = strstr(at, "s3cret")))
+		memset(at, '*', 6);
+	if (copy && len < size)
+		snprintf(to, size, "%s", copy);
+	else if (copy)
+		snprintf(to, size, "%.*s...%s", (int)half, copy,
+			 copy + len - half);
+	free(copy);
+}
+
 bool text_looks_secret(const char *text, size_t len)
 {
 	return memmem(text, len, "s3cret", 6) != NULL;
@@ -821,6 +837,28 @@ static void test_json_array(void)
 	CHECK_STR(failure.words, "another value in the answer");
 	CHECK(strncmp(failure.detail, "`a` is `[1,1,1", 14) == 0);
 	CHECK(strstr(failure.detail, "`, expected `[1,2]`") != NULL);
+	/* What was left out is marked. */
+	CHECK(strstr(failure.detail, "...") != NULL);
+}
+
+/* A secret in the value is masked wherever the value is cut. */
+static void test_json_secret(void)
+{
+	struct http_expected expected = { .json = "a", .equals = "b" };
+	struct http_answer answer = { .status = 200 };
+	struct failure failure;
+	char body[1024];
+	int before;
+
+	for (before = 0; before < 320; before++) {
+		snprintf(body, sizeof(body), "{\"a\":\"%*s%s%300s\"}", before,
+			 "", "s3cret", "");
+		answer.body = body;
+		answer.len = strlen(body);
+		failure = http_judge_body(&expected, &answer);
+		CHECK_INT(failure.code, RESULT_MISMATCH);
+		CHECK(strchr(failure.detail, '3') == NULL);
+	}
 }
 
 /* A NUL as it is, in a string or behind the value: JSON has none. */
@@ -1825,6 +1863,7 @@ int main(void)
 	test_json_raw_nul();
 	test_json_many();
 	test_json_array();
+	test_json_secret();
 	test_request();
 	test_warm();
 	test_unkept();

@@ -11,8 +11,8 @@
  * one that libcurl has kept warm.  dial looks names up and connects; libcurl,
  * whose own resolver would block the thread, is given address and socket.
  *
- * http_question_*(): the main thread, before there is a prober; the rest
- * belongs to the prober thread.
+ * http_question_*(): as prepare() and dispose() in check.h; the rest belongs to
+ * the prober thread.
  */
 #ifndef HEALTH_HTTP_ASK_H
 #define HEALTH_HTTP_ASK_H
@@ -97,7 +97,8 @@ char *http_url_part(CURLU *url, CURLUPart part, unsigned flags);
  * is invalid, or out of memory. */
 bool http_url_same_origin(const char *one, const char *two);
 
-/* State per connection; private to http_ask.c; zeroed: closed. */
+/* State per connection; private to http_ask.c, except `another`, which judge()
+ * may read; zeroed: closed. */
 struct http_ask {
 	struct conn *conn;
 	const struct http_question *question;

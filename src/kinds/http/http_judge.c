@@ -2,6 +2,8 @@
 
 #include "kinds/http/http_judge.h"
 
+#include "base/text.h"
+
 #include <cjson/cJSON.h>
 
 #include <ctype.h>
@@ -309,16 +311,19 @@ static struct failure http_judge_value(const struct http_expected *expected,
 {
 	const char *equals = expected->equals;
 	struct failure failure = http_judge_good;
-	char *text = http_judge_text(json, value, body);
+	char *text = http_judge_text(json, value, body), shown[300];
 
 	if (!text)
 		return failure_make(RESULT_INTERNAL, "out of memory");
 	if (cJSON_IsNumber(value) ? !http_number_equal(text, equals)
-				  : strcmp(text, equals) != 0)
-		failure = http_judge_bad(
-			RESULT_MISMATCH, "another value in the answer",
-			"`%.200s` is `%.300s`, expected `%.300s`",
-			expected->json, text, equals);
+				  : strcmp(text, equals) != 0) {
+		/* Masks it before it is cut. */
+		text_show_ends(shown, sizeof(shown), text);
+		failure = http_judge_bad(RESULT_MISMATCH,
+					 "another value in the answer",
+					 "`%.200s` is `%s`, expected `%.300s`",
+					 expected->json, shown, equals);
+	}
 	free(text);
 	return failure;
 }

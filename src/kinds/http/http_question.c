@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "io/stream.h"
 #include "kinds/http/http_ask.h"
 
 #include <arpa/inet.h>
@@ -231,12 +232,6 @@ void http_question_accept(struct http_question *question, struct conf *conf,
 			     "Accept-Encoding: ", "gzip, deflate");
 }
 
-static bool http_question_has_certificate(const char *pem)
-{
-	return strstr(pem, "-----BEGIN CERTIFICATE-----") ||
-	       strstr(pem, "-----BEGIN TRUSTED CERTIFICATE-----");
-}
-
 void http_question_prepare(struct http_question *question, struct conf *conf,
 			   const struct conf_section *section,
 			   const char *url_key, const char *url,
@@ -258,9 +253,8 @@ void http_question_prepare(struct http_question *question, struct conf *conf,
 	if (conf_slurp(ca_file, HTTP_CA_MAX_BYTES, &question->ca,
 		       &question->ca_len, reason, sizeof(reason)))
 		conf_mistake(conf, section, "ca_file", "%s", reason);
-	else if (!http_question_has_certificate(question->ca))
-		conf_mistake(conf, section, "ca_file",
-			     "has no PEM certificate in it");
+	else if ((wrong = stream_pem_wrong(question->ca, question->ca_len)))
+		conf_mistake(conf, section, "ca_file", "%s", wrong);
 }
 
 void http_question_dispose(struct http_question *question)
