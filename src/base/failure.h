@@ -2,7 +2,7 @@
  * failure: why a connection or a question failed, in the same words for every
  * kind of check, whichever library reported it.
  *
- * Pure; any thread.  Nothing can fail.
+ * Any thread.  Nothing can fail; errno may change.
  */
 #ifndef HEALTH_FAILURE_H
 #define HEALTH_FAILURE_H

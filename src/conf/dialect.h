@@ -7,7 +7,7 @@
  * with a line in the log; but when its name suggests that it chooses the
  * server, its security or the user, the check is refused.
  *
- * Used by the main thread before it starts others.
+ * For prepare() of a kind: the main thread, later one of offload.
  */
 #ifndef HEALTH_DIALECT_H
 #define HEALTH_DIALECT_H

@@ -110,6 +110,7 @@ static void fuzz_words(const char *says, const char *state, long number)
 {
 	static const char *const commands[] = { "AUTH", "PING", "ROLE" };
 	struct failure pg = pg_words_connect(says);
+	char shown[RESULT_DETAIL_BYTES];
 	struct failure failure;
 	size_t i;
 
@@ -117,7 +118,8 @@ static void fuzz_words(const char *says, const char *state, long number)
 	pg = pg_words_query(state, says);
 	fuzz_ours(pg.code, pg.words);
 	pg_words_detail(&pg, says);
-	FUZZ_CHECK(strlen(pg.detail) < sizeof(pg.detail));
+	text_show_ends(shown, sizeof(shown), pg.detail);
+	FUZZ_CHECK(fuzz_clean(shown));
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		failure = redis_talk_error(says, commands[i]);
 		fuzz_ours(failure.code, failure.words);

@@ -2,8 +2,8 @@
  * sb_conf: the settings of the kind servicebus: namespace, entity and key, from
  * a connection string or from single keys.
  *
- * Needs no AMQP library, so that a build without one can check them, too.  The
- * main thread, before others start.
+ * Needs no AMQP library, so that a build without one can check them, too.  As
+ * prepare() and dispose() in check.h.
  */
 #ifndef HEALTH_SB_CONF_H
 #define HEALTH_SB_CONF_H
