@@ -396,6 +396,7 @@ const char *dialect_read(struct conf *conf, const struct conf_section *section,
 
 	if (!reader.dialect && !typed && scheme)
 		dialect_refuse_scheme(&reader, text, scheme, dialects->scheme);
+	typed = typed && !(reader.dialect && reader.dialect->judges_all);
 	if (!reader.dialect || (typed && !scheme))
 		return conf_section_refusal(conf, section) ? NULL : text;
 	to = calloc(1, size);

@@ -40,6 +40,8 @@ struct dialect {
 	const char *scheme;  /* what they become */
 	const char *host;    /* in place of an empty one; NULL: leave it */
 	char separator;	     /* '&' in a query, ';', or ' ' as libpq does */
+	bool judges_all;     /* also a typed text without a scheme, which the
+				check's own reader would not refuse */
 	/* Each ends in a row without names. */
 	const struct dialect_row *tables[DIALECT_TABLES_MAX];
 };

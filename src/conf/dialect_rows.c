@@ -112,9 +112,9 @@ static const struct dialect_row redis_tls_rows[] = {
 };
 
 const struct dialect dialect_redis[] = {
-	{ "redis|valkey|tcp", "redis", NULL, '&', { redis_rows, redis_plain_rows } },
-	{ "rediss|valkeys|tls", "rediss", NULL, '&', { redis_rows, redis_tls_rows } },
-	{ "unix|redis+unix|valkey+unix|redis+socket", "unix", NULL, '&',
+	{ "redis|valkey|tcp", "redis", NULL, '&', false, { redis_rows, redis_plain_rows } },
+	{ "rediss|valkeys|tls", "rediss", NULL, '&', false, { redis_rows, redis_tls_rows } },
+	{ "unix|redis+unix|valkey+unix|redis+socket", "unix", NULL, '&', false,
 	  { redis_rows } },
 	{ .schemes = NULL }
 };
@@ -128,7 +128,7 @@ static const struct dialect_row redis_option_rows[] = {
 };
 
 const struct dialect dialect_redis_options[] = {
-	{ NULL, NULL, NULL, ',', { redis_option_rows } },
+	{ NULL, NULL, NULL, ',', true, { redis_option_rows } },
 	{ .schemes = NULL }
 };
 
@@ -148,7 +148,7 @@ static const struct dialect_row servicebus_rows[] = {
 };
 
 const struct dialect dialect_servicebus[] = {
-	{ NULL, NULL, NULL, ';', { servicebus_rows } },
+	{ NULL, NULL, NULL, ';', false, { servicebus_rows } },
 	{ .schemes = NULL }
 };
 
@@ -156,10 +156,10 @@ const struct dialect dialect_postgres[] = {
 	{ "postgresql|postgres|pgsql|postgis|psql|cockroachdb|cockroach|"
 	  "timescale|timescalegis|ecto|pgx|pgx4|pgx5|pdo-pgsql|pdo_pgsql|"
 	  "postgresql_psycopg2|django_postgrespool",
-	  "postgresql", NULL, '&', { postgres_rows } },
+	  "postgresql", NULL, '&', false, { postgres_rows } },
 	{ "jdbc:postgresql|r2dbc:postgresql|r2dbc:pool:postgresql|"
 	  "r2dbc:postgres|r2dbc:pool:postgres",
-	  "postgresql", "localhost", '&', { jdbc_rows, postgres_rows } },
-	{ NULL, NULL, NULL, ' ', { postgres_rows } },
+	  "postgresql", "localhost", '&', false, { jdbc_rows, postgres_rows } },
+	{ NULL, NULL, NULL, ' ', false, { postgres_rows } },
 	{ .schemes = NULL }
 };

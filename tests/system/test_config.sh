@@ -237,6 +237,11 @@ test_single_mistakes() {
 		[a]\nkind = postgres\nurl = postgresql://a@b/c?sslmode=verify-full&sslrootcert=$scratch/no.pem|[a] url:
 		[a]\nkind = redis\nurl = http://x|[a] url:
 		[a]\nkind = redis\nurl = redis://x:99999|[a] url:
+		[a]\nkind = redis\nurl = x:6379,ssl=True,ssl=False|[a] url: has the parameter ssl: it occurs twice
+		[a]\nkind = redis\nurl = x:6379,tls=True|[a] url: has the parameter tls: it is not understood
+		[a]\nkind = redis\nurl = x:6379,serviceName=m|[a] url: has the parameter serviceName:
+		[a]\nkind = redis\nurl = x:6379,sslHost=y|[a] url: has the parameter sslHost:
+		[a]\nkind = redis\nurl = ,password=x|[a] url: the host is missing
 		[a]\nkind = redis\nurl = redis://x/zero|[a] url:
 		[a]\nkind = redis\nurl = redis://x\nsocket = /x|[a] socket:
 		[a]\nkind = redis\nurl = rediss://x\nca_file = $scratch/no.pem|[a] ca_file:

@@ -360,7 +360,7 @@ static void test_semicolons(void)
 		{ .names = NULL }
 	};
 	static const struct dialect dialects[] = {
-		{ NULL, NULL, NULL, ';', { table } }, { .schemes = NULL }
+		{ NULL, NULL, NULL, ';', false, { table } }, { .schemes = NULL }
 	};
 
 	CHECK_STR(read_url(dialects, "TransportType=amqpwebsockets; key=a=b=;",

@@ -226,6 +226,8 @@ const char *redis_url_options_host(struct redis_url *url, char *text)
 	bool others = false;
 
 	*url = (struct redis_url){ .port = REDIS_PORT };
+	if (*text == ',')
+		return "the host is missing";
 	mistake = redis_url_rest(url, strsep(&text, ","));
 	/* The ports for which the client uses TLS: those of Azure. */
 	url->tls = url->port == 6380 || url->port == 10000;
