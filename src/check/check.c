@@ -226,10 +226,15 @@ static void conn_begin(struct conn *conn)
 	admit_enter(conn->check->env->admit, &conn->ticket);
 }
 
-/* The detail, or at least the peer. */
-static const char *conn_known(const struct conn *conn)
+/* The detail; in front of it the peer, unless the detail names it. */
+static void conn_describe(const struct conn *conn, char to[RESULT_DETAIL_BYTES])
 {
-	return *conn->detail ? conn->detail : conn->peer;
+	char text[2 * RESULT_DETAIL_BYTES + 2];
+	bool named = !*conn->peer || strstr(conn->detail, conn->peer);
+
+	snprintf(text, sizeof(text), "%s%s%s", named ? "" : conn->peer,
+		 named || !*conn->detail ? "" : ": ", conn->detail);
+	text_show_ends(to, RESULT_DETAIL_BYTES, text);
 }
 
 __attribute__((format(printf, 3, 0))) static struct result conn_result(
@@ -238,10 +243,13 @@ __attribute__((format(printf, 3, 0))) static struct result conn_result(
 {
 	struct result result = { .code = code };
 
-	if (code != RESULT_OK)
-		vsnprintf(result.error, sizeof(result.error), fmt, args);
-	snprintf(result.detail, sizeof(result.detail), "%s",
-		 code == RESULT_OK ? conn->detail : conn_known(conn));
+	if (code == RESULT_OK) {
+		snprintf(result.detail, sizeof(result.detail), "%s",
+			 conn->detail);
+		return result;
+	}
+	vsnprintf(result.error, sizeof(result.error), fmt, args);
+	conn_describe(conn, result.detail);
 	return result;
 }
 
@@ -457,16 +465,14 @@ static void check_on_deadline(void *arg)
 	/* Of two connections, the older one shows where the peer hangs. */
 	struct conn *conn = conn_busy(check->warm) ? check->warm : other;
 	struct result result = { .code = RESULT_TIMEOUT };
-	const char *said;
 
 	if (check_extend(check, &check->deadline, &check->extended))
 		return;
 	snprintf(result.error, sizeof(result.error), "Timeout after %lldms",
 		 (long long)check->setup->policy.timeout_ms);
 	snprintf(result.step, sizeof(result.step), "%s", conn_step(conn));
-	said = conn_other(conn)->detail;
-	snprintf(result.detail, sizeof(result.detail), "%s",
-		 *said ? said : conn_known(conn));
+	conn_describe(*conn_other(conn)->detail ? conn_other(conn) : conn,
+		      result.detail);
 	check->failures++;
 	check->renewed = true;
 	check->renewing = false;
@@ -741,10 +747,14 @@ static void conn_on_dialled(void *arg, struct stream *stream,
 {
 	struct conn *conn = arg;
 
-	if (failure)
-		conn_failed_as(conn, failure);
-	else
+	if (!failure) {
 		conn->on_dialled(conn, stream);
+		return;
+	}
+	/* It names the peer with its address. */
+	if (*failure->detail)
+		conn->peer[0] = '\0';
+	conn_failed_as(conn, failure);
 }
 
 void conn_dial(struct conn *conn, const struct dial_target *target,

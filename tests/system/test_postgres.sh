@@ -250,7 +250,8 @@ test_detail_names_the_server() {
 	assert_detail password "localhost ($at) port $pg_port: FATAL: "
 	assert_json .checks.bad_query.detail \
 		"$at port $pg_port: column \"nonsense\" does not exist"
-	assert_json .checks.value.detail "$at port $pg_port"
+	assert_json .checks.value.detail \
+		"$at port $pg_port: the value is \`1\`, expected \`2\`"
 	assert_detail standby "$at port $pg_port"
 	assert_failed silent timeout
 	assert_json .checks.silent.detail \

@@ -481,6 +481,26 @@ static void test_cold_hangs(void)
 	world_end();
 }
 
+/* The detail names the peer, once. */
+static void test_peer(void)
+{
+	world(&networked);
+	check_start(check);
+	conn_peer(conns[1], "db port 1");
+	ready(1);
+	conn_detail(conns[1], "LOADING data set");
+	conn_answered(conns[1], RESULT_BUSY, "loading");
+	CHECK_STR(last.detail, "db port 1: LOADING data set");
+	check_start(check);
+	conn_detail(conns[1], "db port 1 is loading");
+	conn_answered(conns[1], RESULT_BUSY, "loading");
+	CHECK_STR(last.detail, "db port 1 is loading");
+	check_start(check);
+	conn_answered(conns[1], RESULT_BUSY, "loading");
+	CHECK_STR(last.detail, "db port 1");
+	world_end();
+}
+
 static void test_answers_not_ok(void)
 {
 	world(&networked);
@@ -1860,6 +1880,7 @@ int main(void)
 	test_cold_at_once();
 	test_cold_refused();
 	test_cold_hangs();
+	test_peer();
 	test_answers_not_ok();
 	test_warm();
 	test_warm_dead();

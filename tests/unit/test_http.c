@@ -1625,6 +1625,9 @@ static void test_dot(void)
 	prepare();
 	CHECK_INT(mistakes, 0);
 	CHECK_STR(settings.question.host, "proxy.");
+	snprintf(text, sizeof(text),
+		 "proxy. port %d, proxy for far.test port 80", server.port);
+	CHECK_STR(settings.question.server, text);
 	snprintf(text, sizeof(text), "proxy:%d:", server.port);
 	CHECK_STR(settings.question.place, text);
 }

@@ -622,7 +622,7 @@ static void test_question(void)
 	turn(&conn.answered);
 	CHECK_INT(conn.code, RESULT_MISMATCH);
 	CHECK_STR(conn.words, "query gave another value");
-	CHECK_STR(conn.detail, "");
+	CHECK_STR(conn.detail, "the value is `1`, expected `2`");
 	CHECK_DETAIL(conn.peer, "h (127.0.0.1) port %u", port);
 	end();
 	close(fd);

@@ -57,7 +57,8 @@ struct http_question {
 
 	/* Set by the functions below and owned. */
 	char *url;
-	char server[272]; /* of the URL: "host port N" */
+	char server[560]; /* that is contacted: "host port N"; a proxy's name
+			     is followed by the server's */
 	char host[257];	  /* to look up, of the proxy if there is one; "":
 			     the address is numeric */
 	uint16_t port;	  /* of the same */

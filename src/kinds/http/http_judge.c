@@ -311,7 +311,8 @@ static struct failure http_judge_value(const struct http_expected *expected,
 {
 	const char *equals = expected->equals;
 	struct failure failure = http_judge_good;
-	char *text = http_judge_text(json, value, body), shown[300];
+	char *text = http_judge_text(json, value, body);
+	char shown[300], wanted[300];
 
 	if (!text)
 		return failure_make(RESULT_INTERNAL, "out of memory");
@@ -319,10 +320,11 @@ static struct failure http_judge_value(const struct http_expected *expected,
 				  : strcmp(text, equals) != 0) {
 		/* Masks it before it is cut. */
 		text_show_ends(shown, sizeof(shown), text);
+		text_show_ends(wanted, sizeof(wanted), equals);
 		failure = http_judge_bad(RESULT_MISMATCH,
 					 "another value in the answer",
-					 "`%.200s` is `%s`, expected `%.300s`",
-					 expected->json, shown, equals);
+					 "`%.200s` is `%s`, expected `%s`",
+					 expected->json, shown, wanted);
 	}
 	free(text);
 	return failure;

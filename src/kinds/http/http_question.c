@@ -137,6 +137,7 @@ const char *http_question_url(struct http_question *question, const char *url,
 	char *host = http_url_part(parsed, CURLUPART_HOST, CURLU_PUNYCODE);
 	char *port = http_url_part(parsed, CURLUPART_PORT,
 				   proxy ? 0 : CURLU_DEFAULT_PORT);
+	char server[272];
 
 	if (!parsed)
 		wrong = http_no_memory;
@@ -152,9 +153,12 @@ const char *http_question_url(struct http_question *question, const char *url,
 	if (!wrong)
 		wrong = http_question_text(
 			parsed, url, proxy ? &question->proxy : &question->url);
-	if (!wrong && !proxy)
+	if (!wrong) {
+		snprintf(server, sizeof(server), "%.270s", question->server);
 		snprintf(question->server, sizeof(question->server),
-			 "%s port %.5s", host, port);
+			 "%.255s port %.5s%s%s", host, port,
+			 proxy ? ", proxy for " : "", proxy ? server : "");
+	}
 	/* A proxy on this machine may lead to any other. */
 	question->loopback = question->loopback && !proxy;
 	free(scheme);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kinds/kinds.h"
+#include "base/text.h"
 #include "conf/dialect.h"
 #include "kinds/postgres/pg_open.h"
 #include "kinds/postgres/pg_words.h"
@@ -171,6 +172,7 @@ static void postgres_judge_row(struct conn *conn, const PGresult *result)
 {
 	const struct postgres_settings *settings = conn_settings(conn);
 	struct postgres *postgres = conn_state(conn);
+	char shown[200], wanted[200];
 	const char *value;
 
 	if (postgres->answered || !PQntuples(result) || !PQnfields(result))
@@ -184,6 +186,15 @@ static void postgres_judge_row(struct conn *conn, const PGresult *result)
 	postgres->answered = true;
 	postgres->matched = !PQgetisnull(result, 0, 0) &&
 			    strcmp(value, settings->expect) == 0;
+	if (postgres->matched || !settings->expect[0])
+		return;
+	/* Masks them before they are cut. */
+	text_show_ends(shown, sizeof(shown), value);
+	text_show_ends(wanted, sizeof(wanted), settings->expect);
+	if (postgres->verdict.code == RESULT_UNKNOWN)
+		snprintf(postgres->verdict.detail,
+			 sizeof(postgres->verdict.detail),
+			 "the value is `%s`, expected `%s`", shown, wanted);
 }
 
 /* false: neither the result nor the connection can be used. */
