@@ -408,9 +408,9 @@ void settings_find_nothing(struct settings *settings)
 
 	if (strcmp(settings->source, SETTINGS_ENVIRONMENT) != 0) {
 		conf_mistake(conf, NULL, NULL,
-			     "no check is configured: there is none in %s; add "
-			     "one, or write checks = none in [health] if that "
-			     "is intended",
+			     "no check is configured: %s has only [health], or "
+			     "nothing; add a check, or write checks = none in "
+			     "[health] if that is intended",
 			     settings->source);
 		return;
 	}

@@ -151,7 +151,7 @@ void conf_read_text(struct conf *conf, const char *name, const char *text);
 int conf_set(struct conf *conf, const char *section, const char *key,
 	     const char *value, const char *origin);
 
-/* NULL: there is none of that name. */
+/* NULL: no section has that name. */
 struct conf_section *conf_section_find(struct conf *conf, const char *name);
 
 /* The entry that sets a key, as `key` itself; NULL: none does. */

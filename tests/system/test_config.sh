@@ -427,7 +427,7 @@ test_nothing_is_checked() {
 
 	printf '; url = x\n[health]\n' >"$scratch/bin/health.conf"
 	assert_misconfigured by_cgi
-	assert_said "there is none in $scratch/bin/health.conf"
+	assert_said "$scratch/bin/health.conf has only [health], or nothing"
 	assert_said 'checks = none'
 	rm "$scratch/bin/health.conf"
 	assert_misconfigured by_cgi
@@ -451,7 +451,7 @@ test_nothing_is_checked() {
 		printf '%b' "$text" >"$conf"
 		run --config "$conf" --once
 		assertEquals "'$text'" 78 "$code"
-		assert_said "there is none in $conf"
+		assert_said "$conf has only [health], or nothing"
 	done
 }
 

@@ -633,9 +633,9 @@ static void test_print(void)
 
 /* ---- nothing checked is not green ---- */
 
-#define NO_CHECK_IN_T                                                    \
-	"no check is configured: there is none in t; add one, or write " \
-	"checks = none in [health] if that is intended"
+#define NO_CHECK_IN_T                                                     \
+	"no check is configured: t has only [health], or nothing; add a " \
+	"check, or write checks = none in [health] if that is intended"
 
 static void test_no_check(void)
 {
