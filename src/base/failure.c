@@ -189,10 +189,9 @@ static X509 *failure_culprit(const STACK_OF(X509) * chain, long result)
 	return i > 0 ? sk_X509_value(chain, 0) : NULL;
 }
 
-struct failure failure_handshake(const struct ssl_st *ssl)
+struct failure failure_certificate(long result,
+				   const struct stack_st_X509 *chain)
 {
-	long result = SSL_get_verify_result(ssl);
-	const STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
 	X509 *cert = failure_culprit(chain, result);
 	char subject[200], from[16], until[16];
 	const char *said = X509_verify_cert_error_string(result);
@@ -220,4 +219,10 @@ struct failure failure_handshake(const struct ssl_st *ssl)
 		 "%s: certificate of %s, valid from %s to %s", said, subject,
 		 from, until);
 	return failure;
+}
+
+struct failure failure_handshake(const struct ssl_st *ssl)
+{
+	return failure_certificate(SSL_get_verify_result(ssl),
+				   SSL_get_peer_cert_chain(ssl));
 }

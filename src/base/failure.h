@@ -12,6 +12,7 @@
 #include "base/result.h"
 
 struct ssl_st;
+struct stack_st_X509;
 
 /* More than is shown: it is masked before it is cut. */
 #define FAILURE_DETAIL_BYTES 1024
@@ -47,8 +48,12 @@ struct failure failure_tls(const char *message, const char *otherwise);
 /* The words for an X509_V_ERR_... of X509_STORE_CTX_get_error(3ssl). */
 const char *failure_verify(long result);
 
-/* A handshake that failed because of the server's certificate, with subject
- * and dates of the latter; RESULT_UNKNOWN: the certificate was accepted. */
+/* A server's certificate and that X509_V_ERR_..., with subject and dates of the
+ * certificate that it is about; X509_V_OK: RESULT_UNKNOWN. */
+struct failure failure_certificate(long result,
+				   const struct stack_st_X509 *chain);
+
+/* The same of a handshake. */
 struct failure failure_handshake(const struct ssl_st *ssl);
 
 #endif

@@ -124,8 +124,7 @@ static void fuzz_words(const char *says, const char *state, long number)
 		failure = redis_talk_error(says, commands[i]);
 		fuzz_ours(failure.code, failure.words);
 	}
-	failure = http_words_transfer((CURLcode)(number & 0x7f), number, number,
-				      says);
+	failure = http_words_transfer((CURLcode)(number & 0x7f), number, says);
 	fuzz_ours(failure.code, failure.words);
 	fuzz_ours(http_words_status(number), "HTTP");
 	fuzz_ours(RESULT_TLS, failure_verify(number));

@@ -575,6 +575,8 @@ test_bad_answer_of_the_hedge() {
 
 test_tls() {
 	serve <<-END
+		[health]
+		trusted = 127.0.0.1
 		[name]
 		kind = http
 		url = https://localhost:$good/
@@ -620,6 +622,11 @@ test_tls() {
 	assert_failed stranger tls
 	assert_failed other tls 'TLS: certificate is for another host'
 	assert_failed expired tls 'TLS: certificate has expired'
+	assertContains 'which certificate, and since when' \
+		"$(json .checks.expired.detail)" \
+		"port $expired: certificate has expired: certificate of /CN=localhost, valid from 20"
+	assertContains 'the certificate of another host' \
+		"$(json .checks.other.detail)" "port $other: hostname mismatch: certificate of /"
 	assert_failed no_tls tls 'TLS: peer does not speak TLS'
 	serve <<-END
 		[page]

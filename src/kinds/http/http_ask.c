@@ -3,7 +3,7 @@
 #include "kinds/http/http_ask.h"
 
 #include <arpa/inet.h>
-#include <openssl/x509_vfy.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,11 +78,10 @@ static struct failure http_words_tls(CURLcode code, const char *said)
 	return failure_tls(said, strstr(said, " routines:") ? words : NULL);
 }
 
-/* os_errno, verified and said are CURLINFO_OS_ERRNO, CURLINFO_SSL_VERIFYRESULT
- * and what libcurl wrote to CURLOPT_ERRORBUFFER, which tell more about some of
- * the codes. */
+/* os_errno and said are CURLINFO_OS_ERRNO and what libcurl wrote to
+ * CURLOPT_ERRORBUFFER, which tell more about some of the codes. */
 static struct failure http_words_transfer(CURLcode code, long os_errno,
-					  long verified, const char *said)
+					  const char *said)
 {
 	struct failure tls = http_words_tls(code, said);
 	size_t i;
@@ -91,11 +90,6 @@ static struct failure http_words_transfer(CURLcode code, long os_errno,
 		return tls;
 	if (code == CURLE_COULDNT_CONNECT)
 		return failure_errno((int)os_errno);
-	/* libcurl checks the host name before it fetches the result for the
-	 * chain, which is "unspecified" until then. */
-	if (code == CURLE_PEER_FAILED_VERIFICATION && verified != X509_V_OK &&
-	    verified != X509_V_ERR_UNSPECIFIED)
-		return failure_make(RESULT_TLS, "%s", failure_verify(verified));
 	for (i = 0; i < sizeof(http_words) / sizeof(*http_words); i++)
 		if (http_words[i].from == code)
 			return failure_make(http_words[i].code, "%s",
@@ -216,6 +210,52 @@ static int http_ask_on_resolver(void *state, void *reserved, void *arg)
 	(void)reserved;
 	(void)arg;
 	return 1;
+}
+
+/*
+ * libcurl does not tell which certificate it refused.  OpenSSL tells us: this
+ * is called for each certificate of the chain, and for the server's own, last,
+ * when the chain is good; what libcurl can refuse then is its name.
+ */
+static int http_ask_on_verify(int good, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(
+		store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct http_ask *ask = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	long result = X509_V_ERR_HOSTNAME_MISMATCH;
+
+	if (!good)
+		result = X509_STORE_CTX_get_error(store);
+	if (ask)
+		ask->suspect = failure_certificate(
+			result, X509_STORE_CTX_get0_untrusted(store));
+	return good;
+}
+
+/* The connection may outlive the question. */
+static void http_ask_unverify(struct http_ask *ask)
+{
+	if (ask->tls)
+		SSL_CTX_set_app_data(ask->tls, NULL);
+	SSL_CTX_free(ask->tls);
+	ask->tls = NULL;
+}
+
+/* CURLOPT_SSL_CTX_FUNCTION: called once for each connection. */
+static CURLcode http_ask_on_tls(CURL *easy, void *ctx, void *arg)
+{
+	struct http_ask *ask = arg;
+
+	(void)easy;
+	http_ask_unverify(ask);
+	ask->suspect.code = RESULT_UNKNOWN;
+	if (!SSL_CTX_up_ref(ctx))
+		return CURLE_OUT_OF_MEMORY;
+	ask->tls = ctx;
+	SSL_CTX_set_app_data(ask->tls, ask);
+	SSL_CTX_set_verify(ask->tls, SSL_CTX_get_verify_mode(ask->tls),
+			   http_ask_on_verify);
+	return CURLE_OK;
 }
 
 /* Gives libcurl the address of the host. */
@@ -386,15 +426,17 @@ static struct failure http_ask_transfer_failure(const struct http_ask *ask,
 						CURLcode code)
 {
 	struct failure failure;
-	long os_errno = 0, verified = 0;
+	long os_errno = 0;
 
+	if (code == CURLE_PEER_FAILED_VERIFICATION &&
+	    ask->suspect.code != RESULT_UNKNOWN)
+		return ask->suspect;
 	/* libcurl has one code for a connection that broke and for invalid
 	 * chunks (RFC 9112 section 7.1): only its words tell the difference. */
 	if (code == CURLE_RECV_ERROR && strstr(ask->error, "chunk"))
 		code = CURLE_WEIRD_SERVER_REPLY;
 	curl_easy_getinfo(ask->easy, CURLINFO_OS_ERRNO, &os_errno);
-	curl_easy_getinfo(ask->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
-	failure = http_words_transfer(code, os_errno, verified, ask->error);
+	failure = http_words_transfer(code, os_errno, ask->error);
 	snprintf(failure.detail, sizeof(failure.detail), "%s",
 		 ask->error[0] ? ask->error : curl_easy_strerror(code));
 	return failure;
@@ -478,6 +520,8 @@ static int http_ask_begin(struct http_ask *ask)
 	SET(CURLOPT_OPENSOCKETFUNCTION, http_ask_on_socket);
 	SET(CURLOPT_OPENSOCKETDATA, ask);
 	SET(CURLOPT_SOCKOPTFUNCTION, http_ask_on_socket_made);
+	SET(CURLOPT_SSL_CTX_FUNCTION, http_ask_on_tls);
+	SET(CURLOPT_SSL_CTX_DATA, ask);
 	SET(CURLOPT_FORBID_REUSE, conn_is_kept(ask->conn) ? 0L : 1L);
 #undef SET
 	return bad ? -1 : 0;
@@ -535,6 +579,7 @@ void http_ask_close(struct conn *conn)
 		curl_easy_cleanup(ask->easy);
 		ask->easy = NULL;
 	}
+	http_ask_unverify(ask);
 	stream_close(ask->dialled);
 	ask->dialled = NULL;
 	curl_slist_free_all(ask->addresses);

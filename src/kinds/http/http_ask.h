@@ -111,7 +111,9 @@ struct http_ask {
 	bool kept;		/* asked on a connection from an earlier run */
 	bool another;		/* the answer is to http_ask_another() */
 	int redirects;
-	size_t max_body; /* of the transfer under way */
+	struct ssl_ctx_st *tls; /* of the connection; counted; NULL: no TLS */
+	struct failure suspect; /* what OpenSSL says of its certificate */
+	size_t max_body;	/* of the transfer under way */
 	struct http_intake intake;
 	char error[CURL_ERROR_SIZE]; /* what libcurl said */
 };
