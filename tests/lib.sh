@@ -126,8 +126,8 @@ lib_kill() {
 
 # ---- the parent: runs the file as a child and cleans up
 
-# lib_take_ports: sets HEALTH_PORTS, the first of $lib_ports ports that no other
-# test gets while this process lives.  They are below the range from which the
+# lib_take_ports: gives free_port its ports: HEALTH_PORTS, the first of
+# $lib_ports that no other test gets while this process lives.  They are below the range from which the
 # kernel takes ports for outgoing connections.
 lib_ports=200
 lib_take_ports() {
@@ -135,6 +135,7 @@ lib_take_ports() {
 
 	locks=${TMPDIR:-/tmp}/health-test-ports.$UID
 	mkdir -p "$locks" || return
+	: >"$scratch/ports"
 	block=$((SRANDOM % blocks))
 	for ((i = 0; i < blocks; i++)); do
 		block=$(((block + 1) % blocks))
@@ -158,7 +159,6 @@ lib_supervise() {
 	chmod 1777 "$scratch/sanitizer"
 	: >"$scratch/processes"
 	: >"$scratch/output"
-	: >"$scratch/ports"
 	lib_take_ports || exit 99
 	trap 'lib_stopped=1; [ -n "$child" ] && kill -TERM "$child"' INT TERM HUP
 

@@ -76,6 +76,7 @@ trap 'exit 130' INT TERM HUP
 
 . "$HEALTH_SRCDIR/tests/lib.sh"
 . "$bench_dir/measure.sh"
+lib_take_ports || exit 1
 
 fail() {
 	echo "bench: $*" >&2
