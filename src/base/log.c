@@ -55,6 +55,7 @@ static bool log_journal;
  * nothing but write. A thread that logs waits for it only while it is not known
  * to be stuck: normally a line is written when log_line() returns.
  */
+static pthread_mutex_t log_time = PTHREAD_MUTEX_INITIALIZER;
 static struct log_writer {
 	pthread_mutex_t lock;
 	pthread_cond_t put_some, wrote_some; /* on CLOCK_MONOTONIC */
@@ -96,7 +97,9 @@ static size_t log_head(char *line, size_t size, enum log_level level)
 
 	pthread_once(&log_found, log_find_journal);
 	clock_gettime(CLOCK_REALTIME, &now);
+	pthread_mutex_lock(&log_time);
 	gmtime_r(&now.tv_sec, &utc);
+	pthread_mutex_unlock(&log_time);
 	return (size_t)snprintf(
 		line, size,
 		"%s%04d-%02d-%02dT%02d:%02d:%02d.%03dZ health.fcgi[%d] %s: ",
@@ -296,6 +299,26 @@ void log_masked(enum log_level level, const char *fmt, ...)
 	va_start(args, fmt);
 	log_print(level, true, fmt, args);
 	va_end(args);
+}
+
+/* What another thread has locked stays so in the child: also the lock that the
+ * C library has for gmtime_r(3). */
+pid_t log_fork(void)
+{
+	struct log_writer *writer = &log_writer;
+	pid_t pid;
+
+	pthread_mutex_lock(&log_time);
+	pthread_mutex_lock(&writer->lock);
+	pid = fork();
+	if (pid == 0) {
+		writer->state = LOG_NEW;
+		writer->stuck = writer->failing = false;
+		writer->put = writer->wrote = writer->lost = 0;
+	}
+	pthread_mutex_unlock(&writer->lock);
+	pthread_mutex_unlock(&log_time);
+	return pid;
 }
 
 void log_end(void)

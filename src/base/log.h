@@ -7,8 +7,8 @@
  * has to say (Apache and lighttpd: their error log; a supervisor: its own).
  * The line is written by one write(2), of a thread that does nothing else: when
  * descriptor 2 or the disk below it is full or stuck, lines are kept while
- *there is room, then dropped and counted; the program goes on.  Registered
- *secrets are masked and control bytes escaped here, in one place.  When
+ * there is room, then dropped and counted; the program goes on.  Registered
+ * secrets are masked and control bytes escaped here, in one place.  When
  * descriptor 2 is the journal's, a line begins with its priority ("<4>").
  *
  * Any thread may call.  Nothing can fail.
@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/clock.h"
 
@@ -37,6 +38,9 @@ void log_line(enum log_level level, const char *fmt, ...)
  */
 void log_masked(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/* fork(2), for a child that is to log, too.  Any thread. */
+pid_t log_fork(void);
 
 /* Call it before the process ends: waits, for LOG_END_MS at most, until all
  * lines are written. */

@@ -20,6 +20,7 @@ static int test_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 /* ---- the neighbours ---- */
@@ -464,10 +465,86 @@ static void test_limit_threads(void)
 	CHECK_INT(told, THREADS * NOTES + 1);
 }
 
+/* ---- a child ---- */
+
+#define FORKS 200
+
+static atomic_bool logging, reading;
+
+static void *log_always(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&logging))
+		log_warn("from a thread");
+	return NULL;
+}
+
+static void *read_always(void *arg)
+{
+	struct pollfd some = { .fd = out[0], .events = POLLIN };
+	char text[4096];
+	int *children = arg;
+	size_t len = 0;
+	ssize_t n;
+
+	while (atomic_load(&reading) || poll(&some, 1, 0) == 1) {
+		poll(&some, 1, 100);
+		n = read(out[0], text + len, sizeof(text) - 1 - len);
+		if (n <= 0)
+			continue;
+		len += (size_t)n;
+		text[len] = '\0';
+		for (char *end; (end = strchr(text, '\n'));) {
+			*end = '\0';
+			*children += strstr(text, "warn: from a child") != NULL;
+			len -= (size_t)(end + 1 - text);
+			memmove(text, end + 1, len + 1);
+		}
+	}
+	return NULL;
+}
+
+/* In the middle of the lines of other threads; each child logs a line of its
+ * own, and no line of its parent a second time. */
+static void test_fork(void)
+{
+	pthread_t threads[2], reader;
+	int i, status, children = 0, failed = 0;
+	pid_t pid;
+
+	atomic_store(&logging, true);
+	atomic_store(&reading, true);
+	pthread_create(&reader, NULL, read_always, &children);
+	for (i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, log_always, NULL);
+	for (i = 0; i < FORKS && !failed; i++) {
+		pid = log_fork();
+		if (pid == 0) {
+			/* What hangs is ended. */
+			alarm(20);
+			CHECK_INT(log_writer.put, log_writer.wrote);
+			log_warn("from a child");
+			log_end();
+			_exit(log_writer.lost || log_writer.stuck);
+		}
+		CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+		failed += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+	}
+	atomic_store(&logging, false);
+	for (i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	atomic_store(&reading, false);
+	pthread_join(reader, NULL);
+	CHECK_INT(failed, 0);
+	CHECK_INT(children, FORKS);
+	CHECK_INT(writer_idle(), true);
+}
+
 int main(void)
 {
 	pipe_open();
 	test_lines();
+	test_fork();
 	test_just_in_time();
 	test_levels();
 	test_long();
