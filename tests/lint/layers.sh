@@ -18,6 +18,7 @@ check	admit check policy
 kinds	kinds
 board	board plan share
 prober	prober
+asker	asker
 answer	answer route
 front	listen oneshot responder
 app
