@@ -40,7 +40,7 @@ lib_sanitize() {
 	export ASAN_OPTIONS=detect_stack_use_after_return=1:$log${ASAN_OPTIONS:+:$ASAN_OPTIONS}
 	export UBSAN_OPTIONS=print_stacktrace=1:$log${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
 	# The default is to sleep a second at each exit.
-	export TSAN_OPTIONS=atexit_sleep_ms=0:second_deadlock_stack=1:$log${TSAN_OPTIONS:+:$TSAN_OPTIONS}
+	export TSAN_OPTIONS=atexit_sleep_ms=0:die_after_fork=0:second_deadlock_stack=1:$log${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 }
 
 # ---- processes
@@ -106,6 +106,20 @@ wait_for() {
 # pass_ms MS: lets results grow old; use wait_for for events
 pass_ms() {
 	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
+}
+
+# is_worker PID: it runs checks, and answers no probe.
+is_worker() {
+	grep -qx health-worker "/proc/$1/comm" 2>/dev/null
+}
+
+# worker_of PID: the process that runs the checks of this one
+worker_of() {
+	local pid
+
+	for pid in $(descendants "$1"); do
+		is_worker "$pid" && echo "$pid" && return
+	done
 }
 
 # lib_kill PID SIGNAL [SECONDS]: ends a process, frozen or not, and what it

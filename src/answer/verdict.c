@@ -105,7 +105,7 @@ static bool verdict_usable(const struct verdict_input *input, size_t first,
 /*
  * Only known failures count: a check without a result may have just begun, and
  * a restart would make it begin again. An old result (after a suspension, for
- * example) still counts; a prober that hangs is reported as `stuck`.
+ * example) still counts; checks that no process runs are reported as `stuck`.
  */
 static struct verdict verdict_live(const struct verdict_input *input)
 {
@@ -113,7 +113,7 @@ static struct verdict verdict_live(const struct verdict_input *input)
 	struct result *result = input->view->results;
 	size_t i, n = input->view->n;
 
-	/* With a broken configuration no prober runs that could be stuck. */
+	/* With a broken configuration there is nothing to run. */
 	if (input->view->stuck && !input->plan->broken)
 		return verdict_say(503, "stuck", NULL);
 	verdict.show_service = true;

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "answer/answer.h"
+#include "asker/asker.h"
 #include "front/listen.h"
 #include "base/log.h"
-#include "prober/prober.h"
 #include "front/responder.h"
 #include "app/settings.h"
 #include "board/share.h"
@@ -161,8 +161,8 @@ static int options_parse(struct options *options, int argc, char **argv)
 /* What all modes need: the results, and the service that answers from them. */
 struct base {
 	struct settings settings;
-	bool broken;	     /* the configuration has errors */
-	struct share *share; /* NULL: results are not shared */
+	bool broken; /* the configuration has errors */
+	struct share *share;
 	struct plan *plan;
 	struct service service;
 };
@@ -183,7 +183,13 @@ static int run_check_config(const struct settings *settings)
 	return fflush(stdout) ? EX_IOERR : EX_OK;
 }
 
+static int run_chore(void *asker)
+{
+	return asker_turn(asker);
+}
+
 static int run_fastcgi(struct base *base, struct listener *listener,
+		       const struct asker_options *asker_options,
 		       const sigset_t *signals)
 {
 	const struct settings_health *health = &base->settings.health;
@@ -194,36 +200,35 @@ static int run_fastcgi(struct base *base, struct listener *listener,
 		.max_connections = (size_t)health->max_connections,
 		.allowed = getenv("FCGI_WEB_SERVER_ADDRS"),
 	};
-	struct responder *responder;
-	struct prober *prober = NULL;
-	int status = EX_OK, number;
+	struct responder *responder = NULL;
+	struct asker *asker;
+	struct listen_chore chore = { .turn = run_chore };
+	int status = EX_OSERR, number;
 
-	responder = responder_start(&options, &base->service);
-	if (!responder) {
-		listen_leave(listener);
-		return EX_OSERR;
+	/* Before the threads that answer: the first worker is forked here. */
+	asker = asker_create(asker_options);
+	if (asker) {
+		chore.arg = asker;
+		chore.fd = asker_turn_fd(asker);
+		options.heard_fd = asker_heard_fd(asker);
+		responder = responder_start(&options, &base->service);
 	}
-	/* libfcgi has installed its own handler. */
-	signal(SIGPIPE, SIG_IGN);
-	if (!base->broken)
-		prober = prober_start(&base->settings.checks,
-				      health->drain_file, base->service.board,
-				      base->share, true);
-	if (!prober && !base->broken)
-		status = EX_OSERR;
-	else if ((number = listen_wait(listener->parent, signals)))
-		log_info("stopping on SIG%s", sigabbrev_np(number));
-	else
-		log_warn("stopping: parent process %ld has exited",
-			 (long)listener->parent);
+	if (responder) {
+		/* libfcgi has installed its own handler. */
+		signal(SIGPIPE, SIG_IGN);
+		status = EX_OK;
+		number = listen_wait(listener->parent, signals, &chore);
+		if (number)
+			log_info("stopping on SIG%s", sigabbrev_np(number));
+		else
+			log_warn("stopping: parent process %ld has exited",
+				 (long)listener->parent);
+	}
 	/* Connections that were accepted before are still served. */
 	listen_leave(listener);
-	responder_stop(responder);
-	/* A prober that is stuck cannot be freed. */
-	if (prober && prober_stop(prober)) {
-		log_end();
-		_exit(status);
-	}
+	if (responder)
+		responder_stop(responder, &chore);
+	asker_destroy(asker);
 	responder_destroy(responder);
 	return status;
 }
@@ -232,10 +237,12 @@ static int run(struct base *base, const struct options *options,
 	       struct listener *listener, bool cgi, const sigset_t *signals)
 {
 	const struct settings *settings = &base->settings;
-	struct oneshot_config oneshot = {
-		.checks = &settings->checks,
-		.drain_file = settings->health.drain_file,
-		.service = &base->service,
+	static const struct check_list no_checks;
+	struct oneshot_config oneshot = { .service = &base->service };
+	struct asker_options asker = {
+		.checks = base->broken ? &no_checks : &settings->checks,
+		.drain_file = base->broken ? "" : settings->health.drain_file,
+		.warm = !cgi && !options->once,
 	};
 	enum listen_outcome outcome;
 	const char *mistake;
@@ -257,14 +264,16 @@ static int run(struct base *base, const struct options *options,
 	if (options->once &&
 	    !options_check_known(&settings->checks, options->once))
 		return EX_USAGE;
-	/* --once runs the checks itself. */
-	if (!base->broken && !options->once)
-		base->share = share_setup_open(
-			settings, cgi		   ? SHARE_SETUP_CGI
-				  : listener->many ? SHARE_SETUP_MANY
-						   : SHARE_SETUP_ALONE);
+	base->share = share_setup_open(
+		settings, options->once || base->broken ? SHARE_SETUP_ONCE
+			  : cgi				? SHARE_SETUP_CGI
+			  : listener->many		? SHARE_SETUP_MANY
+							: SHARE_SETUP_ALONE);
+	if (!base->share)
+		return EX_OSERR;
 	/* Without shared results, each request logs that a check is healthy. */
-	if (cgi && !base->share && settings->health.log_level == LOG_INFO)
+	if (cgi && share_is_alone(base->share) &&
+	    settings->health.log_level == LOG_INFO)
 		log_set_level(LOG_WARN);
 	base->plan = settings_plan(settings, cgi);
 	if (base->plan)
@@ -274,7 +283,10 @@ static int run(struct base *base, const struct options *options,
 		return EX_OSERR;
 	}
 	base->service.plan = base->plan;
-	oneshot.share = base->share;
+	asker.plan = base->plan;
+	asker.board = base->service.board;
+	asker.share = base->share;
+	oneshot.asker = asker;
 	if (options->once)
 		return oneshot_once(&oneshot, options->once);
 	if (cgi)
@@ -284,7 +296,7 @@ static int run(struct base *base, const struct options *options,
 			   "%s started by a web server, %zu checks from %s",
 			   PACKAGE_STRING, settings->checks.n,
 			   settings->source);
-		return run_fastcgi(base, listener, signals);
+		return run_fastcgi(base, listener, &asker, signals);
 	}
 	if (base->broken)
 		return EX_CONFIG;
@@ -296,12 +308,12 @@ static int run(struct base *base, const struct options *options,
 	log_masked(LOG_INFO, "%s listening on %s, %zu checks from %s",
 		   PACKAGE_STRING, options->listen, settings->checks.n,
 		   settings->source);
-	return run_fastcgi(base, listener, signals);
+	return run_fastcgi(base, listener, &asker, signals);
 }
 
 /* ---- start ---- */
 
-/* All threads inherit this mask, so that only sigwait() in main receives the
+/* All threads inherit this mask, so that only listen_wait() receives the
  * signals.  As CGI and on the command line they keep their default action. */
 static void main_block_signals(sigset_t *signals)
 {

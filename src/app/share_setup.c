@@ -55,8 +55,8 @@ static int share_setup_salt(char *salt, size_t size)
 	return 0;
 }
 
-/* NULL, and why, when nothing can be shared; *reason is "" when nothing is to
- * be shared. */
+/* NULL, and why, when no results can be shared; *reason is "" when none are to
+ * be. */
 static struct share *share_setup_find(const struct settings *settings,
 				      enum share_setup_start start,
 				      struct share_options *options,
@@ -69,7 +69,7 @@ static struct share *share_setup_find(const struct settings *settings,
 	_Static_assert(sizeof(options->identity) == SETTINGS_DIGEST_BYTES,
 		       "the digest does not identify a configuration");
 	*reason = '\0';
-	if (strcmp(state_dir, "none") == 0 ||
+	if (strcmp(state_dir, "none") == 0 || start == SHARE_SETUP_ONCE ||
 	    (automatic && start == SHARE_SETUP_ALONE))
 		return NULL;
 	options->dir = automatic ? NULL : state_dir;
@@ -103,6 +103,13 @@ struct share *share_setup_open(const struct settings *settings,
 								  : LOG_WARN,
 			 "state_dir: %s; this process shares no results",
 			 reason);
+	if (share)
+		return share;
+	options = (struct share_options){ .alone = true,
+					  .n = settings->checks.n };
+	share = share_open(&options, reason, sizeof(reason));
+	if (!share)
+		log_err("cannot run the checks: %s", reason);
 	return share;
 }
 

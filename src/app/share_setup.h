@@ -16,13 +16,15 @@ struct share;
 enum share_setup_start {
 	SHARE_SETUP_ALONE, /* on the command line, or as the only one */
 	SHARE_SETUP_MANY,  /* by a server that starts several processes */
-	SHARE_SETUP_CGI	   /* by a server, for one request */
+	SHARE_SETUP_CGI,   /* by a server, for one request */
+	SHARE_SETUP_ONCE   /* to run the checks itself (--once) */
 };
 
 /*
- * NULL when the process shares no results, or, with a line in the log, when it
- * cannot do so safely; for a CGI program with the default directory that line
- * has level debug.  The caller closes it with share_close().
+ * A share without a name when the process is to be alone, or, with a line in
+ * the log, when it cannot share its results safely; for a CGI program with the
+ * default directory that line has level debug.  The caller closes it with
+ * share_close().  NULL, and a line in the log: no memory.
  */
 struct share *share_setup_open(const struct settings *settings,
 			       enum share_setup_start start);

@@ -20,7 +20,7 @@ struct board_slot {
 	struct record record;
 	uint64_t seen;		  /* of the share */
 	bool pending;		  /* wanted since the last publication */
-	bool taken;		  /* and the prober knows */
+	bool taken;		  /* and the asker knows */
 	bool awaited;		  /* a question waits for this result */
 	bool awaited_alone;	  /* ... and may need no other one */
 	int64_t awaited_since_us; /* when the first of them was asked */
@@ -35,8 +35,8 @@ struct board_hook {
 struct board {
 	pthread_mutex_t lock;
 	struct share *share;
-	bool draining, drain_expected;
-	int64_t drain_ms;   /* when that was seen; 0: never */
+	bool drain_expected;
+	bool drain_wanted;  /* a question waits for it */
 	atomic_bool wanted; /* some slot is pending and not taken */
 	_Atomic int64_t beat_ms;
 
@@ -104,17 +104,16 @@ struct board_calls {
 static void board_unlock(struct board *board, const struct board_calls *calls)
 {
 	struct board_hook wake = board->wake, heard = board->heard;
-	struct share *share = calls->tell ? board->share : NULL;
 
 	pthread_mutex_unlock(&board->lock);
 	if (calls->wake && wake.call)
 		wake.call(wake.arg);
 	if (calls->hear && heard.call)
 		heard.call(heard.arg);
-	if (share)
-		share_tell(share);
+	if (calls->tell)
+		share_tell(board->share);
 	if (calls->complain)
-		log_err("prober thread has not responded for %d s: liveness "
+		log_err("no process could run the checks for %d s: liveness "
 			"answers \"stuck\", so that the program is restarted",
 			BOARD_STUCK_MS / 1000);
 }
@@ -154,13 +153,11 @@ static bool board_fresh(const struct board *board,
 }
 
 /* Whether a process in the share may still retry a failed check. */
-static bool board_retried(const struct board *board,
-			  const struct board_slot *slot, int64_t asked_us)
+static bool board_retried(const struct board_slot *slot, int64_t asked_us)
 {
 	int64_t age_us = asked_us - slot->record.result.ended_us;
 
-	return !board->share ||
-	       age_us <= (BOARD_RETRY_MS + slot->policy->timeout_ms) * 1000;
+	return age_us <= (BOARD_RETRY_MS + slot->policy->timeout_ms) * 1000;
 }
 
 static bool board_answered(const struct board *board,
@@ -175,7 +172,7 @@ static bool board_answered(const struct board *board,
 	case PROBE_STARTED:
 		return slot->latched ||
 		       (result->ended_us != 0 &&
-			board_retried(board, slot, question->asked_us));
+			board_retried(slot, question->asked_us));
 	case PROBE_READY:
 	case PROBE_CHECK:
 		break;
@@ -291,7 +288,7 @@ static void board_pull_for(struct board *board,
 {
 	size_t i;
 
-	for (i = 0; board->share && i < board->n; i++)
+	for (i = 0; i < board->n; i++)
 		if (board_in_scope(&board->slots[i], i, question))
 			board_pull(board, i, hear);
 }
@@ -306,7 +303,7 @@ static void board_note_use(struct board *board,
 
 	if (question->probe != PROBE_READY && question->probe != PROBE_CHECK)
 		return;
-	for (i = 0; board->share && i < board->n; i++) {
+	for (i = 0; i < board->n; i++) {
 		const struct board_slot *slot = &board->slots[i];
 		int64_t age_us = question->asked_us -
 				 slot->record.result.ended_us;
@@ -317,28 +314,27 @@ static void board_note_use(struct board *board,
 	}
 }
 
-/* Newest drain observation. Ignore times in the future: the shared file may be
- * corrupt. */
+/* The shared file may be corrupt: ignore times in the future, and what no
+ * process says. */
 static bool board_draining(const struct board *board, int64_t *looked_ms)
 {
 	bool draining = share_draining(board->share, looked_ms);
 
-	if (*looked_ms > board->drain_ms && *looked_ms <= clock_ms())
+	if (board->drain_expected && *looked_ms <= clock_ms())
 		return draining;
-	*looked_ms = board->drain_ms;
-	return board->draining;
+	*looked_ms = 0;
+	return false;
 }
 
 /* Whether the question must wait until a process has looked. */
 static bool board_drain_unknown(const struct board *board, int64_t looked_ms)
 {
-	return board->drain_expected && !board->drain_ms &&
-	       clock_ms() - looked_ms > BOARD_DRAIN_MS;
+	return board->drain_expected && clock_ms() - looked_ms > BOARD_DRAIN_MS;
 }
 
 /*
- * The prober turns at least every LOOP_BEAT_MS; it is stuck when it has not
- * for BOARD_STUCK_MS.  A process that was itself suspended and has just resumed
+ * The asker beats every second; it is stuck when it has not for
+ * BOARD_STUCK_MS.  A process that was itself suspended and has just resumed
  * sees an old beat, too: only a beat that is still the same a second after it
  * was first found overdue counts.
  */
@@ -387,27 +383,26 @@ bool board_ask(struct board *board, const struct board_question *question,
 	       struct board_view *view)
 {
 	struct board_calls calls = { .wake = false };
-	bool wanted = false, answered, draining;
-	int64_t looked_ms;
+	bool answered, draining;
+	int64_t looked_ms = 0;
 
 	pthread_mutex_lock(&board->lock);
 	board_pull_for(board, question, &calls.hear);
-	draining = board_draining(board, &looked_ms);
+	draining = question->probe == PROBE_READY &&
+		   board_draining(board, &looked_ms);
 	/* A draining service needs no results, so it asks nothing. */
-	if (question->probe == PROBE_READY && draining) {
-		answered = !board_drain_unknown(board, looked_ms);
-	} else {
-		answered = board_want(board, question, &wanted);
+	answered = draining || board_want(board, question, &calls.wake);
+	if (!draining)
 		board_note_use(board, question);
-		if (question->probe == PROBE_READY &&
-		    board_drain_unknown(board, looked_ms))
-			answered = false;
+	if (question->probe == PROBE_READY &&
+	    board_drain_unknown(board, looked_ms)) {
+		answered = false;
+		board->drain_wanted = calls.wake = true;
 	}
 	if (answered)
 		board_copy(board, question, view, &calls);
-	if (wanted)
+	if (calls.wake)
 		atomic_store(&board->wanted, true);
-	calls.wake = wanted;
 	board_unlock(board, &calls);
 	return answered;
 }
@@ -423,32 +418,82 @@ void board_look(struct board *board, const struct board_question *question,
 	board_unlock(board, &calls);
 }
 
-/* ---- the prober ---- */
+bool board_catch_up(struct board *board)
+{
+	bool hear = false;
+	int64_t looked_ms;
+	size_t i;
+
+	pthread_mutex_lock(&board->lock);
+	for (i = 0; i < board->n; i++)
+		board_pull(board, i, &hear);
+	board_draining(board, &looked_ms);
+	if (board->drain_wanted && !board_drain_unknown(board, looked_ms)) {
+		board->drain_wanted = false;
+		hear = true;
+	}
+	pthread_mutex_unlock(&board->lock);
+	return hear;
+}
+
+/* ---- the asker ---- */
 
 void board_beat(struct board *board)
 {
 	atomic_store(&board->beat_ms, clock_ms());
 }
 
-void board_take_wanted(struct board *board,
-		       void (*want)(void *arg, size_t check), void *arg)
+bool board_take_wanted(struct board *board, bool again,
+		       void (*want)(void *arg, size_t check, uint64_t seen),
+		       void *arg)
+{
+	bool wanted, any = false;
+	uint64_t seen;
+	size_t i;
+
+	if (!atomic_exchange(&board->wanted, false) && !again)
+		return false;
+	pthread_mutex_lock(&board->lock);
+	for (i = 0; i < board->n; i++) {
+		struct board_slot *slot = &board->slots[i];
+
+		wanted = slot->pending && (again || !slot->taken);
+		slot->taken = slot->pending;
+		if (!wanted)
+			continue;
+		any = true;
+		seen = slot->seen;
+		pthread_mutex_unlock(&board->lock);
+		want(arg, i, seen);
+		pthread_mutex_lock(&board->lock);
+	}
+	pthread_mutex_unlock(&board->lock);
+	return any;
+}
+
+bool board_wants_drain(struct board *board)
+{
+	int64_t looked_ms;
+	bool wanted;
+
+	pthread_mutex_lock(&board->lock);
+	board_draining(board, &looked_ms);
+	wanted = board->drain_wanted && board_drain_unknown(board, looked_ms);
+	pthread_mutex_unlock(&board->lock);
+	return wanted;
+}
+
+void board_forget_seen(struct board *board)
 {
 	size_t i;
 
-	if (!atomic_exchange(&board->wanted, false))
-		return;
-	for (i = 0; i < board->n; i++) {
-		struct board_slot *slot = &board->slots[i];
-		bool wanted;
-
-		pthread_mutex_lock(&board->lock);
-		wanted = slot->pending && !slot->taken;
-		slot->taken = slot->pending;
-		pthread_mutex_unlock(&board->lock);
-		if (wanted)
-			want(arg, i);
-	}
+	pthread_mutex_lock(&board->lock);
+	for (i = 0; i < board->n; i++)
+		board->slots[i].seen = 0;
+	pthread_mutex_unlock(&board->lock);
 }
+
+/* ---- the worker ---- */
 
 bool board_publish(struct board *board, size_t check,
 		   const struct result *result, struct record *before)
@@ -473,7 +518,7 @@ bool board_publish(struct board *board, size_t check,
 	return counts;
 }
 
-bool board_catch_up(struct board *board, size_t check)
+bool board_catch_up_with(struct board *board, size_t check)
 {
 	struct board_calls calls = { .wake = false };
 	bool news;
@@ -484,45 +529,33 @@ bool board_catch_up(struct board *board, size_t check)
 	return news;
 }
 
-void board_use_share(struct board *board, struct share *share)
-{
-	size_t i;
-
-	pthread_mutex_lock(&board->lock);
-	for (i = 0; i < board->n; i++)
-		board->slots[i].seen = 0;
-	board->share = share;
-	pthread_mutex_unlock(&board->lock);
-}
-
 void board_set_draining(struct board *board, bool draining)
 {
-	struct board_calls calls = { .wake = false };
+	int64_t looked_ms;
 
-	pthread_mutex_lock(&board->lock);
-	/* Some questions may wait for this alone. */
-	calls.hear = !board->drain_ms;
-	board->draining = draining;
-	board->drain_ms = clock_ms();
-	share_set_draining(board->share, draining, board->drain_ms);
-	board_unlock(board, &calls);
+	board_draining(board, &looked_ms);
+	share_set_draining(board->share, draining, clock_ms());
+	/* Questions may wait for this alone. */
+	if (board_drain_unknown(board, looked_ms))
+		share_tell(board->share);
 }
 
 bool board_keep_draining(struct board *board, bool otherwise)
 {
-	struct board_calls calls = { .wake = false };
 	int64_t looked_ms;
-	bool draining;
+	bool draining = board_draining(board, &looked_ms);
 
-	pthread_mutex_lock(&board->lock);
-	calls.hear = !board->drain_ms;
-	draining = board_draining(board, &looked_ms);
 	if (!looked_ms)
 		draining = otherwise;
-	board->draining = draining;
-	board->drain_ms = clock_ms();
-	board_unlock(board, &calls);
+	board_set_draining(board, draining);
 	return draining;
+}
+
+bool board_is_draining(struct board *board)
+{
+	int64_t looked_ms;
+
+	return board_draining(board, &looked_ms);
 }
 
 struct board_state board_state(struct board *board, size_t check)
@@ -531,8 +564,7 @@ struct board_state board_state(struct board *board, size_t check)
 	struct board_state state;
 
 	pthread_mutex_lock(&board->lock);
-	state = (struct board_state){ slot->record.result, slot->latched,
-				      slot->pending };
+	state = (struct board_state){ slot->record.result, slot->latched };
 	pthread_mutex_unlock(&board->lock);
 	return state;
 }

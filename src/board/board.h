@@ -1,12 +1,11 @@
 /*
- * board: the last result of every check; the only thing that responders and
- * the prober share.
+ * board: the last result of every check, as this process knows it.
  *
- * Records are plain and are copied in and out under one lock, which is never
- * held over a system call.  A responder asks one question and gets one copied
- * answer, or is told to wait; the prober takes what is wanted and publishes.
- *
- * With a share (share.h) the board knows what other processes published, too.
+ * A front and its worker have a board each; the share (share.h) is what they
+ * have in common.  Records are plain and are copied in and out under one lock,
+ * which is never held over a system call.  A responder asks one question and
+ * gets one copied answer, or is told to wait; the asker takes what is wanted,
+ * and its worker publishes.
  *
  * board/ is for results, shared by threads and processes.  It knows results and
  * policies, and not how a result came about.
@@ -39,7 +38,7 @@ struct board_view {
 	int64_t now_ms; /* when the copy was made */
 	bool started;	/* the latch */
 	bool draining;
-	bool stuck; /* the prober has not turned for BOARD_STUCK_MS */
+	bool stuck; /* nothing has run the checks for BOARD_STUCK_MS */
 	size_t n;
 	struct result *results; /* n records, room provided by the caller */
 	bool *latched;		/* n: was healthy once; room likewise */
@@ -48,7 +47,7 @@ struct board_view {
 
 #define BOARD_STUCK_MS 10000
 
-/* The plan and the share, which may be NULL, are borrowed.  With plan->drains,
+/* The plan and the share are borrowed.  With plan->drains,
  * readiness waits until a process has looked whether the service drains.  NULL
  * when out of memory. */
 struct board *board_create(const struct plan *plan, struct share *share);
@@ -66,7 +65,7 @@ void board_on_published(struct board *board, void (*heard)(void *), void *arg);
 
 /*
  * true: the question can be answered now, and view holds the answer.
- * false: it must wait; what is missing is marked wanted and the prober is
+ * false: it must wait; what is missing is marked wanted and the asker is
  * woken; ask again, with the same asked_us, when heard() was called.
  */
 bool board_ask(struct board *board, const struct board_question *question,
@@ -76,15 +75,35 @@ bool board_ask(struct board *board, const struct board_question *question,
 void board_look(struct board *board, const struct board_question *question,
 		struct board_view *view);
 
-/* ---- the prober ---- */
+/*
+ * Takes in what other processes published; true: questions that wait are to ask
+ * again.  To be called when there is news in the share.
+ */
+bool board_catch_up(struct board *board);
 
-/* Notes that the prober lives; call once a turn. */
+/* ---- the asker; any thread ---- */
+
+/* Notes that the checks can be run; call at least once a second. */
 void board_beat(struct board *board);
 
-/* Calls want(arg, check) for each check that is wanted and clears the mark.
- * want() may call board_publish(). */
-void board_take_wanted(struct board *board,
-		       void (*want)(void *arg, size_t check), void *arg);
+/*
+ * Calls want(arg, check, seen) for each check that became wanted, or with
+ * `again` for each whose result is still missing, with what was seen of it
+ * (share_read()).  Whether there was one.
+ */
+bool board_take_wanted(struct board *board, bool again,
+		       void (*want)(void *arg, size_t check, uint64_t seen),
+		       void *arg);
+
+/* Whether a question waits until a process has looked whether the service
+ * drains, and none does. */
+bool board_wants_drain(struct board *board);
+
+/* What was seen in another file does not count for this one: to be called after
+ * share_rejoin(). */
+void board_forget_seen(struct board *board);
+
+/* ---- the worker ---- */
 
 /*
  * Publishes the result of a run; *before is what was known until then.  false:
@@ -94,10 +113,7 @@ bool board_publish(struct board *board, size_t check,
 		   const struct result *result, struct record *before);
 
 /* Takes in what another process published; true when there was something. */
-bool board_catch_up(struct board *board, size_t check);
-
-/* Uses this share from now on; NULL: this process is alone. */
-void board_use_share(struct board *board, struct share *share);
+bool board_catch_up_with(struct board *board, size_t check);
 
 /* Publishes what was seen just now; call it every BOARD_DRAIN_MS / 2. */
 #define BOARD_DRAIN_MS 2000
@@ -106,12 +122,13 @@ void board_set_draining(struct board *board, bool draining);
  * process, stays, or `otherwise` when no process has looked yet.  Returns that
  * state. */
 bool board_keep_draining(struct board *board, bool otherwise);
+/* The last state that a process has seen. */
+bool board_is_draining(struct board *board);
 
-/* What the prober has to know of a check to plan its next run. */
+/* What is to be known of a check to plan its next run. */
 struct board_state {
 	struct result result; /* ended_us is 0 before the first */
 	bool latched;	      /* was healthy once, or not for startup */
-	bool pending;	      /* a question waits for another result */
 };
 struct board_state board_state(struct board *board, size_t check);
 

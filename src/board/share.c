@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -81,7 +82,10 @@ struct share {
 	struct share_header *header; /* NULL until there was a file */
 	struct share_options options;
 	char name[32]; /* of the file */
-	uint64_t token;
+	_Atomic uint64_t token;
+	bool traditional;  /* locks, see share_adopt() */
+	atomic_bool alone; /* the file in use has no name */
+	int bell_fd;
 };
 
 /* ---- the file ---- */
@@ -144,8 +148,8 @@ static int share_lock(const struct share *share, int command, uint64_t token,
 /* A token that no living process has; -1 with errno. */
 static int share_take_token(struct share *share)
 {
+	int how = share->traditional ? F_SETLK : F_OFD_SETLK, tries;
 	struct flock lock;
-	int tries;
 
 	for (tries = 0; tries < SHARE_TOKEN_TRIES; tries++) {
 		uint64_t last = atomic_fetch_add(&share->header->last_token, 1);
@@ -153,7 +157,7 @@ static int share_take_token(struct share *share)
 		share->token = (last + 1) % SHARE_TOKENS;
 		if (!share->token)
 			continue; /* stands for no process */
-		if (share_lock(share, F_OFD_SETLK, share->token, 1, &lock) == 0)
+		if (share_lock(share, how, share->token, 1, &lock) == 0)
 			return 0;
 		if (errno != EAGAIN && errno != EACCES)
 			return -1;
@@ -211,16 +215,23 @@ static void share_remove(struct share *share)
 		share_file_remove(&share->file);
 }
 
-static int share_join(struct share *share, int tries, char *reason,
+static int share_join(struct share *share, bool alone, int tries, char *reason,
 		      size_t reason_size)
 {
 	static const struct timespec pause = { .tv_nsec = SHARE_OPEN_PAUSE_MS *
 							  1000000 };
+	const char *name = share->file.name;
 
 	for (;;) {
-		if (share_file_open(&share->file, reason, reason_size))
+		share->file.name = alone ? NULL : share->name;
+		if (share_file_open(&share->file, reason, reason_size)) {
+			share->file.name = name;
 			return -1;
-		share->header = share->file.memory;
+		}
+		name = share->file.name;
+		share->alone = alone;
+		if (!share->header) /* its address stays */
+			share->header = share->file.memory;
 		if (share_enter(share, reason, reason_size))
 			break;
 		if (--tries == 0)
@@ -242,17 +253,18 @@ struct share *share_open(const struct share_options *options, char *reason,
 		return NULL;
 	}
 	share->options = *options;
+	share->bell_fd = -1;
 	share_name(share->name, sizeof(share->name), options->identity);
 	share->file = (struct share_file){
 		.dir = options->dir,
-		.name = share->name,
 		.size = sizeof(struct share_header) +
 			options->n * sizeof(struct share_slot),
 		.fill = options->only_look ? NULL : share_fill,
 		.ours = share_is_ours,
 		.arg = &share->options,
 	};
-	if (share_join(share, SHARE_OPEN_TRIES, reason, reason_size) == 0)
+	if (share_join(share, options->alone, SHARE_OPEN_TRIES, reason,
+		       reason_size) == 0)
 		return share;
 	if (share->header)
 		share_file_close(&share->file);
@@ -264,8 +276,56 @@ bool share_rejoin(struct share *share)
 {
 	char reason[PATH_MAX + 128];
 
-	/* The prober does not wait: it looks again in a second. */
-	return share_join(share, 1, reason, sizeof(reason)) == 0;
+	/* Without a pause: this is tried again in a second. */
+	if (share_join(share, false, 1, reason, sizeof(reason)) == 0)
+		return true;
+	/* A file that is just being removed may have replaced the memory. */
+	return !share->alone &&
+	       share_join(share, true, 1, reason, sizeof(reason)) == 0;
+}
+
+bool share_is_alone(const struct share *share)
+{
+	return share->alone;
+}
+
+int share_adopt(struct share *share)
+{
+	char path[64];
+	int fd;
+
+	share->bell_fd = -1;
+	/* The lock of the parent belongs to the open file description, which
+	 * fork(2) shares.  Without /proc, a traditional lock (fcntl(2)) is the
+	 * process's own, but a close of any descriptor of the file ends it. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", share->file.fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	share->traditional = fd < 0;
+	if (fd >= 0) {
+		dup3(fd, share->file.fd, O_CLOEXEC);
+		close(fd);
+	}
+	return share_take_token(share);
+}
+
+uint64_t share_token(const struct share *share)
+{
+	return share->token;
+}
+
+bool share_is_token(uint64_t token)
+{
+	return token > 0 && token < SHARE_TOKENS;
+}
+
+int share_fd(const struct share *share)
+{
+	return share->file.fd;
+}
+
+void share_set_bell(struct share *share, int bell_fd)
+{
+	share->bell_fd = bell_fd;
 }
 
 struct share_lister {
@@ -296,14 +356,19 @@ void share_list(const char *dir,
 			&lister);
 }
 
-void share_close(struct share *share)
+void share_leave_all(struct share *share)
 {
 	size_t i;
 
-	if (!share)
-		return;
 	for (i = 0; i < share->options.n; i++)
 		share_leave(share, i);
+}
+
+void share_close(struct share *share)
+{
+	if (!share)
+		return;
+	share_leave_all(share);
 	if (share->options.founder)
 		share_remove(share);
 	share_file_close(&share->file);
@@ -382,14 +447,11 @@ static bool share_read_copy(struct share_copy *copy, uint64_t name,
 bool share_read(const struct share *share, size_t check, uint64_t *seen,
 		struct record *record)
 {
-	struct share_slot *slot;
+	struct share_slot *slot = share_slot(share, check);
 	uint64_t name;
 	int tries;
 	bool whole;
 
-	if (!share)
-		return false;
-	slot = share_slot(share, check);
 	for (tries = 0; tries < SHARE_READ_TRIES; tries++) {
 		name = atomic_load_explicit(&slot->current,
 					    memory_order_acquire);
@@ -408,33 +470,29 @@ bool share_read(const struct share *share, size_t check, uint64_t *seen,
 
 int64_t share_began_us(const struct share *share)
 {
-	return share ? atomic_load(&share->header->began_us) : 0;
+	return atomic_load(&share->header->began_us);
 }
 
 void share_use(struct share *share, size_t check, int64_t now_ms)
 {
-	if (share)
-		atomic_store_explicit(&share_slot(share, check)->used_ms,
-				      now_ms, memory_order_relaxed);
+	atomic_store_explicit(&share_slot(share, check)->used_ms, now_ms,
+			      memory_order_relaxed);
 }
 
 int64_t share_used_ms(const struct share *share, size_t check)
 {
-	return share ? atomic_load_explicit(&share_slot(share, check)->used_ms,
-					    memory_order_relaxed)
-		     : 0;
+	return atomic_load_explicit(&share_slot(share, check)->used_ms,
+				    memory_order_relaxed);
 }
 
 void share_set_draining(struct share *share, bool draining, int64_t now_ms)
 {
-	if (share)
-		atomic_store(&share->header->drain,
-			     (uint64_t)now_ms << 1 | draining);
+	atomic_store(&share->header->drain, (uint64_t)now_ms << 1 | draining);
 }
 
 bool share_draining(const struct share *share, int64_t *looked_ms)
 {
-	uint64_t drain = share ? atomic_load(&share->header->drain) : 0;
+	uint64_t drain = atomic_load(&share->header->drain);
 
 	*looked_ms = (int64_t)(drain >> 1);
 	return drain & 1;
@@ -467,7 +525,10 @@ void share_wait(struct share *share, uint32_t seen)
 void share_tell(struct share *share)
 {
 	atomic_fetch_add(&share->header->news, 1);
-	share_futex(share, FUTEX_WAKE, INT_MAX, NULL);
+	if (share->bell_fd >= 0)
+		eventfd_write(share->bell_fd, 1);
+	if (!share->options.alone)
+		share_futex(share, FUTEX_WAKE, INT_MAX, NULL);
 }
 
 /* ---- leases ---- */
@@ -519,13 +580,12 @@ static bool lease_is_theirs(const struct share *share, uint64_t lease)
 	       !share_is_dead(share, lease_token(lease));
 }
 
-/* Asks the holder, another process, to run. */
-static bool lease_call(struct share_slot *slot, uint64_t *lease)
+/* Asks that process to run. */
+static bool lease_call(struct share_slot *slot, uint64_t *lease, uint64_t token)
 {
 	return atomic_compare_exchange_strong(
 		&slot->lease, lease,
-		lease_make(lease_token(*lease), SHARE_CALLED,
-			   clock_ms() + SHARE_CALL_MS));
+		lease_make(token, SHARE_CALLED, clock_ms() + SHARE_CALL_MS));
 }
 
 bool share_take(struct share *share, size_t check, int64_t until_ms, bool renew)
@@ -533,8 +593,6 @@ bool share_take(struct share *share, size_t check, int64_t until_ms, bool renew)
 	struct share_slot *slot;
 	uint64_t lease, mine;
 
-	if (!share)
-		return true;
 	slot = share_slot(share, check);
 	mine = lease_make(share->token, renew ? SHARE_RENEW : SHARE_RUN,
 			  until_ms);
@@ -549,16 +607,63 @@ bool share_take(struct share *share, size_t check, int64_t until_ms, bool renew)
 		}
 		if (lease_kind(lease) != SHARE_IDLE)
 			return false;
-		if (lease_call(slot, &lease)) {
+		if (lease_call(slot, &lease, lease_token(lease))) {
 			share_tell(share);
 			return false;
 		}
 	}
 }
 
+enum share_call share_call(struct share *share, size_t check, uint64_t seen,
+			   uint64_t token)
+{
+	struct share_slot *slot = share_slot(share, check);
+	uint64_t lease = atomic_load(&slot->lease), current;
+
+	for (;;) {
+		bool theirs = lease_is_theirs(share, lease);
+
+		/* It runs, or has been called. */
+		if (theirs && lease_kind(lease) != SHARE_IDLE)
+			return SHARE_CALL_NEEDLESS;
+		/* In this order: a result comes before the end of its run. */
+		current = atomic_load(&slot->current);
+		if (seen != SHARE_SEEN_ANY && current && current != seen)
+			return SHARE_CALL_NEEDLESS;
+		if (!theirs && !token)
+			return SHARE_CALL_NOBODY;
+		if (lease_call(slot, &lease,
+			       theirs ? lease_token(lease) : token))
+			return SHARE_CALL_MADE;
+	}
+}
+
+/* false: the process did not hold it. */
+static bool lease_drop(struct share_slot *slot, uint64_t token)
+{
+	uint64_t lease = atomic_load(&slot->lease);
+
+	while (token && lease_token(lease) == token)
+		if (atomic_compare_exchange_strong(&slot->lease, &lease, 0))
+			return true;
+	return false;
+}
+
+void share_revoke(struct share *share, uint64_t token)
+{
+	size_t i;
+
+	for (i = 0; i < share->options.n; i++)
+		(void)lease_drop(share_slot(share, i), token);
+	share_tell(share);
+}
+
+/* For a process in whose run the lease may have run out, so that it was called
+ * once more. */
 static bool lease_is_my_run(const struct share *share, uint64_t lease)
 {
-	return lease_is_run(lease) && lease_token(lease) == share->token;
+	return (lease_is_run(lease) || lease_kind(lease) == SHARE_CALLED) &&
+	       lease_token(lease) == share->token;
 }
 
 bool share_extend(struct share *share, size_t check, int64_t until_ms)
@@ -566,15 +671,15 @@ bool share_extend(struct share *share, size_t check, int64_t until_ms)
 	struct share_slot *slot;
 	uint64_t lease;
 
-	if (!share)
-		return true;
 	slot = share_slot(share, check);
 	lease = atomic_load(&slot->lease);
 	while (lease_is_my_run(share, lease))
-		if (atomic_compare_exchange_strong(&slot->lease, &lease,
-						   lease_make(share->token,
-							      lease_kind(lease),
-							      until_ms)))
+		if (atomic_compare_exchange_strong(
+			    &slot->lease, &lease,
+			    lease_make(share->token,
+				       lease_is_run(lease) ? lease_kind(lease)
+							   : SHARE_RUN,
+				       until_ms)))
 			return true;
 	return false;
 }
@@ -585,8 +690,6 @@ bool share_publish(struct share *share, size_t check,
 	struct share_slot *slot;
 	uint64_t lease, seen, name;
 
-	if (!share)
-		return true;
 	slot = share_slot(share, check);
 	do {
 		/* In this order: a process that takes the lease from now on,
@@ -610,18 +713,8 @@ bool share_publish(struct share *share, size_t check,
 
 void share_leave(struct share *share, size_t check)
 {
-	struct share_slot *slot;
-	uint64_t lease;
-
-	if (!share)
-		return;
-	slot = share_slot(share, check);
-	lease = atomic_load(&slot->lease);
-	while (lease_token(lease) == share->token)
-		if (atomic_compare_exchange_strong(&slot->lease, &lease, 0)) {
-			share_tell(share);
-			return;
-		}
+	if (lease_drop(share_slot(share, check), share->token))
+		share_tell(share);
 }
 
 enum share_lease share_ours(const struct share *share, size_t check)
@@ -632,10 +725,16 @@ enum share_lease share_ours(const struct share *share, size_t check)
 						  : SHARE_FREE;
 }
 
+bool share_holds(const struct share *share, size_t check, uint64_t token)
+{
+	uint64_t lease = atomic_load(&share_slot(share, check)->lease);
+
+	return token && lease_token(lease) == token;
+}
+
 bool share_theirs(const struct share *share, size_t check)
 {
-	return share &&
-	       lease_is_theirs(share,
+	return lease_is_theirs(share,
 			       atomic_load(&share_slot(share, check)->lease));
 }
 
@@ -643,8 +742,6 @@ bool share_renewing(const struct share *share, size_t check, int64_t now_ms)
 {
 	uint64_t lease;
 
-	if (!share)
-		return false;
 	lease = atomic_load(&share_slot(share, check)->lease);
 	return lease_kind(lease) == SHARE_RENEW &&
 	       !lease_is_over(lease, now_ms);

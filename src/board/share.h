@@ -2,12 +2,13 @@
  * share: the records of all checks in a mapped file, which all processes of
  * one configuration share.
  *
- * mod_fcgid starts a process per concurrent request, plain CGI one per
- * request.  Through this file they ask a dependency once and answer all.  No
- * process trusts another to live: any may be killed, or stopped for a while,
- * at any instruction.  So there is no lock and no condition variable in the
- * file (glibc's process-shared ones wedge when a waiter is killed), only words
- * that are changed by compare-and-swap, and a futex(2) whose waiters look
+ * A front, which answers probes, and its worker, which runs the checks, have it
+ * in common.  mod_fcgid starts a front per concurrent request, plain CGI one
+ * per request: through a file with a name they ask a dependency once and answer
+ * all.  No process trusts another to live: any may be killed, or stopped for a
+ * while, at any instruction.  So there is no lock and no condition variable in
+ * the file (glibc's process-shared ones wedge when a waiter is killed), only
+ * words that are changed by compare-and-swap, and a futex(2) whose waiters look
  * again by themselves.
  *
  * Each check has a lease, one word: which process may run it, and until when.
@@ -17,6 +18,9 @@
  *	   take, when the   run out, or         call, by another
  *	   holder is dead ◄──holder dead         ▼
  *	                 └───────── run out ── CALLED(until)
+ *
+ * A front calls the holder, or, when there is none that lives, its own worker.
+ * It has a lease itself only to say what became of a worker.
  *
  * The holder keeps the lease, and its warm connection, between runs.  A process
  * that needs a result calls the holder; a holder that does not begin within
@@ -30,12 +34,9 @@
  * a process that lost the lease, even by being stopped, publishes nothing.
  * tests/model/ has the model of this that spin(1) checks.
  *
- * A null pointer is a valid share: that of a process that is alone.  It holds
- * every lease and has no records.
- *
- * share_read() and share_use() may be called by any thread that keeps
- * share_close() away; everything else belongs to the prober thread, and
- * share_open() to the main thread before it.
+ * Reading, share_use(), share_call(), share_tell() and share_wait() are for any
+ * thread that keeps share_close() away, also during share_rejoin(); everything
+ * else belongs to the main thread of its process.
  */
 #ifndef HEALTH_SHARE_H
 #define HEALTH_SHARE_H
@@ -62,6 +63,7 @@ struct share;
 #define SHARE_IDENTITY_BYTES 32
 
 struct share_options {
+	bool alone;	 /* shared with our children only; has no name */
 	const char *dir; /* borrowed; NULL: the one of this user */
 	uint8_t identity[SHARE_IDENTITY_BYTES];
 	size_t n; /* checks */
@@ -90,7 +92,25 @@ void share_list(const char *dir,
 		void (*each)(void *arg, const char *path, const char *source),
 		void *arg);
 
-/* Gives back all leases.  NULL is allowed. */
+/*
+ * In a child process, once, before anything else: takes part as a process of
+ * its own, with a token of its own.  -1 with errno.
+ */
+int share_adopt(struct share *share) __attribute__((warn_unused_result));
+/* What leases of this process are known by; never 0. */
+uint64_t share_token(const struct share *share);
+/* Whether a process may have this token. */
+bool share_is_token(uint64_t token);
+
+/* share_tell() makes this eventfd(2) readable, too; borrowed; -1: none. */
+void share_set_bell(struct share *share, int bell_fd);
+
+/* Its descriptor, which a child process has to keep. */
+int share_fd(const struct share *share);
+
+/* Gives back all leases. */
+void share_leave_all(struct share *share);
+/* Likewise.  NULL is allowed. */
 void share_close(struct share *share);
 
 /* Path of the file; for the log. */
@@ -100,9 +120,14 @@ const char *share_path(const struct share *share);
  * for the operator.  Reads find nothing then. */
 bool share_intact(const struct share *share, char *reason, size_t reason_size);
 
-/* Opens it again, or makes a new one, after that.  The process has no lease and
- * has seen nothing then.  false: it is still alone. */
+/*
+ * After that: opens it again, or makes a new one.  Or else memory without a
+ * name takes its place, and this is called again.  Whether something has taken
+ * its place: the process has no lease and has seen nothing then.
+ */
 bool share_rejoin(struct share *share);
+/* Whether others can have part in it. */
+bool share_is_alone(const struct share *share);
 
 /* ---- records ---- */
 
@@ -142,6 +167,27 @@ enum share_lease {
 bool share_take(struct share *share, size_t check, int64_t until_ms,
 		bool renew);
 
+enum share_call {
+	SHARE_CALL_NEEDLESS, /* it runs, was called, or has another result */
+	SHARE_CALL_MADE,     /* share_tell() is to follow */
+	SHARE_CALL_NOBODY    /* no process will run it */
+};
+
+/*
+ * For a front: sees to it that the check runs, unless there is a result that is
+ * not the one that `seen` stands for (share_read()).  The holder of the lease
+ * is called, or the process with this token if there is no other, of which 0 is
+ * none.
+ */
+enum share_call share_call(struct share *share, size_t check, uint64_t seen,
+			   uint64_t token);
+/* Whatever result there is. */
+#define SHARE_SEEN_ANY UINT64_MAX
+
+/* Takes all leases from a process that is to be killed: nothing that it
+ * publishes counts from now on. */
+void share_revoke(struct share *share, uint64_t token);
+
 /* More time for the run under way.  false: the lease was lost. */
 bool share_extend(struct share *share, size_t check, int64_t until_ms);
 
@@ -155,6 +201,9 @@ void share_leave(struct share *share, size_t check);
 
 /* The lease if it is ours, SHARE_FREE otherwise. */
 enum share_lease share_ours(const struct share *share, size_t check);
+
+/* Whether the process with this token holds the lease; 0: none does. */
+bool share_holds(const struct share *share, size_t check, uint64_t token);
 
 /* Whether another living process holds the lease. */
 bool share_theirs(const struct share *share, size_t check);

@@ -167,13 +167,13 @@ static int share_file_find(int dir_fd, const char *name)
 }
 
 /* Why the file that was found must not be used; NULL: it may be. */
-static const char *share_file_wrong(const struct share_file *file)
+static const char *share_file_wrong(const struct share_file *file, int fd)
 {
 	_Alignas(max_align_t) char head[SHARE_FILE_HEAD_BYTES];
 	struct stat status;
 	const char *unsafe;
 
-	if (fstat(file->fd, &status))
+	if (fstat(fd, &status))
 		return strerror(errno);
 	if (!S_ISREG(status.st_mode))
 		return "is not a regular file; remove it";
@@ -181,63 +181,75 @@ static const char *share_file_wrong(const struct share_file *file)
 	if (unsafe)
 		return unsafe;
 	if ((uintmax_t)status.st_size != file->size ||
-	    (file->ours &&
-	     (pread(file->fd, head, sizeof(head), 0) != sizeof(head) ||
-	      !file->ours(head, file->arg))))
+	    (file->ours && (pread(fd, head, sizeof(head), 0) != sizeof(head) ||
+			    !file->ours(head, file->arg))))
 		return "was not made by this program; remove it";
 	return NULL;
 }
 
-/* Opens what is safe to map; -1 and a sentence otherwise. */
+/* Opens what is safe to map: its descriptor, or -1 and a sentence. */
 static int share_file_take(struct share_file *file, char *reason,
 			   size_t reason_size)
 {
 	char own_dir[64];
 	const char *dir = share_file_dir(file->dir, own_dir, sizeof(own_dir));
 	const char *wrong;
-	int dir_fd = share_file_open_dir(dir, file->fill != NULL, reason,
-					 reason_size);
+	int dir_fd, fd;
 
+	if (!file->name) {
+		snprintf(file->path, sizeof(file->path), "memory");
+		fd = memfd_create("health-fcgi", MFD_CLOEXEC);
+		return fd >= 0 ? fd
+			       : share_file_say_errno(reason, reason_size,
+						      file->path);
+	}
+	dir_fd = share_file_open_dir(dir, file->fill != NULL, reason,
+				     reason_size);
 	if (dir_fd < 0)
 		return -1;
 	snprintf(file->path, sizeof(file->path), "%s/%s", dir, file->name);
-	file->fd = share_file_find(dir_fd, file->name);
-	if (file->fd < 0 && errno == ENOENT && file->fill &&
+	fd = share_file_find(dir_fd, file->name);
+	if (fd < 0 && errno == ENOENT && file->fill &&
 	    share_file_make(file, dir_fd) == 0)
-		file->fd = share_file_find(dir_fd, file->name);
-	wrong = file->fd < 0 ? strerror(errno) : share_file_wrong(file);
+		fd = share_file_find(dir_fd, file->name);
+	wrong = fd < 0 ? strerror(errno) : share_file_wrong(file, fd);
 	close(dir_fd);
 	if (!wrong)
-		return 0;
-	if (file->fd >= 0)
-		close(file->fd);
+		return fd;
+	if (fd >= 0)
+		close(fd);
 	return share_file_say(reason, reason_size, file->path, wrong);
 }
 
 int share_file_open(struct share_file *file, char *reason, size_t reason_size)
 {
-	int old_fd = file->fd, how = MAP_SHARED;
+	int fd = share_file_take(file, reason, reason_size), how = MAP_SHARED;
 	void *memory;
 
-	if (share_file_take(file, reason, reason_size))
-		goto fail;
+	if (fd < 0)
+		return -1;
 	if (file->memory)
 		how |= MAP_FIXED;
+	/* Not the empty file: RLIMIT_FSIZE would limit it. */
+	if (!file->name)
+		how |= MAP_ANONYMOUS;
 	memory = mmap(file->memory, file->size, PROT_READ | PROT_WRITE, how,
-		      file->fd, 0);
+		      file->name ? fd : -1, 0);
 	if (memory == MAP_FAILED) {
 		share_file_say_errno(reason, reason_size, file->path);
-		close(file->fd);
-		goto fail;
+		close(fd);
+		return -1;
 	}
-	if (file->memory)
-		close(old_fd);
+	/* Other threads use the descriptor: its number stays. */
+	if (file->memory && dup3(fd, file->fd, O_CLOEXEC) >= 0)
+		close(fd);
+	else
+		file->fd = fd;
 	file->memory = memory;
+	if (!file->name)
+		file->fill(memory, file->arg);
 	share_file_guard(file);
 	return 0;
-fail:
-	file->fd = old_fd;
-	return -1;
 }
 
 /* The first bytes of a file; false: it is not one of ours. */
@@ -308,7 +320,8 @@ void share_file_remove(const struct share_file *file)
 {
 	struct stat ours;
 
-	if (fstat(file->fd, &ours) == 0 && !share_file_is_renamed(file, &ours))
+	if (file->name && fstat(file->fd, &ours) == 0 &&
+	    !share_file_is_renamed(file, &ours))
 		unlink(file->path);
 }
 
@@ -316,7 +329,8 @@ bool share_file_is_gone(const struct share_file *file)
 {
 	struct stat status;
 
-	return fstat(file->fd, &status) == 0 && status.st_nlink == 0;
+	return file->name && fstat(file->fd, &status) == 0 &&
+	       status.st_nlink == 0;
 }
 
 bool share_file_intact(const struct share_file *file, char *reason,
@@ -324,6 +338,8 @@ bool share_file_intact(const struct share_file *file, char *reason,
 {
 	struct stat status;
 
+	if (!file->name)
+		return true;
 	if (fstat(file->fd, &status))
 		share_file_say_errno(reason, reason_size, file->path);
 	else if (status.st_nlink == 0 || share_file_is_renamed(file, &status))

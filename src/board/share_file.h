@@ -25,8 +25,9 @@
 struct share_file {
 	/* Set by the caller before opening; borrowed until share_file_close().
 	 */
-	const char *dir; /* NULL: one of this user's in the machine's memory */
-	const char *name;
+	const char *dir;  /* NULL: one of this user's in the machine's memory */
+	const char *name; /* NULL: it is memory that only this process and its
+			     children have; a file is there for locks */
 	size_t size;
 	/* Makes the content of a new file; NULL: none is made. */
 	void (*fill)(void *memory, const void *arg);

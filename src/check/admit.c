@@ -60,6 +60,7 @@ static void admit_hold(struct admit *admit, struct admit_ticket *ticket)
 	ticket->state = ADMIT_HELD;
 	ticket->hold.on_time = admit_hold_over;
 	ticket->hold.arg = ticket;
+	loop_own(admit->loop, ticket->owner);
 	loop_timer_set(admit->loop, &ticket->hold, clock_ms() + ADMIT_HOLD_MS);
 	ticket->on_admitted(ticket->arg);
 }
@@ -90,6 +91,7 @@ static void admit_next(void *arg)
 void admit_enter(struct admit *admit, struct admit_ticket *ticket)
 {
 	ticket->admit = admit;
+	ticket->owner = loop_owner(admit->loop);
 	if (!admit->first && admit->held < ADMIT_SLOTS) {
 		admit_hold(admit, ticket);
 		return;

@@ -10,7 +10,7 @@
  * A handshake that merely waits for a silent peer costs no CPU: a slot is
  * passed on after ADMIT_HOLD_MS, and the handshake goes on without it.
  *
- * Belongs to the prober thread.
+ * Belongs to the main thread of a worker.
  */
 #ifndef HEALTH_ADMIT_H
 #define HEALTH_ADMIT_H
@@ -33,6 +33,7 @@ struct admit_ticket {
 	struct admit_ticket *next;
 	struct loop_timer hold;
 	struct admit *admit;
+	uint32_t owner; /* of the loop when it entered */
 };
 
 /* NULL when out of memory. */

@@ -132,11 +132,22 @@ static void conn_drop(struct conn *conn)
 	conn->phase = CONN_CLOSED;
 }
 
+static const char *conn_step(const struct conn *conn)
+{
+	const char *step = dial_step(&conn->dial);
+
+	if (conn->phase <= CONN_QUEUED)
+		return "";
+	return step ? step : conn->check->kind->step(conn);
+}
+
 static void conn_on_io(void *arg, short revents)
 {
 	struct conn *conn = arg;
 	const struct check_kind *kind = conn->check->kind;
 
+	loop_say(conn->check->env->loop,
+		 conn->phase == CONN_IDLE ? "idle" : conn_step(conn));
 	if (conn->phase != CONN_IDLE)
 		kind->on_io(conn, revents);
 	else if (++conn->idle_events > CHECK_IDLE_EVENTS)
@@ -210,6 +221,7 @@ static void conn_on_admitted(void *arg)
 	memset(conn->state, 0, check->kind->conn_size);
 	loop_timer_in(check->env->loop, &conn->expiry,
 		      check->setup->policy.timeout_ms);
+	loop_say(check->env->loop, "opening a connection");
 	check->kind->open(conn);
 }
 
@@ -253,20 +265,12 @@ __attribute__((format(printf, 3, 0))) static struct result conn_result(
 	return result;
 }
 
-static const char *conn_step(const struct conn *conn)
-{
-	const char *step = dial_step(&conn->dial);
-
-	if (conn->phase <= CONN_QUEUED)
-		return "";
-	return step ? step : conn->check->kind->step(conn);
-}
-
 static void conn_ask(struct conn *conn)
 {
 	conn->phase = CONN_ASKING;
 	conn->idle_events = 0;
 	conn->detail[0] = '\0';
+	loop_say(conn->check->env->loop, "asking");
 	conn->check->kind->ask(conn);
 }
 

@@ -23,7 +23,8 @@
  * since a warm green does not prove that logins still work.  With `keep = no`
  * every connection is closed after its run.
  *
- * Everything here belongs to the prober thread and never blocks.  A kind:
+ * Everything here belongs to the main thread of a worker and never blocks.  One
+ * call that lasts for too long, or crashes, ends the worker (asker.h).  A kind:
  *  - must return at once from each of its functions;
  *  - ends open() in conn_ready(), conn_answered() or conn_failed(), and ask()
  *    in conn_answered() or conn_failed(), exactly once, then or later;
@@ -54,7 +55,7 @@ struct offload;
 struct resolver;
 struct stream;
 
-/* What the prober thread offers to kinds; borrowed, outlives all checks. */
+/* What a worker offers to kinds; borrowed, outlives all checks. */
 struct check_env {
 	struct loop *loop;
 	struct admit *admit;
@@ -79,8 +80,8 @@ struct check_kind {
 	/*
 	 * Completes and judges the settings: conf_mistake() for what is
 	 * wrong.  May allocate into the record; NULL: nothing to do.  Called
-	 * in the main thread, before there is a prober; then again, for a new
-	 * record, in other threads when a login was refused.
+	 * in the main thread, before there is a worker; then again, for a new
+	 * record, in other threads of a worker when a login was refused.
 	 */
 	void (*prepare)(struct conf *conf, struct conf_section *section,
 			void *settings);
@@ -177,15 +178,15 @@ struct check_setup {
 	const struct conf_refusal *refusal;
 };
 
-/* All checks of the service; read-only once there are threads. */
+/* All checks of the service; read-only once there are threads or workers. */
 struct check_list {
 	size_t n;
 	struct check_setup *setups;
 };
 
 /*
- * on_result(arg, check's arg, result) is called in the prober thread at the
- * end of each run, exactly once per run; the result is borrowed.
+ * on_result(arg, check's arg, result) is called at the end of each run, exactly
+ * once per run; the result is borrowed.
  */
 typedef void check_on_result(void *arg, const struct result *result);
 

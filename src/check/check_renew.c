@@ -49,7 +49,7 @@ static void renew_discard(void *copy)
 	renewal_free(*(struct check_renewal **)copy);
 }
 
-/* ---- in the prober's ---- */
+/* ---- in the main thread ---- */
 
 /* True: there is another secret.  Logs, once, why a file cannot be used. */
 static bool renew_judge(struct check_renew *renew)

@@ -3,7 +3,8 @@
  * a password that was rotated.
  *
  * Files may be on a mount that is dead, so they are read, and the kind's
- * prepare() is called, in another thread.  Belongs to the prober thread.
+ * prepare() is called, in another thread.  A worker that starts later begins
+ * with the settings of the setup.  Belongs to the main thread of a worker.
  */
 #ifndef HEALTH_CHECK_RENEW_H
 #define HEALTH_CHECK_RENEW_H

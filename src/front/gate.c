@@ -832,16 +832,22 @@ size_t gate_connections(struct gate *gate)
 
 /* ---- life ---- */
 
+int gate_watch_wake(struct gate *gate, int wake_fd)
+{
+	struct epoll_event wake = { .events = EPOLLIN | EPOLLET,
+				    .data.u64 = GATE_WAKE };
+
+	return epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, wake_fd, &wake);
+}
+
 static int gate_watch_own(struct gate *gate)
 {
 	struct epoll_event listener = { .events = EPOLLIN | EPOLLONESHOT,
 					.data.u64 = GATE_LISTEN };
-	struct epoll_event wake = { .events = EPOLLIN | EPOLLET,
-				    .data.u64 = GATE_WAKE };
 
 	return epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, gate->listen_fd,
 			 &listener) ||
-	       epoll_ctl(gate->epoll_fd, EPOLL_CTL_ADD, gate->wake_fd, &wake);
+	       gate_watch_wake(gate, gate->wake_fd);
 }
 
 struct gate *gate_create(int listen_fd, size_t max_connections,

@@ -105,6 +105,11 @@ void gate_note_cut(struct gate *gate);
 /* Closes the connection. */
 void gate_close(struct gate *gate, struct gate_conn *conn);
 
+/* From now on each write to this eventfd(2), of any process, is a gate_wake().
+ * Borrowed.  -1 with errno. */
+int gate_watch_wake(struct gate *gate, int wake_fd)
+	__attribute__((warn_unused_result));
+
 /* Lets one thread return GATE_WOKEN.  Any thread. */
 void gate_wake(struct gate *gate);
 

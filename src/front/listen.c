@@ -18,8 +18,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 /* The kernel cuts this to net.core.somaxconn (listen(2)). */
 #define LISTEN_BACKLOG 4096
 #define LISTEN_SYSTEMD_FD 3
@@ -346,33 +348,36 @@ static int listen_watch_parent(pid_t parent)
 	return fd;
 }
 
-int listen_wait(pid_t parent, const sigset_t *signals)
+int listen_wait(pid_t parent, const sigset_t *signals,
+		const struct listen_chore *chore)
 {
-	struct pollfd fds[2] = {
+	/* The first descriptor only tells that there is a signal. */
+	struct pollfd fds[] = {
 		{ .fd = signalfd(-1, signals, SFD_CLOEXEC), .events = POLLIN },
+		{ .fd = chore->fd, .events = POLLIN },
 		{ .fd = -1, .events = POLLIN },
 	};
-	int number = 0, n = -1;
+	int64_t settled_ms = clock_ms() + LISTEN_SETTLED_MS;
+	const struct timespec now = { .tv_sec = 0 };
+	int number = 0;
 
-	/* The descriptor only tells that there is a signal. */
-	if (fds[0].fd >= 0) {
-		/* When the process is stopped and continued, or traced, poll(2)
-		 * may return EINTR: then wait on. */
-		while (parent && n < 0) {
-			n = poll(fds, 1, LISTEN_SETTLED_MS);
-			if (n < 0 && errno != EINTR)
-				break;
+	for (;;) {
+		int wait_ms = chore->turn(chore->arg);
+
+		if (parent && clock_ms() >= settled_ms) {
+			fds[2].fd = listen_watch_parent(parent);
+			parent = 0;
 		}
-		if (n == 0)
-			fds[1].fd = listen_watch_parent(parent);
-		while (!fds[0].revents && !fds[1].revents)
-			poll(fds, 2, -1);
+		poll(fds, sizeof(fds) / sizeof(*fds), wait_ms);
+		if (fds[2].revents)
+			break;
+		number = sigtimedwait(signals, NULL, &now);
+		if (number > 0)
+			break;
+		number = 0;
 	}
-	if (fds[0].fd < 0 || fds[0].revents)
-		while (sigwait(signals, &number))
-			continue;
-	if (fds[1].fd >= 0)
-		close(fds[1].fd);
+	if (fds[2].fd >= 0)
+		close(fds[2].fd);
 	if (fds[0].fd >= 0)
 		close(fds[0].fd);
 	return number;

@@ -63,11 +63,20 @@ void listen_leave(struct listener *listener);
  * spawn-fcgi(1) or a shell that goes into the background. */
 #define LISTEN_SETTLED_MS 10000
 
+/* What the main thread does meanwhile. */
+struct listen_chore {
+	int fd; /* readable when there is something to do */
+	/* Returns for how many ms there is nothing to do otherwise. */
+	int (*turn)(void *arg);
+	void *arg;
+};
+
 /*
  * Waits for one of the signals, which are blocked in every thread; its number.
  * 0: the parent, which still ran LISTEN_SETTLED_MS after the call, has
  * ended.  parent 0: no process is watched.
  */
-int listen_wait(pid_t parent, const sigset_t *signals);
+int listen_wait(pid_t parent, const sigset_t *signals,
+		const struct listen_chore *chore);
 
 #endif

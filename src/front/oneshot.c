@@ -2,7 +2,6 @@
 
 #include "front/oneshot.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,44 +11,43 @@
 #include <unistd.h>
 
 #include "answer/answer.h"
+#include "asker/asker.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "prober/prober.h"
+#include "board/board.h"
 
 /* At most this much of a request body is read, in bytes and time. */
 #define ONESHOT_BODY_BYTES (16 * 1024 * 1024)
 #define ONESHOT_BODY_MS 2000
 
-/* State of one question; on the stack of a function that outlives the prober.
- */
+/* State of one question. */
 struct oneshot {
 	const struct oneshot_config *config;
-	int news;	       /* eventfd(2): the board published something */
-	struct prober *prober; /* NULL: no check had to run */
+	struct asker *asker; /* NULL: no check had to run */
 };
 
-static void oneshot_on_published(void *arg)
+/* Waits for news of the board, until then at most. */
+static void oneshot_wait(struct asker *asker, int64_t until_ms)
 {
-	eventfd_write(((struct oneshot *)arg)->news, 1);
-}
-
-/* Waits for news of the board; false when the time is up. */
-static bool oneshot_wait(const struct oneshot *oneshot, int64_t until_ms)
-{
-	struct pollfd news = { .fd = oneshot->news, .events = POLLIN };
+	struct pollfd fds[] = {
+		{ .fd = asker_heard_fd(asker), .events = POLLIN },
+		{ .fd = asker_turn_fd(asker), .events = POLLIN },
+	};
+	int idle_ms = asker_turn(asker);
+	int64_t left_ms = until_ms - clock_ms();
 	eventfd_t times;
-	int64_t left;
-	int n;
 
-	do {
-		left = until_ms - clock_ms();
-		n = poll(&news, 1, left > 0 ? (int)left : 0);
-	} while (n < 0 && errno == EINTR);
-	return n == 1 && eventfd_read(oneshot->news, &times) == 0;
+	if (left_ms <= 0)
+		return;
+	/* When interrupted, it is simply asked again. */
+	poll(fds, sizeof(fds) / sizeof(*fds),
+	     left_ms < idle_ms ? (int)left_ms : idle_ms);
+	if (fds[0].revents)
+		eventfd_read(fds[0].fd, &times);
 }
 
 /*
- * Starts the prober only when something must be asked: liveness, and a path
+ * Starts the asker only when something must be asked: liveness, and a path
  * that does not exist, open no connection.
  */
 static int oneshot_ask(struct oneshot *oneshot, const struct pending *pending,
@@ -60,18 +58,13 @@ static int oneshot_ask(struct oneshot *oneshot, const struct pending *pending,
 	*how = ANSWER_IF_KNOWN;
 	if (answer_ask(config->service, pending, *how, view))
 		return 0;
-	oneshot->news = eventfd(0, EFD_CLOEXEC);
-	if (oneshot->news < 0)
-		return -1;
-	board_on_published(config->service->board, oneshot_on_published,
-			   oneshot);
-	oneshot->prober = prober_start(config->checks, config->drain_file,
-				       config->service->board, config->share,
-				       false);
-	if (!oneshot->prober)
+	oneshot->asker = asker_create(&config->asker);
+	if (!oneshot->asker)
 		return -1;
 	while (!answer_ask(config->service, pending, *how, view))
-		if (!oneshot_wait(oneshot, pending->until_ms))
+		if (clock_ms() < pending->until_ms)
+			oneshot_wait(oneshot->asker, pending->until_ms);
+		else
 			*how = ANSWER_NOW;
 	return 0;
 }
@@ -98,8 +91,7 @@ static int oneshot_answer(struct oneshot *oneshot,
 /*
  * Writes the answer and closes the output, so that the reader does not wait
  * until the process exits.  mod_cgid's socket is standard input, too, so
- * closing it once is not enough.  A prober that is stuck ends with the process,
- * and so does what it still uses.
+ * closing it once is not enough.
  */
 static int oneshot_end(struct oneshot *oneshot, const char *text, size_t len,
 		       int status)
@@ -108,10 +100,7 @@ static int oneshot_end(struct oneshot *oneshot, const char *text, size_t len,
 		status = 1;
 	shutdown(STDOUT_FILENO, SHUT_WR);
 	fclose(stdout);
-	if (oneshot->prober && prober_stop(oneshot->prober)) {
-		log_end();
-		_exit(status);
-	}
+	asker_destroy(oneshot->asker);
 	return status;
 }
 

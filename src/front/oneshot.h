@@ -1,22 +1,20 @@
 /*
  * oneshot: one question, waited for: a CGI request or the command line.
  *
- * The same route, board and prober as under FastCGI; only the waiting differs.
+ * The same route, board and asker as under FastCGI; only the waiting differs.
  * Belongs to the main thread.
  */
 #ifndef HEALTH_ONESHOT_H
 #define HEALTH_ONESHOT_H
 
-struct check_list;
+#include "asker/asker.h"
+
 struct service;
-struct share;
 
 /* Everything is borrowed. */
 struct oneshot_config {
-	const struct check_list *checks;
-	const char *drain_file; /* "": none */
 	const struct service *service;
-	struct share *share; /* NULL: none */
+	struct asker_options asker; /* made when something must be asked */
 };
 
 /*

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/queue.h>
 #include <sys/resource.h>
@@ -16,7 +18,9 @@
 
 #include "answer/answer.h"
 #include "base/clock.h"
+#include "board/board.h"
 #include "front/gate.h"
+#include "front/listen.h"
 #include "base/log.h"
 #include "io/wire.h"
 
@@ -72,8 +76,11 @@ struct responder {
 	int64_t trimmed_ms;
 
 	struct log_limit busy, no_memory;
+	atomic_bool published; /* the board says that questions ask again */
 	atomic_bool stopping;
 	_Atomic int64_t stop_ms; /* not before */
+	int ended_fd;		 /* eventfd(2): all threads have ended */
+	atomic_size_t n_ended;
 	size_t n_threads;
 	pthread_t threads[];
 };
@@ -387,12 +394,15 @@ static void worker_serve_request(struct worker *worker,
 
 /* ---- parked requests ---- */
 
-/* The board has news: all parked requests are to ask again. */
+/* If the board has news, all parked requests are to ask again. */
 static void responder_hear(struct responder *responder)
 {
 	struct queue *parked = &responder->parked, *heard = &responder->heard;
+	bool published = atomic_exchange(&responder->published, false);
 	struct request *request;
 
+	if (!board_catch_up(responder->service->board) && !published)
+		return;
 	pthread_mutex_lock(&responder->lock);
 	/* Mostly all of 1,000 at once. */
 	if (!heard->n) {
@@ -502,15 +512,21 @@ static void *responder_main(void *arg)
 			responder_hear(responder);
 	}
 	/* Wakes are not broadcast. Pass ours on, so that the next sleeping
-	 * worker exits too. */
+	 * thread exits too. */
 	gate_wake(responder->gate);
 	worker_free(worker);
+	if (atomic_fetch_add(&responder->n_ended, 1) + 1 ==
+	    responder->n_threads)
+		eventfd_write(responder->ended_fd, 1);
 	return NULL;
 }
 
-static void responder_on_published(void *gate)
+static void responder_on_published(void *arg)
 {
-	gate_wake(gate);
+	struct responder *responder = arg;
+
+	atomic_store(&responder->published, true);
+	gate_wake(responder->gate);
 }
 
 void responder_destroy(struct responder *responder)
@@ -518,6 +534,8 @@ void responder_destroy(struct responder *responder)
 	if (!responder)
 		return;
 	gate_destroy(responder->gate);
+	if (responder->ended_fd >= 0)
+		close(responder->ended_fd);
 	pthread_mutex_destroy(&responder->lock);
 	free(responder);
 }
@@ -577,33 +595,44 @@ struct responder *responder_start(const struct responder_options *options,
 	responder->gate = gate_create(options->listen_fd,
 				      responder_room(options, service->plan->n),
 				      options->allowed);
-	if (responder->gate && FCGX_Init() == 0 &&
-	    responder_start_threads(responder)) {
+	responder->ended_fd = eventfd(0, EFD_CLOEXEC);
+	if (responder->gate && responder->ended_fd >= 0 &&
+	    gate_watch_wake(responder->gate, options->heard_fd) == 0 &&
+	    FCGX_Init() == 0 && responder_start_threads(responder)) {
 		board_on_published(service->board, responder_on_published,
-				   responder->gate);
+				   responder);
 		/* A result that was published before this call did not wake a
-		 * worker. */
-		gate_wake(responder->gate);
+		 * thread. */
+		responder_on_published(responder);
 		return responder;
 	}
 	log_err("cannot start the responder: "
 		"out of memory, descriptors or threads");
 	if (responder->gate)
-		responder_stop(responder);
+		responder_stop(responder, NULL);
 	responder_destroy(responder);
 	return NULL;
 }
 
-void responder_stop(struct responder *responder)
+void responder_stop(struct responder *responder,
+		    const struct listen_chore *chore)
 {
+	struct pollfd fds[] = {
+		{ .fd = responder->ended_fd, .events = POLLIN },
+		{ .fd = chore ? chore->fd : -1, .events = POLLIN },
+	};
 	size_t i;
 
 	atomic_store(&responder->stop_ms, clock_ms() + RESPONDER_GRACE_MS);
-	/* The backlog first: workers that are to stop end when no connection is
+	/* The backlog first: threads that are to stop end when no connection is
 	 * left. */
 	gate_stop_accepting(responder->gate);
 	atomic_store(&responder->stopping, true);
 	gate_wake(responder->gate);
+	/* What the requests wait for may need the chore. */
+	while (chore && !fds[0].revents)
+		poll(fds, sizeof(fds) / sizeof(*fds), chore->turn(chore->arg));
 	for (i = 0; i < responder->n_threads; i++)
 		pthread_join(responder->threads[i], NULL);
+	board_on_published(responder->service->board, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 
+struct listen_chore;
 struct responder;
 struct service;
 
@@ -25,6 +26,9 @@ struct responder_options {
 	size_t max_waiting;	/* parked requests; half as many bodies */
 	size_t max_connections; /* from web servers */
 	const char *allowed;	/* see gate_create() */
+	/* An eventfd(2), borrowed: each write says that the board may have
+	 * news. */
+	int heard_fd;
 };
 
 /* NULL, and a line in the log, when memory, descriptors or threads ran out. */
@@ -34,12 +38,14 @@ struct responder *responder_start(const struct responder_options *options,
 /*
  * Takes no further connection, answers what is there and what arrives on open
  * connections for another RESPONDER_GRACE_MS, and returns when the last of the
- * parked requests is answered (they have their own time limit).
+ * parked requests is answered (they have their own time limit).  The chore is
+ * done meanwhile.
  */
 #define RESPONDER_GRACE_MS 300
-void responder_stop(struct responder *responder);
+void responder_stop(struct responder *responder,
+		    const struct listen_chore *chore);
 
-/* After responder_stop(), when no thread publishes on the board any more. */
+/* After responder_stop(). */
 void responder_destroy(struct responder *responder);
 
 #endif

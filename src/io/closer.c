@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -104,10 +103,18 @@ static void *closer_main(void *arg)
 /* The lock is held. */
 static bool closer_start(void)
 {
-	/* So that the kernel reaps the children. */
-	if (!closer.runs && signal(SIGCHLD, SIG_IGN) != SIG_ERR)
+	if (!closer.runs)
 		closer.runs = helper_start(closer_main, NULL) == 0;
 	return closer.runs;
+}
+
+void closer_forked(void)
+{
+	pthread_mutex_init(&closer.lock, NULL);
+	pthread_cond_init(&closer.more, NULL);
+	closer.runs = false;
+	closer.n = 0;
+	atomic_store(&closer.waiting, 0);
 }
 
 void closer_take(int fd)

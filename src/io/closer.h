@@ -8,6 +8,8 @@
  * server, where no signal helps.  So a child takes over the last reference and
  * exits with it.  An exit does not linger; where it waits all the same, only
  * the child does.
+ *
+ * The process reaps its children (waitpid(2)), or ignores SIGCHLD.
  */
 #ifndef HEALTH_CLOSER_H
 #define HEALTH_CLOSER_H
@@ -18,6 +20,10 @@
  * or a thread the caller forks; where no process can be created, close() waits.
  */
 void closer_take(int fd);
+
+/* In a child process, before anything else: it has no closer yet, and what its
+ * parent's has to close is closed by the parent. */
+void closer_forked(void);
 
 /* How many descriptors are not closed yet.  Any thread. */
 size_t closer_waiting(void);

@@ -49,6 +49,7 @@ static void curlio_report(void *arg)
 				  &transfer);
 		/* Removing the handle frees the message. */
 		curlio_cancel(curlio, transfer);
+		loop_own(curlio->loop, transfer->owner);
 		transfer->on_done(transfer->arg, code);
 	}
 }
@@ -123,8 +124,8 @@ static int curlio_set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 {
 	struct curlio *curlio = arg;
 	struct curlio_socket *sock = of_socket;
+	struct curlio_transfer *transfer = NULL;
 
-	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (sock) {
 			loop_watch_clear(curlio->loop, &sock->watch);
@@ -141,6 +142,10 @@ static int curlio_set_socket(CURL *easy, curl_socket_t fd, int what, void *arg,
 	if (!sock ||
 	    loop_watch_set(curlio->loop, &sock->watch, fd, sock->events))
 		log_err("out of memory for an HTTP connection");
+	/* One call of libcurl may serve several transfers. */
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+	if (sock && transfer)
+		loop_watch_own(&sock->watch, transfer->owner);
 	return 0;
 }
 
@@ -245,6 +250,7 @@ int curlio_start(struct curlio *curlio, struct curlio_transfer *transfer,
 		return -1;
 	transfer->easy = easy;
 	transfer->running = 1;
+	transfer->owner = loop_owner(curlio->loop);
 	curlio->running++;
 	/* At once, so that the request is sent together with those of other
 	 * checks; the timer that libcurl sets would fire a turn later. */

@@ -5,13 +5,14 @@
  * reported from the loop, never from inside a libcurl callback, so handles may
  * be added, removed and freed there.
  *
- * Belongs to the prober thread.  libcurl is initialised at the first transfer,
- * so a configuration without HTTP checks does not pay for it.
+ * Belongs to the main thread of a worker.  libcurl is initialised at the first
+ * transfer, so a configuration without HTTP checks does not pay for it.
  */
 #ifndef HEALTH_CURLIO_H
 #define HEALTH_CURLIO_H
 
 #include <curl/curl.h>
+#include <stdint.h>
 
 struct curlio;
 struct loop;
@@ -20,8 +21,9 @@ struct loop;
 struct curlio_transfer {
 	void (*on_done)(void *arg, CURLcode code);
 	void *arg;
-	CURL *easy;  /* private to curlio.c while the transfer runs */
-	int running; /* likewise */
+	CURL *easy;	/* private to curlio.c while the transfer runs */
+	int running;	/* likewise */
+	uint32_t owner; /* of the loop when it was started */
 };
 
 /* connections: the maximum of warm ones to keep.  NULL: out of memory. */

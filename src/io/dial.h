@@ -3,7 +3,7 @@
  * stream: looks the name up, connects to the first of its addresses that
  * answers, does the TLS handshake, and remembers the address.
  *
- * Belongs to the prober thread; never blocks.
+ * Belongs to the main thread of a worker; never blocks.
  */
 #ifndef HEALTH_DIAL_H
 #define HEALTH_DIAL_H

@@ -2,8 +2,9 @@
 
 #include "io/loop.h"
 
+#include <limits.h>
 #include <poll.h>
-#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -18,6 +19,9 @@ struct loop {
 	struct loop_timer *timers; /* the one that fires next, or NULL */
 	uint64_t armed;		   /* timers so far */
 	int wake_fd;
+	bool borrowed;		/* wake_fd */
+	struct loop_beat *beat; /* own_beat, when no other process looks */
+	struct loop_beat own_beat;
 	atomic_bool woken; /* a wake was sent and not yet taken */
 	atomic_bool stopped;
 };
@@ -40,13 +44,17 @@ static int loop_grow(struct loop *loop)
 	return 0;
 }
 
-struct loop *loop_create(void)
+struct loop *loop_create_for(int wake_fd, struct loop_beat *beat)
 {
 	struct loop *loop = calloc(1, sizeof(*loop));
 
 	if (!loop)
 		return NULL;
-	loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	loop->beat = beat ? beat : &loop->own_beat;
+	loop->borrowed = wake_fd >= 0;
+	loop->wake_fd = wake_fd;
+	if (!loop->borrowed)
+		loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (loop->wake_fd < 0 || loop_grow(loop)) {
 		loop_destroy(loop);
 		return NULL;
@@ -55,16 +63,66 @@ struct loop *loop_create(void)
 	return loop;
 }
 
+struct loop *loop_create(void)
+{
+	return loop_create_for(-1, NULL);
+}
+
 void loop_destroy(struct loop *loop)
 {
 	if (!loop)
 		return;
-	if (loop->wake_fd >= 0)
+	if (loop->wake_fd >= 0 && !loop->borrowed)
 		close(loop->wake_fd);
 	free(loop->watches);
 	free(loop->polled);
 	free(loop);
 }
+
+/* ---- the beat ---- */
+
+/* Relaxed: the other process sees it some time later anyway. */
+static void loop_begin(struct loop *loop, uint32_t owner)
+{
+	struct loop_beat *beat = loop->beat;
+	uint64_t call = atomic_load_explicit(&beat->calls,
+					     memory_order_relaxed) +
+			1;
+
+	wire_refill();
+	beat->step[0] = '\0';
+	atomic_store_explicit(&beat->owner, owner, memory_order_relaxed);
+	atomic_store_explicit(&beat->since_ms, clock_ms(),
+			      memory_order_relaxed);
+	atomic_store_explicit(&beat->calls, call, memory_order_relaxed);
+	atomic_store_explicit(&beat->call, call, memory_order_release);
+}
+
+static void loop_end(struct loop *loop)
+{
+	atomic_store_explicit(&loop->beat->call, 0, memory_order_release);
+}
+
+uint32_t loop_owner(const struct loop *loop)
+{
+	return atomic_load_explicit(&loop->beat->owner, memory_order_relaxed);
+}
+
+void loop_say(struct loop *loop, const char *step)
+{
+	snprintf(loop->beat->step, LOOP_STEP_BYTES, "%s", step);
+}
+
+uint32_t loop_own(struct loop *loop, uint32_t owner)
+{
+	uint32_t before = loop_owner(loop);
+
+	if (owner != before)
+		loop_begin(loop, owner);
+	return before;
+}
+
+/* ---- watches ---- */
 
 int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 		   short events)
@@ -81,6 +139,7 @@ int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 	}
 	watch->fd = fd;
 	watch->events = events;
+	watch->owner = loop_owner(loop);
 	/* Nothing that an earlier poll said holds for the new interest. */
 	loop->polled[watch->index] = (struct pollfd){ fd, events, 0 };
 	return 0;
@@ -156,6 +215,7 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t at_ms)
 	loop_timer_clear(loop, timer);
 	timer->at_ms = at_ms;
 	timer->order = loop->armed++;
+	timer->owner = loop_owner(loop);
 	timer->child = NULL;
 	loop_add(loop, timer);
 }
@@ -210,7 +270,7 @@ static void loop_poll(struct loop *loop, int timeout_ms)
 
 		loop->polled[i + 1].revents = 0;
 		if (revents) {
-			wire_refill();
+			loop_begin(loop, watch->owner);
 			watch->on_io(watch->arg, revents);
 		}
 		if (i < loop->n_watches && loop->watches[i] == watch)
@@ -223,11 +283,11 @@ static int loop_wait_ms(const struct loop *loop)
 	int64_t left;
 
 	if (!loop->timers)
-		return LOOP_BEAT_MS;
+		return -1;
 	left = loop->timers->at_ms - clock_ms();
 	if (left < 0)
 		return 0;
-	return left < LOOP_BEAT_MS ? (int)left : LOOP_BEAT_MS;
+	return left < INT_MAX ? (int)left : INT_MAX;
 }
 
 static void loop_fire_timers(struct loop *loop)
@@ -242,7 +302,7 @@ static void loop_fire_timers(struct loop *loop)
 		struct loop_timer *timer = loop->timers;
 
 		loop_timer_clear(loop, timer);
-		wire_refill();
+		loop_begin(loop, timer->owner);
 		timer->on_time(timer->arg);
 	}
 }
@@ -250,9 +310,11 @@ static void loop_fire_timers(struct loop *loop)
 void loop_run(struct loop *loop, void (*on_turn)(void *arg), void *arg)
 {
 	while (!atomic_load(&loop->stopped)) {
-		wire_refill();
+		loop_begin(loop, 0);
 		on_turn(arg);
+		loop_end(loop);
 		loop_poll(loop, loop_wait_ms(loop));
 		loop_fire_timers(loop);
+		loop_end(loop);
 	}
 }

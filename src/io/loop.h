@@ -7,6 +7,10 @@
  * them to the call that clears them.  They may be set and cleared from inside
  * any callback, their own included.
  *
+ * Each watch and timer belongs to what was the owner when it was set, and its
+ * callback runs for that owner.  So a process that looks at the loop's beat
+ * from outside knows for what it is busy, also inside a library.
+ *
  * poll(2) and not epoll(7): a library may close a descriptor and open another
  * with the same number between two of our calls (libpq does, with
  * sslmode=prefer); poll(2) keeps nothing in the kernel that could go stale.
@@ -21,6 +25,7 @@
 #ifndef HEALTH_LOOP_H
 #define HEALTH_LOOP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,12 +34,24 @@
 
 struct loop;
 
+#define LOOP_STEP_BYTES 48
+
+/* What the loop is doing, for another process to look at. */
+struct loop_beat {
+	_Atomic uint64_t calls;	    /* begun so far */
+	_Atomic uint64_t call;	    /* the number of the one under way, or 0 */
+	_Atomic int64_t since_ms;   /* when it began */
+	_Atomic uint32_t owner;	    /* of it; 0: none */
+	char step[LOOP_STEP_BYTES]; /* what the owner is doing; "": unknown */
+};
+
 struct loop_watch {
 	void (*on_io)(void *arg, short revents);
 	void *arg;
 	/* private to loop.c */
 	int fd;
 	short events;
+	uint32_t owner;
 	size_t index; /* 1 + that in the loop's list; 0: not watched */
 };
 
@@ -44,13 +61,17 @@ struct loop_timer {
 	int64_t at_ms; /* when it fires, while it is armed */
 	/* private to loop.c: a pairing heap of the timers themselves, so that
 	 * arming needs no memory and cannot fail */
-	uint64_t order;			 /* of arming, for equal times */
+	uint64_t order; /* of arming, for equal times */
+	uint32_t owner;
 	struct loop_timer **link;	 /* what points here; NULL: not armed */
 	struct loop_timer *next, *child; /* sibling, and first of its own */
 };
 
 /* NULL when out of memory or descriptors. */
 struct loop *loop_create(void);
+/* Likewise; wake_fd, which an eventfd_write(3) makes readable, wakes it, too,
+ * and beat tells what it does.  Both are borrowed. */
+struct loop *loop_create_for(int wake_fd, struct loop_beat *beat);
 void loop_destroy(struct loop *loop);
 
 /*
@@ -62,6 +83,11 @@ void loop_destroy(struct loop *loop);
 int loop_watch_set(struct loop *loop, struct loop_watch *watch, int fd,
 		   short events) __attribute__((warn_unused_result));
 void loop_watch_clear(struct loop *loop, struct loop_watch *watch);
+/* The watch was set while something else is done than what it is for. */
+static inline void loop_watch_own(struct loop_watch *watch, uint32_t owner)
+{
+	watch->owner = owner;
+}
 
 /*
  * Arms the timer for at_ms on clock_ms(); replaces what it had; fires once.
@@ -81,11 +107,16 @@ static inline bool loop_timer_armed(const struct loop_timer *timer)
 	return timer->link != NULL;
 }
 
-/*
- * Turns until loop_stop().  on_turn(arg) is called at the start of every turn;
- * a turn comes at least every LOOP_BEAT_MS.
+/* Makes something the owner of what is done from now on, until it is set
+ * again or the callback ends; returns the owner before. */
+uint32_t loop_own(struct loop *loop, uint32_t owner);
+/* The owner of what is done now. */
+uint32_t loop_owner(const struct loop *loop);
+/* ... and what it is doing, for the beat. */
+void loop_say(struct loop *loop, const char *step);
+
+/* Turns until loop_stop().  on_turn(arg) is called at the start of every turn.
  */
-#define LOOP_BEAT_MS 1000
 void loop_run(struct loop *loop, void (*on_turn)(void *arg), void *arg);
 
 /* Makes the loop turn at once.  Any thread, also a signal handler. */

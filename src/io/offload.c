@@ -26,7 +26,7 @@
 struct offload_shared {
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	size_t users;	 /* the prober, and each thread */
+	size_t users;	 /* the loop's, and each thread */
 	size_t idle;	 /* threads that wait for work */
 	size_t wakes;	 /* of these, how many have been told of some */
 	size_t starting; /* threads that do not yet look for work */
@@ -54,6 +54,7 @@ struct offload_job {
 	void (*done)(void *arg, const void *copy);
 	void *arg;
 	bool forgotten;
+	uint32_t owner; /* of the loop when it was started */
 	_Alignas(max_align_t) unsigned char data[];
 };
 
@@ -328,7 +329,7 @@ static bool offload_hand_over(struct offload_shared *shared,
 	return true;
 }
 
-/* ---- in the prober's thread ---- */
+/* ---- in the main thread ---- */
 
 static struct offload_job *offload_take(struct offload_shared *shared)
 {
@@ -352,6 +353,7 @@ static void offload_on_finished(void *arg, short revents)
 	eventfd_read(offload->shared->fd, &count);
 	/* One at a time: done() may forget one of the others. */
 	while ((job = offload_take(offload->shared))) {
+		loop_own(offload->loop, job->owner);
 		job->done(job->arg, job->data);
 		free(job);
 	}
@@ -427,7 +429,8 @@ struct offload_job *offload_start(struct offload *offload,
 				     .work = order->work,
 				     .discard = order->discard,
 				     .done = done,
-				     .arg = arg };
+				     .arg = arg,
+				     .owner = loop_owner(offload->loop) };
 	memcpy(job->data, order->data, order->size);
 	if (order->path)
 		job->path = (const char *)job->data +

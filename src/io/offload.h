@@ -1,12 +1,13 @@
 /*
- * offload: runs what can only block in a few threads beside the prober's.
+ * offload: runs what can only block in a few threads beside the loop's.
  *
  * A stat(2) on a dead network mount may never come back and cannot be
  * interrupted.  The job owns everything that its thread touches, so its
  * starter may forget it at any time.  The number of threads is bounded, and a
  * mount that is dead cannot take all of them: jobs for other mounts go on.
  *
- * Belongs to the prober thread, except that work() runs in another thread.
+ * Belongs to the main thread of a worker, except that work() runs in another
+ * thread.
  */
 #ifndef HEALTH_OFFLOAD_H
 #define HEALTH_OFFLOAD_H

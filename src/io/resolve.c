@@ -212,6 +212,7 @@ static void resolve_on_ready(void *arg)
 		lookup->queries = query->next;
 		query->next = NULL;
 		query->lookup = NULL;
+		loop_own(lookup->resolver->loop, query->owner);
 		query->on_done(query->arg, &lookup->answer);
 	}
 	lookup->ending = false;
@@ -324,6 +325,7 @@ void resolve_start(struct resolver *resolver, struct resolve_query *query,
 	if (!lookup)
 		lookup = resolve_lookup_create(resolver, host);
 	query->lookup = lookup;
+	query->owner = loop_owner(resolver->loop);
 	query->next = lookup->queries;
 	lookup->queries = query;
 }

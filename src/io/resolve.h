@@ -11,7 +11,7 @@
  * again.  Failures are not kept. Two queries for one host share one look-up,
  * unless it is late.  A changed resolv.conf counts from the next look-up on.
  *
- * Belongs to the prober thread; never blocks on the network.
+ * Belongs to the main thread of a worker; never blocks on the network.
  */
 #ifndef HEALTH_RESOLVE_H
 #define HEALTH_RESOLVE_H
@@ -60,6 +60,7 @@ struct resolve_query {
 	void *arg;
 	/* private to resolve.c */
 	struct resolve_lookup *lookup; /* NULL: idle */
+	uint32_t owner;		       /* of the loop when it was started */
 	struct resolve_query *next;
 };
 

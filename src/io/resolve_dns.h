@@ -2,7 +2,7 @@
  * resolve_dns: one look-up of one host with c-ares: /etc/hosts, search
  * domains, A and AAAA side by side.
  *
- * Belongs to the prober thread; never blocks on the network.
+ * Belongs to the main thread of a worker; never blocks on the network.
  */
 #ifndef HEALTH_RESOLVE_DNS_H
 #define HEALTH_RESOLVE_DNS_H

@@ -10,8 +10,8 @@
  * descriptor that holds all of them and the timer for the next; so there is
  * always one descriptor to watch, but it may be another after each call.
  *
- * Belongs to the prober thread; never blocks: addresses and CA file content
- * come in ready.
+ * Belongs to the main thread of a worker; never blocks: addresses and CA file
+ * content come in ready.
  */
 #ifndef HEALTH_STREAM_H
 #define HEALTH_STREAM_H

@@ -81,8 +81,8 @@ static BIO_METHOD *stream_bio_method(void)
 
 /* The CAs that a stream trusts, its client certificate, and the TLS settings
  * of all streams.  Made in the threads that stream.h names; then it belongs to
- * the prober thread, and a copy that was never used to the thread that frees
- * it. */
+ * the main thread of a worker, and a copy that was never used to the thread
+ * that frees it. */
 struct stream_trust {
 	SSL_CTX *ctx;
 	BIO_METHOD *io;

@@ -1,9 +1,9 @@
 /*
  * stream_tls: TLS on a connected socket, with OpenSSL.
  *
- * Belongs to the prober thread; never blocks.  The socket and the trust are
- * borrowed until stream_tls_close().  A state of STREAM_ERROR comes with the
- * failure filled in; after it, only stream_tls_close() may be called.
+ * Belongs to the main thread of a worker; never blocks.  The socket and the
+ * trust are borrowed until stream_tls_close().  A state of STREAM_ERROR comes
+ * with the failure filled in; after it, only stream_tls_close() may be called.
  */
 #ifndef HEALTH_STREAM_TLS_H
 #define HEALTH_STREAM_TLS_H

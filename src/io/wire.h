@@ -3,7 +3,8 @@
  *
  * One call into libpq, libcurl or OpenSSL reads for as long as the peer keeps
  * up, and an endless handshake, a flood of session tickets or a body read byte
- * by byte would hold the prober thread; so would one of datagrams in c-ares.
+ * by byte would hold all checks, until the worker is killed (asker.h); so would
+ * one of datagrams in c-ares.
  * These libraries read by recv(2) and recvfrom(2), decrypt by SSL_read(3) and
  * set up TLS by SSL_CTX_new(3).  This file defines
  * these, and read(2), connect(2) and close(2), for the whole program; the

@@ -194,7 +194,7 @@ static void file_work(void *copy)
 		job->look.code = RESULT_OK;
 }
 
-/* ---- in the prober's ---- */
+/* ---- in the main thread ---- */
 
 static void file_ask(struct conn *conn)
 {

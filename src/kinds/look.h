@@ -6,7 +6,7 @@
  * thread outlives the settings.
  *
  * look_end() and look_end_errno() are for the job's thread, the rest belongs to
- * the prober thread; look_prepare() and look_dispose() as in check.h.
+ * the main thread of a worker; look_prepare() and look_dispose() as in check.h.
  */
 #ifndef HEALTH_LOOK_H
 #define HEALTH_LOOK_H

@@ -265,7 +265,8 @@ static bool model_is_writer(struct model_job *job,
 	/* The mapped file is a stronger proof. */
 	if (marker->start >= 0 || job->mapped[0])
 		return true;
-	if (pid == getpid())
+	/* This worker, or the process that answers probes. */
+	if (pid == getpid() || pid == getppid())
 		return look_end(&job->look, RESULT_MISMATCH,
 				"process %d of the marker is health.fcgi: "
 				"written in another container?",
@@ -382,7 +383,7 @@ static void model_work(void *copy)
 		job->look.code = RESULT_OK;
 }
 
-/* ---- in the prober's ---- */
+/* ---- in the main thread ---- */
 
 static void model_prepare(struct conf *conf, struct conf_section *section,
 			  void *record)

@@ -105,6 +105,7 @@ struct drain *drain_create(const char *path, struct board *board,
 		.offload = offload,
 		.next = { .on_time = drain_start, .arg = drain },
 		.look = { .error = ENOENT },
+		.draining = board_is_draining(board),
 	};
 	memcpy(drain->look.path, path, strlen(path) + 1);
 	drain_start(drain);

@@ -6,7 +6,7 @@
  * removed.  The file may lie on a mount that is dead: it is looked for in an
  * offload thread, and the last known state holds.
  *
- * Belongs to the prober thread.
+ * Belongs to the main thread of a worker.
  */
 #ifndef HEALTH_DRAIN_H
 #define HEALTH_DRAIN_H

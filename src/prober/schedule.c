@@ -60,35 +60,40 @@ static int64_t schedule_until_ms(const struct schedule *schedule)
 
 static void schedule_plan(struct schedule *schedule);
 
-/* If a run is under way, another process does it. */
-static void schedule_leave_to_others(struct schedule *schedule)
+/* What belongs to the check is done for it (loop.h). */
+static uint32_t schedule_own(const struct schedule *schedule)
 {
-	schedule->held = false;
-	schedule_plan(schedule);
-	schedule->waiting = schedule_state(schedule).pending;
-	if (schedule->waiting)
-		schedule->world->look_soon(schedule->world->arg);
+	return loop_own(schedule->world->loop, (uint32_t)schedule->index + 1);
 }
 
 void schedule_run(struct schedule *schedule, bool renew)
 {
+	const struct schedule_world *world = schedule->world;
+	uint32_t before;
+
 	if (check_running(schedule->check))
 		return;
-	if (!share_take(schedule->world->share, schedule->index,
-			schedule_until_ms(schedule), renew)) {
-		schedule_leave_to_others(schedule);
+	schedule->held = !world->elsewhere(world->arg, schedule->index) &&
+			 share_take(world->share, schedule->index,
+				    schedule_until_ms(schedule), renew);
+	if (!schedule->held) {
+		schedule_plan(schedule);
 		return;
 	}
-	schedule->held = true;
-	schedule->waiting = false;
+	before = schedule_own(schedule);
 	check_start(schedule->check);
+	loop_own(world->loop, before);
 }
 
 /* Another process has taken over the check. */
 static void schedule_lose(struct schedule *schedule)
 {
-	schedule_leave_to_others(schedule);
+	uint32_t before = schedule_own(schedule);
+
+	schedule->held = false;
 	check_release(schedule->check);
+	loop_own(schedule->world->loop, before);
+	schedule_plan(schedule);
 	log_masked(LOG_DEBUG, "check=%s is run by another process",
 		   schedule->setup->name);
 }
@@ -147,7 +152,7 @@ static int64_t schedule_due_ms(const struct schedule *schedule,
 		return INT64_MAX;
 	if (!state->latched)
 		return retry_ms;
-	if (schedule->world->share && schedule->world->ahead &&
+	if (schedule->world->ahead && !share_is_alone(schedule->world->share) &&
 	    policy->max_age_ms >= SCHEDULE_AHEAD_MIN_MS)
 		return schedule_ahead_ms(schedule, last);
 	return INT64_MAX;
@@ -184,7 +189,7 @@ static void schedule_on_next(void *arg)
 	struct schedule *schedule = arg;
 
 	/* It may have been run by another process just now. */
-	if (board_catch_up(schedule->world->board, schedule->index)) {
+	if (board_catch_up_with(schedule->world->board, schedule->index)) {
 		schedule_plan(schedule);
 		return;
 	}
@@ -222,7 +227,6 @@ int schedule_begin(struct schedule *schedule,
 		.index = index,
 		.next = { .on_time = schedule_on_next, .arg = schedule },
 		.retry_ms = SCHEDULE_RETRY_FIRST_MS,
-		.held = !world->share,
 	};
 	schedule->check = check_create(setup, env, schedule_on_result,
 				       schedule);
@@ -239,7 +243,7 @@ void schedule_end(struct schedule *schedule)
 
 void schedule_warm_up(struct schedule *schedule)
 {
-	board_catch_up(schedule->world->board, schedule->index);
+	board_catch_up_with(schedule->world->board, schedule->index);
 	if (share_theirs(schedule->world->share, schedule->index))
 		schedule_plan(schedule);
 	else
@@ -252,35 +256,12 @@ void schedule_attend(struct schedule *schedule)
 
 	if (schedule->held && share_ours(share, schedule->index) == SHARE_FREE)
 		schedule_lose(schedule);
-	if (board_catch_up(schedule->world->board, schedule->index))
+	if (board_catch_up_with(schedule->world->board, schedule->index))
 		schedule_plan(schedule);
-	schedule->waiting = schedule->waiting &&
-			    schedule_state(schedule).pending;
 	/* A run that was lost at this very moment is found the next time. */
 	if (check_running(schedule->check))
 		(void)share_extend(share, schedule->index,
 				   schedule_until_ms(schedule));
-	else if (schedule->waiting ||
-		 share_ours(share, schedule->index) == SHARE_CALLED)
+	else if (share_ours(share, schedule->index) == SHARE_CALLED)
 		schedule_run(schedule, false);
-}
-
-void schedule_part(struct schedule *schedule)
-{
-	schedule->held = true;
-	if (schedule->waiting)
-		schedule_run(schedule, false);
-	else
-		schedule_plan(schedule);
-}
-
-void schedule_join(struct schedule *schedule)
-{
-	/* The first process to join still has every connection, and keeps it.
-	 */
-	if (!share_take(schedule->world->share, schedule->index,
-			schedule_until_ms(schedule), false))
-		schedule_lose(schedule);
-	else if (!check_running(schedule->check))
-		check_start(schedule->check);
 }

@@ -1,16 +1,15 @@
 /*
  * schedule: decides when one check runs, and whether this process runs it.
  *
- * A check runs when it is wanted, when its interval is over, while startup
- * waits for it, and, in a share, ahead of time while it is asked for again and
- * again.  In a share it runs here only while this process holds its lease;
- * without one the check has no connection here, and results come from
- * the process that has it.
+ * A check runs when this process is called to, when its interval is over, while
+ * startup waits for it, and ahead of time while it is asked for again and
+ * again. It runs here only while this process holds its lease; without one the
+ * check has no connection here, and results come from the process that has it.
  *
  * Schedules log what checks say: a change of state once, a repeat at debug
  * level, a recovery with the length of the outage.
  *
- * Belongs to the prober thread.
+ * Belongs to the main thread of a worker.
  */
 #ifndef HEALTH_SCHEDULE_H
 #define HEALTH_SCHEDULE_H
@@ -24,19 +23,14 @@
 struct board;
 struct share;
 
-/* While another process is to bring a result: how often to look whether it
- * still can. */
-#define SCHEDULE_LOOK_MS 50
-
 /* What all schedules of a prober have in common; borrowed. */
 struct schedule_world {
 	struct board *board;
-	struct share *share; /* NULL: this process is alone */
+	struct share *share;
 	struct loop *loop;
 	bool ahead; /* run checks ahead of time, and until they started */
-	/* A schedule waits for another process: it has to attend in
-	 * SCHEDULE_LOOK_MS at the latest. */
-	void (*look_soon)(void *arg);
+	/* Whether a check is left to another process. */
+	bool (*elsewhere)(void *arg, size_t index);
 	void *arg;
 };
 
@@ -49,7 +43,6 @@ struct schedule {
 	int64_t retry_ms;
 	int64_t retried_us; /* the end of the run that it counts from */
 	bool held;	    /* the lease is ours */
-	bool waiting;	    /* for the result of another process */
 };
 
 /* -1 when out of memory; schedule_end() in both cases. */
@@ -68,11 +61,7 @@ void schedule_warm_up(struct schedule *schedule);
 void schedule_run(struct schedule *schedule, bool renew);
 
 /* Looks what the other processes did; to be called when there is news in the
- * share, and when a schedule wants to look soon. */
+ * share. */
 void schedule_attend(struct schedule *schedule);
-
-/* world->share has become NULL: this process is alone.  And it is set again. */
-void schedule_part(struct schedule *schedule);
-void schedule_join(struct schedule *schedule);
 
 #endif

@@ -10,6 +10,7 @@
 #include "front/responder.c"
 
 #include "app/settings.h"
+#include "board/share.h"
 
 #include <cjson/cJSON.h>
 #include <fastcgi.h>
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -27,6 +29,7 @@
 #define FUZZ_TURNS 64
 #define FUZZ_ANSWER_BYTES (1024 * 1024)
 
+static struct share *share;
 static struct board *board;
 static struct responder *responder;
 static struct worker *worker;
@@ -41,6 +44,8 @@ static void fuzz_listen(void)
 					     .max_waiting = 4,
 					     .max_connections = 4 };
 	static struct service service;
+	const struct share_options alone = { .alone = true, .n = 1 };
+	char reason[256];
 	struct plan *plan = calloc(1, plan_bytes(1));
 
 	/* An abstract address: the kernel chooses the name. */
@@ -56,7 +61,11 @@ static void fuzz_listen(void)
 	strcpy(plan->checks[0].name, "database");
 	plan->checks[0].policy.required = true;
 	plan->checks[0].policy.startup = true;
-	board = board_create(plan, NULL);
+	share = share_open(&alone, reason, sizeof(reason));
+	FUZZ_CHECK(share);
+	options.heard_fd = eventfd(0, EFD_NONBLOCK);
+	FUZZ_CHECK(options.heard_fd >= 0);
+	board = board_create(plan, share);
 	service = (struct service){ plan, board };
 	responder = responder_start(&options, &service);
 	FUZZ_CHECK(responder);
@@ -64,13 +73,14 @@ static void fuzz_listen(void)
 	FUZZ_CHECK(worker);
 }
 
-static void fuzz_publish(void *arg, size_t check)
+static void fuzz_publish(void *arg, size_t check, uint64_t seen)
 {
 	struct result result = { .code = RESULT_OK, .ended_us = clock_us() };
 	struct record before;
 
 	(void)arg;
-	if (!silent)
+	(void)seen;
+	if (!silent && share_take(share, check, clock_ms() + 1000, false))
 		board_publish(board, check, &result, &before);
 }
 
@@ -82,7 +92,7 @@ static void fuzz_serve(void)
 	int wait_ms;
 
 	do {
-		board_take_wanted(board, fuzz_publish, NULL);
+		board_take_wanted(board, false, fuzz_publish, NULL);
 		wait_ms = worker_serve_parked(worker);
 		/* Only a parked request is waited for, and not for long. */
 		event = gate_wait(responder->gate, &worker->buffer,

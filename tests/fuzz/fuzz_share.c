@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #define FUZZ_CORPUS "tests/fuzz/corpus/share"
+#include "../unit/call_share.h"
 #include "fuzz.h"
 
 #define SLOTS 2
@@ -29,6 +30,7 @@ static struct share *fuzz_world(void)
 		FUZZ_CHECK(share->file.fd >= 0);
 		share->options.n = SLOTS;
 		share->token = 7;
+		share->bell_fd = -1;
 	}
 	memset((void *)share->header, 0, size);
 	return share;
@@ -93,12 +95,26 @@ static void fuzz_run(struct share *share, size_t check)
 	FUZZ_CHECK(share_ours(share, check) == SHARE_FREE);
 }
 
+/* As the front does: the process with this token is called, since no other one
+ * lives, and then loses the lease. */
+static void fuzz_call(struct share *share, size_t check)
+{
+	FUZZ_CHECK(!called(share, check, SHARE_SEEN_ANY, 0));
+	FUZZ_CHECK(called(share, check, SHARE_SEEN_ANY, 9));
+	FUZZ_CHECK(share_holds(share, check, 9));
+	FUZZ_CHECK(!share_theirs(share, check));
+	share_revoke(share, 9);
+	FUZZ_CHECK(!share_holds(share, check, 9));
+	FUZZ_CHECK(share_ours(share, check) == SHARE_FREE);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct share *share = fuzz_world();
 	struct share_slot *slots = share->header->slots;
 	unsigned whole;
 	int64_t looked_ms;
+	uint64_t lease;
 	size_t i;
 
 	if (size == 0)
@@ -111,6 +127,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (whole & 1u << i)
 			fuzz_make_whole(&slots[i]);
 		fuzz_read(share, i);
+		lease = slots[i].lease;
+		fuzz_call(share, i);
+		slots[i].lease = lease;
 		fuzz_run(share, i);
 	}
 	share_draining(share, &looked_ms);

@@ -16,7 +16,7 @@ conf	conf dialect
 io	closer curlio dial loop offload resolve stream wire
 check	admit check policy
 kinds	kinds
-board	board plan share
+board	board plan share share_watch
 prober	prober
 asker	asker
 answer	answer route

@@ -20,10 +20,20 @@ serve() {
 	start_health --config "$scratch/health.conf" "$@"
 }
 
-# memory_kb NAME: that value of the program in /proc/PID/status (proc(5))
+# memory_kb NAME: that value of the program in /proc/PID/status (proc(5)); of what
+# is used, that of its worker, too
 memory_kb() {
-	awk -v name="$1:" '$1 == name { print $2 }' \
-		"/proc/$(pid_of health)/status"
+	local files
+
+	case $1 in
+	VmRSS | VmHWM)
+		mapfile -t files < <(descendants "$(pid_of health)")
+		files=("${files[@]/#//proc/}")
+		;;
+	*) files=("/proc/$(pid_of health)") ;;
+	esac
+	awk -v name="$1:" '$1 == name { n += $2 } END { print n }' \
+		"${files[@]/%//status}"
 }
 
 # mark_log: new_log prints what is logged from now on

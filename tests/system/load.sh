@@ -72,19 +72,21 @@ up() {
 	[ "$status" = 200 ]
 }
 
-# ours: the process ids of the program, whichever process started it
+# ours [all]: the process ids of the program, whichever process started it;
+# without `all` not those of workers
 ours() {
 	local exe
 
 	for exe in /proc/[0-9]*/exe; do
 		[ "$(readlink "$exe")" = "$health_program" ] || continue
 		exe=${exe%/exe}
+		[ -n "${1:-}" ] || ! is_worker "${exe#/proc/}" || continue
 		gone "${exe#/proc/}" || echo "${exe#/proc/}"
 	done
 }
 
 none_of_ours() {
-	[ -z "$(ours)" ]
+	[ -z "$(ours all)" ]
 }
 
 other_than() {

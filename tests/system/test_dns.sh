@@ -336,10 +336,10 @@ no_more() {
 	[ "$sanitized" != 0 ] || [ "$6" -le $(($3 + 1000)) ]
 }
 
-# used: threads, descriptors and kilobytes of our program
+# used: threads, descriptors and kilobytes of the process that runs the checks
 used() {
 	local proc
-	proc=/proc/$(pid_of health)
+	proc=/proc/$(worker_of "$(pid_of health)")
 
 	echo "$(find "$proc/task" -mindepth 1 -maxdepth 1 | wc -l)" \
 		"$(find "$proc/fd" | wc -l)" \

@@ -206,7 +206,7 @@ test_log_not_read() {
 	rm "$fifo"
 }
 
-# The disk of the log hangs: neither the prober nor a thread that answers may wait
+# The disk of the log hangs: neither the worker nor a thread that answers may wait
 # for it.
 test_log_stuck() {
 	if [ -n "$sanitized" ]; then
@@ -232,13 +232,22 @@ test_log_stuck() {
 
 # ---- limits
 
-# limit RESOURCE VALUE: of the program that runs
+# limit RESOURCE VALUE: of the program that runs, and its worker
 limit() {
-	prlimit --pid "$(pid_of health)" "--$1=$2"
+	local pid
+
+	for pid in $(descendants "$(pid_of health)"); do
+		prlimit --pid "$pid" "--$1=$2"
+	done
 }
 
+limit_worker() {
+	prlimit --pid "$(worker_of "$(pid_of health)")" "--$1=$2"
+}
+
+# descriptors: of the worker
 descriptors() {
-	find "/proc/$(pid_of health)/fd" -mindepth 1 | wc -l
+	find "/proc/$(worker_of "$(pid_of health)")/fd" -mindepth 1 | wc -l
 }
 
 test_few_descriptors() {
@@ -261,7 +270,7 @@ test_few_descriptors() {
 	done >>"$scratch/health.conf"
 	start_health --config "$scratch/health.conf"
 	wait_for answers /health/ready 200
-	limit nofile $((used + 8)):4096
+	limit_worker nofile $((used + 8)):4096
 	for _ in 1 2 3; do
 		probe /health/ready
 		assert_whole
@@ -275,7 +284,7 @@ test_few_descriptors() {
 	done
 	assertEquals 'what is said' 'out of file descriptors' \
 		"$(sort -u "$scratch/internal")"
-	limit nofile 4096:4096
+	limit_worker nofile 4096:4096
 	wait_for answers /health/ready 200
 	assert_json '[.checks[] | select(.code == "internal")] | length' 0
 }
@@ -866,7 +875,8 @@ is_old() {
 }
 
 count_threads() {
-	find "/proc/$(pid_of health)/task" -mindepth 1 -maxdepth 1 | wc -l
+	find "/proc/$(worker_of "$(pid_of health)")/task" -mindepth 1 \
+		-maxdepth 1 | wc -l
 }
 
 # ---- a thousand checks

@@ -420,7 +420,7 @@ test_steps() {
 	END
 	probe /health/ready
 	assert_status 503
-	assert_took 400 1500
+	assert_took 200 1500
 	while IFS='|' read -r name step; do
 		assert_failed "$name" timeout 'Timeout after 500ms'
 		assert_json ".checks.$name.step" "$step"

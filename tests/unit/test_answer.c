@@ -2,20 +2,26 @@
  * From a request to its bytes, with the real route, board, verdict and
  * rendering, and a clock that stands until it is moved.
  */
+#include "config.h"
+
 #include "fake_clock.h"
 
 #include "answer/answer.c"
 #include "board/board.c"
+#include "board/share.c"
+#include "board/share_file.c"
 
 #include <stdio.h>
 
 #include "fake_plan.h"
+#include "fake_share.h"
 #include "unit.h"
 
 static const char *const networks[] = { "::1", "10.0.0.0/8", "127.0.0.1" };
 
 static struct board *board;
 static struct plan *plan;
+static struct share *share;
 static struct service service;
 static struct board_view *view;
 static struct pending pending;
@@ -35,7 +41,8 @@ static void world(bool broken)
 					       .startup = true });
 	fake_plan_check(plan, 1, "cache",
 			(struct check_policy){ .max_age_ms = 1000 });
-	board = board_create(plan, NULL);
+	share = fake_share(plan->n);
+	board = board_create(plan, share);
 	service = (struct service){ plan, board };
 	view = service_view(&service);
 	CHECK(board && view);
@@ -45,6 +52,7 @@ static void world_end(void)
 {
 	free(view);
 	board_destroy(board);
+	share_close(share);
 	free(plan);
 }
 
@@ -60,11 +68,10 @@ static void publish(size_t check, enum result_code code)
 	struct result result = { .code = code,
 				 .latency_us = 1500,
 				 .ended_us = fake_us };
-	struct record before;
 
 	if (code != RESULT_OK)
 		snprintf(result.error, sizeof(result.error), "HTTP 503");
-	CHECK(board_publish(board, check, &result, &before));
+	CHECK(fake_share_publish(share, board, check, &result));
 }
 
 /* Status and body of the answer; its length is what its head says. */
@@ -189,7 +196,7 @@ static void test_broken(void)
 	EXPECT(IF_KNOWN, 503,
 	       "{\"status\":\"starting\",\"error\":"
 	       "\"configuration error, see the log\"}\n");
-	/* There is no prober, which is not the same as one that is stuck. */
+	/* There is nothing to run, which is not `stuck`. */
 	for (i = 0; i < 3; i++) {
 		fake_us += 20000000;
 		begin("GET", "/health");

@@ -1,9 +1,13 @@
 /*
  * The board under a clock of our own, then under many threads.
  */
+#include "config.h"
+
 #include "fake_clock.h"
 
 #include "board/board.c"
+#include "board/share.c"
+#include "board/share_file.c"
 
 #include <sched.h>
 #include <stdio.h>
@@ -11,6 +15,7 @@
 
 #include "fake_log.h"
 #include "fake_plan.h"
+#include "fake_share.h"
 #include "unit.h"
 
 /* ---- neighbours ---- */
@@ -39,6 +44,7 @@ static void on_heard(void *arg)
 }
 
 static struct plan *plan;
+static struct share *share;
 
 static void world(size_t n, int64_t max_age_ms)
 {
@@ -54,9 +60,16 @@ static void world(size_t n, int64_t max_age_ms)
 	fake_us = NOW;
 	wakes = heards = 0;
 	memset(results, 0, sizeof(results));
-	board = board_create(plan, NULL);
+	share = fake_share(n);
+	board = board_create(plan, share);
 	board_on_wanted(board, on_wake, &wakes);
 	board_on_published(board, on_heard, &heards);
+}
+
+static void world_end(void)
+{
+	board_destroy(board);
+	share_close(share);
 }
 
 static bool ask_at(enum probe probe, size_t check, int64_t asked_us)
@@ -79,10 +92,9 @@ static void publish_at(size_t check, enum result_code code, int64_t ended_us,
 	struct result result = { .code = code,
 				 .latency_us = latency_us,
 				 .ended_us = ended_us };
-	struct record before;
 
-	/* Alone, every result counts. */
-	CHECK(board_publish(board, check, &result, &before));
+	/* Its holder is the only one, so every result counts. */
+	CHECK(fake_share_publish(share, board, check, &result));
 }
 
 static bool is_latched(size_t check)
@@ -100,8 +112,9 @@ static void publish(size_t check, enum result_code code)
 
 static unsigned taken;
 
-static void want(void *arg, size_t check)
+static void want(void *arg, size_t check, uint64_t seen)
 {
+	(void)seen;
 	CHECK(arg == &taken);
 	CHECK(!(taken & 1u << check));
 	taken |= 1u << check;
@@ -111,7 +124,7 @@ static void want(void *arg, size_t check)
 static unsigned take(void)
 {
 	taken = 0;
-	board_take_wanted(board, want, &taken);
+	CHECK_INT(board_take_wanted(board, false, want, &taken), taken != 0);
 	return taken;
 }
 
@@ -134,7 +147,7 @@ static void test_first(void)
 	CHECK_INT(view.now_ms, NOW / 1000);
 	CHECK_INT(wakes, 1);
 	CHECK_INT(take(), 0);
-	board_destroy(board);
+	world_end();
 }
 
 static void test_max_age(void)
@@ -150,7 +163,7 @@ static void test_max_age(void)
 	CHECK(ask_at(PROBE_READY, 0, NOW + 1000000));
 	fake_us += 600000000;
 	CHECK(ask_at(PROBE_READY, 0, NOW + 1000000));
-	board_destroy(board);
+	world_end();
 }
 
 /* Nothing older than the question: to the microsecond. */
@@ -164,7 +177,7 @@ static void test_max_age_zero(void)
 	CHECK(ask_at(PROBE_READY, 0, NOW + 1));
 	CHECK(!ask_at(PROBE_READY, 0, NOW + 2));
 	CHECK_INT(take(), 1);
-	board_destroy(board);
+	world_end();
 }
 
 /* A run under way is joined: one question to the dependency for all. */
@@ -187,7 +200,7 @@ static void test_join(void)
 	CHECK(ask_at(PROBE_READY, 0, NOW));
 	CHECK(ask_at(PROBE_READY, 0, NOW + 1999));
 	CHECK_INT(take(), 0);
-	board_destroy(board);
+	world_end();
 }
 
 /*
@@ -207,7 +220,7 @@ static void test_crossing(void)
 	publish_at(0, RESULT_OK, NOW + 1, 100);
 	CHECK_INT(heards, 2);
 	CHECK(ask_at(PROBE_READY, 0, NOW));
-	board_destroy(board);
+	world_end();
 
 	/* Likewise when another one is waited for at the time. */
 	world(2, 0);
@@ -223,7 +236,7 @@ static void test_crossing(void)
 	publish_at(1, RESULT_OK, NOW + 2000, 10);
 	CHECK_INT(heards, 2);
 	CHECK(ask_at(PROBE_READY, 0, NOW));
-	board_destroy(board);
+	world_end();
 }
 
 /* ---- scopes ---- */
@@ -240,7 +253,7 @@ static void test_one(void)
 	CHECK_INT(results[1].code, RESULT_OK);
 	CHECK_INT(results[0].code, 0x07070707); /* left as it was */
 	CHECK_INT(take(), 0);
-	board_destroy(board);
+	world_end();
 }
 
 static void test_started(void)
@@ -257,9 +270,14 @@ static void test_started(void)
 	CHECK(!view.started);
 	CHECK(!latched[0]);
 	CHECK(latched[1]);
-	fake_us += 100000000;
+	/* The process that runs the check tries again by itself. */
+	fake_us += BOARD_RETRY_MS * 1000;
 	CHECK(ask(PROBE_STARTED));
 	CHECK_INT(take(), 0);
+	/* Unless it is gone. */
+	fake_us += 1000;
+	CHECK(!ask(PROBE_STARTED));
+	CHECK_INT(take(), 1);
 	publish(0, RESULT_OK);
 	CHECK(is_latched(0));
 	CHECK(ask(PROBE_STARTED));
@@ -269,7 +287,7 @@ static void test_started(void)
 	publish(1, RESULT_REFUSED);
 	CHECK(ask(PROBE_STARTED));
 	CHECK(view.started);
-	board_destroy(board);
+	world_end();
 }
 
 static void test_live(void)
@@ -282,7 +300,7 @@ static void test_live(void)
 	CHECK_INT(results[1].code, RESULT_MISSING);
 	CHECK_INT(take(), 0);
 	CHECK_INT(wakes, 0);
-	board_destroy(board);
+	world_end();
 }
 
 static void test_look(void)
@@ -299,6 +317,11 @@ static void test_look(void)
 	board_look(board, &question, &view);
 	CHECK_INT(results[0].ended_us, NOW);
 	CHECK(!view.draining);
+	/* A service that has no file for it never drains. */
+	board_set_draining(board, true);
+	board_look(board, &question, &view);
+	CHECK(!view.draining);
+	board->drain_expected = true;
 	board_set_draining(board, true);
 	board_look(board, &question, &view);
 	CHECK(view.draining);
@@ -310,7 +333,7 @@ static void test_look(void)
 	board_set_draining(board, false);
 	board_look(board, &question, &view);
 	CHECK(!view.draining);
-	board_destroy(board);
+	world_end();
 }
 
 static void test_nothing(void)
@@ -321,7 +344,7 @@ static void test_nothing(void)
 	CHECK(view.started);
 	CHECK(ask(PROBE_LIVE));
 	CHECK_INT(take(), 0);
-	board_destroy(board);
+	world_end();
 	board_destroy(NULL);
 }
 
@@ -362,7 +385,7 @@ static void test_heard(void)
 	publish(1, RESULT_OK);
 	CHECK_INT(heards, 3);
 	CHECK(ask_at(PROBE_READY, 0, fake_us));
-	board_destroy(board);
+	world_end();
 }
 
 /* Later questions need newer results than the first that waits. */
@@ -382,7 +405,7 @@ static void test_heard_later(void)
 	publish_at(0, RESULT_OK, NOW + 40, 10);
 	CHECK_INT(heards, 2);
 	CHECK(ask_at(PROBE_READY, 0, NOW + 20));
-	board_destroy(board);
+	world_end();
 }
 
 static void test_no_ears(void)
@@ -397,11 +420,12 @@ static void test_no_ears(void)
 	CHECK(!ask(PROBE_READY));
 	board_on_wanted(board, on_wake, &wakes);
 	CHECK_INT(take(), 1);
-	board_destroy(board);
+	world_end();
 }
 
-static void want_and_publish(void *arg, size_t check)
+static void want_and_publish(void *arg, size_t check, uint64_t seen)
 {
+	(void)seen;
 	(void)arg;
 	publish(check, RESULT_OK);
 }
@@ -410,11 +434,203 @@ static void test_publish_inside(void)
 {
 	world(3, 0);
 	CHECK(!ask_at(PROBE_READY, 0, NOW));
-	board_take_wanted(board, want_and_publish, NULL);
+	CHECK(board_take_wanted(board, false, want_and_publish, NULL));
 	CHECK_INT(heards, 1);
 	CHECK(ask_at(PROBE_READY, 0, NOW));
 	CHECK_INT(take(), 0);
+	world_end();
+}
+
+/* What is missing is asked for again and again. */
+static void test_again(void)
+{
+	world(2, 0);
+	CHECK(!board_take_wanted(board, true, want, &taken));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
+	CHECK_INT(take(), 3);
+	taken = 0;
+	CHECK(board_take_wanted(board, true, want, &taken));
+	CHECK_INT(taken, 3);
+	publish(0, RESULT_OK);
+	CHECK_INT(take(), 0);
+	taken = 0;
+	CHECK(board_take_wanted(board, true, want, &taken));
+	CHECK_INT(taken, 2);
+	publish(1, RESULT_OK);
+	CHECK(!board_take_wanted(board, true, want, &taken));
+	world_end();
+}
+
+/* ---- another process ---- */
+
+/* The worker has a board of its own, on the same share. */
+static struct board *worker;
+
+static void worker_world(size_t n)
+{
+	world(n, 0);
+	plan->drains = true;
 	board_destroy(board);
+	board = board_create(plan, share);
+	board_on_wanted(board, on_wake, &wakes);
+	board_on_published(board, on_heard, &heards);
+	worker = board_create(plan, share);
+	board_set_draining(worker, false);
+}
+
+static void worker_world_end(void)
+{
+	board_destroy(worker);
+	world_end();
+}
+
+static void worker_publish(size_t check, enum result_code code)
+{
+	struct result result = { .code = code, .ended_us = fake_us };
+
+	CHECK(fake_share_publish(share, worker, check, &result));
+}
+
+static void test_catch_up(void)
+{
+	worker_world(2);
+	CHECK(!board_catch_up(board));
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
+	worker_publish(0, RESULT_OK);
+	/* It is still waiting for the other one. */
+	CHECK(!board_catch_up(board));
+	taken = 0;
+	board_take_wanted(board, true, want, &taken);
+	CHECK_INT(taken, 2);
+	worker_publish(1, RESULT_REFUSED);
+	CHECK(board_catch_up(board));
+	CHECK(!board_catch_up(board));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	CHECK_INT(results[1].code, RESULT_REFUSED);
+	/* No question waits for this. */
+	fake_us += 1000;
+	worker_publish(1, RESULT_OK);
+	CHECK(!board_catch_up(board));
+	CHECK(ask(PROBE_LIVE));
+	CHECK_INT(results[1].code, RESULT_OK);
+	/* The caller wakes them, not the board. */
+	CHECK_INT(heards, 0);
+
+	/* One check. */
+	fake_us += 1000;
+	worker_publish(0, RESULT_REFUSED);
+	CHECK(!board_catch_up_with(board, 1));
+	CHECK(board_catch_up_with(board, 0));
+	CHECK(!board_catch_up_with(board, 0));
+	worker_world_end();
+}
+
+/* A question waits until a process has looked for the drain file. */
+static void test_drain_wanted(void)
+{
+	uint32_t told;
+
+	worker_world(1);
+	worker_publish(0, RESULT_OK);
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	CHECK_INT(wakes, 0);
+	CHECK(!board_wants_drain(board));
+
+	fake_us = NOW + BOARD_DRAIN_MS * 1000;
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	fake_us += 1000;
+	CHECK(!ask_at(PROBE_READY, 0, NOW));
+	CHECK_INT(wakes, 1);
+	CHECK(!board_take_wanted(board, true, want, &taken));
+	CHECK(board_wants_drain(board));
+	CHECK(!board_catch_up(board));
+	/* Nothing else waits for it. */
+	CHECK(ask_at(PROBE_CHECK, 0, NOW));
+	CHECK(ask(PROBE_LIVE));
+	told = share_news(share);
+	board_set_draining(worker, false);
+	CHECK(share_news(share) != told);
+	CHECK(!board_wants_drain(board));
+	CHECK(board_catch_up(board));
+	CHECK(!board_catch_up(board));
+	CHECK(ask_at(PROBE_READY, 0, NOW));
+	CHECK(!view.draining);
+	/* Nothing waits any more when it becomes old. */
+	fake_us += (BOARD_DRAIN_MS + 1) * 1000;
+	CHECK(!board_wants_drain(board));
+	board_set_draining(worker, false);
+	board_catch_up(board);
+
+	/* A look that changes nothing is not news. */
+	told = share_news(share);
+	fake_us += BOARD_DRAIN_MS * 1000 / 2;
+	board_set_draining(worker, true);
+	CHECK_INT(share_news(share), told);
+	/* While draining, no check is asked. */
+	CHECK(ask(PROBE_READY));
+	CHECK(view.draining);
+	CHECK_INT(take(), 0);
+	/* What could not be seen stays, for as long as it is looked for. */
+	fake_us += BOARD_DRAIN_MS * 1000 / 2;
+	CHECK(board_keep_draining(worker, false));
+	fake_us += BOARD_DRAIN_MS * 1000;
+	CHECK(ask(PROBE_READY));
+	fake_us += 1000;
+	CHECK(!ask(PROBE_READY));
+	worker_world_end();
+}
+
+/* A time in the future does not count. */
+static void test_drain_in_the_future(void)
+{
+	worker_world(0);
+	share_set_draining(share, true, clock_ms() + 1);
+	CHECK(!ask(PROBE_READY));
+	CHECK(board_keep_draining(worker, true));
+	CHECK(ask(PROBE_READY));
+	CHECK(view.draining);
+	share_set_draining(share, true, clock_ms() + 1);
+	CHECK(!board_keep_draining(worker, false));
+	CHECK(ask(PROBE_READY));
+	CHECK(!view.draining);
+	worker_world_end();
+}
+
+/* In another file a record may have the name that one had here. */
+static void test_other_file(void)
+{
+	static char dir[] = "test_board.XXXXXX";
+	struct share_options options = { .n = 1, .founder = true };
+	struct board_question question = { .probe = PROBE_READY };
+	char reason[512];
+
+	CHECK(mkdtemp(dir) != NULL);
+	options.dir = dir;
+	worker_world(1);
+	share_close(share);
+	share = share_open(&options, reason, sizeof(reason));
+	board->share = worker->share = share;
+	worker_publish(0, RESULT_OK);
+	board_catch_up(board);
+	CHECK_INT(unlink(share_path(share)), 0);
+	CHECK(!share_intact(share, reason, sizeof(reason)));
+	CHECK(share_rejoin(share));
+	CHECK(share_intact(share, reason, sizeof(reason)));
+	fake_us += 1000;
+	worker_publish(0, RESULT_REFUSED);
+	board_forget_seen(board);
+	board_catch_up(board);
+	board_look(board, &question, &view);
+	CHECK_INT(results[0].code, RESULT_REFUSED);
+	/* A file to which it comes back may know less than it does. */
+	fake_us -= 500;
+	worker_publish(0, RESULT_OK);
+	board_forget_seen(board);
+	board_catch_up(board);
+	board_look(board, &question, &view);
+	CHECK_INT(results[0].code, RESULT_REFUSED);
+	worker_world_end();
+	CHECK_INT(rmdir(dir), 0);
 }
 
 /* ---- stuck ---- */
@@ -457,9 +673,9 @@ static void test_stuck(void)
 	fake_us += 10000000;
 	CHECK(stuck());
 	CHECK_INT(fake_log.level, LOG_ERR);
-	CHECK(strstr(fake_log.last, "prober"));
+	CHECK(strstr(fake_log.last, "no process could run the checks"));
 	CHECK_INT(fake_log.lines, 2);
-	board_destroy(board);
+	world_end();
 }
 
 /* ---- threads ---- */
@@ -533,11 +749,12 @@ static void *asker(void *arg)
 	return NULL;
 }
 
-static void want_slowly(void *arg, size_t check)
+static void want_slowly(void *arg, size_t check, uint64_t seen)
 {
 	unsigned *seed = arg;
 	int64_t ended_us = clock_us();
 
+	(void)seen;
 	/* A moment between the end of a run and its publication. */
 	fake_us += 1 + rand_r(seed) % 3;
 	if (rand_r(seed) % 4 == 0)
@@ -564,14 +781,14 @@ static void test_threads(void)
 		work_to_do = 0;
 		pthread_mutex_unlock(&work_lock);
 		board_beat(board);
-		board_take_wanted(board, want_slowly, &seed);
+		board_take_wanted(board, false, want_slowly, &seed);
 		pthread_mutex_lock(&work_lock);
 	}
 	pthread_mutex_unlock(&work_lock);
 	for (i = 0; i < ASKERS; i++)
 		pthread_join(askers[i], NULL);
 	CHECK_INT(lost, 0);
-	board_destroy(board);
+	world_end();
 }
 
 int main(void)
@@ -590,6 +807,11 @@ int main(void)
 	test_heard_later();
 	test_no_ears();
 	test_publish_inside();
+	test_again();
+	test_catch_up();
+	test_drain_wanted();
+	test_drain_in_the_future();
+	test_other_file();
 	test_stuck();
 	test_threads();
 	return unit_report();

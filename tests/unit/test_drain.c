@@ -37,6 +37,14 @@ void board_set_draining(struct board *board, bool draining)
 	board_draining = draining;
 }
 
+static bool was_draining;
+
+bool board_is_draining(struct board *board)
+{
+	(void)board;
+	return was_draining;
+}
+
 bool board_keep_draining(struct board *board, bool otherwise)
 {
 	(void)board;
@@ -108,6 +116,21 @@ static void look(int error, int said, bool draining)
 		printf("\terror %d: \"%s\"\n", error, fake_log.last);
 	CHECK_INT(fake_log.lines, said);
 	CHECK_INT(board_draining, draining);
+}
+
+/* Another worker goes on where the last one was. */
+static void test_another_worker(void)
+{
+	was_draining = true;
+	begin(0);
+	CHECK_INT(fake_log.lines, 0);
+	CHECK(board_draining);
+	look(ENOENT, 1, false);
+	drain_destroy(drain);
+	begin(ENOENT);
+	CHECK_INT(fake_log.lines, 1);
+	was_draining = false;
+	drain_destroy(drain);
 }
 
 static void test_comes_and_goes(void)
@@ -183,6 +206,7 @@ static void test_hangs(void)
 
 int main(void)
 {
+	test_another_worker();
 	test_comes_and_goes();
 	test_errors_change_nothing();
 	test_errors_at_the_start();

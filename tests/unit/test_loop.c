@@ -5,6 +5,7 @@
 
 #include "io/loop.c"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -246,7 +247,8 @@ static void test_many(void)
 
 	world(1);
 	for (i = 0; i < 100; i++) {
-		many[i] = (struct loop_watch){ on_io, &peers[0], 0, 0, 0 };
+		many[i] = (struct loop_watch){ .on_io = on_io,
+					       .arg = &peers[0] };
 		CHECK(loop_watch_set(loop, &many[i], peers[0].fd, POLLIN) == 0);
 	}
 	tell(&peers[0]);
@@ -325,9 +327,12 @@ static void test_timers(void)
 	CHECK_STR(fired, "4130");
 	turn();
 	CHECK_STR(fired, "4130");
-	CHECK_INT(loop_wait_ms(loop), LOOP_BEAT_MS);
+	/* For ever. */
+	CHECK_INT(loop_wait_ms(loop), -1);
 	loop_timer_set(loop, &timers[0], clock_ms() + 100000);
-	CHECK_INT(loop_wait_ms(loop), LOOP_BEAT_MS);
+	CHECK_INT(loop_wait_ms(loop), 100000);
+	loop_timer_set(loop, &timers[0], INT64_MAX);
+	CHECK_INT(loop_wait_ms(loop), INT_MAX);
 	loop_timer_clear(loop, &timers[0]);
 	CHECK(!loop->timers);
 	world_end(1);
@@ -414,8 +419,7 @@ static void test_many_timers(void)
 	many_last_ms = 0;
 	for (step = 0; step < 100; step++) {
 		CHECK_INT(loop_wait_ms(loop),
-			  loop->timers ? loop->timers->at_ms - clock_ms()
-				       : LOOP_BEAT_MS);
+			  loop->timers ? loop->timers->at_ms - clock_ms() : -1);
 		fake_us += 1000;
 		turn();
 	}
@@ -509,6 +513,217 @@ static void test_wakes(void)
 	world_end(0);
 }
 
+static int own_fd;
+static struct loop_beat shown;
+
+static void stop_on_second_turn(void *arg)
+{
+	(void)arg;
+	if (++turns == 2)
+		loop_stop(loop);
+}
+
+/* Another process wakes it by the descriptor alone. */
+static void test_wake_from_outside(void)
+{
+	eventfd_t left;
+
+	own_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	loop = loop_create_for(own_fd, &shown);
+	turns = 0;
+	eventfd_write(own_fd, 1);
+	loop_run(loop, stop_on_second_turn, NULL);
+	CHECK_INT(turns, 2);
+	loop_destroy(loop);
+	/* Borrowed, so still open; what was written was taken. */
+	CHECK(eventfd_read(own_fd, &left) < 0 && errno == EAGAIN);
+	CHECK_INT(close(own_fd), 0);
+}
+
+/* ---- the beat ---- */
+
+/* What the beat showed in the last callback. */
+static struct {
+	uint64_t call;
+	int64_t since_ms;
+	uint32_t owner;
+} in_callback;
+
+static void note_beat(void)
+{
+	in_callback.call = shown.call;
+	in_callback.since_ms = shown.since_ms;
+	in_callback.owner = shown.owner;
+}
+
+static void beat_on_io(struct peer *peer)
+{
+	char byte;
+
+	CHECK(recv(peer->fd, &byte, 1, 0) == 1);
+	note_beat();
+}
+
+static void beat_on_time(void *arg)
+{
+	(void)arg;
+	note_beat();
+}
+
+static void beat_world(void)
+{
+	memset(&shown, 0, sizeof(shown));
+	world(0);
+	loop_destroy(loop);
+	loop = loop_create_for(-1, &shown);
+	memset(&in_callback, 0, sizeof(in_callback));
+}
+
+static void beat_peer(struct peer *peer)
+{
+	int pair[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+	*peer = (struct peer){ .fd = pair[0],
+			       .far = pair[1],
+			       .then = beat_on_io };
+	peer->watch.on_io = on_io;
+	peer->watch.arg = peer;
+}
+
+static void test_owners(void)
+{
+	beat_world();
+	beat_peer(&peers[0]);
+	beat_peer(&peers[1]);
+	timers[0] = (struct loop_timer){ .on_time = beat_on_time };
+	CHECK_INT(loop_owner(loop), 0);
+	CHECK_INT(loop_own(loop, 7), 0);
+	CHECK_INT(loop_owner(loop), 7);
+	watch(&peers[0], POLLIN);
+	loop_timer_set(loop, &timers[0], clock_ms() + 1);
+	CHECK_INT(loop_own(loop, 8), 7);
+	watch(&peers[1], POLLIN);
+	CHECK_INT(loop_own(loop, 0), 8);
+
+	/* Each callback is for the owner of what calls it. */
+	tell(&peers[0]);
+	turn();
+	CHECK_INT(in_callback.owner, 7);
+	tell(&peers[1]);
+	turn();
+	CHECK_INT(in_callback.owner, 8);
+	fake_us += 1000;
+	turn();
+	CHECK_INT(in_callback.owner, 7);
+	/* What is set again belongs to the new owner. */
+	loop_own(loop, 9);
+	watch(&peers[0], POLLIN);
+	loop_own(loop, 0);
+	tell(&peers[0]);
+	turn();
+	CHECK_INT(in_callback.owner, 9);
+	world_end(2);
+}
+
+static struct loop_timer child_timer;
+
+static void beat_on_time_arm(void *arg)
+{
+	loop_timer_set(loop, arg, clock_ms() + 1);
+}
+
+/* What a callback sets belongs to its owner. */
+static void test_inherited(void)
+{
+	beat_world();
+	child_timer = (struct loop_timer){ .on_time = beat_on_time };
+	timers[0] = (struct loop_timer){ .on_time = beat_on_time_arm,
+					 .arg = &child_timer };
+	loop_own(loop, 5);
+	loop_timer_set(loop, &timers[0], clock_ms());
+	loop_own(loop, 0);
+	turn();
+	CHECK(loop_timer_armed(&child_timer));
+	loop_own(loop, 0);
+	fake_us += 1000;
+	turn();
+	CHECK_INT(in_callback.owner, 5);
+	world_end(0);
+}
+
+static void beat_turn(void *arg)
+{
+	(void)arg;
+	note_beat();
+	if (++turns == 2)
+		loop_stop(loop);
+	else
+		loop_wake(loop);
+}
+
+/* Each callback, and each change of the owner, is a call of its own. */
+static void test_beat(void)
+{
+	uint64_t call;
+
+	beat_world();
+	CHECK_INT(shown.call, 0);
+	turns = 0;
+	loop_own(loop, 3);
+	loop_run(loop, beat_turn, NULL);
+	/* A turn belongs to no owner. */
+	CHECK_INT(in_callback.owner, 0);
+	CHECK(in_callback.call != 0);
+	CHECK_INT(in_callback.since_ms, clock_ms());
+	CHECK_INT(shown.call, 0);
+
+	timers[0] = (struct loop_timer){ .on_time = beat_on_time };
+	call = in_callback.call;
+	loop_own(loop, 4);
+	CHECK_INT(shown.call, call + 1);
+	/* The same owner again is the same call. */
+	loop_own(loop, 4);
+	CHECK_INT(shown.call, call + 1);
+	loop_timer_set(loop, &timers[0], clock_ms() + 10);
+	fake_us += 10000;
+	turn();
+	CHECK_INT(in_callback.call, call + 2);
+	CHECK_INT(in_callback.since_ms, clock_ms());
+	CHECK_INT(in_callback.owner, 4);
+	world_end(0);
+}
+
+static atomic_bool waiting_seen;
+
+/* Looks at the beat until the loop waits, which it does for ever. */
+static void *beat_looker(void *arg)
+{
+	(void)arg;
+	while (atomic_load(&shown.calls) == 0 || atomic_load(&shown.call) != 0)
+		continue;
+	atomic_store(&waiting_seen, true);
+	loop_stop(loop);
+	return NULL;
+}
+
+static void beat_nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void test_beat_waiting(void)
+{
+	pthread_t thread;
+
+	beat_world();
+	pthread_create(&thread, NULL, beat_looker, NULL);
+	loop_run(loop, beat_nothing, NULL);
+	pthread_join(thread, NULL);
+	CHECK(waiting_seen);
+	world_end(0);
+}
+
 int main(void)
 {
 	test_watch();
@@ -521,6 +736,11 @@ int main(void)
 	test_input_before_deadline();
 	test_run();
 	test_wakes();
+	test_wake_from_outside();
+	test_owners();
+	test_inherited();
+	test_beat();
+	test_beat_waiting();
 	loop_destroy(NULL);
 	return unit_report();
 }

@@ -1,6 +1,6 @@
 /*
  * One answer, on standard output: the reader gets it, and its end, before we
- * wait for a prober that is stuck.
+ * wait for the workers' end.
  */
 #include "front/oneshot.c"
 
@@ -16,14 +16,9 @@
 static int asked;	     /* how often the board was */
 static bool known;	     /* the board knows without being asked */
 static int http = 200;	     /* what is answered; 0: no memory for it */
-static bool stuck;	     /* the prober does not stop */
+static bool silent;	     /* no result ever comes */
 static int read_fd, told_fd; /* the answer's reader, and what it is told */
-static void (*news)(void *arg);
-static void *news_arg;
-
-void log_end(void)
-{
-}
+static int heard_fd, turn_fd, turns;
 
 struct board_view *service_view(const struct service *service)
 {
@@ -38,17 +33,20 @@ void answer_begin(const struct service *service,
 	(void)service;
 	(void)remote_addr;
 	CHECK_STR(request->method, "GET");
-	pending->until_ms = clock_ms() + 10000;
+	pending->until_ms = clock_ms() + (silent ? 100 : 10000);
 }
 
 bool answer_ask(const struct service *service, const struct pending *pending,
 		enum answer_how how, struct board_view *view)
 {
 	(void)service;
-	(void)pending;
 	(void)view;
+	if (how == ANSWER_NOW) {
+		CHECK(silent && clock_ms() >= pending->until_ms);
+		return true;
+	}
 	CHECK_INT(how, ANSWER_IF_KNOWN);
-	return known || ++asked > 2;
+	return known || (++asked > 3 && !silent);
 }
 
 void answer_render(const struct service *service, const struct pending *pending,
@@ -70,35 +68,54 @@ const char *response_no_memory(void)
 	return "sorry";
 }
 
-void board_on_published(struct board *board, void (*call)(void *arg), void *arg)
+struct asker *asker_create(const struct asker_options *options)
 {
-	(void)board;
-	news = call;
-	news_arg = arg;
+	CHECK(!options->warm);
+	heard_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	turn_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return (struct asker *)&turns;
 }
 
-struct prober *prober_start(const struct check_list *checks,
-			    const char *drain_file, struct board *board,
-			    struct share *share, bool warm)
+int asker_heard_fd(const struct asker *asker)
 {
-	(void)checks;
-	(void)drain_file;
-	(void)board;
-	(void)share;
-	CHECK(!warm);
-	news(news_arg);
-	return (struct prober *)&news;
+	CHECK(asker == (struct asker *)&turns);
+	return heard_fd;
+}
+
+int asker_turn_fd(const struct asker *asker)
+{
+	CHECK(asker == (struct asker *)&turns);
+	return turn_fd;
+}
+
+/* A worker is ready at first, and then there is a result. */
+int asker_turn(struct asker *asker)
+{
+	eventfd_t times;
+
+	CHECK(asker == (struct asker *)&turns);
+	eventfd_read(turn_fd, &times);
+	turns++;
+	if (!silent)
+		eventfd_write(turns == 1 ? turn_fd : heard_fd, 1);
+	return silent ? 10 : 10000;
 }
 
 /* Tells whether the reader had all of the answer before this was called, and
  * whether it was called at all. */
-int prober_stop(struct prober *prober)
+void asker_destroy(struct asker *asker)
 {
 	struct pollfd reader = { .fd = read_fd, .events = POLLIN };
+	eventfd_t times;
 
-	CHECK(prober == (struct prober *)&news);
+	if (!asker)
+		return;
+	CHECK(asker == (struct asker *)&turns);
+	/* Often, as it wants, or when there is something. */
+	CHECK(silent ? turns > 3 && turns < 20 : turns == 2);
+	/* What was heard was taken. */
+	CHECK(eventfd_read(heard_fd, &times) < 0);
 	CHECK(write(told_fd, poll(&reader, 1, 3000) > 0 ? "y" : "n", 1) == 1);
-	return stuck ? -1 : 0;
 }
 
 /* ---- the program, and its parent ---- */
@@ -161,31 +178,38 @@ static int answered(const char *probe, char *text, size_t size, char *told)
 static void test_answer_before_end(void)
 {
 	char text[32], told[3];
-	int i;
 
-	for (i = 0; i < 2; i++) {
-		stuck = i;
-		CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
-		CHECK_STR(text, "head|body");
-		CHECK_STR(told, "y");
-		CHECK_INT(answered("ready", text, sizeof(text), told), 0);
-		CHECK_STR(text, "body");
-		CHECK_STR(told, "y");
-		http = 503;
-		CHECK_INT(answered("ready", text, sizeof(text), told), 1);
-		CHECK_STR(text, "body");
-		CHECK_STR(told, "y");
-		CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
-		CHECK_STR(text, "head|body");
-		http = 0;
-		CHECK_INT(answered(NULL, text, sizeof(text), told), 1);
-		CHECK_STR(text, "sorry");
-		CHECK_STR(told, "y");
-		CHECK_INT(answered("ready", text, sizeof(text), told), 1);
-		CHECK_STR(text, "");
-		http = 200;
-	}
-	stuck = false;
+	CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
+	CHECK_STR(text, "head|body");
+	CHECK_STR(told, "y");
+	CHECK_INT(answered("ready", text, sizeof(text), told), 0);
+	CHECK_STR(text, "body");
+	CHECK_STR(told, "y");
+	http = 503;
+	CHECK_INT(answered("ready", text, sizeof(text), told), 1);
+	CHECK_STR(text, "body");
+	CHECK_STR(told, "y");
+	CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
+	CHECK_STR(text, "head|body");
+	http = 0;
+	CHECK_INT(answered(NULL, text, sizeof(text), told), 1);
+	CHECK_STR(text, "sorry");
+	CHECK_STR(told, "y");
+	CHECK_INT(answered("ready", text, sizeof(text), told), 1);
+	CHECK_STR(text, "");
+	http = 200;
+}
+
+/* It answers when the time is up, with what is known. */
+static void test_time_is_up(void)
+{
+	char text[32], told[3];
+
+	silent = true;
+	CHECK_INT(answered(NULL, text, sizeof(text), told), 0);
+	CHECK_STR(text, "head|body");
+	CHECK_STR(told, "y");
+	silent = false;
 }
 
 static void test_nobody_asked(void)
@@ -269,6 +293,7 @@ int main(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	test_answer_before_end();
+	test_time_is_up();
 	test_nobody_asked();
 	test_body();
 	return unit_report();

@@ -6,13 +6,15 @@
 
 #include <poll.h>
 
+#include "front/listen.h"
 /* How long a parent must run to be watched. */
 #define SETTLED_MS 200
-static int short_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
-#define poll short_poll
+#undef LISTEN_SETTLED_MS
+#define LISTEN_SETTLED_MS SETTLED_MS
 #include "front/listen.c"
-#undef poll
 
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -22,10 +24,24 @@ static int short_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 
 static sigset_t signals;
 
-static int short_poll(struct pollfd *fds, nfds_t n, int timeout_ms)
+static int chore_fd = -1, chore_wait_ms, chore_turns;
+
+static int turn(void *arg)
 {
-	return poll(fds, n,
-		    timeout_ms == LISTEN_SETTLED_MS ? SETTLED_MS : timeout_ms);
+	eventfd_t times;
+
+	CHECK(arg == &chore_turns);
+	if (chore_fd >= 0)
+		eventfd_read(chore_fd, &times);
+	chore_turns++;
+	return chore_wait_ms;
+}
+
+static int wait_with_chore(pid_t parent)
+{
+	const struct listen_chore chore = { chore_fd, turn, &chore_turns };
+
+	return listen_wait(parent, &signals, &chore);
 }
 
 static long long now_ms(void)
@@ -60,7 +76,7 @@ static pid_t program(bool watches)
 	if (pid == 0 && interrupted)
 		interrupt();
 	if (pid == 0)
-		_exit(listen_wait(watches ? parent : 0, &signals));
+		_exit(wait_with_chore(watches ? parent : 0));
 	return pid;
 }
 
@@ -102,8 +118,8 @@ static void test_signal(void)
 
 	kill(getpid(), SIGUSR1);
 	kill(getpid(), SIGTERM);
-	CHECK_INT(listen_wait(0, &signals), SIGUSR1);
-	CHECK_INT(listen_wait(getppid(), &signals), SIGTERM);
+	CHECK_INT(wait_with_chore(0), SIGUSR1);
+	CHECK_INT(wait_with_chore(getppid()), SIGTERM);
 	/* While it watches. */
 	fflush(stdout);
 	pid = program(true);
@@ -138,6 +154,44 @@ static void test_orphaned(void)
 	interrupted = false;
 }
 
+static void *say_twice(void *arg)
+{
+	int told = *(int *)arg;
+
+	/* Each wakes it, and then the signal. */
+	eventfd_write(told, 1);
+	poll(NULL, 0, 100);
+	eventfd_write(told, 1);
+	poll(NULL, 0, 100);
+	kill(getpid(), SIGUSR1);
+	return NULL;
+}
+
+/* The chore has its turn first, when it is due, and when its descriptor says
+ * so; never in a busy loop. */
+static void test_chore(void)
+{
+	pthread_t thread;
+
+	chore_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	chore_turns = 0;
+	chore_wait_ms = 10000;
+	CHECK_INT(pthread_create(&thread, NULL, say_twice, &chore_fd), 0);
+	CHECK_INT(wait_with_chore(0), SIGUSR1);
+	pthread_join(thread, NULL);
+	CHECK_INT(chore_turns, 3);
+
+	chore_turns = 0;
+	chore_wait_ms = 10;
+	CHECK_INT(pthread_create(&thread, NULL, say_twice, &chore_fd), 0);
+	CHECK_INT(wait_with_chore(0), SIGUSR1);
+	pthread_join(thread, NULL);
+	CHECK(chore_turns > 5 && chore_turns <= 24);
+	close(chore_fd);
+	chore_fd = -1;
+	chore_wait_ms = 20;
+}
+
 int main(void)
 {
 	int fd = pidfd_open(getpid(), 0);
@@ -151,7 +205,9 @@ int main(void)
 	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	chore_wait_ms = 20;
 	test_signal();
+	test_chore();
 	test_left_alone();
 	test_orphaned();
 	return unit_report();

@@ -64,6 +64,18 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 	timer->link = NULL;
 }
 
+uint32_t loop_own(struct loop *loop, uint32_t owner)
+{
+	(void)loop;
+	return owner;
+}
+
+uint32_t loop_owner(const struct loop *loop)
+{
+	(void)loop;
+	return 0;
+}
+
 const struct dialect dialect_postgres[] = { { .schemes = NULL } };
 
 const char *dialect_read(struct conf *conf, const struct conf_section *section,

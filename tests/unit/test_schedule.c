@@ -1,7 +1,7 @@
 /*
- * Schedules of one check in two processes, which are two boards and two shares
- * in this one: the file is real, what runs is a fake check, and the clock
- * stands until it is moved.
+ * Schedules of one check in two workers.  Each of them and its front have a
+ * board and a share, all in this process: the file is real, what runs is a fake
+ * check, and the clock stands until it is moved.
  */
 #include "config.h"
 
@@ -17,6 +17,7 @@
 
 #include "fake_log.h"
 #include "fake_plan.h"
+#include "call_share.h"
 #include "unit.h"
 
 /* ---- neighbours ---- */
@@ -54,14 +55,24 @@ void check_destroy(struct check *check)
 	free(check);
 }
 
+/* What is done for the check belongs to it. */
+static void check_owner(const struct check *check)
+{
+	const struct schedule *schedule = check->arg;
+
+	CHECK_INT(loop_owner(schedule->world->loop), schedule->index + 1);
+}
+
 void check_release(struct check *check)
 {
+	check_owner(check);
 	check->running = false;
 	check->releases++;
 }
 
 void check_start(struct check *check)
 {
+	check_owner(check);
 	CHECK(!check->running);
 	check->running = true;
 	check->started_us = fake_us;
@@ -79,37 +90,48 @@ static char dir[] = "test_schedule.XXXXXX";
 static struct check_setup setup;
 
 struct process {
-	struct share *share;
+	struct share *front_share; /* of the process that answers */
+	struct board *front_board;
+	struct share *share; /* of its worker */
 	struct board *board;
 	struct loop *loop;
 	struct schedule_world world;
 	struct schedule schedule;
-	int soon; /* wants to look so often */
+	bool elsewhere; /* its check is run by another worker */
 };
 
 static struct process one, two;
 static struct plan *plan;
 
-static void on_soon(void *arg)
+static bool is_elsewhere(void *arg, size_t index)
 {
-	((struct process *)arg)->soon++;
+	CHECK_INT(index, 0);
+	return ((struct process *)arg)->elsewhere;
+}
+
+static struct share *process_open_share(void)
+{
+	struct share_options options = { .dir = dir, .n = 1, .founder = true };
+	char reason[256] = "";
+	struct share *share = share_open(&options, reason, sizeof(reason));
+
+	CHECK_STR(share ? "" : reason, "");
+	return share;
 }
 
 static void process_start(struct process *process)
 {
-	struct share_options options = { .dir = dir, .n = 1, .founder = true };
-	char reason[256] = "";
-
-	process->soon = 0;
-	process->share = share_open(&options, reason, sizeof(reason));
-	CHECK_STR(process->share ? "" : reason, "");
+	process->elsewhere = false;
+	process->front_share = process_open_share();
+	process->front_board = board_create(plan, process->front_share);
+	process->share = process_open_share();
 	process->board = board_create(plan, process->share);
 	process->loop = loop_create();
 	process->world = (struct schedule_world){ .board = process->board,
 						  .share = process->share,
 						  .loop = process->loop,
 						  .ahead = true,
-						  .look_soon = on_soon,
+						  .elsewhere = is_elsewhere,
 						  .arg = process };
 	CHECK_INT(schedule_begin(&process->schedule, &process->world, &setup, 0,
 				 NULL),
@@ -122,16 +144,25 @@ static void process_end(struct process *process)
 	loop_destroy(process->loop);
 	board_destroy(process->board);
 	share_close(process->share);
+	board_destroy(process->front_board);
+	share_close(process->front_share);
 }
 
 /* As SIGKILL: the kernel takes the lock, and nothing else is tidied up. */
+static void kill_share(struct share **share)
+{
+	munmap((*share)->file.memory, (*share)->file.size);
+	close((*share)->file.fd);
+	free(*share);
+	*share = NULL;
+}
+
+/* The front and its worker. */
 static void process_kill(struct process *process)
 {
-	munmap(process->share->file.memory, process->share->file.size);
-	close(process->share->file.fd);
-	free(process->share);
-	process->share = process->world.share = NULL;
-	board_use_share(process->board, NULL);
+	kill_share(&process->front_share);
+	kill_share(&process->share);
+	process->world.share = NULL;
 }
 
 static void world(void)
@@ -193,10 +224,22 @@ static bool running(const struct process *process)
 	return process->schedule.check->running;
 }
 
-static void want(void *arg, size_t check)
+/* As asker_call(), and the worker that it wakes. */
+static void want(void *arg, size_t check, uint64_t seen)
 {
+	struct process *process = arg;
+
 	CHECK_INT(check, 0);
-	schedule_run(arg, false);
+	CHECK(called(process->front_share, check, seen,
+		     share_token(process->share)));
+	schedule_attend(&process->schedule);
+}
+
+/* The front calls for what is still missing. */
+static void look_again(struct process *process)
+{
+	board_catch_up(process->front_board);
+	board_take_wanted(process->front_board, true, want, process);
 }
 
 static struct result answer;
@@ -211,10 +254,10 @@ static bool ask_about(struct process *process, enum probe probe,
 	struct board_view view = { .results = &answer,
 				   .latched = &latched,
 				   .late = &late };
-	bool answered = board_ask(process->board, &question, &view);
+	bool answered = board_ask(process->front_board, &question, &view);
 
 	seen_draining = answered && view.draining;
-	board_take_wanted(process->board, want, &process->schedule);
+	board_take_wanted(process->front_board, false, want, process);
 	return answered;
 }
 
@@ -260,7 +303,6 @@ static void test_call(void)
 	 */
 	CHECK(!ask(&two));
 	CHECK(!running(&two));
-	CHECK_INT(two.soon, 1);
 	schedule_attend(&one.schedule);
 	CHECK(running(&one));
 	schedule_attend(&two.schedule);
@@ -269,7 +311,6 @@ static void test_call(void)
 	finish(&one, RESULT_REFUSED);
 	LOGGED("check=database code=refused ms=20.0: words\n");
 	schedule_attend(&two.schedule);
-	CHECK(!two.schedule.waiting);
 	CHECK(ask(&two));
 	CHECK_INT(answer.code, RESULT_REFUSED);
 	CHECK_INT(two.schedule.check->runs, 0);
@@ -283,11 +324,11 @@ static void test_take_over(void)
 	fake_us += 30000000;
 	CHECK(!ask(&two));
 	fake_us += 99000;
-	schedule_attend(&two.schedule);
+	look_again(&two);
 	CHECK(!running(&two));
 	/* Called, and not heard in time. */
 	fake_us += 1000;
-	schedule_attend(&two.schedule);
+	look_again(&two);
 	CHECK(running(&two));
 	/* The first one comes back, and has no use for its connection. */
 	schedule_attend(&one.schedule);
@@ -318,7 +359,7 @@ static void test_killed_while_running(void)
 	CHECK(!ask(&two));
 	CHECK(!running(&two));
 	process_kill(&one);
-	schedule_attend(&two.schedule);
+	look_again(&two);
 	CHECK(running(&two));
 	world_end();
 }
@@ -330,10 +371,10 @@ static void test_stopped(void)
 	schedule_warm_up(&one.schedule);
 	CHECK(!ask(&two));
 	fake_us += 2499000;
-	schedule_attend(&two.schedule);
+	look_again(&two);
 	CHECK(!running(&two));
 	fake_us += 1000;
-	schedule_attend(&two.schedule);
+	look_again(&two);
 	CHECK(running(&two));
 	finish(&two, RESULT_OK);
 	LOGGED("check=database code=ok ms=0.0\n");
@@ -358,7 +399,7 @@ static void test_long_run(void)
 	for (i = 0; i < 10; i++) {
 		fake_us += 1000000;
 		schedule_attend(&one.schedule);
-		schedule_attend(&two.schedule);
+		look_again(&two);
 		CHECK(!running(&two));
 	}
 	finish(&one, RESULT_OK);
@@ -469,7 +510,7 @@ static bool started(struct process *process)
 {
 	struct board_state state;
 
-	board_catch_up(process->board, 0);
+	board_catch_up_with(process->board, 0);
 	state = board_state(process->board, 0);
 	return state.latched;
 }
@@ -576,14 +617,13 @@ static void test_startup_news(void)
 	size_t i, news;
 
 	world();
-	board_use_share(one.board, NULL);
-	one.world.share = NULL;
 	schedule_warm_up(&one.schedule);
 	for (i = 0; i < sizeof(after_ms) / sizeof(after_ms[0]); i++) {
 		finish(&one, RESULT_REFUSED);
 		for (news = 0; news < 9; news++) {
 			pass(&one, after_ms[i] / 10);
-			schedule_part(&one.schedule);
+			schedule_attend(&one.schedule);
+			schedule_plan(&one.schedule);
 			CHECK(!running(&one));
 		}
 		pass(&one, after_ms[i] - 9 * (after_ms[i] / 10) - 1);
@@ -614,59 +654,61 @@ static void test_startup_left_alone(void)
 	world_end();
 }
 
-static void test_part(void)
+/* The asker kills a worker, or takes it for dead: what it still does counts for
+ * nothing, and it lets go of its connection when it finds out. */
+static void test_revoked(void)
 {
 	warm_world();
 	fake_us += 30000000;
+	CHECK(!ask(&one));
+	CHECK(running(&one));
+	share_revoke(one.front_share, share_token(one.share));
+	/* Another one runs the check at once. */
 	CHECK(!ask(&two));
-	CHECK(!running(&two));
-	board_use_share(two.board, NULL);
-	two.world.share = NULL;
-	schedule_part(&two.schedule);
+	CHECK(running(&two));
+	finish(&one, RESULT_OK);
+	CHECK_INT(one.schedule.check->releases, 1);
+	CHECK(!one.schedule.held);
+	CHECK(!ask_as_of(&one, fake_us));
+	finish(&two, RESULT_REFUSED);
+	LOGGED("check=database code=refused ms=0.0: words\n");
+	CHECK(ask_as_of(&one, fake_us));
+	CHECK_INT(answer.code, RESULT_REFUSED);
+
+	share_revoke(two.front_share, share_token(two.share));
+	schedule_attend(&two.schedule);
+	CHECK_INT(two.schedule.check->releases, 1);
+	/* It lives, and may be called. */
+	fake_us += 30000000;
+	CHECK(!ask(&two));
 	CHECK(running(&two));
 	finish(&two, RESULT_REFUSED);
-	CHECK(ask(&two));
-	CHECK_INT(answer.code, RESULT_REFUSED);
-	CHECK(ask(&one) == false);
 	world_end();
 }
 
-/* The file is gone, both are alone, and then share another one. */
-static void test_join(void)
+/* Another worker of the same front runs the check. */
+static void test_elsewhere(void)
 {
-	struct process *const both[] = { &one, &two };
-	size_t i;
-
-	warm_world();
-	/* In the new file a record may have the name that this one has. */
-	CHECK(ask(&two));
-	CHECK_INT(unlink(share_path(one.share)), 0);
-	for (i = 0; i < 2; i++) {
-		board_use_share(both[i]->board, NULL);
-		both[i]->world.share = NULL;
-		schedule_part(&both[i]->schedule);
-	}
-	fake_us += 30000000;
-	CHECK(!ask(&two));
-	CHECK(running(&two));
-	finish(&two, RESULT_OK);
+	world();
+	one.elsewhere = true;
+	schedule_warm_up(&one.schedule);
+	CHECK(!running(&one));
+	CHECK_INT(share_ours(one.share, 0), SHARE_FREE);
 	CHECK(!ask(&one));
+	CHECK(!running(&one));
+	schedule_run(&one.schedule, false);
+	CHECK(!running(&one));
+	/* It comes back. */
+	one.elsewhere = false;
+	look_again(&one);
 	CHECK(running(&one));
-	for (i = 0; i < 2; i++) {
-		CHECK(share_rejoin(both[i]->share));
-		both[i]->world.share = both[i]->share;
-		board_use_share(both[i]->board, both[i]->share);
-		schedule_join(&both[i]->schedule);
-	}
-	/* The first one has it, with what it was doing; the other lets go. */
-	CHECK(running(&one));
-	CHECK_INT(one.schedule.check->runs, 2);
-	CHECK_INT(two.schedule.check->releases, 1);
-	fake_us += 1000;
-	finish(&one, RESULT_REFUSED);
-	fake_us += 500000;
-	CHECK(ask(&two));
-	CHECK_INT(answer.code, RESULT_REFUSED);
+	finish(&one, RESULT_OK);
+	/* A run that was due is left to the other one, too. */
+	CHECK(ask(&one));
+	one.elsewhere = true;
+	pass(&one, 5000);
+	CHECK(!running(&one));
+	CHECK_INT(one.schedule.check->runs, 1);
 	world_end();
 }
 
@@ -674,7 +716,8 @@ static void test_join(void)
 static void test_drain(void)
 {
 	warm_world();
-	two.board->drain_expected = true;
+	one.front_board->drain_expected = two.front_board->drain_expected =
+		one.board->drain_expected = two.board->drain_expected = true;
 	CHECK(!ask(&two));
 	board_set_draining(one.board, true);
 	board_keep_draining(two.board, false);
@@ -686,25 +729,10 @@ static void test_drain(void)
 	/* No process has ever looked: this does not delay anything. */
 	world_end();
 	warm_world();
-	two.board->drain_expected = true;
+	one.front_board->drain_expected = two.front_board->drain_expected =
+		one.board->drain_expected = two.board->drain_expected = true;
 	board_keep_draining(two.board, false);
 	CHECK(ask(&two) && !seen_draining);
-	world_end();
-}
-
-/* Alone for a while, it knows better than the file to which it comes back. */
-static void test_never_back(void)
-{
-	warm_world();
-	board_use_share(two.board, NULL);
-	two.world.share = NULL;
-	schedule_part(&two.schedule);
-	fake_us += 500000;
-	schedule_run(&two.schedule, false);
-	finish(&two, RESULT_REFUSED);
-	board_use_share(two.board, two.share);
-	CHECK(ask(&two));
-	CHECK_INT(answer.code, RESULT_REFUSED);
 	world_end();
 }
 
@@ -730,9 +758,8 @@ int main(void)
 	test_interval_startup();
 	test_startup_news();
 	test_startup_left_alone();
-	test_part();
-	test_join();
-	test_never_back();
+	test_revoked();
+	test_elsewhere();
 	test_drain();
 	/* The last one has removed the file. */
 	CHECK_INT(rmdir(dir), 0);

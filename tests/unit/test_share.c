@@ -68,6 +68,7 @@ static void pass_pause(void)
 
 #include "board/share.c"
 
+#include "call_share.h"
 #include "unit.h"
 
 #define RUN_MS 1000
@@ -187,17 +188,34 @@ static pid_t other_start(int signal, int steps, int *status)
 
 /* ---- tests ---- */
 
+/* Memory that only this process and its children have. */
 static void test_alone(void)
 {
-	struct record record = make_record(1);
-	uint64_t seen = 0;
+	const struct share_options options = {
+		.alone = true, .dir = dir, .n = 2, .founder = true
+	};
+	struct share *a = share_open(&options, reason, sizeof(reason));
+	struct share *b = share_open(&options, reason, sizeof(reason));
+	struct share *named = open_share();
 
-	CHECK(share_take(NULL, 0, 0, false));
-	CHECK(share_extend(NULL, 0, 0));
-	CHECK(share_publish(NULL, 0, &record));
-	CHECK(!share_read(NULL, 0, &seen, &record));
-	CHECK(!share_theirs(NULL, 0));
-	share_leave(NULL, 0);
+	CHECK(a && b);
+	CHECK(share_is_alone(a));
+	CHECK(!share_is_alone(named));
+	CHECK(share_fd(a) >= 0);
+	CHECK(share_token(a) != 0);
+	CHECK_STR(share_path(a), "memory");
+	CHECK(share_intact(a, reason, sizeof(reason)));
+	CHECK(take(a));
+	CHECK(publish(a, 1));
+	CHECK_INT(read_record(a), 1);
+	CHECK_INT(share_ours(a, 0), SHARE_IDLE);
+	/* Another one is another. */
+	CHECK_INT(read_record(b), 0);
+	CHECK_INT(read_record(named), 0);
+	CHECK(!share_theirs(b, 0));
+	share_close(a);
+	share_close(b);
+	share_close(named);
 	share_close(NULL);
 }
 
@@ -445,6 +463,325 @@ static void test_dead_holder(void)
 	share_close(share);
 }
 
+/* ---- a front and its workers ---- */
+
+/* A worker's lock goes, as if it was killed. */
+static void kill_share(struct share *share)
+{
+	munmap(share->file.memory, share->file.size);
+	close(share->file.fd);
+	free(share);
+}
+
+/* The front holds nothing, and calls whichever worker is to run the check. */
+static void test_calls(void)
+{
+	struct share *front = open_share(), *a = open_share();
+	struct share *b = open_share();
+	uint32_t news = share_news(front);
+
+	/* Free. */
+	CHECK(!called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK_INT(share_news(front), news);
+	CHECK(!share_holds(front, 0, 0));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(a)));
+	CHECK(share_news(front) != news);
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	CHECK(share_holds(front, 0, share_token(a)));
+	CHECK(!share_holds(front, 0, share_token(b)));
+	CHECK(!share_holds(front, 1, share_token(a)));
+	/* Called already: by whichever token. */
+	news = share_news(front);
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(b)));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	/* It runs. */
+	CHECK(take(a));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(b)));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(a)));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK_INT(share_ours(a, 0), SHARE_RUN);
+	CHECK_INT(share_news(front), news);
+	/* It has a connection: it is called, not the other one. */
+	CHECK(publish(a, 1));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(b)));
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	CHECK(take(a));
+	CHECK(publish(a, 2));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	/* It does not begin. */
+	pass_ms(SHARE_CALL_MS - 1);
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(b)));
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	pass_ms(1);
+	CHECK(!called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(b)));
+	CHECK_INT(share_ours(b, 0), SHARE_CALLED);
+	CHECK_INT(share_ours(a, 0), SHARE_FREE);
+	/* A run that has lasted for too long. */
+	CHECK(take(b));
+	pass_ms(RUN_MS);
+	CHECK(!called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(a)));
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	CHECK(!publish(b, 7));
+	/* Its own worker is called again, too. */
+	pass_ms(SHARE_CALL_MS);
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(a)));
+	CHECK(take(a));
+	/* Dead, in a run. */
+	kill_share(a);
+	CHECK(!called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(b)));
+	CHECK(take(b));
+	CHECK(publish(b, 3));
+	/* Dead, and idle. */
+	kill_share(b);
+	CHECK(!called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK_INT(read_record(front), 3);
+	share_close(front);
+}
+
+/* A result that the front has not seen yet is the one that it wants. */
+static void test_call_for_news(void)
+{
+	struct share *front = open_share(), *a = open_share();
+	struct record record;
+	uint64_t seen = 0;
+
+	CHECK(take(a));
+	CHECK(publish(a, 1));
+	CHECK(called(front, 0, seen, 0));
+	CHECK_INT(share_ours(a, 0), SHARE_IDLE);
+	CHECK(share_read(front, 0, &seen, &record));
+	CHECK(called(front, 0, seen, 0));
+	CHECK_INT(share_ours(a, 0), SHARE_CALLED);
+	/* It has died since. */
+	CHECK(take(a));
+	CHECK(publish(a, 2));
+	kill_share(a);
+	CHECK(called(front, 0, seen, 0));
+	CHECK(share_read(front, 0, &seen, &record));
+	CHECK(!called(front, 0, seen, 0));
+	share_close(front);
+}
+
+static void test_revoke(void)
+{
+	struct share *front = open_share(), *a = open_share();
+	struct share *b = open_share();
+	uint32_t news;
+
+	CHECK(take(a));
+	CHECK(publish(a, 1));
+	CHECK(take(a));
+	CHECK(share_take(b, 1, clock_ms() + RUN_MS, false));
+	share_revoke(front, 0);
+	CHECK_INT(share_ours(a, 0), SHARE_RUN);
+	news = share_news(front);
+	share_revoke(front, share_token(a));
+	CHECK(share_news(front) != news);
+	CHECK_INT(share_ours(a, 0), SHARE_FREE);
+	CHECK_INT(share_ours(b, 1), SHARE_RUN);
+	CHECK(!share_holds(front, 0, share_token(a)));
+	/* Nothing that it still does counts. */
+	CHECK(!share_extend(a, 0, clock_ms() + RUN_MS));
+	CHECK(!publish(a, 7));
+	CHECK_INT(read_record(front), 1);
+	/* The front tells what became of it. */
+	CHECK(take(front));
+	CHECK(publish(front, 2));
+	share_leave(front, 0);
+	CHECK_INT(read_record(b), 2);
+	/* Idle, called: likewise. */
+	CHECK(take(a));
+	CHECK(publish(a, 3));
+	share_revoke(front, share_token(a));
+	CHECK_INT(share_ours(a, 0), SHARE_FREE);
+	CHECK(called(front, 0, SHARE_SEEN_ANY, share_token(a)));
+	share_revoke(front, share_token(a));
+	CHECK_INT(share_ours(a, 0), SHARE_FREE);
+	CHECK_INT(share_ours(b, 1), SHARE_RUN);
+	share_close(a);
+	share_close(b);
+	share_close(front);
+}
+
+/* A worker is stopped anywhere, taken for dead, and goes on: as when SIGKILL
+ * does not end it. */
+static void test_revoked_anywhere(void)
+{
+	int status, steps;
+	pid_t pid;
+
+	for (steps = 1; steps < 1000; steps++) {
+		struct share *share = open_share();
+
+		pid = other_start(SIGSTOP, steps, &status);
+		if (WIFEXITED(status)) {
+			share_close(share);
+			break;
+		}
+		/* At once: its time is not over. */
+		share_revoke(share, atomic_load(&share->header->last_token));
+		CHECK(!share_theirs(share, 0));
+		CHECK(take(share));
+		CHECK(publish(share, 3));
+		CHECK_INT(read_record(share), 3);
+		check_late(share, pid);
+		share_close(share);
+	}
+	CHECK(steps > (int)SHARE_WORDS && steps < 1000);
+}
+
+/* What a worker tells the front. */
+struct worker_says {
+	uint64_t token;
+	bool sees_other;
+};
+
+/* A child that has taken a check, and waits to be killed. */
+static pid_t worker_start(struct share *share, size_t check,
+			  struct worker_says *says)
+{
+	int told[2];
+	pid_t pid;
+
+	CHECK_INT(pipe(told), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (share_adopt(share))
+			_exit(1);
+		says->token = share_token(share);
+		says->sees_other = share_theirs(share, !check);
+		if (!share_take(share, check, clock_ms() + RUN_MS, false) ||
+		    write(told[1], says, sizeof(*says)) != sizeof(*says))
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(told[1]);
+	CHECK(read(told[0], says, sizeof(*says)) == sizeof(*says));
+	close(told[0]);
+	return pid;
+}
+
+static void worker_kill(pid_t pid)
+{
+	int status;
+
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	CHECK(WIFSIGNALED(status));
+}
+
+/* A child has the descriptor of its parent, and yet a lock of its own. */
+static void check_adopt(struct share *front, struct share *other)
+{
+	struct worker_says first, second;
+	pid_t a, b;
+
+	a = worker_start(front, 0, &first);
+	CHECK(first.token != 0 && first.token != share_token(front));
+	CHECK(!first.sees_other);
+	CHECK(share_theirs(front, 0));
+	CHECK(share_holds(front, 0, first.token));
+	CHECK_INT(share_holder(front, 0).pid, a);
+	CHECK(!take(front));
+	CHECK(!other || share_theirs(other, 0));
+	/* The two children see each other. */
+	b = worker_start(front, 1, &second);
+	CHECK(second.token != first.token);
+	CHECK(second.sees_other);
+	CHECK(share_theirs(front, 1));
+
+	worker_kill(a);
+	CHECK(!share_theirs(front, 0));
+	CHECK(!other || !share_theirs(other, 0));
+	CHECK(share_theirs(front, 1));
+	CHECK(called(front, 1, SHARE_SEEN_ANY, 0));
+	CHECK(!called(front, 0, SHARE_SEEN_ANY, 0));
+	CHECK(take(front));
+	share_leave(front, 0);
+
+	worker_kill(b);
+	CHECK(!share_theirs(front, 1));
+	CHECK(!other || !share_theirs(other, 1));
+	/* The parent's own lock is still there. */
+	CHECK(!other || !share_is_dead(other, share_token(front)));
+}
+
+static void test_adopt(void)
+{
+	const struct share_options options = { .alone = true, .n = 2 };
+	struct share *front = open_share(), *other = open_share();
+
+	check_adopt(front, other);
+	share_close(other);
+	share_close(front);
+	front = share_open(&options, reason, sizeof(reason));
+	check_adopt(front, NULL);
+	share_close(front);
+}
+
+/* ---- a file that is lost ---- */
+
+static void hide_directory(bool hide)
+{
+	static char hidden[] = "/tmp/health-share.hidden.XXXXXX";
+
+	if (hide) {
+		CHECK(mkdtemp(hidden) != NULL);
+		CHECK_INT(rename(dir, hidden), 0);
+		CHECK_INT(symlink(hidden, dir), 0);
+	} else {
+		CHECK_INT(unlink(dir), 0);
+		CHECK_INT(rename(hidden, dir), 0);
+	}
+}
+
+/* Memory takes its place, and then a file again. */
+static void test_rejoin(void)
+{
+	struct share_options options = { .dir = dir, .n = 2, .founder = true };
+	struct share *share = share_open(&options, reason, sizeof(reason));
+	struct share *other;
+
+	CHECK(take(share));
+	CHECK(publish(share, 1));
+	CHECK_INT(unlink(share_path(share)), 0);
+	CHECK(!share_intact(share, reason, sizeof(reason)));
+	hide_directory(true);
+	CHECK(share_rejoin(share));
+	CHECK(share_is_alone(share));
+	CHECK(share_token(share) != 0);
+	CHECK_INT(read_record(share), 0);
+	CHECK_INT(share_ours(share, 0), SHARE_FREE);
+	CHECK(take(share));
+	CHECK(publish(share, 2));
+	/* Again, without success: everything is as it was. */
+	CHECK(!share_rejoin(share));
+	CHECK(share_is_alone(share));
+	CHECK_INT(read_record(share), 2);
+	CHECK_INT(share_ours(share, 0), SHARE_IDLE);
+	CHECK_STR(share_path(share), "memory");
+	CHECK(share_intact(share, reason, sizeof(reason)));
+
+	hide_directory(false);
+	CHECK(share_rejoin(share));
+	CHECK(!share_is_alone(share));
+	CHECK(share_intact(share, reason, sizeof(reason)));
+	CHECK_INT(read_record(share), 0);
+	other = open_share();
+	CHECK(take(share));
+	CHECK(share_theirs(other, 0));
+	CHECK(publish(share, 3));
+	CHECK_INT(read_record(other), 3);
+	share_close(other);
+	share_close(share);
+}
+
 static struct share *leaving;
 static int pauses;
 
@@ -578,6 +915,12 @@ int main(void)
 	test_stopped_for_long();
 	test_late_before_the_holder();
 	test_dead_holder();
+	test_calls();
+	test_call_for_news();
+	test_revoke();
+	test_revoked_anywhere();
+	test_adopt();
+	test_rejoin();
 	test_first();
 	test_insane();
 	test_endless();

@@ -157,7 +157,7 @@ static void test_live_several(void)
 	view.stuck = true;
 	EXPECT(503, "stuck", "");
 	CHECK(!make().show_checks);
-	/* A broken configuration has no prober. */
+	/* A broken configuration has nothing to run. */
 	plan->broken = true;
 	EXPECT(200, "alive", "");
 }
@@ -185,7 +185,7 @@ static void test_ready(void)
 	verdict = make();
 	CHECK_INT(shown(&verdict), N);
 
-	/* Neither the latch nor a stuck prober changes readiness. */
+	/* Neither the latch nor `stuck` changes readiness. */
 	world(PROBE_READY);
 	view.started = false;
 	view.stuck = true;

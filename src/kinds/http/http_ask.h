@@ -12,7 +12,7 @@
  * whose own resolver would block the thread, is given address and socket.
  *
  * http_question_*(): as prepare() and dispose() in check.h; the rest belongs to
- * the prober thread.
+ * the main thread of a worker.
  */
 #ifndef HEALTH_HTTP_ASK_H
 #define HEALTH_HTTP_ASK_H

@@ -1,8 +1,9 @@
 /*
  * http_intake: keeps what libcurl reads of an answer, unpacked, within limits.
  *
- * Belongs to the prober thread.  A transfer that exceeds a limit, that cannot
- * be unpacked, or for which there is no memory, ends in CURLE_WRITE_ERROR.
+ * Belongs to the main thread of a worker.  A transfer that exceeds a limit,
+ * that cannot be unpacked, or for which there is no memory, ends in
+ * CURLE_WRITE_ERROR.
  */
 #ifndef HEALTH_HTTP_INTAKE_H
 #define HEALTH_HTTP_INTAKE_H

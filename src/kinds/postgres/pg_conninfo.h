@@ -7,9 +7,9 @@
  * module resolves everything once, at the start: parameters are complete, and
  * files are copies in memory.
  *
- * A plan is made by one thread (the main thread at the start, another one when
- * a login was refused).  Afterwards it is read only, except `first`, which
- * belongs to the prober thread.
+ * A plan is made by one thread (the main thread at the start, another one of a
+ * worker when a login was refused).  Afterwards it is read only, except
+ * `first`, which belongs to the main thread of a worker.
  */
 #ifndef HEALTH_PG_CONNINFO_H
 #define HEALTH_PG_CONNINFO_H

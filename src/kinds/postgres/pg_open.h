@@ -8,7 +8,8 @@
  * tried in parallel, and the first that completes the login is used (as in RFC
  * 8305).
  *
- * Belongs to the prober thread, except pg_open_prepare(); never blocks.
+ * Belongs to the main thread of a worker, except pg_open_prepare(); never
+ * blocks.
  */
 #ifndef HEALTH_PG_OPEN_H
 #define HEALTH_PG_OPEN_H

@@ -7,7 +7,7 @@
  * "Message Formats") and ends the connection first.
  *
  * Embedded in its owner; zeroed means at the start of a connection.  Belongs to
- * the prober thread; never blocks, allocates nothing.
+ * the main thread of a worker; never blocks, allocates nothing.
  */
 #ifndef HEALTH_PG_TAP_H
 #define HEALTH_PG_TAP_H

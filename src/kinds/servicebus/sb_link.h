@@ -11,7 +11,7 @@
  * opens a sender, waits until the peer grants credit, and closes it again;
  * nothing is sent.
  *
- * Prober thread; never blocks.  The caller passes the time.
+ * Main thread of a worker; never blocks.  The caller passes the time.
  */
 #ifndef HEALTH_SB_LINK_H
 #define HEALTH_SB_LINK_H

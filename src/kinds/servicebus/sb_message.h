@@ -3,7 +3,7 @@
  * requests ask it to accept a token and to peek at one message; answers and
  * AMQP error conditions become our codes and words.
  *
- * Prober thread.
+ * Main thread of a worker.
  */
 #ifndef HEALTH_SB_MESSAGE_H
 #define HEALTH_SB_MESSAGE_H
