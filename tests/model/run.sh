@@ -53,13 +53,13 @@ search() {
 	fi
 }
 
-# Faults are written CRASHES,STOPS,LATES.
+# Faults are written CRASHES,STOPS,LATES, and with a front: ,REVOKES.
 options() {
 	local IFS=,
 
 	# shellcheck disable=SC2086
 	set -- $1
-	echo "CRASHES=$1 STOPS=$2 LATES=$3"
+	echo "CRASHES=$1 STOPS=$2 LATES=$3${4:+ FRONT=1 REVOKES=$4}"
 }
 
 # holds PROCESSES FAULTS [KIND...]
@@ -101,6 +101,10 @@ breaks() {
 holds 2 0,0,1 safety liveness
 holds 2 1,0,0 safety liveness
 holds 2 0,1,0 safety liveness
+holds 2 0,0,1,0 safety liveness
+holds 2 1,0,0,0 safety liveness
+holds 2 0,1,0,0 safety liveness
+holds 2 0,0,0,1 safety
 
 breaks liveness 1,0,0 NO_TIMED_LOOK
 breaks liveness 1,0,0 NO_DEAD_TEST
@@ -113,11 +117,16 @@ breaks safety 0,0,1 NO_RETRY
 breaks safety 0,0,1 NO_NAME
 breaks safety 0,0,1 NO_SUM
 breaks safety 1,0,0 NO_SLOTS
+breaks liveness 0,1,0,0 NO_CALL_LIMIT
+breaks safety 0,0,0,1 NO_LEASE_CHECK
+breaks safety 0,0,0,1 NO_SWAP
 
 if [ "${1:-}" = all ]; then
 	holds 3 0,0,0 safety liveness
 	holds 2 1,0,1 safety liveness
 	holds 2 0,1,1 safety liveness
+	holds 2 0,0,0,1 liveness
+	holds 2 0,0,1,1 safety liveness
 	mostly=yes
 	holds 2 1,1,1 safety liveness
 	holds 3 1,0,1 safety liveness

@@ -12,6 +12,10 @@
  *	- STOPS times, a process is stopped and never goes on.  It lives, and
  *	  what it holds is not given back.
  *
+ * With -DFRONT the processes are workers, which need nothing themselves: a front
+ * calls them, and REVOKES times it takes the lease from one that it wants to
+ * kill, which goes on nevertheless.
+ *
  * What a killed process read after its last change makes no difference.  So it
  * is enough to kill or stop processes right after each change, and before their
  * first step.
@@ -27,6 +31,8 @@
  *	alive			the locks: share_take_token(), share_is_dead()
  *	share_read()		share_read(), share_read_copy()
  *	share_take()		share_take(), lease_is_theirs(), lease_call()
+ *	share_call()		share_call()
+ *	share_revoke()		share_revoke()
  *	share_extend()		share_extend()
  *	share_publish()		share_publish(), share_write()
  *	share_leave()		share_leave()
@@ -37,7 +43,8 @@
  * What must hold (or else spin says "assertion violated"):
  *
  *	- A reader gets the whole record that was published last.
- *	- The record can be read, unless a process was late.
+ *	- The record can be read, unless a process was late, or lost its lease to
+ *	  the front.
  *	- The result of a run is never followed by that of an earlier one.
  *	- A process that lives, runs the check and has time left keeps its lease.
  *	- A process that still holds the lease when its run ends can publish the
@@ -80,6 +87,14 @@
 #endif
 #ifndef LATES
 #define LATES 1
+#endif
+#ifndef REVOKES
+#define REVOKES 0
+#endif
+#ifdef FRONT
+#undef ASKS
+#define ASKS 0
+#define FRONT_TOKEN 7 /* that of no worker */
 #endif
 
 /* A process is known by its token; no process has token 0.  A set of processes
@@ -130,8 +145,9 @@ byte runs; /* begun so far */
 byte last_run; /* whose result was published last */
 bit waits; /* the first process needs a result */
 byte stopped; /* for ever */
+byte lost; /* workers that the front has taken the lease from */
 byte tokens = PROCESSES; /* given so far */
-byte crashes = CRASHES, stops = STOPS, lates = LATES;
+byte crashes = CRASHES, stops = STOPS, lates = LATES, revokes = REVOKES;
 
 /* Each `atomic` below is one step: one access to what is shared, and what the
  * process makes of it by itself.  Before a step it may turn out that the
@@ -216,15 +232,15 @@ inline time_passes()
 	(lease_token == seen_token && lease_kind == seen_kind && \
 	 lease_late >= seen_late)
 
-#define lease_is_my_run (lease_token == token && lease_kind == RUN)
+#define lease_is_my_run (lease_token == token && \
+	(lease_kind == RUN || lease_kind == CALLED))
 
 #define lease_set(the_token, the_kind) \
 	lease_token = the_token; \
 	lease_kind = the_kind; \
 	lease_late = 0
 
-/* Sets own_run when it took the lease. */
-inline share_take()
+inline look_at_lease()
 {
 	atomic {
 		time_passes();
@@ -234,12 +250,28 @@ inline share_take()
 		theirs = seen_kind != FREE && seen_token != token &&
 			 !run_is_over && !call_is_over && holder_is_alive
 	}
+}
+
+inline forget_lease()
+{
+	seen_token = 0;
+	seen_kind = 0;
+	seen_late = 0;
+	theirs = 0
+}
+
+#define no_run_is_cut_short \
+	(lease_kind != RUN || lease_late || !in(alive, lease_token))
+
+/* Sets own_run when it took the lease. */
+inline share_take()
+{
+	look_at_lease();
 	atomic {
 		may_end();
 		if
 		:: !theirs && lease_is_seen ->
-			assert(lease_kind != RUN || lease_late ||
-			       !in(alive, lease_token));
+			assert(no_run_is_cut_short);
 			lease_set(token, RUN);
 			runs++;
 			own_run = runs
@@ -250,10 +282,7 @@ inline share_take()
 #endif
 		:: else
 		fi;
-		seen_token = 0;
-		seen_kind = 0;
-		seen_late = 0;
-		theirs = 0
+		forget_lease()
 	}
 	if
 	:: called -> called = 0; share_tell()
@@ -261,10 +290,59 @@ inline share_take()
 	fi
 }
 
+/* The worker that was started last, of those that the front has not given up. */
+inline choose_callee()
+{
+	d_step {
+		callee = tokens;
+		do
+		:: callee > 0 &&
+		   (!in(alive, callee) || in(stopped, callee) ||
+		    in(lost, callee)) -> callee--
+		:: else -> break
+		od
+	}
+}
+
+inline share_call()
+{
+	look_at_lease();
+	atomic {
+		if
+		:: !theirs && callee && lease_is_seen ->
+			assert(no_run_is_cut_short);
+			lease_set(callee, CALLED);
+			called = 1
+#ifndef NO_CALL
+		:: theirs && seen_kind == IDLE && lease_is_seen ->
+			lease_set(seen_token, CALLED);
+			called = 1
+#endif
+		:: else
+		fi;
+		forget_lease()
+	}
+	if
+	:: called -> called = 0; share_tell()
+	:: else
+	fi
+}
+
+inline share_revoke()
+{
+	d_step {
+		revokes--;
+		lost = with(lost, lease_token);
+		lease_set(NO_TOKEN, FREE)
+	}
+	share_tell()
+}
+
 inline share_extend()
 {
 	d_step {
-		lease_is_my_run && lease_late -> lease_late = 0
+		lease_is_my_run && (lease_late || lease_kind == CALLED) ->
+			lease_set(token, RUN)
 	}
 }
 
@@ -408,7 +486,8 @@ inline share_read()
 				assert(record == last_run);
 				done = 1
 			:: else
-				assert(current != name || lates < LATES)
+				assert(current != name || lates < LATES ||
+				       revokes < REVOKES)
 			fi;
 			/* Torn: never whole again.  Changed: another try. */
 			again = (current != name);
@@ -430,7 +509,11 @@ proctype process(byte token)
 	byte own_run, old, asks = ASKS;
 	byte seen_token, seen_kind, seen, name, record;
 	bit seen_late, theirs, called, done, whole, again;
+#ifdef FRONT
+	bit first = 0;
+#else
 	bit first = (token == 1);
+#endif
 
 start:	skip;
 	do
@@ -488,9 +571,11 @@ start:	skip;
 			fi
 		:: else -> share_wait(0)
 		fi
+#ifndef FRONT
 	:: asks == 0 ->
 		share_leave();
 		goto ended
+#endif
 	od;
 
 killed:	atomic {
@@ -512,13 +597,45 @@ stop:	atomic {
 		goto end
 	}
 
+#ifndef FRONT
 ended:	alive = without(alive, token);
+#endif
 
 end:	if
 	:: first -> waits = 0
 	:: else
 	fi
 }
+
+#ifdef FRONT
+/* It needs one result. */
+proctype front(byte token)
+{
+	byte old, callee, seen_token, seen_kind, name, record;
+	bit seen_late, theirs, called, done, whole, again;
+
+	d_step {
+		old = current;
+		waits = 1
+	}
+	do
+	:: share_read();
+		if
+		:: done -> break
+		:: else
+		fi;
+		if
+		:: revokes > 0 && lease_token != NO_TOKEN -> share_revoke()
+		:: true
+		fi;
+		choose_callee();
+		share_call();
+		share_wait(1)
+	od;
+killed:	skip;
+stop:	waits = 0
+}
+#endif
 
 init {
 	atomic {
@@ -528,6 +645,9 @@ init {
 			alive = with(alive, i);
 			run process(i)
 		}
+#ifdef FRONT
+		run front(FRONT_TOKEN)
+#endif
 	}
 }
 
