@@ -7,6 +7,10 @@
  *				last one, how many of them were not answered
  *				200, and how long the slowest of 99 % and of
  *				all took: "n=93 failed=0 p99_us=180 max_us=310"
+ *	watch SOCKET PATH MS each	the same, with a line for each question:
+ *				when it was asked (ms since 1970) and, after
+ *				the answer, how long that took (us), its
+ *				status (000: none came) and its body
  *	watch SOCKET PATH	until the answer is 200; prints the milliseconds
  *				that it took, or fails after 30 s
  */
@@ -29,6 +33,7 @@
 #define WATCH_PAUSE_MS 2
 #define WATCH_ANSWER_MS 20000
 #define WATCH_SAMPLES 65536
+#define WATCH_HEAD 8
 
 static volatile sig_atomic_t watch_report;
 
@@ -39,6 +44,9 @@ static struct {
 
 static unsigned char watch_request[512];
 static size_t watch_request_len;
+
+/* What came; of a longer answer its beginning, as a string. */
+static char watch_answer[4097];
 
 static void watch_on_report(int number)
 {
@@ -89,20 +97,23 @@ static void watch_make_request(const char *path)
 static bool watch_is_ok(int fd)
 {
 	struct pollfd in = { .fd = fd, .events = POLLIN };
-	char answer[4096], drop[4096];
-	size_t len = 0;
+	char drop[4096];
+	size_t len = 0, room = sizeof(watch_answer) - 1;
 	ssize_t n = 1;
 
 	while (n > 0 && poll(&in, 1, WATCH_ANSWER_MS) > 0) {
-		if (len == sizeof(answer)) {
+		if (len == room) {
 			n = read(fd, drop, sizeof(drop));
 			continue;
 		}
-		n = read(fd, answer + len, sizeof(answer) - len);
+		n = read(fd, watch_answer + len, room - len);
 		len += n > 0 ? (size_t)n : 0;
 	}
-	/* Behind the head of the first record. */
-	return n == 0 && len > 20 && !memcmp(answer + 8, "Status: 200 ", 12);
+	/* Behind the head of the first record, which may have zeros. */
+	if (n || len <= WATCH_HEAD)
+		len = WATCH_HEAD;
+	watch_answer[len] = '\0';
+	return !strncmp(watch_answer + WATCH_HEAD, "Status: 200 ", 12);
 }
 
 static bool watch_ask(const char *where)
@@ -111,6 +122,7 @@ static bool watch_ask(const char *where)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool ok;
 
+	watch_answer[WATCH_HEAD] = '\0';
 	snprintf(un.sun_path, sizeof(un.sun_path), "%s", where);
 	ok = fd >= 0 &&
 	     connect(fd, (const struct sockaddr *)&un, sizeof(un)) == 0 &&
@@ -142,7 +154,29 @@ static void watch_say(void)
 	watch_report = 0;
 }
 
-static void watch_pace(const char *where, int ms)
+static void watch_say_asked(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	printf("%lld", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+	fflush(stdout);
+}
+
+/* The body is JSON in one line; the record after it begins with a 1. */
+static void watch_say_answered(int64_t took_us)
+{
+	const char *text = watch_answer + WATCH_HEAD;
+	const char *body = strstr(text, "\r\n\r\n");
+
+	body = body ? body + 4 : "";
+	printf(" %lld %.3s %.*s\n", (long long)took_us,
+	       strncmp(text, "Status: ", 8) ? "000" : text + 8,
+	       (int)strcspn(body, "\1\r\n"), body);
+	fflush(stdout);
+}
+
+static void watch_pace(const char *where, int ms, bool each)
 {
 	struct sigaction report = { .sa_handler = watch_on_report };
 	sigset_t blocked, waiting;
@@ -153,12 +187,17 @@ static void watch_pace(const char *where, int ms)
 	sigaddset(&blocked, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &blocked, &waiting);
 	for (;;) {
-		int64_t from_us = watch_now_us();
+		int64_t from_us = watch_now_us(), took_us;
 
+		if (each)
+			watch_say_asked();
 		if (watch.n == WATCH_SAMPLES)
 			watch.n = 0;
 		watch.failed += !watch_ask(where);
-		watch.took_us[watch.n++] = (int32_t)(watch_now_us() - from_us);
+		took_us = watch_now_us() - from_us;
+		watch.took_us[watch.n++] = (int32_t)took_us;
+		if (each)
+			watch_say_answered(took_us);
 		ppoll(NULL, 0, &pause, &waiting);
 		if (watch_report)
 			watch_say();
@@ -181,12 +220,12 @@ static int watch_until(const char *where)
 
 int main(int argc, char **argv)
 {
-	if (argc < 3 || argc > 4) {
-		fprintf(stderr, "usage: watch SOCKET PATH [MS]\n");
+	if (argc < 3 || argc > 5 || (argc == 5 && strcmp(argv[4], "each"))) {
+		fprintf(stderr, "usage: watch SOCKET PATH [MS [each]]\n");
 		return 2;
 	}
 	watch_make_request(argv[2]);
 	if (argc == 3)
 		return watch_until(argv[1]);
-	watch_pace(argv[1], (int)strtol(argv[3], NULL, 10));
+	watch_pace(argv[1], (int)strtol(argv[3], NULL, 10), argc == 5);
 }
