@@ -520,12 +520,14 @@ part_paced() {
 }
 
 memory_before() {
-	sample memory.before "$(pss_kb "$(pid_of health)")"
+	# shellcheck disable=SC2046
+	sample memory.before "$(pss_kb $(descendants "$(pid_of health)"))"
 }
 
 memory_after() {
-	heading "memory (PSS) of ours, four warm checks"
-	sample memory.after "$(pss_kb "$(pid_of health)")"
+	heading "memory (PSS) of ours and its worker, four warm checks"
+	# shellcheck disable=SC2046
+	sample memory.after "$(pss_kb $(descendants "$(pid_of health)"))"
 	report memory.before kB "after the start"
 	report memory.after kB "after all of the above" '<= 10000'
 }
@@ -673,7 +675,7 @@ fcgid_processes() {
 	pgrep -f "^$health_program( --)?\$"
 }
 
-# timers_cost RENEW: sets $cost, the processor time in ms that the prober takes
+# timers_cost RENEW: sets $cost, the processor time in ms that the worker takes
 # for a round of 1,000 warm checks
 timers_cost() {
 	local i before rounds=10
@@ -687,10 +689,10 @@ timers_cost() {
 		done
 	} >"$scratch/health.conf"
 	restart_health
-	before=$(prober_us "$(pid_of health)")
+	before=$(ran_us "$(worker_of "$(pid_of health)")")
 	bench_probe paced "${kept_url##*:}" /health/ready "$rounds" 1000 \
 		>/dev/null
-	cost=$(calc "($(prober_us "$(pid_of health)") - $before) / \
+	cost=$(calc "($(ran_us "$(worker_of "$(pid_of health)")") - $before) / \
 		$rounds / 1000")
 }
 
@@ -707,7 +709,7 @@ timers_round() {
 }
 
 part_timers() {
-	heading "1,000 warm Redis checks, asked every second: the prober's time"
+	heading "1,000 warm Redis checks, asked every second: the worker's time"
 	each_round timers_round
 	report timers.without ms "a round with renew = 0s"
 	report timers.with ms "a round with renewal timers"

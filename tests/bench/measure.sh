@@ -76,12 +76,11 @@ cpu_us() {
 	echo $((sum / 1000))
 }
 
-# prober_us PID: processor time of the thread that runs the checks
-prober_us() {
-	local task ns
+# ran_us PID: processor time of the main thread of a process
+ran_us() {
+	local ns
 
-	task=$(grep -lx prober /proc/"$1"/task/*/comm)
-	read -r ns _ <"${task%comm}schedstat"
+	read -r ns _ <"/proc/$1/schedstat"
 	echo $((ns / 1000))
 }
 

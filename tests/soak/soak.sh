@@ -209,19 +209,21 @@ established() {
 		wc -l
 }
 
-# count FILE: a figure a line
+# count FILE: a figure a line, of our program and its worker
 count() {
-	local pid
+	local processes
 
-	pid=$(pid_of health)
+	mapfile -t processes < <(descendants "$(pid_of health)")
+	processes=("${processes[@]/#//proc/}")
 	{
-		echo "descriptors $(find "/proc/$pid/fd" -mindepth 1 | wc -l)"
-		echo "threads $(find "/proc/$pid/task" -mindepth 1 \
+		echo "descriptors $(find "${processes[@]/%//fd/}" -mindepth 1 |
+			wc -l)"
+		echo "threads $(find "${processes[@]/%//task/}" -mindepth 1 \
 			-maxdepth 1 | wc -l)"
-		echo "PSS_kB $(awk '$1 == "Pss:" { print $2 }' \
-			"/proc/$pid/smaps_rollup")"
-		echo "RSS_kB $(awk '$1 == "VmRSS:" { print $2 }' \
-			"/proc/$pid/status")"
+		echo "PSS_kB $(awk '$1 == "Pss:" { n += $2 } END { print n }' \
+			"${processes[@]/%//smaps_rollup}")"
+		echo "RSS_kB $(awk '$1 == "VmRSS:" { n += $2 } END { print n }' \
+			"${processes[@]/%//status}")"
 		echo "at_postgres $(postgres_sql "select count(*)
 			from pg_stat_activity
 			where application_name = 'health.fcgi'")"
