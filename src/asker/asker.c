@@ -527,10 +527,8 @@ static bool asker_tend(struct asker *asker, struct asker_place *place,
 {
 	bool busy = false, alone = place != &asker->places[0];
 
-	if (place->worker.pid && !place->end_ms) {
-		asker_greet(place);
+	if (place->worker.pid && !place->end_ms)
 		busy = asker_look(asker, place, now_ms);
-	}
 	if (alone && place->needed)
 		asker_reunite(asker, place);
 	if (alone && place->needed && !place->worker.pid &&
@@ -706,6 +704,10 @@ int asker_turn(struct asker *asker)
 	eventfd_read(asker->turn_fd, &times);
 	atomic_store(&asker->looking, false);
 	asker_reap(asker);
+	/* Before the calls, which they wait for. */
+	for (i = 0; i < ASKER_PLACES; i++)
+		if (asker->places[i].worker.pid && !asker->places[i].end_ms)
+			asker_greet(&asker->places[i]);
 	asker_look_around(asker, now_ms);
 	wanted = board_take_wanted(asker->options.board, true, asker_call_again,
 				   &calls);
