@@ -457,13 +457,16 @@ static bool asker_look(struct asker *asker, struct asker_place *place,
 	/* It may hold anything. */
 	if (look.since_ms < 0 || look.since_ms > now_ms)
 		look.since_ms = now_ms;
+	/* Most calls are over before the next look. */
+	if (now_ms - look.since_ms < ASKER_LOOK_MS / 2)
+		look.call = 0;
 	if (look.call && !asker_read_times(place->worker.pid, &look))
 		verdict = asker_judge_blindly(&look);
 	else
 		verdict = judge_call(&place->judge, &look);
 	if (verdict != JUDGE_FINE)
 		asker_kill(asker, place, verdict, now_ms - look.since_ms);
-	return look.call != 0;
+	return atomic_load(&beat->call) != 0;
 }
 
 /* ---- places ---- */
