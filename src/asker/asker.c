@@ -439,8 +439,7 @@ static bool asker_read_times(pid_t pid, struct judge_look *look)
  * BOARD_STUCK_MS. */
 static enum judge_verdict asker_judge_blindly(const struct judge_look *look)
 {
-	return look->now_ms - look->since_ms >= BOARD_STUCK_MS ? JUDGE_SLEEPS
-							       : JUDGE_FINE;
+	return judge_age_ms(look) >= BOARD_STUCK_MS ? JUDGE_SLEEPS : JUDGE_FINE;
 }
 
 /* true: the worker is in a call. */
@@ -454,18 +453,15 @@ static bool asker_look(struct asker *asker, struct asker_place *place,
 				   .since_ms = atomic_load(&beat->since_ms) };
 	enum judge_verdict verdict;
 
-	/* It may hold anything. */
-	if (look.since_ms < 0 || look.since_ms > now_ms)
-		look.since_ms = now_ms;
 	/* Most calls are over before the next look. */
-	if (now_ms - look.since_ms < ASKER_LOOK_MS / 2)
+	if (judge_age_ms(&look) < ASKER_LOOK_MS / 2)
 		look.call = 0;
 	if (look.call && !asker_read_times(place->worker.pid, &look))
 		verdict = asker_judge_blindly(&look);
 	else
 		verdict = judge_call(&place->judge, &look);
 	if (verdict != JUDGE_FINE)
-		asker_kill(asker, place, verdict, now_ms - look.since_ms);
+		asker_kill(asker, place, verdict, judge_age_ms(&look));
 	return atomic_load(&beat->call) != 0;
 }
 

@@ -2,6 +2,13 @@
 
 #include "asker/judge.h"
 
+int64_t judge_age_ms(const struct judge_look *look)
+{
+	if (look->since_ms < 0 || look->since_ms > look->now_ms)
+		return JUDGE_SLEEP_MS;
+	return look->now_ms - look->since_ms;
+}
+
 /* Between two looks, `passed_ms` apart. */
 static bool judge_dozes(struct judge *judge, const struct judge_look *look,
 			int64_t passed_ms, bool asleep)
@@ -48,7 +55,7 @@ enum judge_verdict judge_call(struct judge *judge,
 	slept_us = (look->now_ms - first->now_ms) * 1000 - cpu_us -
 		   (look->waited_us - first->waited_us);
 	if (dozes || (slept_us >= JUDGE_SEEN_MS * 1000 &&
-		      look->now_ms - look->since_ms >= JUDGE_SLEEP_MS))
+		      judge_age_ms(look) >= JUDGE_SLEEP_MS))
 		return JUDGE_SLEEPS;
 	return JUDGE_FINE;
 }

@@ -54,6 +54,10 @@ struct judge {
 	int64_t dozed_ms;	 /* how long, for JUDGE_DOZE_MS */
 };
 
+/* How long the call has lasted.  The worker may have written anything: a time
+ * that cannot be counts as JUDGE_SLEEP_MS ago, so that it hides no hang. */
+int64_t judge_age_ms(const struct judge_look *look);
+
 enum judge_verdict judge_call(struct judge *judge,
 			      const struct judge_look *look);
 

@@ -49,6 +49,15 @@ static void test_sleeps(void)
 	look.since_ms -= 5000;
 	CHECK_INT(pass(400, 0, 0), JUDGE_FINE);
 	CHECK_INT(pass(100, 0, 0), JUDGE_SLEEPS);
+	/* What a wild write made of its beginning hides nothing. */
+	call();
+	look.since_ms = INT64_MAX;
+	CHECK_INT(pass(400, 0, 0), JUDGE_FINE);
+	CHECK_INT(pass(100, 0, 0), JUDGE_SLEEPS);
+	call();
+	look.since_ms = INT64_MIN;
+	CHECK_INT(pass(500, 0, 0), JUDGE_SLEEPS);
+	CHECK_INT(judge_age_ms(&look), JUDGE_SLEEP_MS);
 }
 
 /* A container with 5 % of a processor: logins take seconds. */
