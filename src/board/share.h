@@ -19,8 +19,9 @@
  *	   holder is dead ◄──holder dead         ▼
  *	                 └───────── run out ── CALLED(until)
  *
- * A front calls the holder, or, when there is none that lives, its own worker.
- * It has a lease itself only to say what became of a worker.
+ * A front calls the holder.  When no living process holds the lease, it calls
+ * its own worker.  It takes a lease itself only to publish what became of a
+ * worker.
  *
  * The holder keeps the lease, and its warm connection, between runs.  A process
  * that needs a result calls the holder; a holder that does not begin within
